@@ -1,0 +1,88 @@
+//! What can be set, as plain data, and where "now" comes from.
+//!
+//! Settings are structs handed down by part; reading flags, environment and files is the business of
+//! the command line. A knob exists only where a constant will not do.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where "now" comes from, so that everything under the server can be simulated.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// Nanoseconds since the Unix epoch, UTC.
+    fn now_ns(&self) -> i64;
+}
+
+/// The machine's clock.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ns(&self) -> i64 {
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+        let now = std::time::SystemTime::now();
+        now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Everything a [`Database`](crate::Database) needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Data directory; created when missing.
+    pub data: PathBuf,
+    /// Limits of what is kept in memory before it becomes a segment.
+    pub buffer: BufferSettings,
+    /// Limits of queries.
+    pub query: QuerySettings,
+    /// Where "now" comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Settings {
+    /// Default settings for the data directory `data`.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            buffer: BufferSettings::default(),
+            query: QuerySettings::default(),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Limits of the buffer, the events that are acknowledged and not yet in a segment.
+#[derive(Debug, Clone, Copy)]
+pub struct BufferSettings {
+    /// A flush starts when the buffer holds this many bytes.
+    pub flush_bytes: usize,
+    /// A flush starts when the buffer holds this many events.
+    pub flush_rows: usize,
+    /// A flush starts when the oldest buffered event has waited this long, in milliseconds.
+    pub flush_age_ms: u64,
+    /// Above this many bytes producers are told to wait.
+    pub bytes_max: usize,
+}
+
+impl Default for BufferSettings {
+    fn default() -> Self {
+        Self { flush_bytes: 192 << 20, flush_rows: 256 << 10, flush_age_ms: 60_000, bytes_max: 512 << 20 }
+    }
+}
+
+/// Limits of queries.
+#[derive(Debug, Clone, Copy)]
+pub struct QuerySettings {
+    /// Memory that all queries together may hold, in bytes; beyond it they spill, then fail.
+    pub memory_bytes_max: usize,
+    /// Threads that one query may use.
+    pub parallelism: usize,
+}
+
+impl Default for QuerySettings {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 2 << 30,
+            parallelism: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        }
+    }
+}

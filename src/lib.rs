@@ -1,0 +1,11 @@
+//! Broadloom, a wide-events analytics database.
+//!
+//! Every span, log and metric point is one wide event in Arrow columns; traces, logs and metrics are
+//! views, derived by SQL at query time. The modules below are the life of an event, in order; each one
+//! uses only those before it.
+
+pub mod error;
+pub mod config;
+pub mod event;
+
+pub use error::{Error, ErrorKind, Result};
