@@ -21,7 +21,8 @@ impl Clock for SystemClock {
     fn now_ns(&self) -> i64 {
         #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
         let now = std::time::SystemTime::now();
-        now.duration_since(std::time::UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
+        now.duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
     }
 }
 

@@ -4,8 +4,8 @@
 //! views, derived by SQL at query time. The modules below are the life of an event, in order; each one
 //! uses only those before it.
 
-pub mod error;
 pub mod config;
+pub mod error;
 pub mod event;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,222 @@
+//! Builds an [`EventBatch`], row by row.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::{Float64Type, Schema, UInt64Type};
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::batch::{AttributeColumn, EventBatch};
+use super::core_event::{CoreEvent, NumberValue};
+use super::sparse::{
+    AttributeValues, Bools, Counts, Counts32, Doubles, ExemplarLists, Ids, Ints, Ints32, LinkLists, Lists,
+    Quantiles, Sparse, Texts, Times,
+};
+use super::{AttributeKey, Level, Value, schema};
+use crate::error::Result;
+
+/// An attribute key of one builder; cheap to copy, good for that builder only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId(u32);
+
+/// Collects events into an [`EventBatch`].
+///
+/// ```
+/// # use broadloom::event::{CoreEvent, EventBatchBuilder, Level, Signal, Value};
+/// let mut builder = EventBatchBuilder::new();
+/// let route = builder.key(Level::Record, "http.route");
+/// builder.push(&CoreEvent { timestamp_ns: 1, signal: Signal::Span, ..CoreEvent::default() });
+/// builder.attribute(route, Value::Text("/checkout"));
+/// let batch = builder.finish().unwrap();
+/// assert_eq!(batch.rows(), 1);
+/// ```
+#[derive(Default)]
+pub struct EventBatchBuilder {
+    rows: u32,
+    core: CoreBuilder,
+    keys: Vec<KeyColumns>,
+    by_key: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+/// The columns of one key: one per type that has been seen, by the type's code.
+struct KeyColumns {
+    key: AttributeKey,
+    types: [Option<AttributeValues>; 6],
+}
+
+impl EventBatchBuilder {
+    /// A builder without events.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of events pushed.
+    pub fn rows(&self) -> usize {
+        self.rows as usize
+    }
+
+    /// Looks `key` up, for [`attribute`](Self::attribute). Expected O(1).
+    pub fn key(&mut self, level: Level, key: &str) -> KeyId {
+        let hash = self.hasher.hash_one((level, key));
+        let found = self.by_key.find(hash, |i| {
+            let known = &self.keys[*i as usize].key;
+            known.level == level && &*known.key == key
+        });
+        if let Some(i) = found {
+            return KeyId(*i);
+        }
+        let id = self.keys.len() as u32;
+        self.keys.push(KeyColumns { key: AttributeKey::new(level, key), types: Default::default() });
+        let (keys, hasher) = (&self.keys, &self.hasher);
+        self.by_key.insert_unique(hash, id, |i| {
+            let key = &keys[*i as usize].key;
+            hasher.hash_one((key.level, &*key.key))
+        });
+        KeyId(id)
+    }
+
+    /// Adds an event; its attributes follow.
+    pub fn push(&mut self, event: &CoreEvent<'_>) {
+        self.core.push(self.rows, event);
+        self.rows += 1;
+    }
+
+    /// Sets an attribute of the event that was pushed last. Of several values of one type for one key,
+    /// the first counts; OTLP forbids them.
+    ///
+    /// # Panics
+    /// When no event was pushed, or `key` is of another builder: both are defects of the caller.
+    pub fn attribute(&mut self, key: KeyId, value: Value<'_>) {
+        assert!(self.rows > 0, "an attribute belongs to an event");
+        let ty = value.attribute_type();
+        self.keys[key.0 as usize].types[ty as usize]
+            .get_or_insert_with(|| AttributeValues::new(ty))
+            .push(self.rows - 1, value);
+    }
+
+    /// The batch of all events pushed.
+    pub fn finish(self) -> Result<EventBatch> {
+        let rows = self.rows as usize;
+        let core = self.core.finish(rows)?;
+        let mut attributes = Vec::with_capacity(self.keys.len());
+        for KeyColumns { key, types } in self.keys {
+            for (ty, values) in super::AttributeType::ALL.into_iter().zip(types) {
+                if let Some(values) = values {
+                    let (rows, values) = values.finish();
+                    attributes.push(AttributeColumn::new(key.clone(), ty, rows, values));
+                }
+            }
+        }
+        EventBatch::new(core, attributes)
+    }
+}
+
+fn text(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn positive(count: u32) -> Option<u32> {
+    (count > 0).then_some(count)
+}
+
+fn items<T>(items: &[T]) -> Option<&[T]> {
+    (!items.is_empty()).then_some(items)
+}
+
+/// The table of core columns: field, how its values are collected, its name, and what an event gives.
+macro_rules! core_builder {
+    ($($field:ident: $values:ty, $name:ident, |$event:ident| $value:expr;)*) => {
+        #[derive(Default)]
+        struct CoreBuilder {
+            $($field: Sparse<$values>,)*
+        }
+
+        impl CoreBuilder {
+            fn push(&mut self, row: u32, event: &CoreEvent<'_>) {
+                $({
+                    let $event = event;
+                    if let Some(value) = $value {
+                        self.$field.push(row, value);
+                    }
+                })*
+            }
+
+            /// The columns that hold a value, and those that no event is without.
+            fn finish(self, rows: usize) -> Result<RecordBatch> {
+                let mut arrays: Vec<Option<ArrayRef>> = vec![None; schema::core_columns().len()];
+                $(if let Some(index) = schema::core_index(schema::column::$name) {
+                    let required = !schema::core_columns()[index].field.is_nullable();
+                    if required || !self.$field.is_empty() {
+                        arrays[index] = Some(self.$field.finish_dense(rows)?);
+                    }
+                })*
+                let (fields, arrays): (Vec<_>, Vec<_>) = schema::core_schema()
+                    .fields()
+                    .iter()
+                    .zip(arrays)
+                    .filter_map(|(field, array)| Some((Arc::clone(field), array?)))
+                    .unzip();
+                Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
+            }
+        }
+    };
+}
+
+core_builder! {
+    timestamp: Times, TIMESTAMP, |e| Some(e.timestamp_ns);
+    signal: Texts, SIGNAL, |e| Some(e.signal.as_str());
+    trace_id: Ids<16>, TRACE_ID, |e| e.trace_id.as_ref().map(super::TraceId::as_bytes);
+    span_id: Ids<8>, SPAN_ID, |e| e.span_id.as_ref().map(super::SpanId::as_bytes);
+    parent_span_id: Ids<8>, PARENT_SPAN_ID, |e| e.parent_span_id.as_ref().map(super::SpanId::as_bytes);
+    name: Texts, NAME, |e| e.name;
+    kind: Texts, KIND, |e| e.kind;
+    status: Texts, STATUS, |e| e.status;
+    status_message: Texts, STATUS_MESSAGE, |e| text(e.status_message);
+    duration_ns: Ints, DURATION_NS, |e| e.duration_ns;
+    severity_number: Ints, SEVERITY_NUMBER, |e| e.severity_number;
+    severity: Texts, SEVERITY, |e| text(e.severity);
+    body: Texts, BODY, |e| e.body;
+    value: Doubles, VALUE, |e| e.value.map(NumberValue::as_f64);
+    sample_weight: Doubles, SAMPLE_WEIGHT, |e| Some(e.sample_weight);
+    observed_timestamp: Times, OBSERVED_TIMESTAMP, |e| e.observed_timestamp_ns;
+    start_timestamp: Times, START_TIMESTAMP, |e| e.start_timestamp_ns;
+    timestamp_origin: Texts, TIMESTAMP_ORIGIN, |e| e.timestamp_origin;
+    body_type: Texts, BODY_TYPE, |e| e.body_type;
+    trace_state: Texts, TRACE_STATE, |e| text(e.trace_state);
+    flags: Counts32, FLAGS, |e| positive(e.flags);
+    dropped_attributes: Counts32, DROPPED_ATTRIBUTES_COUNT, |e| positive(e.dropped_attributes_count);
+    dropped_events: Counts32, DROPPED_EVENTS_COUNT, |e| positive(e.dropped_events_count);
+    dropped_links: Counts32, DROPPED_LINKS_COUNT, |e| positive(e.dropped_links_count);
+    links: LinkLists, LINKS, |e| items(e.links);
+    scope_name: Texts, SCOPE_NAME, |e| text(e.scope_name);
+    scope_version: Texts, SCOPE_VERSION, |e| text(e.scope_version);
+    scope_schema_url: Texts, SCOPE_SCHEMA_URL, |e| text(e.scope_schema_url);
+    scope_dropped: Counts32, SCOPE_DROPPED, |e| positive(e.scope_dropped_attributes_count);
+    resource_schema_url: Texts, RESOURCE_SCHEMA_URL, |e| text(e.resource_schema_url);
+    resource_dropped: Counts32, RESOURCE_DROPPED, |e| positive(e.resource_dropped_attributes_count);
+    resource_entities: Texts, RESOURCE_ENTITIES, |e| text(e.resource_entity_refs);
+    value_int: Ints, VALUE_INT, |e| e.value.and_then(NumberValue::as_int);
+    metric_type: Texts, METRIC_TYPE, |e| e.metric_type;
+    metric_unit: Texts, METRIC_UNIT, |e| text(e.metric_unit);
+    metric_description: Texts, METRIC_DESCRIPTION, |e| text(e.metric_description);
+    metric_temporality: Texts, METRIC_TEMPORALITY, |e| e.metric_temporality;
+    metric_monotonic: Bools, METRIC_MONOTONIC, |e| e.metric_monotonic;
+    metric_metadata: Texts, METRIC_METADATA, |e| text(e.metric_metadata);
+    count: Counts, HISTOGRAM_COUNT, |e| e.count;
+    sum: Doubles, HISTOGRAM_SUM, |e| e.sum;
+    min: Doubles, HISTOGRAM_MIN, |e| e.min;
+    max: Doubles, HISTOGRAM_MAX, |e| e.max;
+    bounds: Lists<Float64Type>, HISTOGRAM_BOUNDS, |e| e.bounds;
+    bucket_counts: Lists<UInt64Type>, HISTOGRAM_COUNTS, |e| e.bucket_counts;
+    scale: Ints32, EXPONENTIAL_SCALE, |e| e.scale;
+    zero_count: Counts, EXPONENTIAL_ZERO_COUNT, |e| e.zero_count;
+    zero_threshold: Doubles, EXPONENTIAL_ZERO_THRESHOLD, |e| e.zero_threshold;
+    positive_offset: Ints32, EXPONENTIAL_POSITIVE_OFFSET, |e| e.positive_offset;
+    positive_counts: Lists<UInt64Type>, EXPONENTIAL_POSITIVE_COUNTS, |e| e.positive_counts;
+    negative_offset: Ints32, EXPONENTIAL_NEGATIVE_OFFSET, |e| e.negative_offset;
+    negative_counts: Lists<UInt64Type>, EXPONENTIAL_NEGATIVE_COUNTS, |e| e.negative_counts;
+    quantiles: Quantiles, SUMMARY_QUANTILES, |e| e.quantiles;
+    exemplars: ExemplarLists, EXEMPLARS, |e| items(e.exemplars);
+}

@@ -1,0 +1,240 @@
+//! Which attribute keys exist, with which types?
+//!
+//! The dictionary only grows: it holds every key of every event that was ever acknowledged, so that a
+//! query can tell a key from a typing error and knows in which type to show it. It is shared between
+//! ingest and queries and locks inside. That it may know more than a query's snapshot does no harm: such
+//! a key reads as null there.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use parking_lot::RwLock;
+
+use super::{AttributeKey, AttributeType, EventBatch, Level, TypeSet};
+
+/// What SQL knows about an attribute name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlAttribute {
+    /// The name, spelled as the producers spell the key.
+    pub name: String,
+    /// All types that were seen, at any level that the name may mean.
+    pub types: TypeSet,
+}
+
+impl SqlAttribute {
+    /// The type in which SQL sees it.
+    pub fn data_type(&self) -> DataType {
+        self.types.sql_type()
+    }
+}
+
+/// The keys of all events.
+#[derive(Debug, Default)]
+pub struct KeyDictionary {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Types per level, by key.
+    types: HashMap<Arc<str>, [TypeSet; 4]>,
+    /// SQL names by their lower-case spelling.
+    folded: HashMap<String, Vec<Arc<str>>>,
+}
+
+impl Inner {
+    fn knows(&self, key: &AttributeKey, ty: AttributeType) -> bool {
+        self.types.get(&key.key).is_some_and(|levels| levels[key.level as usize].contains(ty))
+    }
+
+    fn insert(&mut self, key: &AttributeKey, ty: AttributeType) {
+        let levels = self.types.entry(Arc::clone(&key.key)).or_default();
+        let types = &mut levels[key.level as usize];
+        if types.is_empty() {
+            let name: Arc<str> = key.sql_name().into();
+            let spellings = self.folded.entry(name.to_lowercase()).or_default();
+            if !spellings.contains(&name) {
+                spellings.push(name);
+            }
+        }
+        *types = types.with(ty);
+    }
+
+    fn types(&self, name: &str) -> TypeSet {
+        AttributeKey::candidates(name).iter().fold(TypeSet::default(), |types, key| {
+            let levels = self.types.get(&key.key);
+            types.union(levels.map_or_else(TypeSet::default, |levels| levels[key.level as usize]))
+        })
+    }
+}
+
+impl KeyDictionary {
+    /// An empty dictionary.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one key with one type.
+    pub fn insert(&self, key: &AttributeKey, ty: AttributeType) {
+        if !self.inner.read().knows(key, ty) {
+            self.inner.write().insert(key, ty);
+        }
+    }
+
+    /// Adds the keys of a batch. Takes the write lock only if one is new.
+    pub fn observe(&self, batch: &EventBatch) {
+        let new: Vec<_> = {
+            let inner = self.inner.read();
+            batch.attributes().iter().filter(|c| !inner.knows(c.key(), c.attribute_type())).collect()
+        };
+        if !new.is_empty() {
+            let mut inner = self.inner.write();
+            new.into_iter().for_each(|c| inner.insert(c.key(), c.attribute_type()));
+        }
+    }
+
+    /// Number of distinct keys.
+    pub fn len(&self) -> usize {
+        self.inner.read().types.len()
+    }
+
+    /// Whether no event had an attribute.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The attribute that SQL means by exactly this name.
+    pub fn lookup(&self, name: &str) -> Option<SqlAttribute> {
+        let types = self.inner.read().types(name);
+        (!types.is_empty()).then(|| SqlAttribute { name: name.to_owned(), types })
+    }
+
+    /// The attribute of this name in any case; `None` unless exactly one spelling exists.
+    pub fn lookup_ignore_case(&self, name: &str) -> Option<SqlAttribute> {
+        let lower = name.to_lowercase();
+        let inner = self.inner.read();
+        let spelling = match inner.folded.get(&lower).map(Vec::as_slice) {
+            Some([name]) => name.to_string(),
+            Some(_) => return None,
+            None => explicit_level(&inner, &lower)?,
+        };
+        let types = inner.types(&spelling);
+        (!types.is_empty()).then_some(SqlAttribute { name: spelling, types })
+    }
+
+    /// All names under which SQL shows attributes, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let inner = self.inner.read();
+        let mut names: Vec<_> = inner.folded.values().flatten().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// The attribute keys that exist for a SQL name, most specific first, with their types.
+    pub fn keys_of(&self, name: &str) -> Vec<(AttributeKey, TypeSet)> {
+        let inner = self.inner.read();
+        let keys = AttributeKey::candidates(name).into_iter().filter_map(|key| {
+            let types = inner.types.get(&key.key)?[key.level as usize];
+            (!types.is_empty()).then_some((key, types))
+        });
+        keys.collect()
+    }
+
+    /// Up to `n` existing names that a person who typed `name` may have meant, best first.
+    pub fn nearest(&self, name: &str, n: usize) -> Vec<String> {
+        let lower = name.to_lowercase();
+        let inner = self.inner.read();
+        let mut scored: Vec<(u32, &str)> = inner
+            .folded
+            .iter()
+            .filter_map(|(folded, names)| Some((distance(&lower, folded)?, names.first()?.as_ref())))
+            .collect();
+        scored.sort_unstable();
+        let mut seen = HashSet::new();
+        scored
+            .into_iter()
+            .map(|(_, name)| name.to_owned())
+            .filter(|n| seen.insert(n.clone()))
+            .take(n)
+            .collect()
+    }
+}
+
+/// `resource.<key>` and `scope.<key>` in any case, where the key has one spelling.
+fn explicit_level(inner: &Inner, lower: &str) -> Option<String> {
+    [Level::Scope, Level::Resource].into_iter().find_map(|level| {
+        let key = lower.strip_prefix(level.prefix())?;
+        match inner.folded.get(key)?.as_slice() {
+            [key] => Some(format!("{}{key}", level.prefix())),
+            _ => None,
+        }
+    })
+}
+
+/// How far two names are apart, smaller is nearer; `None` when they have nothing in common. Names that
+/// end in what was typed are near: people leave prefixes out.
+fn distance(typed: &str, known: &str) -> Option<u32> {
+    if known.strip_suffix(typed).is_some_and(|rest| rest.ends_with(['.', '_'])) {
+        return Some(1);
+    }
+    let limit = typed.len() / 3 + 1;
+    if typed.len().abs_diff(known.len()) > limit {
+        return None;
+    }
+    let edits = strsim::osa_distance(typed, known);
+    (edits <= limit).then_some(edits as u32 * 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dictionary(keys: &[(Level, &str, AttributeType)]) -> KeyDictionary {
+        let dictionary = KeyDictionary::new();
+        for (level, key, ty) in keys {
+            dictionary.insert(&AttributeKey::new(*level, *key), *ty);
+        }
+        dictionary
+    }
+
+    #[test]
+    fn a_bare_name_unites_the_levels() {
+        let d = dictionary(&[
+            (Level::Resource, "service.name", AttributeType::Text),
+            (Level::Record, "retries", AttributeType::Int),
+            (Level::Scope, "retries", AttributeType::Double),
+            (Level::Body, "user", AttributeType::Bool),
+        ]);
+        assert_eq!(d.lookup("service.name").unwrap().data_type(), DataType::Utf8View);
+        assert_eq!(d.lookup("resource.service.name").unwrap().data_type(), DataType::Utf8View);
+        assert_eq!(d.lookup("retries").unwrap().data_type(), DataType::Float64);
+        assert_eq!(d.lookup("scope.retries").unwrap().data_type(), DataType::Float64);
+        assert_eq!(d.lookup("body.user").unwrap().data_type(), DataType::Boolean);
+        assert_eq!(d.lookup("user"), None);
+    }
+
+    #[test]
+    fn case_is_ignored_only_where_that_is_unambiguous() {
+        let d = dictionary(&[
+            (Level::Record, "K8s.Pod", AttributeType::Text),
+            (Level::Record, "User.Id", AttributeType::Text),
+            (Level::Record, "user.id", AttributeType::Text),
+            (Level::Resource, "Host", AttributeType::Text),
+        ]);
+        assert_eq!(d.lookup_ignore_case("k8s.pod").unwrap().name, "K8s.Pod");
+        assert_eq!(d.lookup_ignore_case("USER.ID"), None);
+        assert_eq!(d.lookup_ignore_case("resource.host").unwrap().name, "resource.Host");
+    }
+
+    #[test]
+    fn typing_errors_find_their_name() {
+        let d = dictionary(&[
+            (Level::Record, "http.route", AttributeType::Text),
+            (Level::Record, "http.response.status_code", AttributeType::Int),
+        ]);
+        assert_eq!(d.nearest("htp.route", 3), ["http.route"]);
+        assert_eq!(d.nearest("status_code", 3), ["http.response.status_code"]);
+        assert!(d.nearest("zebra", 3).is_empty());
+    }
+}

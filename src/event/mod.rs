@@ -1,0 +1,41 @@
+//! What is an event?
+//!
+//! One span, span event, log record or metric point is one wide event: a handful of core columns with
+//! fixed names and types ([`schema`]), and any number of attributes that nobody declared. An attribute is
+//! identified by its level and key ([`AttributeKey`]) and holds one of six types ([`AttributeType`]).
+//!
+//! ```text
+//!            core columns (dense)              attributes (sparse: row numbers + values)
+//!         timestamp signal trace_id …      record http.route Text      resource service.name Text
+//!   row 0     …      span    4bf9…         rows 0,2 → "/cart", "/pay"   rows 0,1,2 → "web", "web", "pay"
+//!   row 1     …      log     4bf9…         record http.route Int
+//!   row 2     …      span    91c0…         rows 1 → 404
+//! ```
+//!
+//! An [`EventBatch`] is the unit that producers send and that the log, the buffer and the segment writer
+//! handle. It stores values of a key that come with two types side by side, costs nothing for absent
+//! values and never needs a schema. Which keys earn a Parquet column is decided later, per segment, by
+//! [`physical`]; how SQL names map to keys is in [`key`] and [`KeyDictionary`].
+//!
+//! Everything here is pure: no I/O, no clock, no async.
+
+mod batch;
+mod builder;
+mod codec;
+mod core_event;
+mod dictionary;
+mod id;
+pub mod key;
+pub mod physical;
+pub mod schema;
+mod sparse;
+pub mod typed_json;
+mod value;
+
+pub use batch::{AttributeColumn, EventBatch, TimeRange};
+pub use builder::{EventBatchBuilder, KeyId};
+pub use core_event::{CoreEvent, Exemplar, Link, NumberValue, Signal};
+pub use dictionary::{KeyDictionary, SqlAttribute};
+pub use id::{SpanId, TraceId};
+pub use key::{AttributeKey, Level};
+pub use value::{AttributeType, TypeSet, Value};

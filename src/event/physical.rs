@@ -1,0 +1,339 @@
+//! Which Parquet columns do these events need?
+//!
+//! A segment decides from its own data. A key earns a column if enough of the rows have it and there are
+//! not too many keys; the type that most of its values have owns the column. Everything else, rare keys
+//! and values of minority types, goes into one text column, [`schema::OVERFLOW`]: per row a typed JSON
+//! object from physical names to values. So a million distinct keys cost bytes, never schema.
+//!
+//! ```text
+//!   timestamp … sample_weight | http.route  resource.service.name … | overflow
+//!        core columns          |  attributes that earned a column    | {"retry.count":"three"}
+//! ```
+//!
+//! A [`PhysicalLayout`] is the decision (pure); [`PhysicalLayout::materialize`] carries it out for one
+//! column at a time, so that a wide segment is never in memory as a whole. The scan of the buffer reads
+//! batches through the same layout, without limits, so that a query meets one shape everywhere.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, StringViewBuilder, new_null_array};
+use arrow::compute::interleave;
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::extension::Json;
+
+use super::batch::AttributeColumn;
+use super::{AttributeKey, AttributeType, EventBatch, schema, typed_json};
+use crate::error::Result;
+
+/// Longest key, in bytes, that earns a column; longer ones overflow.
+const COLUMN_KEY_BYTES_MAX: usize = 256;
+
+/// What a key must bring to earn a column.
+#[derive(Debug, Clone, Copy)]
+pub struct LayoutLimits {
+    /// At most so many attribute columns.
+    pub columns_max: usize,
+    /// A key needs a value in at least one of so many rows.
+    pub rows_per_value_max: usize,
+}
+
+impl LayoutLimits {
+    /// For segments. A column costs about a kilobyte of metadata; a value in the overflow costs its name.
+    pub const SEGMENT: Self = Self { columns_max: 1000, rows_per_value_max: 2000 };
+
+    /// For batches that are read where they are: only minority types overflow.
+    pub const UNLIMITED: Self = Self { columns_max: usize::MAX, rows_per_value_max: usize::MAX };
+}
+
+/// Where a physical column's values come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A core column, by its index in [`schema::core_columns`].
+    Core(usize),
+    /// The values of this key that have this type.
+    Attribute(AttributeKey, AttributeType),
+    /// Whatever earned no column.
+    Overflow,
+}
+
+/// One column of a layout.
+#[derive(Debug, Clone)]
+pub struct PhysicalColumn {
+    /// Physical name, type in memory, and the JSON extension where it applies.
+    pub field: FieldRef,
+    /// Where its values come from.
+    pub source: Source,
+}
+
+/// The physical columns of some events, in order: core, attributes by physical name, overflow.
+#[derive(Debug, Clone)]
+pub struct PhysicalLayout {
+    columns: Vec<PhysicalColumn>,
+    by_name: HashMap<String, usize>,
+}
+
+impl PhysicalLayout {
+    /// Decides which columns the events of all `batches` together need.
+    pub fn decide(batches: &[Arc<EventBatch>], limits: LayoutLimits) -> Self {
+        let rows: usize = batches.iter().map(|b| b.rows()).sum();
+        let counts = count_values(batches);
+        let total: usize = counts.values().flatten().sum();
+        let mut owners: Vec<(&AttributeKey, AttributeType, usize)> = counts
+            .iter()
+            .filter(|(key, _)| key.key.len() <= COLUMN_KEY_BYTES_MAX)
+            .map(|(key, counts)| (*key, majority(counts), counts.iter().sum()))
+            .filter(|(_, _, count): &(_, _, usize)| count.saturating_mul(limits.rows_per_value_max) >= rows)
+            .collect();
+        owners.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.0.cmp(b.0)));
+        owners.truncate(limits.columns_max);
+        let held: usize = owners.iter().map(|(key, ty, _)| counts[*key][*ty as usize]).sum();
+
+        let mut columns = core_columns(batches);
+        let mut attributes: Vec<_> =
+            owners.into_iter().map(|(key, ty, _)| attribute_column(key, ty)).collect();
+        attributes.sort_by(|a, b| a.field.name().cmp(b.field.name()));
+        columns.append(&mut attributes);
+        if held < total {
+            let field =
+                Field::new(schema::OVERFLOW, DataType::Utf8View, true).with_extension_type(Json::default());
+            columns.push(PhysicalColumn { field: Arc::new(field), source: Source::Overflow });
+        }
+        let by_name = columns.iter().enumerate().map(|(i, c)| (c.field.name().clone(), i)).collect();
+        Self { columns, by_name }
+    }
+
+    /// The columns, in order.
+    pub fn columns(&self) -> &[PhysicalColumn] {
+        &self.columns
+    }
+
+    /// Position of the column with this physical name.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The Arrow schema of all columns.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.columns.iter().map(|c| Arc::clone(&c.field)).collect::<Vec<_>>()))
+    }
+
+    /// The values of one column for the rows of `order`. O(rows + values).
+    ///
+    /// # Panics
+    /// When there is no such column, or `order` was made for other batches.
+    pub fn materialize(
+        &self,
+        column: usize,
+        batches: &[Arc<EventBatch>],
+        order: &RowOrder,
+    ) -> Result<ArrayRef> {
+        let column = &self.columns[column];
+        match &column.source {
+            Source::Core(_) => {
+                let parts = batches.iter().map(|b| b.core().column_by_name(column.field.name()));
+                let parts = parts.map(|array| array.map(|array| (None, Arc::clone(array)))).collect();
+                gather(column.field.data_type(), parts, order)
+            }
+            Source::Attribute(key, ty) => {
+                let parts = batches.iter().map(|batch| {
+                    let column = batch.attribute(key).iter().find(|c| c.attribute_type() == *ty)?;
+                    Some((Some(column.rows()), Arc::clone(column.values())))
+                });
+                gather(column.field.data_type(), parts.collect(), order)
+            }
+            Source::Overflow => Ok(self.overflow(batches, order)),
+        }
+    }
+
+    /// Whether the values of this column have a column of their own.
+    fn holds(&self, column: &AttributeColumn, name: &str) -> bool {
+        let Some(index) = self.index_of(name) else { return false };
+        matches!(&self.columns[index].source, Source::Attribute(_, ty) if *ty == column.attribute_type())
+    }
+
+    fn overflow(&self, batches: &[Arc<EventBatch>], order: &RowOrder) -> ArrayRef {
+        let mut objects = vec![String::new(); order.len()];
+        for (batch, positions) in batches.iter().zip(&order.positions) {
+            for column in batch.attributes() {
+                let name = column.key().physical_name();
+                if self.holds(column, &name) {
+                    continue;
+                }
+                for (i, row) in column.rows().iter().enumerate() {
+                    let object = &mut objects[positions[*row as usize] as usize];
+                    object.push(if object.is_empty() { '{' } else { ',' });
+                    typed_json::write_key(object, &name);
+                    typed_json::write(object, &column.value(i));
+                }
+            }
+        }
+        let mut builder = StringViewBuilder::with_capacity(objects.len());
+        for mut object in objects {
+            if object.is_empty() {
+                builder.append_null();
+            } else {
+                object.push('}');
+                builder.append_value(object);
+            }
+        }
+        Arc::new(builder.finish())
+    }
+}
+
+fn count_values(batches: &[Arc<EventBatch>]) -> HashMap<&AttributeKey, [usize; 6]> {
+    let mut counts: HashMap<&AttributeKey, [usize; 6]> = HashMap::new();
+    for column in batches.iter().flat_map(|b| b.attributes()) {
+        counts.entry(column.key()).or_default()[column.attribute_type() as usize] += column.rows().len();
+    }
+    counts
+}
+
+/// The type that most values have; of equals the first.
+fn majority(counts: &[usize; 6]) -> AttributeType {
+    AttributeType::ALL.into_iter().rev().max_by_key(|ty| counts[*ty as usize]).unwrap_or(AttributeType::Text)
+}
+
+fn core_columns(batches: &[Arc<EventBatch>]) -> Vec<PhysicalColumn> {
+    let present = |name: &str| batches.iter().any(|b| b.core().schema_ref().index_of(name).is_ok());
+    let columns = schema::core_columns().iter().enumerate();
+    columns
+        .filter(|(_, column)| present(column.field.name()))
+        .map(|(i, column)| PhysicalColumn { field: Arc::new(column.field.clone()), source: Source::Core(i) })
+        .collect()
+}
+
+fn attribute_column(key: &AttributeKey, ty: AttributeType) -> PhysicalColumn {
+    let mut field = Field::new(key.physical_name(), ty.data_type(), true);
+    if ty == AttributeType::Json {
+        field = field.with_extension_type(Json::default());
+    }
+    PhysicalColumn { field: Arc::new(field), source: Source::Attribute(key.clone(), ty) }
+}
+
+/// In which order rows of several batches come out.
+#[derive(Debug, Clone)]
+pub struct RowOrder {
+    /// Per batch and row: its position in the output.
+    positions: Vec<Vec<u32>>,
+    len: usize,
+}
+
+impl RowOrder {
+    /// Batch after batch, row after row.
+    pub fn as_arrived(batches: &[Arc<EventBatch>]) -> Self {
+        let mut next = 0..;
+        let positions = batches.iter().map(|b| next.by_ref().take(b.rows()).collect()).collect();
+        Self { positions, len: batches.iter().map(|b| b.rows()).sum() }
+    }
+
+    /// The order that lists rows as (batch, row); every row of every batch must occur once.
+    ///
+    /// # Panics
+    /// When a row is out of range.
+    pub fn new(batches: &[Arc<EventBatch>], order: &[(u32, u32)]) -> Self {
+        let mut positions: Vec<Vec<u32>> = batches.iter().map(|b| vec![0; b.rows()]).collect();
+        for (position, (batch, row)) in order.iter().enumerate() {
+            positions[*batch as usize][*row as usize] = position as u32;
+        }
+        Self { positions, len: order.len() }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+/// Rows that have a value (all when `None`), and the values.
+type Part<'a> = (Option<&'a [u32]>, ArrayRef);
+
+fn gather(ty: &DataType, parts: Vec<Option<Part<'_>>>, order: &RowOrder) -> Result<ArrayRef> {
+    let null = new_null_array(ty, 1);
+    let mut arrays: Vec<&dyn Array> = vec![null.as_ref()];
+    let mut indices = vec![(0, 0); order.len()];
+    let mut filled = 0;
+    for (part, positions) in parts.iter().zip(&order.positions) {
+        let Some((rows, values)) = part else { continue };
+        let array = arrays.len();
+        arrays.push(values.as_ref());
+        filled += values.len();
+        match rows {
+            None => positions.iter().enumerate().for_each(|(i, p)| indices[*p as usize] = (array, i)),
+            Some(rows) => {
+                rows.iter()
+                    .enumerate()
+                    .for_each(|(i, row)| indices[positions[*row as usize] as usize] = (array, i));
+            }
+        }
+    }
+    if filled == order.len() && arrays.len() > 1 {
+        // No row is without a value: keep the null out, so that the result needs no null mask for it.
+        arrays.remove(0);
+        indices.iter_mut().for_each(|(array, _)| *array -= 1);
+    }
+    Ok(interleave(&arrays, &indices)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+
+    use super::*;
+    use crate::event::{CoreEvent, EventBatchBuilder, Level, Value};
+
+    fn batch(rows: &[&[(&str, Value<'_>)]]) -> Arc<EventBatch> {
+        let mut builder = EventBatchBuilder::new();
+        for (i, attributes) in rows.iter().enumerate() {
+            builder.push(&CoreEvent { timestamp_ns: i as i64, ..CoreEvent::default() });
+            for (key, value) in *attributes {
+                let key = builder.key(Level::Record, key);
+                builder.attribute(key, *value);
+            }
+        }
+        Arc::new(builder.finish().unwrap())
+    }
+
+    #[test]
+    fn the_majority_type_owns_the_column_and_the_rest_overflows() {
+        let batches = [
+            batch(&[&[("k", Value::Int(1))], &[("k", Value::Text("two")), ("x", Value::Bool(true))]]),
+            batch(&[&[("k", Value::Int(3))]]),
+        ];
+        let layout = PhysicalLayout::decide(&batches, LayoutLimits::UNLIMITED);
+        let order = RowOrder::new(&batches, &[(1, 0), (0, 1), (0, 0)]);
+        let k = layout.materialize(layout.index_of("k").unwrap(), &batches, &order).unwrap();
+        assert_eq!(k.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(3), None, Some(1)]);
+        let rest = layout.materialize(layout.index_of("overflow").unwrap(), &batches, &order).unwrap();
+        assert_eq!(rest.as_string_view().iter().collect::<Vec<_>>(), [None, Some(r#"{"k":"two"}"#), None]);
+    }
+
+    #[test]
+    fn rare_keys_and_keys_beyond_the_limit_overflow() {
+        let rows: Vec<Vec<(&str, Value<'_>)>> = (0..10)
+            .map(|i| {
+                if i == 0 {
+                    vec![("often", Value::Int(i)), ("rare", Value::Int(i))]
+                } else {
+                    vec![("often", Value::Int(i))]
+                }
+            })
+            .collect();
+        let rows: Vec<&[(&str, Value<'_>)]> = rows.iter().map(Vec::as_slice).collect();
+        let batches = [batch(&rows)];
+        let names = |limits| {
+            let layout = PhysicalLayout::decide(&batches, limits);
+            let attributes = layout.columns().iter().filter(|c| !matches!(c.source, Source::Core(_)));
+            attributes.map(|c| c.field.name().clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(LayoutLimits::UNLIMITED), ["often", "rare"]);
+        assert_eq!(names(LayoutLimits { columns_max: 1, ..LayoutLimits::UNLIMITED }), ["often", "overflow"]);
+        assert_eq!(names(LayoutLimits { columns_max: 9, rows_per_value_max: 5 }), ["often", "overflow"]);
+    }
+}
