@@ -84,6 +84,21 @@ impl Error {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// What happened and the causes, each said once: an error often quotes its cause already.
+    pub fn chain(&self) -> String {
+        let mut said = self.message.clone();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !said.contains(&text) {
+                said.push_str(": ");
+                said.push_str(&text);
+            }
+            cause = error.source();
+        }
+        said
+    }
 }
 
 impl fmt::Display for Error {

@@ -1,0 +1,156 @@
+//! How does a person at a terminal use all this?
+//!
+//! One file per subcommand, each with its arguments (a clap struct) and `run`. What a command does is in
+//! the library; here are the words around it: flags, progress, tables, exit codes.
+//!
+//! Settings come from flags, else from the environment (`BROADLOOM_…`), else from the file of `--config`
+//! (see `config_file.rs`), else they are built in. Exit codes: 0 done, 1 it failed, 2 wrong usage.
+//! Answers go to stdout, everything about them to stderr.
+
+mod config_file;
+mod logging;
+mod query;
+mod serve;
+mod units;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::error::{Error, Result};
+
+const AFTER_HELP: &str = "\
+Begin with:
+  broadloom demo                                  an online shop's telemetry, and an investigation of it
+  broadloom serve                                 take OTLP on 127.0.0.1:4317 (gRPC) and :4318 (HTTP)
+  broadloom import traces.json logs/*.ndjson.gz   take files
+  broadloom query \"select * from events limit 5\"  ask
+
+Exit codes: 0 done, 1 it failed, 2 wrong usage.";
+
+/// Broadloom: traces, logs and metrics as one table of wide events, asked in SQL.
+#[derive(Debug, Parser)]
+#[command(name = "broadloom", version, after_help = AFTER_HELP, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Globals {
+    /// Where the data is
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "BROADLOOM_DATA",
+        default_value = "./broadloom-data"
+    )]
+    pub(crate) data: PathBuf,
+    /// A TOML file with flags: `data = "…"`, and those of a subcommand in its table: `[serve]`
+    #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE)]
+    pub(crate) config: Option<PathBuf>,
+    /// What to log: error, warn, info, debug, trace, or by module ("info,broadloom::wal=debug"); RUST_LOG
+    /// is read too
+    #[arg(long, global = true, value_name = "FILTER", env = "BROADLOOM_LOG")]
+    pub(crate) log: Option<String>,
+    /// How to write the log to stderr
+    #[arg(long, global = true, value_name = "FORMAT", env = "BROADLOOM_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: logging::LogFormat,
+}
+
+const CONFIG_VARIABLE: &str = "BROADLOOM_CONFIG";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Take telemetry in and answer questions, until told to stop
+    Serve(serve::ServeArgs),
+    /// Answer one SQL statement
+    Query(query::QueryArgs),
+}
+
+/// The program: reads the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match parse(arguments) {
+        Ok(cli) => match run(cli) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => report(&error),
+        },
+        Err(code) => code,
+    }
+}
+
+fn parse(arguments: Vec<OsString>) -> std::result::Result<Cli, ExitCode> {
+    let file = config_file::path(&arguments, std::env::var_os(CONFIG_VARIABLE));
+    let command = match &file {
+        Some(path) => config_file::apply(Cli::command(), path).map_err(|e| {
+            report(&e);
+            ExitCode::from(2)
+        })?,
+        None => Cli::command(),
+    };
+    let parsed = command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        // Nothing can be done about a terminal that is gone.
+        let _ = error.print();
+        if let (Some(path), true) = (file, error.use_stderr()) {
+            let _ = writeln!(std::io::stderr(), "\nnote: flags are also set by {}", path.display());
+        }
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::from(e).context("cannot start"))?;
+    let globals = &cli.globals;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Serve(_) | Command::Query(_) => {
+                logging::start(globals, "info")?;
+                Err(Error::internal("not built yet"))
+            }
+        }
+    })
+}
+
+/// Says what went wrong. A reader that left early (`| head`) is nothing wrong.
+fn report(error: &Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    let _ = writeln!(std::io::stderr(), "error: {}", error.chain());
+    ExitCode::FAILURE
+}
+
+fn is_broken_pipe(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

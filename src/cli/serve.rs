@@ -1,0 +1,61 @@
+//! `broadloom serve`: takes telemetry in and answers questions until it is told to stop.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::units;
+
+const AFTER_HELP: &str = "\
+Examples:
+  broadloom serve
+  broadloom serve --data /var/lib/broadloom --http 0.0.0.0:8080 --otlp-grpc off
+  broadloom serve --config /etc/broadloom.toml --log-format json
+
+Send to it:
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 your-program     any OpenTelemetry SDK or Collector
+Ask it:
+  curl 127.0.0.1:8080/v1/sql -d 'select service.name, count(*) from spans group by 1'
+  curl '127.0.0.1:8080/v1/sql?format=csv' -H 'Content-Type: application/json' \\
+       -d '{\"query\": \"select * from logs where trace_id = $1\", \"params\": [\"4bf92f3577b34da6a3ce929d0e0e4736\"]}'
+  broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
+
+Once it listens, one line on stdout says where: `listening http=127.0.0.1:8080 otlp-grpc=… otlp-http=…`.
+It listens on the loopback interface unless told otherwise; there is no authentication yet.
+SIGTERM and Ctrl-C let running requests end, write everything to segments, and exit with 0.";
+
+/// Arguments of `broadloom serve`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct ServeArgs {
+    /// SQL, health, metrics, and OTLP/HTTP too; port 0 takes any free one, "off" none
+    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_HTTP", default_value = "127.0.0.1:8080")]
+    http: String,
+    /// OTLP/gRPC
+    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_OTLP_GRPC", default_value = "127.0.0.1:4317")]
+    otlp_grpc: String,
+    /// OTLP/HTTP on its usual port
+    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_OTLP_HTTP", default_value = "127.0.0.1:4318")]
+    otlp_http: String,
+    /// Largest OTLP message, packed or unpacked
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_MESSAGE_MAX", default_value = "64MiB", value_parser = units::bytes)]
+    message_max: usize,
+    /// Bytes of OTLP messages in memory at once; beyond it producers are told to come again
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_IN_FLIGHT_MAX", default_value = "256MiB", value_parser = units::bytes)]
+    in_flight_max: usize,
+    /// Events in memory that are not yet in a segment; beyond it producers are told to come again
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_BUFFER_MAX", default_value = "512MiB", value_parser = units::bytes)]
+    buffer_max: usize,
+    /// Events wait at most this long for their segment; they are durable and found before
+    #[arg(long, value_name = "TIME", env = "BROADLOOM_FLUSH_AGE", default_value = "60s", value_parser = units::duration)]
+    flush_age: Duration,
+    /// Memory of all queries together; beyond it they spill to disk, then fail
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_QUERY_MEMORY", default_value = "2GiB", value_parser = units::bytes)]
+    query_memory: usize,
+    /// How long a query may take when it does not say
+    #[arg(long, value_name = "TIME", env = "BROADLOOM_QUERY_TIMEOUT", default_value = "60s", value_parser = units::duration)]
+    query_timeout: Duration,
+    /// Queries answered at once; beyond it clients are told to come again
+    #[arg(long, value_name = "COUNT", env = "BROADLOOM_QUERIES_MAX", default_value_t = 64)]
+    queries_max: usize,
+}
