@@ -8,5 +8,6 @@ pub mod cli;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod demo;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,277 @@
+//! A day at an online shop: where to get realistic telemetry when there is none at hand.
+//!
+//! The generator invents what a shop of two dozen services would report through OpenTelemetry, and
+//! gives it out as OTLP requests in the order in which they would arrive. It is used by
+//! `broadloom demo`, by tests and by benchmarks.
+//!
+//! ```text
+//! shop (the model, as data) ─▶ world (compiled) ─┐
+//! users (who visits) ────────────────────────────┼─▶ trace ─▶ logs ──┐
+//! fleet (pods, versions, clocks) ─▶ incident ────┘     └────▶ metrics ┼─▶ outbox ─▶ requests
+//! latency, dice (how long, what chance) ─────────┘                    ┘  (arrival, batches)
+//! ```
+//! What makes it realistic: sixty and more attributes an event under OpenTelemetry's names, users by
+//! Zipf's law, latencies with heavy tails, consistent probability sampling (`tracestate` `ot=th:…`
+//! against the trace id), spans that arrive minutes late, parents that never arrive, retries, hosts
+//! whose clock is off, exceptions with stack traces, links from consumers to producers, logs with and
+//! without a trace, structured bodies, all five kinds of metric points, a key whose type differs between
+//! services, and text in many scripts. And one incident to find: see [`incident`].
+//!
+//! Invariants. The corpus is a function of [`DemoSettings`]: the same settings give the same bytes, on
+//! every machine; `start_ns` shifts all times and changes nothing else but UTF-8 renderings of time.
+//! Memory is bounded by what is under way, not by the length of the corpus. Nothing here does I/O.
+//!
+//! It does not model load: the number of events per minute is constant, whatever the latencies are.
+
+mod attributes;
+mod dice;
+mod exceptions;
+mod fleet;
+pub mod incident;
+mod latency;
+mod logs;
+mod metrics;
+mod outbox;
+mod shop;
+mod trace;
+mod users;
+mod world;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+
+use dice::Dice;
+use exceptions::Exceptions;
+use fleet::Fleet;
+use metrics::Meters;
+use outbox::Outbox;
+use trace::{Journey, Message};
+use users::Users;
+use world::{Protocol, World};
+
+const MINUTE_NS: i64 = 60_000_000_000;
+/// The generator works in slices of time that hold about so many events: this bounds its memory.
+const SLICE_EVENTS: u64 = 8_000;
+/// One event in so many is a metric point.
+const METRICS_ONE_IN: u64 = 12;
+
+/// What the corpus is a function of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DemoSettings {
+    /// Seed of everything that is left to chance.
+    pub seed: u64,
+    /// How many events to make: spans, span events, log records and metric points. The corpus ends with
+    /// the first trace that reaches this number.
+    pub events: u64,
+    /// Beginning, in nanoseconds since the Unix epoch.
+    pub start_ns: i64,
+    /// Length in minutes, at least 1.
+    pub minutes: u32,
+}
+
+impl DemoSettings {
+    /// A beginning for corpora that need no relation to the present: 2026-01-05 09:00 UTC, a Monday.
+    pub const START_NS: i64 = 1_767_603_600_000_000_000;
+
+    /// A corpus of `events` events in half an hour from [`Self::START_NS`].
+    pub fn new(seed: u64, events: u64) -> Self {
+        Self { seed, events, start_ns: Self::START_NS, minutes: 30 }
+    }
+
+    /// When the incident begins, in nanoseconds since the Unix epoch: on a full minute after the start.
+    pub fn incident_ns(&self) -> i64 {
+        self.at(incident::BEGINS_AT)
+    }
+
+    /// End of the corpus: no trace begins later.
+    pub fn end_ns(&self) -> i64 {
+        self.start_ns + i64::from(self.minutes.max(1)) * MINUTE_NS
+    }
+
+    /// The full minute at `share` of the corpus.
+    fn at(&self, share: f64) -> i64 {
+        self.start_ns + (f64::from(self.minutes.max(1)) * share).floor() as i64 * MINUTE_NS
+    }
+}
+
+/// One OTLP request, as a collector would send it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DemoRequest {
+    /// When it arrives, in nanoseconds since the Unix epoch; never earlier than the request before it.
+    pub arrival_ns: i64,
+    /// Events in it: spans, span events, log records, metric points.
+    pub events: u64,
+    /// What is sent.
+    pub payload: DemoPayload,
+}
+
+/// The three kinds of OTLP requests.
+#[derive(Debug, Clone, PartialEq)]
+pub enum DemoPayload {
+    /// Spans.
+    Traces(ExportTraceServiceRequest),
+    /// Log records.
+    Logs(ExportLogsServiceRequest),
+    /// Metric points.
+    Metrics(ExportMetricsServiceRequest),
+}
+
+/// How much of what was planted: lets a test compare what it finds with what there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Planted {
+    /// Spans that were never sent; each has one child, which therefore misses its parent.
+    pub lost_spans: u64,
+    /// Spans that arrive minutes after they ended.
+    pub late_spans: u64,
+    /// Spans of hosts whose clock is off.
+    pub skewed_spans: u64,
+    /// Traces that the incident slowed down.
+    pub incident_traces: u64,
+    /// Calls that were tried again.
+    pub retries: u64,
+}
+
+/// Makes the corpus; iterate over it, or ask for a stretch of time with [`Generator::between`].
+#[derive(Debug)]
+pub struct Generator {
+    settings: DemoSettings,
+    shared: Shared,
+    dice: Dice,
+    outbox: Outbox,
+    meters: Meters,
+    mail: Vec<Message>,
+    /// Slices of the corpus made so far, and in all.
+    slice: u64,
+    slices: u64,
+    goal: u64,
+    ready: VecDeque<DemoRequest>,
+}
+
+/// What does not change while the corpus is made.
+#[derive(Debug)]
+struct Shared {
+    world: World,
+    fleet: Fleet,
+    users: Users,
+    exceptions: Exceptions,
+}
+
+impl Generator {
+    /// A generator at the beginning of the corpus.
+    pub fn new(settings: DemoSettings) -> Self {
+        let minutes = u64::from(settings.minutes.max(1));
+        let per_minute = (settings.events / minutes).div_ceil(SLICE_EVENTS).max(1);
+        let shared = Shared {
+            world: World::new(),
+            fleet: Fleet::new(settings.seed, |share| settings.at(share)),
+            users: Users::new(settings.seed),
+            exceptions: Exceptions::new(settings.seed),
+        };
+        let meters = Meters::new(shared.fleet.pods.len(), settings.start_ns);
+        Self {
+            settings,
+            shared,
+            dice: Dice::new(settings.seed, 0),
+            outbox: Outbox::default(),
+            meters,
+            mail: Vec::new(),
+            slice: 0,
+            slices: minutes * per_minute,
+            goal: 0,
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// What has been planted so far.
+    pub fn planted(&self) -> Planted {
+        self.outbox.planted
+    }
+
+    /// Makes about `events` more events whose traces begin in `from_ns..to_ns`, and gives out what
+    /// arrives before `to_ns`, in order. Call it with adjoining stretches of time; what is under way at
+    /// the end of one arrives in a later one.
+    pub fn between(&mut self, from_ns: i64, to_ns: i64, events: u64) -> Vec<DemoRequest> {
+        self.goal += events;
+        while self.outbox.produced < self.goal {
+            let at_ns = self.dice.time(from_ns, to_ns);
+            if self.meters.points * METRICS_ONE_IN < self.outbox.produced {
+                self.meters.export(&self.shared, &mut self.dice, &mut self.outbox, at_ns);
+                continue;
+            }
+            let mut visitor = self.shared.users.visit(&mut self.dice);
+            let draw = self.dice.below(u64::from(self.shared.world.weights())) as u32;
+            let entry = self.shared.world.entry(draw);
+            if self.shared.world.targets[entry].protocol == Protocol::Timer {
+                visitor.attributes.clear();
+            }
+            let sweep = (events / 60).clamp(8, 400) as u32;
+            let mut stage = self.stage(sweep);
+            Journey::visit(&mut stage, &visitor, entry, at_ns);
+            for message in std::mem::take(&mut self.mail) {
+                Journey::deliver(&mut self.stage(sweep), &message);
+            }
+            if self.dice.chance(0.35) {
+                logs::background(&mut self.stage(sweep), at_ns);
+            }
+        }
+        self.outbox.release(to_ns, &self.shared.fleet)
+    }
+
+    /// Everything that is still under way, in order of arrival.
+    pub fn rest(&mut self) -> Vec<DemoRequest> {
+        self.outbox.release(i64::MAX, &self.shared.fleet)
+    }
+
+    fn stage(&mut self, sweep: u32) -> Stage<'_> {
+        Stage {
+            shared: &self.shared,
+            dice: &mut self.dice,
+            outbox: &mut self.outbox,
+            meters: &mut self.meters,
+            mail: &mut self.mail,
+            sweep,
+        }
+    }
+}
+
+/// What a trace needs while it is made.
+struct Stage<'a> {
+    shared: &'a Shared,
+    dice: &'a mut Dice,
+    outbox: &'a mut Outbox,
+    meters: &'a mut Meters,
+    mail: &'a mut Vec<Message>,
+    /// How often a sweep takes its steps.
+    sweep: u32,
+}
+
+impl Iterator for Generator {
+    type Item = DemoRequest;
+
+    fn next(&mut self) -> Option<DemoRequest> {
+        while self.ready.is_empty() {
+            if self.slice > self.slices {
+                return None;
+            }
+            let DemoSettings { events, start_ns, .. } = self.settings;
+            let length_ns = (self.settings.end_ns() - start_ns) / self.slices as i64;
+            let from_ns = start_ns + self.slice as i64 * length_ns;
+            self.ready = if self.slice == self.slices {
+                self.rest().into()
+            } else {
+                let share =
+                    |slices: u64| (u128::from(events) * u128::from(slices) / u128::from(self.slices)) as u64;
+                let wanted = share(self.slice + 1) - share(self.slice);
+                self.between(from_ns, from_ns + length_ns, wanted).into()
+            };
+            self.slice += 1;
+        }
+        self.ready.pop_front()
+    }
+}
