@@ -4,10 +4,10 @@
 //! views, derived by SQL at query time. The modules below are the life of an event, in order; each one
 //! uses only those before it.
 
-pub mod cli;
-pub mod config;
 pub mod error;
+pub mod config;
 pub mod event;
 pub mod demo;
+pub mod cli;
 
 pub use error::{Error, ErrorKind, Result};

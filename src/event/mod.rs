@@ -19,18 +19,18 @@
 //!
 //! Everything here is pure: no I/O, no clock, no async.
 
-mod batch;
-mod builder;
-mod codec;
-mod core_event;
-mod dictionary;
 mod id;
 pub mod key;
-pub mod physical;
-pub mod schema;
-mod sparse;
-pub mod typed_json;
 mod value;
+pub mod typed_json;
+pub mod schema;
+mod core_event;
+mod sparse;
+mod builder;
+mod batch;
+mod codec;
+pub mod physical;
+mod dictionary;
 
 pub use batch::{AttributeColumn, EventBatch, TimeRange};
 pub use builder::{EventBatchBuilder, KeyId};
