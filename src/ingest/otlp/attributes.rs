@@ -1,0 +1,169 @@
+//! Attributes: OTLP's `KeyValue` and `AnyValue` as [`Value`]s.
+//!
+//! Scalars borrow from the request. Arrays, key-value lists and values without a value become typed JSON
+//! in an arena, so that a record is known to be good as a whole before its first attribute goes in.
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use prost::Message as _;
+
+use super::record::Defect;
+use super::wire::{Field, Message};
+use crate::event::{Value, typed_json};
+
+/// One attribute.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attribute<'a> {
+    /// The key, which may be any text.
+    pub(super) key: &'a str,
+    /// The value.
+    pub(super) value: AnyRef<'a>,
+}
+
+/// A value, borrowed; structured ones are a range of the arena.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum AnyRef<'a> {
+    Text(&'a str),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Bytes(&'a [u8]),
+    /// Typed JSON: start and end in the arena.
+    Json(usize, usize),
+}
+
+impl<'a> AnyRef<'a> {
+    /// The value; `arena` is the one it was read with.
+    pub(super) fn value<'v>(&self, arena: &'v str) -> Value<'v>
+    where
+        'a: 'v,
+    {
+        match self {
+            Self::Text(text) => Value::Text(text),
+            Self::Bool(b) => Value::Bool(*b),
+            Self::Int(i) => Value::Int(*i),
+            Self::Double(d) => Value::Double(*d),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Json(start, end) => Value::Json(&arena[*start..*end]),
+        }
+    }
+
+    /// Reads an `AnyValue`.
+    pub(super) fn read(bytes: &'a [u8], arena: &mut String) -> Result<Self, Defect> {
+        let mut message = Message::new(bytes);
+        let mut value = None;
+        while let Some(field) = message.next_field()? {
+            value = match field.number {
+                1 => Some(Self::Text(field.text()?)),
+                2 => Some(Self::Bool(field.varint()? != 0)),
+                3 => Some(Self::Int(field.varint()? as i64)),
+                4 => Some(Self::Double(f64::from_bits(field.fixed64()?))),
+                5 | 6 => return Self::structured(bytes, arena),
+                7 => Some(Self::Bytes(field.bytes()?)),
+                // A reference into another signal's string table: OTLP says to read it as no value.
+                8 => None,
+                _ => value,
+            };
+        }
+        Ok(value.unwrap_or_else(|| Self::json(None, arena)))
+    }
+
+    /// Nesting is limited by prost's recursion limit.
+    fn structured(bytes: &[u8], arena: &mut String) -> Result<Self, Defect> {
+        let any = AnyValue::decode(bytes)?;
+        Ok(Self::json(Some(&any), arena))
+    }
+
+    fn json(any: Option<&AnyValue>, arena: &mut String) -> Self {
+        let start = arena.len();
+        typed_json::write_any(arena, any);
+        Self::Json(start, arena.len())
+    }
+
+    /// The value of a decoded message.
+    pub(super) fn of(any: Option<&'a AnyValue>, arena: &mut String) -> Self {
+        match any.and_then(|any| any.value.as_ref()) {
+            Some(any_value::Value::StringValue(text)) => Self::Text(text),
+            Some(any_value::Value::BoolValue(b)) => Self::Bool(*b),
+            Some(any_value::Value::IntValue(i)) => Self::Int(*i),
+            Some(any_value::Value::DoubleValue(d)) => Self::Double(*d),
+            Some(any_value::Value::BytesValue(bytes)) => Self::Bytes(bytes),
+            Some(any_value::Value::ArrayValue(_) | any_value::Value::KvlistValue(_)) => Self::json(any, arena),
+            Some(any_value::Value::StringValueStrindex(_)) | None => Self::json(None, arena),
+        }
+    }
+}
+
+impl<'a> Attribute<'a> {
+    /// Reads the `KeyValue` in `field`.
+    pub(super) fn read(field: Field<'a>, arena: &mut String) -> Result<Self, Defect> {
+        let mut message = Message::new(field.bytes()?);
+        let mut key = "";
+        let mut value: &[u8] = &[];
+        while let Some(field) = message.next_field()? {
+            match field.number {
+                1 => key = field.text()?,
+                2 => value = field.bytes()?,
+                _ => {}
+            }
+        }
+        Ok(Self { key, value: AnyRef::read(value, arena)? })
+    }
+
+    /// The attributes of a decoded message.
+    pub(super) fn all_of(list: &'a [KeyValue], arena: &mut String) -> Vec<Self> {
+        list.iter().map(|kv| Self { key: &kv.key, value: AnyRef::of(kv.value.as_ref(), arena) }).collect()
+    }
+}
+
+/// A value that outlives the request's bytes: those of resources and scopes, which every record repeats.
+#[derive(Debug, Clone)]
+pub(super) enum OwnedValue {
+    Text(Box<str>),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Bytes(Box<[u8]>),
+    Json(Box<str>),
+}
+
+impl OwnedValue {
+    pub(super) fn new(value: Value<'_>) -> Self {
+        match value {
+            Value::Text(text) => Self::Text(text.into()),
+            Value::Bool(b) => Self::Bool(b),
+            Value::Int(i) => Self::Int(i),
+            Value::Double(d) => Self::Double(d),
+            Value::Bytes(bytes) => Self::Bytes(bytes.into()),
+            Value::Json(json) => Self::Json(json.into()),
+        }
+    }
+
+    pub(super) fn value(&self) -> Value<'_> {
+        match self {
+            Self::Text(text) => Value::Text(text),
+            Self::Bool(b) => Value::Bool(*b),
+            Self::Int(i) => Value::Int(*i),
+            Self::Double(d) => Value::Double(*d),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Json(json) => Value::Json(json),
+        }
+    }
+
+    /// Bytes that a copy of the value takes.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.len() + 16,
+            Self::Bytes(bytes) => bytes.len() + 16,
+            Self::Bool(_) | Self::Int(_) | Self::Double(_) => 8,
+        }
+    }
+}
+
+/// A key-value list as typed JSON; empty when there is none.
+pub(super) fn object(list: &[KeyValue]) -> String {
+    let mut json = String::new();
+    if !list.is_empty() {
+        typed_json::write_list(&mut json, list);
+    }
+    json
+}

@@ -1,0 +1,170 @@
+//! How does OpenTelemetry's protocol become events, and events OpenTelemetry again?
+//!
+//! OTLP (<https://opentelemetry.io/docs/specs/otlp/>) has three requests of one shape:
+//!
+//! ```text
+//! request = group*          group = resource schema_url scope-group*
+//! scope-group = scope schema_url record*
+//! record  = span | log record | metric
+//! ```
+//!
+//! 1. [`decode`] walks protobuf with [`wire`], borrowing from the bytes, or JSON ([`json`]), which
+//!    becomes the protobuf message of one record at a time.
+//! 2. Resource and scope are read once ([`record`]); their attributes are repeated on every event.
+//! 3. Each record becomes a row or several: [`trace`], [`log`], [`metric`]. A defect costs that record.
+//! 4. [`encode()`] goes the other way: rows, from a batch or from a query, grouped into requests again.
+//!
+//! **Lossless**: encoding what was decoded gives an equal request, up to what OTLP says does not matter
+//! (order of attributes, resources and scopes listed twice, groups without records) and ids of all zeroes,
+//! which mean none.
+//!
+//! Not here: transport, compression, authentication, limits of the network.
+
+mod wire;
+mod attributes;
+mod record;
+mod weight;
+mod trace;
+mod log;
+mod metric;
+mod json;
+mod encode;
+//ENC #[cfg(test)]
+//ENC mod tests;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use prost::Message as _;
+
+use self::record::{Defect, Position, Sink};
+use self::wire::Message;
+use super::{Ingested, MESSAGE_BYTES_MAX};
+use crate::error::{Error, ErrorKind, Result};
+
+pub use self::encode::{Encoded, encode, encode_batch, traces_json};
+
+/// Which of OTLP's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RequestKind {
+    /// `ExportTraceServiceRequest`; `TracesData` reads the same.
+    Traces,
+    /// `ExportLogsServiceRequest`; `LogsData` reads the same.
+    Logs,
+    /// `ExportMetricsServiceRequest`; `MetricsData` reads the same.
+    Metrics,
+}
+
+/// How a request is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// Protobuf.
+    Protobuf,
+    /// OTLP/JSON.
+    Json,
+}
+
+impl RequestKind {
+    /// All requests.
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
+
+    /// What the protocol calls a record of this request.
+    fn record(self) -> &'static str {
+        match self {
+            Self::Traces => "span",
+            Self::Logs => "log record",
+            Self::Metrics => "metric",
+        }
+    }
+
+    /// Takes the message of one record.
+    fn take(self, sink: &mut Sink, bytes: &[u8], at: Position) {
+        match self {
+            Self::Traces => trace::span(sink, bytes, at),
+            Self::Logs => log::record(sink, bytes, at),
+            Self::Metrics => metric::metric(sink, bytes, at),
+        }
+    }
+}
+
+/// Decodes a request that arrived at `now_ns` (nanoseconds since the epoch).
+///
+/// Records with a defect are in [`Ingested::rejected`]. Fails with
+/// [`ErrorKind::InvalidInput`] when the bytes are no such request, and with
+/// [`ErrorKind::LimitExceeded`] when there are more than [`MESSAGE_BYTES_MAX`].
+pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) -> Result<Ingested> {
+    if bytes.len() > MESSAGE_BYTES_MAX {
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!("the OTLP request has {} bytes, at most {MESSAGE_BYTES_MAX} are read: send smaller ones", bytes.len()),
+        ));
+    }
+    let mut sink = Sink::new(now_ns);
+    let walked = match encoding {
+        Encoding::Protobuf => walk(&mut sink, kind, bytes),
+        Encoding::Json => json::walk(&mut sink, kind, bytes),
+    };
+    walked.map_err(|defect| Error::invalid(format!("not an OTLP request of {}s: {defect}", kind.record())))?;
+    sink.finish()
+}
+
+/// As [`decode`], from a decoded message.
+pub fn traces(request: &ExportTraceServiceRequest, now_ns: i64) -> Result<Ingested> {
+    decode(RequestKind::Traces, Encoding::Protobuf, &request.encode_to_vec(), now_ns)
+}
+
+/// As [`decode`], from a decoded message.
+pub fn logs(request: &ExportLogsServiceRequest, now_ns: i64) -> Result<Ingested> {
+    decode(RequestKind::Logs, Encoding::Protobuf, &request.encode_to_vec(), now_ns)
+}
+
+/// As [`decode`], from a decoded message.
+pub fn metrics(request: &ExportMetricsServiceRequest, now_ns: i64) -> Result<Ingested> {
+    decode(RequestKind::Metrics, Encoding::Protobuf, &request.encode_to_vec(), now_ns)
+}
+
+/// All requests have the same shape and field numbers down to the record.
+fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(), Defect> {
+    let mut message = Message::new(bytes);
+    let mut resource = 0;
+    while let Some(field) = message.next_field()? {
+        if field.number == 1 {
+            let group = Group::read(field.bytes()?)?;
+            sink.enter_resource(group.owner, group.schema_url)?;
+            for (scope, bytes) in group.members.into_iter().enumerate() {
+                let scope_group = Group::read(bytes)?;
+                sink.enter_scope(scope_group.owner, scope_group.schema_url)?;
+                for (record, bytes) in scope_group.members.into_iter().enumerate() {
+                    let at = Position { resource, scope, what: kind.record(), record, point: None };
+                    kind.take(sink, bytes, at);
+                }
+            }
+            resource += 1;
+        }
+    }
+    Ok(())
+}
+
+/// `ResourceSpans`, `ScopeSpans` and their likes: an owner, members, a schema URL that comes last.
+#[derive(Default)]
+struct Group<'a> {
+    owner: &'a [u8],
+    members: Vec<&'a [u8]>,
+    schema_url: &'a str,
+}
+
+impl<'a> Group<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, Defect> {
+        let mut group = Self::default();
+        let mut message = Message::new(bytes);
+        while let Some(field) = message.next_field()? {
+            match field.number {
+                1 => group.owner = field.bytes()?,
+                2 => group.members.push(field.bytes()?),
+                3 => group.schema_url = field.text()?,
+                _ => {}
+            }
+        }
+        Ok(group)
+    }
+}

@@ -1,0 +1,308 @@
+//! Records under their resource and scope: what all signals share.
+//!
+//! A [`Sink`] is told which resource and scope it is in and then takes records one by one. The attributes
+//! of resource and scope are interned once and repeated on every record, because an event stands for
+//! itself.
+
+use std::fmt;
+
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, EntityRef, KeyValue, KeyValueList, any_value};
+use prost::Message as _;
+
+use super::attributes::{Attribute, OwnedValue};
+use super::wire::{Message, WireError};
+use crate::error::Result;
+use crate::event::{
+    CoreEvent, EventBatchBuilder, KeyId, Level, SpanId, TraceId, Value, typed_json,
+};
+use crate::ingest::{Ingested, Rejected};
+
+/// Most bytes of repeated resource and scope attributes and of shredded bodies that one request may
+/// become. A request of a few megabytes can name a large resource for a million tiny records; real ones
+/// stay far below.
+const REPEATED_BYTES_MAX: usize = 1 << 30;
+
+/// What is wrong with one record; the others go in.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Defect(String);
+
+impl Defect {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+}
+
+impl fmt::Display for Defect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<WireError> for Defect {
+    fn from(e: WireError) -> Self {
+        Self(e.to_string())
+    }
+}
+
+impl From<prost::DecodeError> for Defect {
+    fn from(e: prost::DecodeError) -> Self {
+        Self(e.to_string())
+    }
+}
+
+/// Where a record is in its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Position {
+    pub(super) resource: usize,
+    pub(super) scope: usize,
+    /// What the protocol calls the record: `span`, `log record`, `metric`.
+    pub(super) what: &'static str,
+    pub(super) record: usize,
+    /// The data point, of metrics.
+    pub(super) point: Option<usize>,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, scope, what, record, point } = self;
+        write!(f, "resource {resource}, scope {scope}, {what} {record}")?;
+        point.map_or(Ok(()), |point| write!(f, ", point {point}"))
+    }
+}
+
+/// What a resource puts on every record under it.
+#[derive(Debug, Default)]
+struct Resource {
+    attributes: Vec<(KeyId, OwnedValue)>,
+    schema_url: String,
+    dropped_attributes_count: u32,
+    entity_refs: String,
+    bytes: usize,
+}
+
+/// What a scope puts on every record under it.
+#[derive(Debug, Default)]
+struct Scope {
+    attributes: Vec<(KeyId, OwnedValue)>,
+    name: String,
+    version: String,
+    schema_url: String,
+    dropped_attributes_count: u32,
+    bytes: usize,
+}
+
+/// Takes the records of one request.
+pub(super) struct Sink {
+    /// When the request arrived.
+    pub(super) now_ns: i64,
+    /// What was refused so far.
+    pub(super) rejected: Rejected,
+    builder: EventBatchBuilder,
+    resource: Resource,
+    scope: Scope,
+    repeated_bytes: usize,
+}
+
+impl Sink {
+    pub(super) fn new(now_ns: i64) -> Self {
+        Self {
+            now_ns,
+            rejected: Rejected::default(),
+            builder: EventBatchBuilder::new(),
+            resource: Resource::default(),
+            scope: Scope::default(),
+            repeated_bytes: 0,
+        }
+    }
+
+    /// Records that follow belong to the `Resource` message in `bytes`.
+    pub(super) fn enter_resource(&mut self, bytes: &[u8], schema_url: &str) -> Result<(), Defect> {
+        let mut resource = Resource { schema_url: schema_url.to_owned(), ..Resource::default() };
+        let mut entities = Vec::new();
+        let mut message = Message::new(bytes);
+        while let Some(field) = message.next_field()? {
+            match field.number {
+                1 => {
+                    let mut arena = String::new();
+                    let attribute = Attribute::read(field, &mut arena)?;
+                    resource.attributes.push(self.own(Level::Resource, attribute, &arena));
+                }
+                2 => resource.dropped_attributes_count = field.varint()? as u32,
+                3 => entities.push(EntityRef::decode(field.bytes()?)?),
+                _ => {}
+            }
+        }
+        resource.entity_refs = entity_refs(entities);
+        resource.bytes = resource.attributes.iter().map(|(_, value)| value.bytes()).sum::<usize>()
+            + schema_url.len()
+            + resource.entity_refs.len();
+        self.resource = resource;
+        Ok(())
+    }
+
+    /// Records that follow belong to the `InstrumentationScope` message in `bytes`.
+    pub(super) fn enter_scope(&mut self, bytes: &[u8], schema_url: &str) -> Result<(), Defect> {
+        let mut scope = Scope { schema_url: schema_url.to_owned(), ..Scope::default() };
+        let mut message = Message::new(bytes);
+        while let Some(field) = message.next_field()? {
+            match field.number {
+                1 => field.text()?.clone_into(&mut scope.name),
+                2 => field.text()?.clone_into(&mut scope.version),
+                3 => {
+                    let mut arena = String::new();
+                    let attribute = Attribute::read(field, &mut arena)?;
+                    scope.attributes.push(self.own(Level::Scope, attribute, &arena));
+                }
+                4 => scope.dropped_attributes_count = field.varint()? as u32,
+                _ => {}
+            }
+        }
+        scope.bytes = scope.attributes.iter().map(|(_, value)| value.bytes()).sum::<usize>()
+            + scope.name.len()
+            + scope.version.len()
+            + schema_url.len();
+        self.scope = scope;
+        Ok(())
+    }
+
+    fn own(&mut self, level: Level, attribute: Attribute<'_>, arena: &str) -> (KeyId, OwnedValue) {
+        let key = self.builder.key(level, attribute.key);
+        (key, OwnedValue::new(attribute.value.value(arena)))
+    }
+
+    /// Reserves room for `rows` more events of the current resource and scope, and `extra` bytes that
+    /// they repeat.
+    pub(super) fn reserve(&mut self, rows: usize, extra: usize) -> Result<(), Defect> {
+        let bytes = rows.saturating_mul(self.resource.bytes + self.scope.bytes).saturating_add(extra);
+        let total = self.repeated_bytes.saturating_add(bytes);
+        if total > REPEATED_BYTES_MAX {
+            return Err(Defect::new(format!(
+                "repeating the attributes of its resource and scope would make the request larger than \
+                 {REPEATED_BYTES_MAX} bytes: send smaller requests"
+            )));
+        }
+        self.repeated_bytes = total;
+        Ok(())
+    }
+
+    /// Adds an event of the current resource and scope.
+    pub(super) fn push(&mut self, event: &CoreEvent<'_>, attributes: &[Attribute<'_>], arena: &str) {
+        let (resource, scope) = (&self.resource, &self.scope);
+        self.builder.push(&CoreEvent {
+            scope_name: &scope.name,
+            scope_version: &scope.version,
+            scope_schema_url: &scope.schema_url,
+            scope_dropped_attributes_count: scope.dropped_attributes_count,
+            resource_schema_url: &resource.schema_url,
+            resource_dropped_attributes_count: resource.dropped_attributes_count,
+            resource_entity_refs: &resource.entity_refs,
+            ..*event
+        });
+        for attribute in attributes {
+            let key = self.builder.key(Level::Record, attribute.key);
+            self.builder.attribute(key, attribute.value.value(arena));
+        }
+        for (key, value) in resource.attributes.iter().chain(&scope.attributes) {
+            self.builder.attribute(*key, value.value());
+        }
+    }
+
+    /// Adds an attribute of the event that was pushed last.
+    pub(super) fn attribute(&mut self, level: Level, key: &str, value: Value<'_>) {
+        let key = self.builder.key(level, key);
+        self.builder.attribute(key, value);
+    }
+
+    pub(super) fn finish(self) -> Result<Ingested> {
+        Ok(Ingested { batch: self.builder.finish()?, rejected: self.rejected })
+    }
+}
+
+/// Entities as a typed JSON array; empty when there is none.
+fn entity_refs(entities: Vec<EntityRef>) -> String {
+    let text = |text| AnyValue { value: Some(any_value::Value::StringValue(text)) };
+    let entry = |key: &str, value| KeyValue { key: key.into(), value: Some(value), ..KeyValue::default() };
+    let texts = |list: Vec<String>| AnyValue {
+        value: Some(any_value::Value::ArrayValue(ArrayValue { values: list.into_iter().map(text).collect() })),
+    };
+    if entities.is_empty() {
+        return String::new();
+    }
+    let values = entities.into_iter().map(|entity| AnyValue {
+        value: Some(any_value::Value::KvlistValue(KeyValueList {
+            values: vec![
+                entry("schema_url", text(entity.schema_url)),
+                entry("type", text(entity.r#type)),
+                entry("id_keys", texts(entity.id_keys)),
+                entry("description_keys", texts(entity.description_keys)),
+            ],
+        })),
+    });
+    let array = AnyValue { value: Some(any_value::Value::ArrayValue(ArrayValue { values: values.collect() })) };
+    let mut json = String::new();
+    typed_json::write_any(&mut json, Some(&array));
+    json
+}
+
+/// Nanoseconds since the epoch, if they fit the timestamps of events (until the year 2262).
+pub(super) fn time_ns(what: &str, ns: u64) -> Result<i64, Defect> {
+    i64::try_from(ns).map_err(|_| Defect::new(format!("{what} is {ns}, beyond {}", i64::MAX)))
+}
+
+/// As [`time_ns`]; zero means that there is none.
+pub(super) fn optional_time_ns(what: &str, ns: u64) -> Result<Option<i64>, Defect> {
+    Ok(Some(time_ns(what, ns)?).filter(|ns| *ns != 0))
+}
+
+/// An id of a span that must be there.
+pub(super) fn trace_id(bytes: &[u8]) -> Result<TraceId, Defect> {
+    TraceId::from_slice(bytes).ok_or_else(|| bad_id("trace_id", bytes, TraceId::BYTES))
+}
+
+/// As [`trace_id`].
+pub(super) fn span_id(bytes: &[u8]) -> Result<SpanId, Defect> {
+    SpanId::from_slice(bytes).ok_or_else(|| bad_id("span_id", bytes, SpanId::BYTES))
+}
+
+/// An id that may be missing; all zeroes mean that too.
+pub(super) fn optional_trace_id(what: &str, bytes: &[u8]) -> Result<Option<TraceId>, Defect> {
+    match bytes.len() {
+        0 | TraceId::BYTES => Ok(TraceId::from_slice(bytes)),
+        _ => Err(bad_id(what, bytes, TraceId::BYTES)),
+    }
+}
+
+/// As [`optional_trace_id`].
+pub(super) fn optional_span_id(what: &str, bytes: &[u8]) -> Result<Option<SpanId>, Defect> {
+    match bytes.len() {
+        0 | SpanId::BYTES => Ok(SpanId::from_slice(bytes)),
+        _ => Err(bad_id(what, bytes, SpanId::BYTES)),
+    }
+}
+
+fn bad_id(what: &str, bytes: &[u8], expected: usize) -> Defect {
+    Defect::new(match bytes.len() {
+        0 => format!("{what} is missing"),
+        n if n == expected => format!("{what} is all zeroes"),
+        n => format!("{what} has {n} bytes, expected {expected}"),
+    })
+}
+
+/// Text of an enum's number that the protocol had no name for when this was written: the number itself.
+pub(super) fn enum_name<'a>(names: &[&'static str], number: i32, scratch: &'a mut String) -> &'a str {
+    let named = usize::try_from(number).ok().and_then(|i| names.get(i));
+    if let Some(name) = named {
+        return name;
+    }
+    *scratch = number.to_string();
+    scratch
+}
+
+/// Number of an enum's text, as [`enum_name`] wrote it.
+pub(super) fn enum_number(names: &[&str], name: &str) -> i32 {
+    match names.iter().position(|n| *n == name) {
+        Some(i) => i as i32,
+        None => name.parse().unwrap_or(0),
+    }
+}
+
