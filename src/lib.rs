@@ -9,5 +9,6 @@ pub mod config;
 pub mod event;
 pub mod demo;
 pub mod cli;
+pub mod ingest;
 
 pub use error::{Error, ErrorKind, Result};

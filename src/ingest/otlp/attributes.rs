@@ -87,7 +87,9 @@ impl<'a> AnyRef<'a> {
             Some(any_value::Value::IntValue(i)) => Self::Int(*i),
             Some(any_value::Value::DoubleValue(d)) => Self::Double(*d),
             Some(any_value::Value::BytesValue(bytes)) => Self::Bytes(bytes),
-            Some(any_value::Value::ArrayValue(_) | any_value::Value::KvlistValue(_)) => Self::json(any, arena),
+            Some(any_value::Value::ArrayValue(_) | any_value::Value::KvlistValue(_)) => {
+                Self::json(any, arena)
+            }
             Some(any_value::Value::StringValueStrindex(_)) | None => Self::json(None, arena),
         }
     }

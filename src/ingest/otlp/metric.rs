@@ -51,7 +51,8 @@ fn points(sink: &mut Sink, metric: &Metric, at: Position) {
     let Some(data) = &metric.data else { return };
     let metadata = object(&metric.metadata);
     let mut scratch = String::new();
-    let temporality = Some(enum_name(&TEMPORALITIES, temporality(data), &mut scratch)).filter(|t| !t.is_empty());
+    let temporality =
+        Some(enum_name(&TEMPORALITIES, temporality(data), &mut scratch)).filter(|t| !t.is_empty());
     let of_metric = CoreEvent {
         signal: Signal::Metric,
         name: Some(&metric.name),
@@ -118,14 +119,16 @@ struct Common<'a> {
 fn push(sink: &mut Sink, common: &Common<'_>, event: &CoreEvent<'_>) -> Result<(), Defect> {
     let time = optional_time_ns("time_unix_nano", common.time_ns)?;
     let start_timestamp_ns = optional_time_ns("start_time_unix_nano", common.start_ns)?;
-    let exemplar_attributes: Vec<_> = common.exemplars.iter().map(|e| object(&e.filtered_attributes)).collect();
+    let exemplar_attributes: Vec<_> =
+        common.exemplars.iter().map(|e| object(&e.filtered_attributes)).collect();
     let exemplars: Vec<_> = common
         .exemplars
         .iter()
         .zip(&exemplar_attributes)
         .map(|(exemplar, attributes)| to_exemplar(exemplar, attributes))
         .collect::<Result<_, _>>()?;
-    let repeated = event.metric_description.len() + event.metric_metadata.len() + event.name.map_or(0, str::len);
+    let repeated =
+        event.metric_description.len() + event.metric_metadata.len() + event.name.map_or(0, str::len);
     sink.reserve(1, repeated)?;
     let mut arena = String::new();
     let attributes = Attribute::all_of(common.attributes, &mut arena);

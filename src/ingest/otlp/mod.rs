@@ -20,17 +20,15 @@
 //!
 //! Not here: transport, compression, authentication, limits of the network.
 
-mod wire;
 mod attributes;
-mod record;
-mod weight;
-mod trace;
+mod encode;
+mod json;
 mod log;
 mod metric;
-mod json;
-mod encode;
-//ENC #[cfg(test)]
-//ENC mod tests;
+mod record;
+mod trace;
+mod weight;
+mod wire;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -96,7 +94,10 @@ pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) 
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(Error::new(
             ErrorKind::LimitExceeded,
-            format!("the OTLP request has {} bytes, at most {MESSAGE_BYTES_MAX} are read: send smaller ones", bytes.len()),
+            format!(
+                "the OTLP request has {} bytes, at most {MESSAGE_BYTES_MAX} are read: send smaller ones",
+                bytes.len()
+            ),
         ));
     }
     let mut sink = Sink::new(now_ns);
@@ -104,7 +105,8 @@ pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) 
         Encoding::Protobuf => walk(&mut sink, kind, bytes),
         Encoding::Json => json::walk(&mut sink, kind, bytes),
     };
-    walked.map_err(|defect| Error::invalid(format!("not an OTLP request of {}s: {defect}", kind.record())))?;
+    walked
+        .map_err(|defect| Error::invalid(format!("not an OTLP request of {}s: {defect}", kind.record())))?;
     sink.finish()
 }
 

@@ -6,15 +6,15 @@
 
 use std::fmt;
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, EntityRef, KeyValue, KeyValueList, any_value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, ArrayValue, EntityRef, KeyValue, KeyValueList, any_value,
+};
 use prost::Message as _;
 
 use super::attributes::{Attribute, OwnedValue};
 use super::wire::{Message, WireError};
 use crate::error::Result;
-use crate::event::{
-    CoreEvent, EventBatchBuilder, KeyId, Level, SpanId, TraceId, Value, typed_json,
-};
+use crate::event::{CoreEvent, EventBatchBuilder, KeyId, Level, SpanId, TraceId, Value, typed_json};
 use crate::ingest::{Ingested, Rejected};
 
 /// Most bytes of repeated resource and scope attributes and of shredded bodies that one request may
@@ -223,7 +223,9 @@ fn entity_refs(entities: Vec<EntityRef>) -> String {
     let text = |text| AnyValue { value: Some(any_value::Value::StringValue(text)) };
     let entry = |key: &str, value| KeyValue { key: key.into(), value: Some(value), ..KeyValue::default() };
     let texts = |list: Vec<String>| AnyValue {
-        value: Some(any_value::Value::ArrayValue(ArrayValue { values: list.into_iter().map(text).collect() })),
+        value: Some(any_value::Value::ArrayValue(ArrayValue {
+            values: list.into_iter().map(text).collect(),
+        })),
     };
     if entities.is_empty() {
         return String::new();
@@ -238,7 +240,8 @@ fn entity_refs(entities: Vec<EntityRef>) -> String {
             ],
         })),
     });
-    let array = AnyValue { value: Some(any_value::Value::ArrayValue(ArrayValue { values: values.collect() })) };
+    let array =
+        AnyValue { value: Some(any_value::Value::ArrayValue(ArrayValue { values: values.collect() })) };
     let mut json = String::new();
     typed_json::write_any(&mut json, Some(&array));
     json
@@ -305,4 +308,3 @@ pub(super) fn enum_number(names: &[&str], name: &str) -> i32 {
         None => name.parse().unwrap_or(0),
     }
 }
-

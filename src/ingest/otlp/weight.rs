@@ -73,7 +73,8 @@ mod tests {
         assert_eq!(with_rate(AnyRef::Int(20)), 20.0);
         assert_eq!(with_rate(AnyRef::Double(2.5)), 2.5);
         assert_eq!(with_rate(AnyRef::Text("8")), 8.0);
-        for bad in [AnyRef::Int(0), AnyRef::Int(-3), AnyRef::Double(f64::NAN), AnyRef::Double(f64::INFINITY)] {
+        for bad in [AnyRef::Int(0), AnyRef::Int(-3), AnyRef::Double(f64::NAN), AnyRef::Double(f64::INFINITY)]
+        {
             assert_eq!(with_rate(bad), 1.0);
         }
         assert_eq!(sample_weight("ot=th:8", &[Attribute { key: SAMPLE_RATE, value: AnyRef::Int(20) }]), 2.0);

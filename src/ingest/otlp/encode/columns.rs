@@ -3,7 +3,8 @@
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, DataType, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type,
+    UInt64Type,
 };
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 
@@ -25,7 +26,8 @@ impl Columns {
             let array = if array.data_type() == ty {
                 array.clone()
             } else {
-                cast(array, ty).map_err(|e| Error::invalid(format!("column {name:?} is no column of events: {e}")))?
+                cast(array, ty)
+                    .map_err(|e| Error::invalid(format!("column {name:?} is no column of events: {e}")))?
             };
             Ok(Some(array))
         };
@@ -138,7 +140,9 @@ impl<'a> Row<'a> {
             return Ok(attributes);
         };
         for (name, value) in typed_json::parse_object(array.as_string_view().value(self.row))? {
-            let Some(key) = AttributeKey::from_physical_name(typed_json::unescape_key(&name)) else { continue };
+            let Some(key) = AttributeKey::from_physical_name(typed_json::unescape_key(&name)) else {
+                continue;
+            };
             let list = match key.level {
                 Level::Record => &mut attributes.record,
                 Level::Scope => &mut attributes.scope,
@@ -169,7 +173,9 @@ pub(super) fn object(json: &str) -> Result<Vec<KeyValue>> {
 
 /// A field of structs in a list.
 pub(super) fn field<'a>(items: &'a StructArray, name: &str) -> Result<&'a ArrayRef> {
-    items.column_by_name(name).ok_or_else(|| Error::internal(format!("structs of events have no field {name:?}")))
+    items
+        .column_by_name(name)
+        .ok_or_else(|| Error::internal(format!("structs of events have no field {name:?}")))
 }
 
 /// Text of a struct's field; empty when null.

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, EntityRef, InstrumentationScope, KeyValue, any_value,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::columns::{Row, RowAttributes};
@@ -58,7 +60,12 @@ impl<R> Groups<R> {
         let schema_url = row.string(c::RESOURCE_SCHEMA_URL);
         let resources = &mut self.resources;
         let resource = *self.by_key.entry(key(&resource, &schema_url)).or_insert_with(|| {
-            resources.push(ResourceGroup { resource, schema_url, scopes: Vec::new(), by_key: HashMap::new() });
+            resources.push(ResourceGroup {
+                resource,
+                schema_url,
+                scopes: Vec::new(),
+                by_key: HashMap::new(),
+            });
             resources.len() - 1
         });
         let ResourceGroup { scopes, by_key, .. } = &mut self.resources[resource];
@@ -92,7 +99,9 @@ fn entity_refs(json: &str) -> Result<Vec<EntityRef>> {
     if json.is_empty() {
         return Ok(Vec::new());
     }
-    let Some(any_value::Value::ArrayValue(list)) = typed_json::parse(json)?.value else { return Ok(Vec::new()) };
+    let Some(any_value::Value::ArrayValue(list)) = typed_json::parse(json)?.value else {
+        return Ok(Vec::new());
+    };
     Ok(list.values.into_iter().filter_map(entity_ref).collect())
 }
 

@@ -7,7 +7,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, EntityRef, InstrumentationScope, KeyValue, any_value,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -147,7 +149,9 @@ fn any_value(any: &AnyValue) -> Value {
         Some(V::DoubleValue(d)) => json!({ "doubleValue": double(*d) }),
         Some(V::BytesValue(bytes)) => json!({ "bytesValue": BASE64.encode(bytes) }),
         Some(V::ArrayValue(array)) => json!({ "arrayValue": { "values": list(&array.values, any_value) } }),
-        Some(V::KvlistValue(entries)) => json!({ "kvlistValue": { "values": list(&entries.values, key_value) } }),
+        Some(V::KvlistValue(entries)) => {
+            json!({ "kvlistValue": { "values": list(&entries.values, key_value) } })
+        }
     }
 }
 

@@ -10,8 +10,9 @@ use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::B
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
 use opentelemetry_proto::tonic::metrics::v1::{
-    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint, Metric,
-    NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, exemplar, number_data_point,
+    Exemplar, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
+    Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint, exemplar,
+    number_data_point,
 };
 use prost::Message as _;
 
@@ -43,7 +44,9 @@ impl Metrics {
             Some(Data::Gauge(gauge)) => gauge.data_points.push(number(row, attributes)?),
             Some(Data::Sum(sum)) => sum.data_points.push(number(row, attributes)?),
             Some(Data::Histogram(histogram)) => histogram.data_points.push(explicit(row, attributes)?),
-            Some(Data::ExponentialHistogram(histogram)) => histogram.data_points.push(exponential(row, attributes)?),
+            Some(Data::ExponentialHistogram(histogram)) => {
+                histogram.data_points.push(exponential(row, attributes)?)
+            }
             Some(Data::Summary(summary)) => summary.data_points.push(quantiles(row, attributes)?),
             None => {}
         }
@@ -79,9 +82,10 @@ fn head(row: &Row<'_>) -> Result<Metric> {
             is_monotonic: row.boolean(c::METRIC_MONOTONIC).unwrap_or(false),
         }),
         kind::HISTOGRAM => Data::Histogram(Histogram { data_points: Vec::new(), aggregation_temporality }),
-        kind::EXPONENTIAL => {
-            Data::ExponentialHistogram(ExponentialHistogram { data_points: Vec::new(), aggregation_temporality })
-        }
+        kind::EXPONENTIAL => Data::ExponentialHistogram(ExponentialHistogram {
+            data_points: Vec::new(),
+            aggregation_temporality,
+        }),
         kind::SUMMARY => Data::Summary(Summary::default()),
         _ => Data::Gauge(Gauge::default()),
     };

@@ -8,10 +8,10 @@
 
 mod columns;
 mod group;
-mod trace;
+mod json;
 mod log;
 mod metric;
-mod json;
+mod trace;
 
 use std::sync::Arc;
 

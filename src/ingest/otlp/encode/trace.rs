@@ -126,7 +126,8 @@ fn links(row: &Row<'_>) -> Result<Vec<Link>> {
             span_id: field_id(&items, "span_id", i)?,
             trace_state: field_text(&items, "trace_state", i)?.to_owned(),
             attributes: object(field_text(&items, "attributes", i)?)?,
-            dropped_attributes_count: field_number::<UInt32Type>(&items, "dropped_attributes_count", i)?.unwrap_or(0),
+            dropped_attributes_count: field_number::<UInt32Type>(&items, "dropped_attributes_count", i)?
+                .unwrap_or(0),
             flags: field_number::<UInt32Type>(&items, "flags", i)?.unwrap_or(0),
         })
     };

@@ -12,8 +12,8 @@
 //! Speed is that of a tree of JSON values; producers that care send protobuf. Nesting is limited by the
 //! JSON reader, to 128 levels.
 
-mod scalar;
 mod message;
+mod scalar;
 
 use prost::Message as _;
 use serde_json::{Map, Value};
@@ -46,7 +46,9 @@ fn each<T>(value: Value, read: impl Fn(Value) -> Result<T, Defect>) -> Result<Ve
 /// Names of the lists of groups, scope groups and records.
 fn names(kind: RequestKind) -> [[&'static str; 2]; 3] {
     match kind {
-        RequestKind::Traces => [["resourceSpans", "resource_spans"], ["scopeSpans", "scope_spans"], ["spans"; 2]],
+        RequestKind::Traces => {
+            [["resourceSpans", "resource_spans"], ["scopeSpans", "scope_spans"], ["spans"; 2]]
+        }
         RequestKind::Logs => {
             [["resourceLogs", "resource_logs"], ["scopeLogs", "scope_logs"], ["logRecords", "log_records"]]
         }
@@ -90,7 +92,8 @@ struct Group {
 
 impl Group {
     fn read(value: Value, owner: &str, members: [&str; 2]) -> Result<Self, Defect> {
-        let mut group = Self { owner: Value::Object(Map::new()), members: Vec::new(), schema_url: String::new() };
+        let mut group =
+            Self { owner: Value::Object(Map::new()), members: Vec::new(), schema_url: String::new() };
         for (name, value) in entries(value)? {
             match name.as_str() {
                 name if members.contains(&name) => group.members = list(value)?,

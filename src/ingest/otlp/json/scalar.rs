@@ -117,7 +117,15 @@ mod tests {
         assert_eq!(int64(json!("-9223372036854775808")), Ok(i64::MIN));
         assert_eq!(int64(json!(1e3)), Ok(1000));
         assert_eq!(int64(json!("5.0")), Ok(5));
-        for bad in [json!(0.5), json!("x"), json!(""), json!("18446744073709551616"), json!(1e300), json!("NaN"), json!([])] {
+        for bad in [
+            json!(0.5),
+            json!("x"),
+            json!(""),
+            json!("18446744073709551616"),
+            json!(1e300),
+            json!("NaN"),
+            json!([]),
+        ] {
             assert!(uint64(bad.clone()).is_err(), "{bad}");
         }
         assert!(uint64(json!(-1)).is_err());
