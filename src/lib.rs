@@ -7,8 +7,9 @@
 pub mod error;
 pub mod config;
 pub mod event;
+pub mod ingest;
+pub mod query;
 pub mod demo;
 pub mod cli;
-pub mod ingest;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,6 @@
+-- exceptions: errors that were thrown, from span events and from logs that carry one.
+--
+-- Columns: those of events; any attribute can be named. The usual ones are exception.type,
+-- exception.message and exception.stacktrace.
+SELECT * FROM events
+WHERE (signal = 'span_event' AND name = 'exception') OR attributes['exception.type'] IS NOT NULL

@@ -1,0 +1,9 @@
+-- metrics: one row per data point of a gauge, sum, histogram, exponential histogram or summary.
+--
+-- Columns: those of events; any attribute can be named.
+--   name         the metric
+--   value        number of a gauge or sum, whether it was sent as integer or double
+--   metric.type, metric.unit, metric.temporality, metric.monotonic
+--   histogram.count, histogram.sum, histogram.min, histogram.max, histogram.bounds,
+--   histogram.bucket_counts
+SELECT * FROM events WHERE signal = 'metric'

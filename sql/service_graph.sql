@@ -1,0 +1,21 @@
+-- service_graph: who calls whom, one row per pair of services where a span of one is the parent of a span of
+-- the other.
+--
+-- Columns:
+--   caller, callee  service names
+--   calls           how many calls: the sum of the callees' sample_weight
+--   errors          how many of them failed (status error of the callee's span)
+--   p50_ns, p99_ns  approximate percentiles of the duration of the callee's span, nanoseconds
+SELECT
+  parent.attributes['service.name'] AS caller,
+  child.attributes['service.name'] AS callee,
+  sum(child.sample_weight) AS calls,
+  coalesce(sum(child.sample_weight) FILTER (WHERE child.status = 'error'), 0.0) AS errors,
+  approx_percentile_cont(child.duration_ns, 0.5) AS p50_ns,
+  approx_percentile_cont(child.duration_ns, 0.99) AS p99_ns
+FROM events AS child
+JOIN events AS parent ON parent.trace_id = child.trace_id AND parent.span_id = child.parent_span_id
+WHERE child.signal = 'span'
+  AND parent.signal = 'span'
+  AND parent.attributes['service.name'] <> child.attributes['service.name']
+GROUP BY parent.attributes['service.name'], child.attributes['service.name']

@@ -1,0 +1,4 @@
+//! SQL over events.
+
+pub mod resolver;
+pub mod views;

@@ -1,0 +1,104 @@
+//! Views and functions that are defined in SQL.
+//!
+//! Each is a file in `sql/` with a header that says what it is for, what its columns mean and in which
+//! units. It is parsed once; the resolver puts its query in place of its name. Views over events end in
+//! `SELECT *`, so that any attribute can be named through them; views that aggregate have a fixed list of
+//! columns.
+
+use std::collections::BTreeMap;
+
+use datafusion::sql::parser::Statement;
+use sqlparser::ast::{Query, Statement as SqlStatement};
+
+use super::resolver::parse::parse;
+use crate::error::{Error, Result};
+
+/// Name and text of the views that every database has.
+const VIEWS: &[(&str, &str)] = &[
+    ("spans", include_str!("../../sql/spans.sql")),
+    ("logs", include_str!("../../sql/logs.sql")),
+    ("span_events", include_str!("../../sql/span_events.sql")),
+    ("exceptions", include_str!("../../sql/exceptions.sql")),
+    ("metrics", include_str!("../../sql/metrics.sql")),
+    ("traces", include_str!("../../sql/traces.sql")),
+    ("services", include_str!("../../sql/services.sql")),
+    ("operations", include_str!("../../sql/operations.sql")),
+    ("service_graph", include_str!("../../sql/service_graph.sql")),
+];
+
+/// Name, number of parameters and text of the table functions that every database has.
+const FUNCTIONS: &[(&str, usize, &str)] = &[("trace", 1, include_str!("../../sql/trace.sql"))];
+
+/// Views and functions by name.
+#[derive(Debug)]
+pub struct Views {
+    views: BTreeMap<String, View>,
+    functions: BTreeMap<String, (Query, usize)>,
+}
+
+#[derive(Debug)]
+struct View {
+    sql: String,
+    query: Query,
+}
+
+impl Views {
+    /// None at all.
+    pub fn empty() -> Self {
+        Self { views: BTreeMap::new(), functions: BTreeMap::new() }
+    }
+
+    /// Those in `sql/`.
+    pub fn builtin() -> Result<Self> {
+        let mut views = Self::empty();
+        for (name, sql) in VIEWS {
+            views.add_view(name, sql)?;
+        }
+        for (name, parameters, sql) in FUNCTIONS {
+            views.functions.insert((*name).to_owned(), (parse_query(name, sql)?, *parameters));
+        }
+        Ok(views)
+    }
+
+    /// Adds or replaces a view.
+    pub fn add_view(&mut self, name: &str, sql: &str) -> Result<()> {
+        let view = View { sql: sql.to_owned(), query: parse_query(name, sql)? };
+        self.views.insert(name.to_owned(), view);
+        Ok(())
+    }
+
+    /// The names of the views, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.views.keys().map(String::as_str)
+    }
+
+    /// The names of the functions, sorted.
+    pub fn functions(&self) -> impl Iterator<Item = &str> {
+        self.functions.keys().map(String::as_str)
+    }
+
+    /// The text of a view, header included.
+    pub fn sql(&self, name: &str) -> Option<&str> {
+        self.views.get(name).map(|view| view.sql.as_str())
+    }
+
+    pub(super) fn view(&self, name: &str) -> Option<&Query> {
+        self.views.get(name).map(|view| &view.query)
+    }
+
+    /// Query and number of parameters of a function.
+    pub(super) fn function(&self, name: &str) -> Option<(&Query, usize)> {
+        self.functions.get(name).map(|(query, parameters)| (query, *parameters))
+    }
+}
+
+fn parse_query(name: &str, sql: &str) -> Result<Query> {
+    let statement = parse(sql).map_err(|e| e.context(format!("view {name}")))?;
+    match statement {
+        Statement::Statement(statement) => match *statement {
+            SqlStatement::Query(query) => Ok(*query),
+            _ => Err(Error::invalid(format!("view {name} is no query"))),
+        },
+        _ => Err(Error::invalid(format!("view {name} is no query"))),
+    }
+}
