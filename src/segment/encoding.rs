@@ -1,0 +1,143 @@
+//! How is a column best stored?
+//!
+//! Decided from the values themselves: a sample says whether they repeat. Values that repeat go into a
+//! dictionary; of the rest integers are stored as bit-packed differences, doubles byte by byte in
+//! separate streams, text with its lengths apart. Random ids are not compressed, as nothing would come of
+//! it. All of it is plain Parquet.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimestampNanosecondType, UInt64Type};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+
+use crate::event::schema::column;
+
+/// Rows of a page: what one lookup by id reads, and what pruning can skip.
+pub const PAGE_ROWS: usize = 8192;
+/// Values looked at to see whether a column repeats itself.
+const SAMPLE_VALUES: usize = 4096;
+
+/// How one column is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ColumnEncoding {
+    dictionary: bool,
+    encoding: Encoding,
+    compressed: bool,
+}
+
+/// The encoding for these values.
+pub(super) fn choose(field: &Field, values: &dyn Array) -> ColumnEncoding {
+    let plain = ColumnEncoding { dictionary: false, encoding: Encoding::PLAIN, compressed: true };
+    match field.data_type() {
+        // Span ids are random: 7 of 8 bytes an event stay whatever one does. Parents repeat.
+        DataType::FixedSizeBinary(_) => ColumnEncoding { compressed: field.name() != column::SPAN_ID, ..plain },
+        DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) => ColumnEncoding {
+            dictionary: repeats(values, 20),
+            encoding: Encoding::DELTA_BINARY_PACKED,
+            ..plain
+        },
+        DataType::Float64 => ColumnEncoding {
+            dictionary: repeats(values, 20),
+            encoding: Encoding::BYTE_STREAM_SPLIT,
+            ..plain
+        },
+        DataType::Utf8View | DataType::BinaryView => ColumnEncoding {
+            dictionary: repeats(values, 2),
+            encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
+            ..plain
+        },
+        DataType::Boolean => plain,
+        // Nested: the leaves are few and of all types, so the dictionary decides by itself.
+        _ => ColumnEncoding { dictionary: true, ..plain },
+    }
+}
+
+impl ColumnEncoding {
+    /// Writer properties of a file whose columns are all stored so.
+    pub(super) fn properties(self) -> WriterProperties {
+        let compression = match self.compressed {
+            true => zstd(),
+            false => Compression::UNCOMPRESSED,
+        };
+        base_properties()
+            .set_dictionary_enabled(self.dictionary)
+            .set_encoding(self.encoding)
+            .set_compression(compression)
+            .build()
+    }
+}
+
+/// What all columns have in common.
+pub(super) fn base_properties() -> WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_created_by(concat!("broadloom ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(PAGE_ROWS)
+        .set_max_row_group_row_count(None)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_compression(zstd())
+}
+
+/// Level 1: higher ones were measured to buy nothing on events.
+fn zstd() -> Compression {
+    Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default())
+}
+
+/// Whether a value occurs `times` times on average, in a sample spread over the column.
+fn repeats(values: &dyn Array, times: usize) -> bool {
+    let step = (values.len() / SAMPLE_VALUES).max(1);
+    let rows = (0..values.len()).step_by(step).filter(|i| values.is_valid(*i));
+    let (seen, distinct) = match values.data_type() {
+        DataType::Int64 => count(rows, |i| values.as_primitive::<Int64Type>().value(i).to_le_bytes()),
+        DataType::UInt64 => count(rows, |i| values.as_primitive::<UInt64Type>().value(i).to_le_bytes()),
+        DataType::Float64 => count(rows, |i| values.as_primitive::<Float64Type>().value(i).to_le_bytes()),
+        DataType::Timestamp(..) => {
+            count(rows, |i| values.as_primitive::<TimestampNanosecondType>().value(i).to_le_bytes())
+        }
+        DataType::Utf8View => count(rows, |i| values.as_string_view().value(i).as_bytes()),
+        DataType::BinaryView => count(rows, |i| values.as_binary_view().value(i)),
+        _ => return false,
+    };
+    distinct * times <= seen
+}
+
+fn count<B: AsRef<[u8]>>(rows: impl Iterator<Item = usize>, value: impl Fn(usize) -> B) -> (usize, usize) {
+    let hash = RandomState::new();
+    let mut distinct = HashSet::new();
+    let mut seen = 0;
+    for i in rows {
+        let mut hasher = hash.build_hasher();
+        hasher.write(value(i).as_ref());
+        distinct.insert(hasher.finish());
+        seen += 1;
+    }
+    (seen, distinct.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringViewArray};
+
+    use super::*;
+
+    #[test]
+    fn repeating_text_gets_a_dictionary_and_unique_text_does_not() {
+        let field = Field::new("t", DataType::Utf8View, true);
+        let routes = StringViewArray::from_iter((0..10_000).map(|i| Some(format!("/route/{}", i % 30))));
+        assert!(choose(&field, &routes).dictionary);
+        let ids = StringViewArray::from_iter((0..10_000).map(|i| Some(format!("id-{i}"))));
+        let chosen = choose(&field, &ids);
+        assert!(!chosen.dictionary);
+        assert_eq!(chosen.encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY);
+    }
+
+    #[test]
+    fn integers_are_packed_unless_they_are_few() {
+        let field = Field::new("n", DataType::Int64, true);
+        assert!(choose(&field, &Int64Array::from_iter_values((0..10_000).map(|i| 200 + i % 5))).dictionary);
+        assert!(!choose(&field, &Int64Array::from_iter_values(0..10_000)).dictionary);
+    }
+}

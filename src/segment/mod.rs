@@ -1,0 +1,34 @@
+//! What is a segment, and how is one made?
+//!
+//! A segment is one immutable Parquet object with up to a million events, newest first. Any engine can
+//! read it without us: columns have the [physical names](crate::event::key) of core fields and attributes.
+//!
+//! ```text
+//! segments/2026/11/21/0193…c4.parquet
+//!
+//!   row group 0 (the only one)
+//!     timestamp   │ page 8192 rows │ page │ …        DELTA_BINARY_PACKED, ZSTD(1)
+//!     signal      │ dictionary │ page │ …
+//!     http.route  │ …
+//!     overflow    │ …                                typed JSON of what earned no column
+//!   column index, offset index, footer (broadloom.format, broadloom.segment)
+//! ```
+//!
+//! # Invariants
+//!
+//! - An object is never changed, and never written twice: its name is a fresh UUID.
+//! - Rows are in descending order of `timestamp`; equal timestamps keep the order of arrival.
+//! - The footer alone is enough to make the [`SegmentMeta`] again.
+//!
+//! It does not know which segments exist: that is the [catalog](crate::catalog). [`store`] is where objects
+//! live, [`writer`] turns batches into an object, [`encoding`] picks how a column is stored, [`meta`] is
+//! what we remember of it.
+
+pub mod store;
+pub mod meta;
+pub mod encoding;
+pub mod writer;
+
+pub use meta::{Bound, ColumnMeta, SegmentId, SegmentMeta};
+pub use store::DurableFileSystem;
+pub use writer::{Built, ROWS_MAX, build};

@@ -1,0 +1,70 @@
+//! What makes an acknowledged event survive a crash?
+//!
+//! The write-ahead log: every batch is appended to a file and fsynced before its producer hears "yes".
+//! Once a flush has put the same events into a committed segment, the files that hold only such events
+//! are deleted.
+//!
+//! # Format
+//!
+//! ```text
+//! wal/{first_seq:020}.wal          one file; its records are numbered first_seq, first_seq + 1, …
+//!
+//! file   = header record*
+//! header = magic "BROADWAL"  version u32  first_seq u64  crc32c(magic version first_seq) u32     24 bytes
+//! record = marker 0x57A1C0DE u32  length u32  crc u32  seq u64  payload[length]             20 + length
+//!          crc = crc32c(length seq payload)
+//! payload = one zstd frame of an encoded EventBatch          (all integers little-endian)
+//! ```
+//!
+//! # Invariants
+//!
+//! - Sequence numbers rise by one; a number is given to a batch by the writer thread alone.
+//! - A file is never appended to by another process than the one that created it. Before a file is
+//!   created, all earlier ones are complete on disk. So a record that ends too early, with nothing valid
+//!   behind it, can be only the last of the last file: a *torn tail*, never acknowledged, dropped and
+//!   logged. Anything else that does not check is *damage*: it is reported with file, offset, expected and
+//!   found, and reading goes on at the next record that checks.
+//! - After a failed fsync nothing is known about what is on disk: the writer is poisoned and says restart.
+//! - Deletion goes only up to what the catalog has committed.
+//!
+//! It does not know what a batch is (payloads are bytes), and it does not decide what is committed: that is
+//! the [catalog](crate::catalog)'s watermark.
+//!
+//! [`record`] is the byte format, [`reader`] replays a directory, [`writer`] is the group commit.
+
+pub mod record;
+pub mod reader;
+pub mod writer;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use reader::{Damage, Replay, replay};
+pub use record::Payload;
+pub use writer::{Wal, WalOptions, WalStats};
+
+/// The place of a batch in the log: batch 1 is the first ever written, 0 means "before the first".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SequenceNumber(pub u64);
+
+impl SequenceNumber {
+    /// Before the first batch.
+    pub const ZERO: Self = Self(0);
+
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! How is one batch laid out in a log file?
+//!
+//! See the [module](super) for the picture. Everything here is pure: bytes in, bytes out.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::SequenceNumber;
+use crate::error::{Error, ErrorKind, Result};
+
+/// First bytes of every log file.
+pub(super) const MAGIC: [u8; 8] = *b"BROADWAL";
+/// Format of header and records.
+pub(super) const VERSION: u32 = 1;
+/// Bytes of a file header.
+pub(super) const HEADER_BYTES: usize = 24;
+/// Bytes of a record before its payload.
+pub(super) const RECORD_HEADER_BYTES: usize = 20;
+/// Starts every record, so that a reader finds the next one behind damage.
+pub(super) const MARKER: u32 = 0x57A1_C0DE;
+/// Largest compressed payload: far above the largest request that the server takes (64 MiB).
+pub const PAYLOAD_BYTES_MAX: usize = 512 << 20;
+
+/// A compressed batch, ready to be logged.
+#[derive(Debug, Clone)]
+pub struct Payload(Bytes);
+
+impl Payload {
+    /// Compresses an encoded batch: ZSTD level 1 (about 400 MB/s a core). Fails with
+    /// [`ErrorKind::LimitExceeded`] above [`PAYLOAD_BYTES_MAX`].
+    pub fn compress(encoded: &[u8]) -> Result<Self> {
+        let frame = zstd::bulk::compress(encoded, 1)
+            .map_err(|e| Error::internal("could not compress a batch for the log").with_source(e))?;
+        if frame.len() > PAYLOAD_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!("batch of {} compressed bytes, the log takes {PAYLOAD_BYTES_MAX}: send smaller batches", frame.len()),
+            ));
+        }
+        Ok(Self(frame.into()))
+    }
+
+    /// Bytes as stored, without the record header.
+    pub fn bytes(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+/// Undoes [`Payload::compress`].
+pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>> {
+    zstd::stream::decode_all(frame).map_err(|e| Error::corrupt("log payload is no zstd frame").with_source(e))
+}
+
+/// Name of the file whose first record is `first`.
+pub(super) fn file_name(first: SequenceNumber) -> String {
+    format!("{:020}.wal", first.0)
+}
+
+/// The first sequence number of the log file `path`, or none when it is not named like one.
+pub(super) fn first_of_path(path: &Path) -> Option<SequenceNumber> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.strip_suffix(".wal")?;
+    if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse().ok().map(SequenceNumber)
+}
+
+/// The log files of `dir`, oldest first. A missing directory has none.
+pub(super) fn list(dir: &Path) -> Result<Vec<(SequenceNumber, PathBuf)>> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::from(e).context(format!("cannot list {}", dir.display()))),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if let Some(first) = first_of_path(&path) {
+            files.push((first, path));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Header of a file that starts with record `first`.
+pub(super) fn encode_header(first: SequenceNumber) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[12..20].copy_from_slice(&first.0.to_le_bytes());
+    let crc = crc32c::crc32c(&header[..20]);
+    header[20..].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// Appends one record to `out`.
+pub(super) fn encode_record(out: &mut Vec<u8>, seq: SequenceNumber, payload: &[u8]) {
+    assert!(payload.len() <= PAYLOAD_BYTES_MAX, "Payload::compress checks the limit");
+    let length = (payload.len() as u32).to_le_bytes();
+    let seq = seq.0.to_le_bytes();
+    out.extend_from_slice(&MARKER.to_le_bytes());
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&record_crc(&length, &seq, payload).to_le_bytes());
+    out.extend_from_slice(&seq);
+    out.extend_from_slice(payload);
+}
+
+fn record_crc(length: &[u8], seq: &[u8], payload: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(length);
+    let crc = crc32c::crc32c_append(crc, seq);
+    crc32c::crc32c_append(crc, payload)
+}
+
+/// A record that checks: its number and where its payload lies in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) seq: SequenceNumber,
+    pub(super) payload: Range<usize>,
+}
+
+/// Bytes of a file that do not check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bad {
+    pub(super) bytes: Range<usize>,
+    pub(super) why: String,
+}
+
+/// What one file holds, in order of offset.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Scan {
+    pub(super) records: Vec<Found>,
+    pub(super) bad: Vec<Bad>,
+}
+
+/// Finds every record of a file, whatever state its bytes are in.
+///
+/// Behind bytes that do not check, the next record is looked for at every following [`MARKER`], so a
+/// damaged length loses one record and not the rest. A version that this program does not know is an
+/// error ([`ErrorKind::InvalidInput`]), not damage.
+pub(super) fn scan(file: &[u8], first: SequenceNumber) -> Result<Scan> {
+    let mut scan = Scan::default();
+    let mut at = match check_header(file, first)? {
+        Ok(()) => HEADER_BYTES,
+        Err(why) => {
+            let end = next_record(file, file.len().min(1), first).unwrap_or(file.len());
+            scan.bad.push(Bad { bytes: 0..end, why });
+            end
+        }
+    };
+    let mut next = first;
+    while at < file.len() {
+        match check_record(file, at, next) {
+            Ok(found) => {
+                at = found.payload.end;
+                next = found.seq.next();
+                scan.records.push(found);
+            }
+            Err(why) => {
+                let end = next_record(file, at + 1, next).unwrap_or(file.len());
+                scan.bad.push(Bad { bytes: at..end, why });
+                at = end;
+            }
+        }
+    }
+    Ok(scan)
+}
+
+/// The outer result is "not ours to judge", the inner one is damage.
+fn check_header(file: &[u8], first: SequenceNumber) -> Result<Result<(), String>> {
+    let Some(header) = file.get(..HEADER_BYTES) else {
+        return Ok(Err(format!("expected a header of {HEADER_BYTES} bytes, found {}", file.len())));
+    };
+    let stored = u32_at(header, 20);
+    let computed = crc32c::crc32c(&header[..20]);
+    if stored != computed {
+        return Ok(Err(format!("expected header crc {computed:08x}, found {stored:08x}")));
+    }
+    if header[..8] != MAGIC {
+        return Ok(Err("expected magic BROADWAL".to_owned()));
+    }
+    let version = u32_at(header, 8);
+    if version != VERSION {
+        return Err(Error::invalid(format!(
+            "log format version {version}, this program reads version {VERSION}: use the Broadloom that wrote it"
+        )));
+    }
+    let stored = u64_at(header, 12);
+    Ok(if stored == first.0 { Ok(()) } else { Err(format!("expected first record {first}, found {stored}")) })
+}
+
+/// Checks the record at `at`, which must not be numbered below `at_least`.
+fn check_record(file: &[u8], at: usize, at_least: SequenceNumber) -> Result<Found, String> {
+    let rest = &file[at..];
+    let Some(header) = rest.get(..RECORD_HEADER_BYTES) else {
+        return Err(format!("expected a record header of {RECORD_HEADER_BYTES} bytes, found {}", rest.len()));
+    };
+    let marker = u32_at(header, 0);
+    if marker != MARKER {
+        return Err(format!("expected record marker {MARKER:08x}, found {marker:08x}"));
+    }
+    let length = u32_at(header, 4) as usize;
+    let Some(payload) = rest.get(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + length) else {
+        let found = rest.len() - RECORD_HEADER_BYTES;
+        return Err(format!("expected a payload of {length} bytes, found {found}"));
+    };
+    let stored = u32_at(header, 8);
+    let computed = record_crc(&header[4..8], &header[12..20], payload);
+    if stored != computed {
+        return Err(format!("expected record crc {stored:08x}, found {computed:08x}"));
+    }
+    let seq = SequenceNumber(u64_at(header, 12));
+    if seq < at_least {
+        return Err(format!("expected record {at_least} or later, found {seq}"));
+    }
+    let start = at + RECORD_HEADER_BYTES;
+    Ok(Found { seq, payload: start..start + length })
+}
+
+/// Offset of the first record that checks at or behind `from`.
+fn next_record(file: &[u8], from: usize, at_least: SequenceNumber) -> Option<usize> {
+    let marker = MARKER.to_le_bytes();
+    let mut at = from;
+    while at + RECORD_HEADER_BYTES <= file.len() {
+        at += file[at..].windows(marker.len()).position(|w| w == marker)?;
+        if check_record(file, at, at_least).is_ok() {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes were sliced"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes were sliced"))
+}
