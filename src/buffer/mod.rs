@@ -1,0 +1,156 @@
+//! Which events are acknowledged and not yet in a segment?
+//!
+//! The buffer holds them in order of their sequence numbers, in memory, queryable. The log has the same
+//! batches, so losing the buffer loses nothing. It is plain data without a lock: its owner
+//! ([`maintenance`](crate::maintenance)) changes buffer and catalog together under one.
+//!
+//! ```text
+//!   push ──▶ [ 41 42 43 │ 44 45 ]        sealed() shares a prefix with a flush and takes nothing away;
+//!              ▲ flush    ▲ next         remove_through(43) drops it once its segment is committed
+//! ```
+//!
+//! Queries share the batches, so what a query sees stays although the buffer goes on.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::event::EventBatch;
+use crate::wal::SequenceNumber;
+
+/// The batches that are not in a segment yet.
+#[derive(Debug, Default)]
+pub struct Buffer {
+    entries: VecDeque<Entry>,
+    rows: usize,
+    bytes: usize,
+    /// What queries are given; made when the first one asks after a change.
+    shared: Option<Arc<[Arc<EventBatch>]>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    seq: SequenceNumber,
+    batch: Arc<EventBatch>,
+    bytes: usize,
+    arrived_ns: i64,
+}
+
+/// A prefix of the buffer, to be made a segment.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// The batches, in order of arrival.
+    pub batches: Vec<Arc<EventBatch>>,
+    /// Number of the last one.
+    pub through: SequenceNumber,
+    /// Events in them.
+    pub rows: usize,
+}
+
+impl Buffer {
+    /// Adds a batch that has become durable at `now_ns`.
+    ///
+    /// # Panics
+    /// When the batch is not younger than those in the buffer.
+    pub fn push(&mut self, seq: SequenceNumber, batch: Arc<EventBatch>, now_ns: i64) {
+        assert!(self.entries.back().is_none_or(|last| last.seq < seq), "the log delivers in order");
+        let bytes = batch.memory_bytes();
+        self.rows += batch.rows();
+        self.bytes += bytes;
+        self.shared = None;
+        self.entries.push_back(Entry { seq, batch, bytes, arrived_ns: now_ns });
+    }
+
+    /// The oldest batches, up to about `rows_max` events (at least one batch); `None` when there are none.
+    pub fn sealed(&self, rows_max: usize) -> Option<Sealed> {
+        let mut sealed = Sealed { batches: Vec::new(), through: self.entries.front()?.seq, rows: 0 };
+        for entry in &self.entries {
+            let rows = sealed.rows + entry.batch.rows();
+            if rows > rows_max && !sealed.batches.is_empty() {
+                break;
+            }
+            sealed.rows = rows;
+            sealed.through = entry.seq;
+            sealed.batches.push(Arc::clone(&entry.batch));
+        }
+        Some(sealed)
+    }
+
+    /// Forgets the batches up to `through`; returns how many bytes they had.
+    pub fn remove_through(&mut self, through: SequenceNumber) -> usize {
+        let before = self.bytes;
+        while let Some(entry) = self.entries.pop_front_if(|entry| entry.seq <= through) {
+            self.rows -= entry.batch.rows();
+            self.bytes -= entry.bytes;
+            self.shared = None;
+        }
+        before - self.bytes
+    }
+
+    /// All batches, in order of arrival. O(1) while nothing changes.
+    pub fn batches(&mut self) -> Arc<[Arc<EventBatch>]> {
+        let entries = &self.entries;
+        Arc::clone(self.shared.get_or_insert_with(|| entries.iter().map(|e| Arc::clone(&e.batch)).collect()))
+    }
+
+    /// Events in the buffer.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Memory of the events in the buffer, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the oldest batch arrived.
+    pub fn oldest_ns(&self) -> Option<i64> {
+        self.entries.front().map(|entry| entry.arrived_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{CoreEvent, EventBatchBuilder};
+
+    fn batch(rows: usize) -> Arc<EventBatch> {
+        let mut builder = EventBatchBuilder::new();
+        for i in 0..rows {
+            builder.push(&CoreEvent { timestamp_ns: i as i64, ..CoreEvent::default() });
+        }
+        Arc::new(builder.finish().unwrap())
+    }
+
+    fn buffer(rows: &[usize]) -> Buffer {
+        let mut buffer = Buffer::default();
+        for (i, rows) in rows.iter().enumerate() {
+            buffer.push(SequenceNumber(i as u64 + 1), batch(*rows), i as i64);
+        }
+        buffer
+    }
+
+    #[test]
+    fn sealing_takes_whole_batches_and_removes_nothing() {
+        let mut buffer = buffer(&[3, 3, 3]);
+        let sealed = buffer.sealed(7).unwrap();
+        assert_eq!((sealed.rows, sealed.through), (6, SequenceNumber(2)));
+        assert_eq!(buffer.sealed(1).unwrap().rows, 3, "one batch at least");
+        assert_eq!(buffer.batches().len(), 3);
+    }
+
+    #[test]
+    fn removal_keeps_what_arrived_during_the_flush_and_what_a_query_holds() {
+        let mut buffer = buffer(&[1, 2]);
+        let seen = buffer.batches();
+        let through = buffer.sealed(100).unwrap().through;
+        buffer.push(SequenceNumber(3), batch(4), 9);
+        buffer.remove_through(through);
+        assert_eq!((buffer.rows(), buffer.oldest_ns()), (4, Some(9)));
+        assert_eq!(buffer.batches().len(), 1);
+        assert_eq!(seen.iter().map(|b| b.rows()).sum::<usize>(), 3);
+        assert!(buffer.bytes() > 0);
+        buffer.remove_through(SequenceNumber(3));
+        assert_eq!((buffer.bytes(), buffer.rows(), buffer.oldest_ns()), (0, 0, None));
+        assert!(buffer.sealed(1).is_none());
+    }
+}

@@ -1,0 +1,174 @@
+//! What does a commit say, and what does it do to a snapshot?
+//!
+//! Pure: the [module](super) has the grammar, [`log`](super::log) reads and writes it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::CatalogSnapshot;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
+use crate::segment::{SegmentId, SegmentMeta};
+use crate::wal::SequenceNumber;
+
+/// Version of the catalog format.
+pub(super) const FORMAT: u32 = 1;
+
+/// What a commit shall change.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    /// Segments that now exist.
+    pub add: Vec<Arc<SegmentMeta>>,
+    /// Segments that no longer do.
+    pub remove: Vec<SegmentId>,
+    /// Keys of the added events.
+    pub keys: Keys,
+    /// How far the log is now in segments.
+    pub wal: Option<WalRange>,
+}
+
+/// The batches above `from`, up to and including `through`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalRange {
+    /// The watermark before.
+    pub from: SequenceNumber,
+    /// The watermark after.
+    pub through: SequenceNumber,
+}
+
+/// Attribute keys by physical name, with the types that were seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(String, u8)>", into = "Vec<(String, u8)>")]
+pub struct Keys(BTreeMap<String, u8>);
+
+impl From<Vec<(String, u8)>> for Keys {
+    fn from(pairs: Vec<(String, u8)>) -> Self {
+        let mut keys = Self::default();
+        pairs.into_iter().for_each(|(name, types)| keys.add(name, types));
+        keys
+    }
+}
+
+impl From<Keys> for Vec<(String, u8)> {
+    fn from(keys: Keys) -> Self {
+        keys.0.into_iter().collect()
+    }
+}
+
+impl Keys {
+    /// The keys of these batches.
+    pub fn of(batches: &[Arc<EventBatch>]) -> Self {
+        let mut seen = HashSet::new();
+        let columns = batches.iter().flat_map(|b| b.attributes());
+        let mut keys = Self::default();
+        for (key, ty) in columns.map(|c| (c.key(), c.attribute_type())).filter(|pair| seen.insert(*pair)) {
+            keys.add(key.physical_name(), 1 << ty as u8);
+        }
+        keys
+    }
+
+    /// Adds all of `other`.
+    pub fn extend(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(name, types)| self.add(name, types));
+    }
+
+    /// Puts all keys into `dictionary`.
+    pub fn fill(&self, dictionary: &KeyDictionary) {
+        for (name, types) in &self.0 {
+            // A name that is no attribute can come from a newer program only; events are read all the same.
+            let Some(key) = AttributeKey::from_physical_name(name) else { continue };
+            for ty in AttributeType::ALL.into_iter().filter(|ty| types & (1 << *ty as u8) != 0) {
+                dictionary.insert(&key, ty);
+            }
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What `self` has and `known` has not.
+    pub(super) fn new_to(&self, known: &Self) -> Self {
+        let known = |name: &String| known.0.get(name).copied().unwrap_or(0);
+        let missing = self.0.iter().map(|(name, types)| (name.clone(), types & !known(name)));
+        Self(missing.filter(|(_, types)| *types != 0).collect())
+    }
+
+    fn add(&mut self, name: String, types: u8) {
+        *self.0.entry(name).or_default() |= types;
+    }
+}
+
+/// A commit as stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Commit {
+    pub(super) format: u32,
+    pub(super) id: Uuid,
+    pub(super) at_ns: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) add: Vec<SegmentMeta>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) remove: Vec<SegmentId>,
+    #[serde(default, skip_serializing_if = "Keys::is_empty")]
+    pub(super) keys: Keys,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) wal: Option<WalRange>,
+}
+
+/// A checkpoint as stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) format: u32,
+    pub(super) version: u64,
+    pub(super) wal: SequenceNumber,
+    pub(super) segments: Vec<SegmentMeta>,
+    pub(super) keys: Keys,
+}
+
+/// Reads a commit or checkpoint, after looking at the format alone: a newer one may look different.
+pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8]) -> Result<T> {
+    #[derive(Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let corrupt = |e: serde_json::Error| {
+        Error::corrupt(format!("{path} is not a catalog object, at line {} column {}: {e}", e.line(), e.column()))
+    };
+    let Format { format } = serde_json::from_slice(json).map_err(corrupt)?;
+    if format != FORMAT {
+        return Err(Error::invalid(format!(
+            "{path} has catalog format {format}, this program reads {FORMAT}: use the Broadloom that wrote it"
+        )));
+    }
+    serde_json::from_slice(json).map_err(corrupt)
+}
+
+impl Commit {
+    /// The snapshot after this commit.
+    ///
+    /// Fails with [`ErrorKind::Conflict`] when a removed segment is not there or the watermark is elsewhere.
+    pub(super) fn apply(&self, before: &CatalogSnapshot) -> Result<CatalogSnapshot> {
+        let conflict = |what: String| Error::new(ErrorKind::Conflict, what);
+        let mut after = CatalogSnapshot { version: before.version + 1, ..before.clone() };
+        if let Some(WalRange { from, through }) = self.wal {
+            if from != before.wal_watermark {
+                let at = before.wal_watermark;
+                return Err(conflict(format!("commit of the batches after {from}, but segments have all up to {at}")));
+            }
+            after.wal_watermark = through;
+        }
+        let gone: HashSet<_> = self.remove.iter().collect();
+        after.segments.retain(|segment| !gone.contains(&segment.id));
+        if after.segments.len() + gone.len() != before.segments.len() {
+            return Err(conflict("a segment to be removed is not in the catalog".to_owned()));
+        }
+        after.segments.extend(self.add.iter().cloned().map(Arc::new));
+        after.segments.sort_by_key(|segment| Reverse((segment.time.max_ns, segment.id)));
+        Ok(after)
+    }
+}
