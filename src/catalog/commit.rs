@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::CatalogSnapshot;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,7 +47,9 @@ pub struct Keys(BTreeMap<String, u8>);
 impl From<Vec<(String, u8)>> for Keys {
     fn from(pairs: Vec<(String, u8)>) -> Self {
         let mut keys = Self::default();
-        pairs.into_iter().for_each(|(name, types)| keys.add(name, types));
+        for (name, types) in pairs {
+            keys.add(name, types);
+        }
         keys
     }
 }
@@ -73,7 +74,9 @@ impl Keys {
 
     /// Adds all of `other`.
     pub fn extend(&mut self, other: Self) {
-        other.0.into_iter().for_each(|(name, types)| self.add(name, types));
+        for (name, types) in other.0 {
+            self.add(name, types);
+        }
     }
 
     /// Puts all keys into `dictionary`.
@@ -108,7 +111,8 @@ impl Keys {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Commit {
     pub(super) format: u32,
-    pub(super) id: Uuid,
+    /// Tells whose commit it is, when an answer got lost.
+    pub(super) id: String,
     pub(super) at_ns: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) add: Vec<SegmentMeta>,
@@ -137,7 +141,11 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8]) -> Resul
         format: u32,
     }
     let corrupt = |e: serde_json::Error| {
-        Error::corrupt(format!("{path} is not a catalog object, at line {} column {}: {e}", e.line(), e.column()))
+        Error::corrupt(format!(
+            "{path} is not a catalog object, at line {} column {}: {e}",
+            e.line(),
+            e.column()
+        ))
     };
     let Format { format } = serde_json::from_slice(json).map_err(corrupt)?;
     if format != FORMAT {
@@ -158,7 +166,9 @@ impl Commit {
         if let Some(WalRange { from, through }) = self.wal {
             if from != before.wal_watermark {
                 let at = before.wal_watermark;
-                return Err(conflict(format!("commit of the batches after {from}, but segments have all up to {at}")));
+                return Err(conflict(format!(
+                    "commit of the batches after {from}, but segments have all up to {at}"
+                )));
             }
             after.wal_watermark = through;
         }

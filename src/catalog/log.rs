@@ -77,7 +77,7 @@ impl Catalog {
             let version = before.snapshot.version + 1;
             let commit = Commit {
                 format: FORMAT,
-                id: Uuid::new_v4(),
+                id: Uuid::new_v4().simple().to_string(),
                 at_ns: self.clock.now_ns(),
                 add: change.add.iter().map(|segment| segment.as_ref().clone()).collect(),
                 remove: change.remove.clone(),
@@ -92,7 +92,8 @@ impl Catalog {
                 return Ok(snapshot);
             }
             let other = read_commit(&self.store, version).await?;
-            let other = other.ok_or_else(|| Error::internal(format!("commit {version} exists and is not found")))?;
+            let other =
+                other.ok_or_else(|| Error::internal(format!("commit {version} exists and is not found")))?;
             *self.head.write() = before.after(&other)?;
         }
         Err(Error::new(ErrorKind::Conflict, format!("{RETRIES_MAX} commits of others came first: try again")))
@@ -100,7 +101,8 @@ impl Catalog {
 
     /// Whether the commit is now version `version`; not so when another one is.
     async fn put(&self, version: u64, commit: &Commit) -> Result<bool> {
-        let json = serde_json::to_vec(commit).map_err(|e| Error::internal("commit as JSON").with_source(e))?;
+        let json =
+            serde_json::to_vec(commit).map_err(|e| Error::internal("commit as JSON").with_source(e))?;
         match self.store.put_opts(&log_path(version), json.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(true),
             // An answer may get lost after the object was stored: whose commit is it?
@@ -186,7 +188,8 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<(
         segments: segments.iter().map(|segment| segment.as_ref().clone()).collect(),
         keys: head.keys.as_ref().clone(),
     };
-    let json = serde_json::to_vec(&checkpoint).map_err(|e| Error::internal("checkpoint as JSON").with_source(e))?;
+    let json =
+        serde_json::to_vec(&checkpoint).map_err(|e| Error::internal("checkpoint as JSON").with_source(e))?;
     let compressed = zstd::bulk::compress(&json, 3)?;
     match store.put_opts(&checkpoint_path(*version), compressed.into(), PutMode::Create.into()).await {
         Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}

@@ -33,17 +33,17 @@ pub(super) fn choose(field: &Field, values: &dyn Array) -> ColumnEncoding {
     let plain = ColumnEncoding { dictionary: false, encoding: Encoding::PLAIN, compressed: true };
     match field.data_type() {
         // Span ids are random: 7 of 8 bytes an event stay whatever one does. Parents repeat.
-        DataType::FixedSizeBinary(_) => ColumnEncoding { compressed: field.name() != column::SPAN_ID, ..plain },
+        DataType::FixedSizeBinary(_) => {
+            ColumnEncoding { compressed: field.name() != column::SPAN_ID, ..plain }
+        }
         DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) => ColumnEncoding {
             dictionary: repeats(values, 20),
             encoding: Encoding::DELTA_BINARY_PACKED,
             ..plain
         },
-        DataType::Float64 => ColumnEncoding {
-            dictionary: repeats(values, 20),
-            encoding: Encoding::BYTE_STREAM_SPLIT,
-            ..plain
-        },
+        DataType::Float64 => {
+            ColumnEncoding { dictionary: repeats(values, 20), encoding: Encoding::BYTE_STREAM_SPLIT, ..plain }
+        }
         DataType::Utf8View | DataType::BinaryView => ColumnEncoding {
             dictionary: repeats(values, 2),
             encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
@@ -58,10 +58,7 @@ pub(super) fn choose(field: &Field, values: &dyn Array) -> ColumnEncoding {
 impl ColumnEncoding {
     /// Writer properties of a file whose columns are all stored so.
     pub(super) fn properties(self) -> WriterProperties {
-        let compression = match self.compressed {
-            true => zstd(),
-            false => Compression::UNCOMPRESSED,
-        };
+        let compression = if self.compressed { zstd() } else { Compression::UNCOMPRESSED };
         base_properties()
             .set_dictionary_enabled(self.dictionary)
             .set_encoding(self.encoding)

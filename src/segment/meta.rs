@@ -19,9 +19,9 @@ use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::error::{Error, Result};
 use crate::event::schema::{self, column};
 use crate::event::{AttributeKey, AttributeType, TimeRange};
-use crate::error::{Error, Result};
 
 /// Footer key: version of the segment format.
 pub(super) const FORMAT_KEY: &str = "broadloom.format";
@@ -34,7 +34,7 @@ const BOUND_BYTES_MAX: usize = 64;
 
 /// Identifies a segment; ids sort by time of creation (UUIDv7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(into = "String", try_from = "String")]
 pub struct SegmentId(Uuid);
 
 impl SegmentId {
@@ -48,6 +48,20 @@ impl SegmentId {
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.simple().fmt(f)
+    }
+}
+
+impl From<SegmentId> for String {
+    fn from(id: SegmentId) -> Self {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for SegmentId {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
     }
 }
 
@@ -107,7 +121,12 @@ struct ColumnTuple(String, Option<u8>, u64, Option<Bound>, Option<Bound>);
 
 impl From<ColumnTuple> for ColumnMeta {
     fn from(ColumnTuple(name, code, null_count, min, max): ColumnTuple) -> Self {
-        Self { name, attribute_type: code.and_then(AttributeType::from_code), null_count, bounds: min.zip(max) }
+        Self {
+            name,
+            attribute_type: code.and_then(AttributeType::from_code),
+            null_count,
+            bounds: min.zip(max),
+        }
     }
 }
 
@@ -161,8 +180,16 @@ impl SegmentMeta {
         }
         columns.sort_by(|a, b| a.name.cmp(&b.name));
         let rows = group.num_rows() as u64;
-        let mut meta = Self { id, path: path.to_owned(), bytes, rows, time: TimeRange { min_ns: 0, max_ns: 0 }, columns };
-        let Some(Some((Bound::Int(min_ns), Bound::Int(max_ns)))) = meta.column(column::TIMESTAMP).map(|c| c.bounds.clone())
+        let mut meta = Self {
+            id,
+            path: path.to_owned(),
+            bytes,
+            rows,
+            time: TimeRange { min_ns: 0, max_ns: 0 },
+            columns,
+        };
+        let Some(Some((Bound::Int(min_ns), Bound::Int(max_ns)))) =
+            meta.column(column::TIMESTAMP).map(|c| c.bounds.clone())
         else {
             return Err(corrupt("no range of timestamps"));
         };

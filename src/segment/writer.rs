@@ -17,12 +17,12 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory,
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, SegmentId, SegmentMeta};
 use super::encoding;
+use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, SegmentId, SegmentMeta};
 use crate::error::{Error, Result};
+use crate::event::EventBatch;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
 use crate::event::schema::column;
-use crate::event::EventBatch;
 
 /// Most rows of a segment: one row group each, and one core reads it.
 pub const ROWS_MAX: usize = 1 << 20;
@@ -38,8 +38,10 @@ pub struct Built {
     pub object: Bytes,
 }
 
-/// Encodes the events of `batches` as the segment `id`. At least one event and at most [`ROWS_MAX`].
-/// CPU-bound: about a second for 100,000 wide events, so not for an async thread.
+/// Encodes the events of `batches` as the segment `id`. CPU-bound, so not for an async thread.
+///
+/// # Panics
+/// When there is no event or more than [`ROWS_MAX`].
 pub fn build(id: SegmentId, batches: &[Arc<EventBatch>]) -> Result<Built> {
     let order = newest_first(batches);
     assert!((1..=ROWS_MAX).contains(&order.len()), "callers split and skip");
@@ -94,7 +96,12 @@ fn encode_columns(layout: &PhysicalLayout, batches: &[Arc<EventBatch>], order: &
     Ok(chunks)
 }
 
-fn encode_column(layout: &PhysicalLayout, i: usize, batches: &[Arc<EventBatch>], order: &RowOrder) -> Encoded {
+fn encode_column(
+    layout: &PhysicalLayout,
+    i: usize,
+    batches: &[Arc<EventBatch>],
+    order: &RowOrder,
+) -> Encoded {
     let field = &layout.columns()[i].field;
     let values = layout.materialize(i, batches, order)?;
     // A file of this one column gives us a column writer with the column's own properties.
@@ -110,7 +117,12 @@ fn encode_column(layout: &PhysicalLayout, i: usize, batches: &[Arc<EventBatch>],
 }
 
 /// Puts the encoded columns into one file, in memory.
-fn assemble(id: SegmentId, layout: &PhysicalLayout, chunks: Vec<ArrowColumnChunk>, newest_ns: i64) -> Result<Built> {
+fn assemble(
+    id: SegmentId,
+    layout: &PhysicalLayout,
+    chunks: Vec<ArrowColumnChunk>,
+    newest_ns: i64,
+) -> Result<Built> {
     let parquet = ArrowSchemaConverter::new().convert(&layout.schema())?;
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     let sorting = layout.index_of(column::TIMESTAMP).map(|i| {

@@ -92,7 +92,11 @@ pub fn replay(
                 continue;
             }
             if replay.last > SequenceNumber::ZERO && found.seq > replay.last.next() {
-                let why = format!("expected record {}, found {}: those between are lost", replay.last.next(), found.seq);
+                let why = format!(
+                    "expected record {}, found {}: those between are lost",
+                    replay.last.next(),
+                    found.seq
+                );
                 replay.damage.push(Damage { file: path.clone(), offset: found.payload.start, bytes: 0, why });
             }
             replay.last = found.seq;

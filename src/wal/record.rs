@@ -36,7 +36,10 @@ impl Payload {
         if frame.len() > PAYLOAD_BYTES_MAX {
             return Err(Error::new(
                 ErrorKind::LimitExceeded,
-                format!("batch of {} compressed bytes, the log takes {PAYLOAD_BYTES_MAX}: send smaller batches", frame.len()),
+                format!(
+                    "batch of {} compressed bytes, the log takes {PAYLOAD_BYTES_MAX}: send smaller batches",
+                    frame.len()
+                ),
             ));
         }
         Ok(Self(frame.into()))

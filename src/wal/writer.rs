@@ -97,7 +97,13 @@ impl<T: Send + 'static> Wal<T> {
     ///
     /// # Panics
     /// When `next` is in the log already: numbers are used once.
-    pub fn start(dir: &Path, replay: &Replay, next: SequenceNumber, options: WalOptions, sink: Sink<T>) -> Result<Self> {
+    pub fn start(
+        dir: &Path,
+        replay: &Replay,
+        next: SequenceNumber,
+        options: WalOptions,
+        sink: Sink<T>,
+    ) -> Result<Self> {
         assert!(next > replay.last, "a sequence number is used once");
         std::fs::create_dir_all(dir)?;
         let files: VecDeque<_> = record::list(dir)?
@@ -106,9 +112,19 @@ impl<T: Send + 'static> Wal<T> {
             .collect();
         let counters = Arc::new(Counters::default());
         counters.files.store(files.len() as u64, Ordering::Relaxed);
-        let log = Log { dir: dir.to_owned(), options, next, files, active: None, counters: Arc::clone(&counters), poison: None };
+        let log = Log {
+            dir: dir.to_owned(),
+            options,
+            next,
+            files,
+            active: None,
+            counters: Arc::clone(&counters),
+            poison: None,
+        };
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let thread = std::thread::Builder::new().name("broadloom-wal".into()).spawn(move || run(log, requests, sink))?;
+        let thread = std::thread::Builder::new()
+            .name("broadloom-wal".into())
+            .spawn(move || run(log, requests, sink))?;
         Ok(Self { queue: Some(queue), thread: Some(thread), counters })
     }
 
@@ -270,7 +286,8 @@ impl Log {
             }
         };
         let written = active.file.write_all_at(&bytes, active.bytes);
-        let outcome = written.map_err(|error| self.undo(&active, &error)).and_then(|()| self.sync(&active.file));
+        let outcome =
+            written.map_err(|error| self.undo(&active, &error)).and_then(|()| self.sync(&active.file));
         if outcome.is_ok() {
             active.bytes += bytes.len() as u64;
             self.next = SequenceNumber(first.0 + payloads.len() as u64);
@@ -302,7 +319,10 @@ impl Log {
     fn sync(&mut self, file: &File) -> Result<()> {
         self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
         (self.options.sync)(file).map_err(|error| {
-            self.poisoned(format!("fsync of the log in {} failed: {error}; restart the process", self.dir.display()))
+            self.poisoned(format!(
+                "fsync of the log in {} failed: {error}; restart the process",
+                self.dir.display()
+            ))
         })
     }
 
@@ -310,7 +330,10 @@ impl Log {
     fn undo(&mut self, active: &Active, error: &io::Error) -> Error {
         match active.file.set_len(active.bytes) {
             Ok(()) => refused(&active.path, error),
-            Err(_) => self.poisoned(format!("write to {} failed half-way: {error}; restart the process", active.path.display())),
+            Err(_) => self.poisoned(format!(
+                "write to {} failed half-way: {error}; restart the process",
+                active.path.display()
+            )),
         }
     }
 
@@ -323,11 +346,20 @@ impl Log {
         assert!(through < self.next, "only what was written can be committed");
         if through.next() == self.next {
             // Everything is committed: the active file goes too, and the next append begins another.
-            self.files.extend(self.active.take().map(|a| OldFile { first: a.first, path: a.path, damaged: false }));
+            self.files.extend(self.active.take().map(|a| OldFile {
+                first: a.first,
+                path: a.path,
+                damaged: false,
+            }));
         }
         let mut removed = false;
         while let Some(file) = self.files.front() {
-            let end = self.files.get(1).map(|f| f.first).or(self.active.as_ref().map(|a| a.first)).unwrap_or(self.next);
+            let end = self
+                .files
+                .get(1)
+                .map(|f| f.first)
+                .or(self.active.as_ref().map(|a| a.first))
+                .unwrap_or(self.next);
             if end > through.next() {
                 break;
             }
