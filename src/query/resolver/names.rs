@@ -92,9 +92,7 @@ impl Resolver<'_> {
         }
         if let Some(key) = key_after_attributes(idents) {
             return match self.known_key(&key) {
-                Some(known) => {
-                    self.attribute_in_scope(&known, &key)?.ok_or_else(|| self.unknown_column(&key))
-                }
+                Some(known) => self.attribute_in_scope(&known, &key)?.ok_or_else(|| self.unknown_column(&key)),
                 None => Err(self.unknown_column(&key)),
             };
         }
@@ -207,7 +205,9 @@ impl Resolver<'_> {
         }
         let first = normalise(first);
         let relation = self.scopes.iter().rev().find_map(|scope| {
-            let declares = |r: &&Relation| !self.nodes.is_open(r.node) && self.nodes.declares(r.node, &first);
+            let declares = |r: &&Relation| {
+                !self.nodes.is_open(r.node) && self.nodes.declares(r.node, &first)
+            };
             scope.relations.iter().find(declares)
         })?;
         let mut path = vec![resolved(&relation.alias), resolved(first)];
@@ -355,15 +355,7 @@ impl Resolver<'_> {
     fn unknown_column(&self, name: &Name) -> Error {
         let relations = || self.scopes.iter().flat_map(|s| &s.relations);
         let any_open = relations().any(|r| self.nodes.is_open(r.node));
-        let mut found = nearest(
-            &name.exact,
-            relations()
-                .flat_map(|r| self.column_names(r.node))
-                .collect::<Vec<_>>()
-                .iter()
-                .map(String::as_str),
-            2,
-        );
+        let mut found = nearest(&name.exact, relations().flat_map(|r| self.column_names(r.node)).collect::<Vec<_>>().iter().map(String::as_str), 2);
         if any_open {
             for key in self.context.keys.nearest(&name.exact, 3) {
                 if !found.contains(&key) && found.len() < 3 {
