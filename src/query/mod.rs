@@ -2,3 +2,7 @@
 
 pub mod resolver;
 pub mod views;
+
+pub mod snapshot;
+
+pub use snapshot::ReadSnapshot;
