@@ -232,6 +232,7 @@ mod tests {
             let link = Link { trace_id: Some(id), attributes: "{}", ..Link::default() };
             let exemplar =
                 Exemplar { span_id: Some(span), value: Some(NumberValue::Int(7)), ..Exemplar::default() };
+            let links = [link, Link::default()];
             builder.push(&CoreEvent {
                 timestamp_ns: 1_700_000_000_000_000_000 - i as i64,
                 signal: Signal::ALL[i % 4],
@@ -240,7 +241,7 @@ mod tests {
                 name: Some("a name longer than twelve bytes"),
                 duration_ns: Some(-1),
                 value: Some(NumberValue::Int(i as i64)),
-                links: if i == 0 { &[] } else { &[link, Link::default()][..] },
+                links: if i == 0 { &[] } else { &links },
                 exemplars: &[exemplar],
                 bounds: Some(&[0.5, 1.0]),
                 bucket_counts: Some(&[1, 2, u64::MAX]),

@@ -93,10 +93,11 @@ fn encode_column(out: &mut Vec<u8>, column: &AttributeColumn, rows: usize) -> Re
         out.push(LISTED_ROWS);
         column.rows().iter().for_each(|row| out.extend_from_slice(&row.to_le_bytes()));
     }
-    encode_values(out, column)
+    encode_values(out, column);
+    Ok(())
 }
 
-fn encode_values(out: &mut Vec<u8>, column: &AttributeColumn) -> Result<()> {
+fn encode_values(out: &mut Vec<u8>, column: &AttributeColumn) {
     let values = column.values();
     match column.attribute_type() {
         AttributeType::Int => {
@@ -125,7 +126,6 @@ fn encode_values(out: &mut Vec<u8>, column: &AttributeColumn) -> Result<()> {
             values.iter().flatten().for_each(|v| out.extend_from_slice(v));
         }
     }
-    Ok(())
 }
 
 fn decode_core(bytes: &[u8]) -> Result<RecordBatch> {

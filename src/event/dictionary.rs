@@ -90,7 +90,9 @@ impl KeyDictionary {
         };
         if !new.is_empty() {
             let mut inner = self.inner.write();
-            new.into_iter().for_each(|c| inner.insert(c.key(), c.attribute_type()));
+            for column in new {
+                inner.insert(column.key(), column.attribute_type());
+            }
         }
     }
 

@@ -132,15 +132,15 @@ impl PhysicalLayout {
         match &column.source {
             Source::Core(_) => {
                 let parts = batches.iter().map(|b| b.core().column_by_name(column.field.name()));
-                let parts = parts.map(|array| array.map(|array| (None, Arc::clone(array)))).collect();
-                gather(column.field.data_type(), parts, order)
+                let parts: Vec<_> = parts.map(|array| array.map(|array| (None, Arc::clone(array)))).collect();
+                gather(column.field.data_type(), &parts, order)
             }
             Source::Attribute(key, ty) => {
                 let parts = batches.iter().map(|batch| {
                     let column = batch.attribute(key).iter().find(|c| c.attribute_type() == *ty)?;
                     Some((Some(column.rows()), Arc::clone(column.values())))
                 });
-                gather(column.field.data_type(), parts.collect(), order)
+                gather(column.field.data_type(), &parts.collect::<Vec<_>>(), order)
             }
             Source::Overflow => Ok(self.overflow(batches, order)),
         }
@@ -253,7 +253,7 @@ impl RowOrder {
 /// Rows that have a value (all when `None`), and the values.
 type Part<'a> = (Option<&'a [u32]>, ArrayRef);
 
-fn gather(ty: &DataType, parts: Vec<Option<Part<'_>>>, order: &RowOrder) -> Result<ArrayRef> {
+fn gather(ty: &DataType, parts: &[Option<Part<'_>>], order: &RowOrder) -> Result<ArrayRef> {
     let null = new_null_array(ty, 1);
     let mut arrays: Vec<&dyn Array> = vec![null.as_ref()];
     let mut indices = vec![(0, 0); order.len()];
@@ -275,7 +275,9 @@ fn gather(ty: &DataType, parts: Vec<Option<Part<'_>>>, order: &RowOrder) -> Resu
     if filled == order.len() && arrays.len() > 1 {
         // No row is without a value: keep the null out, so that the result needs no null mask for it.
         arrays.remove(0);
-        indices.iter_mut().for_each(|(array, _)| *array -= 1);
+        for (array, _) in &mut indices {
+            *array -= 1;
+        }
     }
     Ok(interleave(&arrays, &indices)?)
 }

@@ -1,0 +1,5 @@
+//! The integration tests, in one binary because linking the query engine is dear.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails to set up has failed")]
+
+mod tidy;
