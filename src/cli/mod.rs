@@ -8,6 +8,7 @@
 //! Answers go to stdout, everything about them to stderr.
 
 mod config_file;
+mod demo;
 mod logging;
 mod query;
 mod serve;
@@ -74,6 +75,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Answer one SQL statement
     Query(query::QueryArgs),
+    /// Make an online shop's telemetry, and investigate what went wrong there
+    Demo(demo::DemoArgs),
 }
 
 /// The program: reads the command line, does what it says, and returns the exit code.
@@ -116,6 +119,10 @@ fn run(cli: Cli) -> Result<()> {
     let globals = &cli.globals;
     runtime.block_on(async {
         match cli.command {
+            Command::Demo(args) => {
+                logging::start(globals, "warn")?;
+                demo::run(args, globals).await
+            }
             Command::Serve(_) | Command::Query(_) => {
                 logging::start(globals, "info")?;
                 Err(Error::internal("not built yet"))

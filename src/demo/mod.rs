@@ -28,6 +28,7 @@ mod dice;
 mod exceptions;
 mod fleet;
 pub mod incident;
+pub mod investigation;
 mod latency;
 mod logs;
 mod metrics;

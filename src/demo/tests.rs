@@ -83,7 +83,7 @@ fn the_same_seed_gives_the_same_bytes() {
     assert_eq!(fingerprint(settings), GOLDEN, "the corpus of seed 11 changed");
 }
 
-const GOLDEN: u32 = 468109795;
+const GOLDEN: u32 = 468_109_795;
 
 #[test]
 fn requests_come_in_order_and_count_their_events() {
