@@ -20,15 +20,17 @@
 //!
 //! Not here: transport, compression, authentication, limits of the network.
 
+mod wire;
 mod attributes;
-mod encode;
-mod json;
+mod record;
+mod weight;
+mod trace;
 mod log;
 mod metric;
-mod record;
-mod trace;
-mod weight;
-mod wire;
+mod json;
+mod encode;
+#[cfg(test)]
+mod tests;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;

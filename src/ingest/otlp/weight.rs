@@ -60,7 +60,7 @@ mod tests {
         assert_eq!(weight("ot=th:0"), 1.0);
         assert_eq!(weight("ot=th:8"), 2.0);
         assert_eq!(weight("vendor=x, ot=rv:abcdef;th:c;p:1"), 4.0);
-        assert_eq!(weight("ot=th:fd70a3d70a3d71"), (1_u64 << 56) as f64 / 0x028f_5c28_f5c2_8f_u64 as f64);
+        assert_eq!(weight("ot=th:fd70a3d70a3d71"), (1_u64 << 56) as f64 / 0x0002_8f5c_28f5_c28f_u64 as f64);
         assert_eq!(weight("ot=th:ffffffffffffff"), (1_u64 << 56) as f64);
         for no_statement in ["", "ot=", "ot=th:", "ot=th:x", "ot=th:C", "ot=th:000000000000000", "xot=th:8"] {
             assert_eq!(weight(no_statement), 1.0, "{no_statement}");

@@ -45,7 +45,7 @@ impl Metrics {
             Some(Data::Sum(sum)) => sum.data_points.push(number(row, attributes)?),
             Some(Data::Histogram(histogram)) => histogram.data_points.push(explicit(row, attributes)?),
             Some(Data::ExponentialHistogram(histogram)) => {
-                histogram.data_points.push(exponential(row, attributes)?)
+                histogram.data_points.push(exponential(row, attributes)?);
             }
             Some(Data::Summary(summary)) => summary.data_points.push(quantiles(row, attributes)?),
             None => {}

@@ -8,10 +8,10 @@
 
 mod columns;
 mod group;
-mod json;
+mod trace;
 mod log;
 mod metric;
-mod trace;
+mod json;
 
 use std::sync::Arc;
 
@@ -69,6 +69,11 @@ pub fn encode(batches: &[RecordBatch]) -> Result<Encoded> {
 
 /// Encodes the events of a batch.
 pub fn encode_batch(batch: &EventBatch) -> Result<Encoded> {
+    encode(&[rows(batch)?])
+}
+
+/// The events of a batch as a query would return them.
+pub(super) fn rows(batch: &EventBatch) -> Result<RecordBatch> {
     let batches = [Arc::new(batch.clone())];
     // A layout that gives no attribute a column puts all of them into the overflow, which is an object
     // like that of typed attributes.
@@ -83,5 +88,5 @@ pub fn encode_batch(batch: &EventBatch) -> Result<Encoded> {
         fields.push(Field::new(name, array.data_type().clone(), true));
         arrays.push(array);
     }
-    encode(&[RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?])
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
 }

@@ -1,0 +1,11 @@
+//! OTLP in, OTLP out: for generated requests, for the protocol's own examples, and for bytes that are
+//! neither.
+
+mod canonical;
+mod decode;
+mod generate;
+mod robust;
+mod round_trip;
+
+/// When the tests' requests arrive.
+const NOW_NS: i64 = 1_800_000_000_000_000_000;
