@@ -12,8 +12,11 @@ pub mod wal;
 pub mod buffer;
 pub mod segment;
 pub mod catalog;
+pub mod maintenance;
 pub mod query;
+pub mod db;
 pub mod demo;
 pub mod cli;
 
+pub use db::Database;
 pub use error::{Error, ErrorKind, Result};

@@ -42,6 +42,24 @@ impl DurableFileSystem {
         Ok(Self { inner, root, fsyncs: Arc::default() })
     }
 
+    /// Like [`new`](Self::new); creates the directory, and its parents, when it is not there.
+    pub fn create(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        let mut missing: Vec<_> =
+            root.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+        missing.reverse();
+        for dir in missing {
+            match std::fs::create_dir(dir) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(generic(e)),
+                _ => {}
+            }
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or_else(|| std::path::Path::new("."));
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(generic)?;
+        }
+        Self::new(root)
+    }
+
     /// Calls of fsync so far.
     pub fn fsyncs(&self) -> u64 {
         self.fsyncs.load(Ordering::Relaxed)

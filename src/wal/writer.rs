@@ -312,6 +312,10 @@ impl Log {
         let file = create().map_err(|e| refused(&path, &e))?;
         self.sync(&file)?;
         self.sync(&File::open(&self.dir)?)?;
+        if let Some(parent) = self.dir.parent().filter(|_| first.0 == 1) {
+            // The directory itself is as new as its first file.
+            self.sync(&File::open(parent)?)?;
+        }
         self.counters.files.fetch_add(1, Ordering::Relaxed);
         Ok(Active { file, path, first, bytes: HEADER_BYTES as u64 })
     }

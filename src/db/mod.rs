@@ -1,0 +1,166 @@
+//! How does a program use a database?
+//!
+//! ```no_run
+//! # async fn example(batch: broadloom::event::EventBatch) -> broadloom::Result<()> {
+//! use broadloom::{Database, config::Settings};
+//!
+//! let database = Database::open(Settings::new("./broadloom-data")).await?;
+//! database.append(batch).await?; // durable, and visible to the next query
+//! database.close().await
+//! # }
+//! ```
+//!
+//! A [`Database`] is a handle: cheap to clone, safe to use from many tasks. One process writes to a data
+//! directory at a time ([`lock`]); any number of others may [`open_read_only`](Database::open_read_only)
+//! beside it. Several databases in one process know nothing of each other.
+//!
+//! # The story of a write
+//!
+//! [`append`](Database::append) asks for room, encodes and compresses the batch, and hands it to the
+//! [log](crate::wal). When the log has it on disk, the batch is put into the [buffer](crate::buffer) and
+//! the producer is answered. A task of this module [flushes](crate::maintenance) the buffer when it is full
+//! or old. [`Importer`] goes straight to segments instead, for bulk loads.
+//!
+//! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path.
+
+mod lock;
+mod recovery;
+mod stats;
+mod writer;
+mod importer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+
+use crate::catalog::Catalog;
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::EventBatch;
+use crate::maintenance::Live;
+use crate::query::ReadSnapshot;
+use crate::segment::DurableFileSystem;
+use crate::wal::SequenceNumber;
+
+pub use importer::{ImportProgress, Importer};
+pub use stats::DatabaseStats;
+use writer::Writer;
+
+/// A database in a data directory.
+#[derive(Debug, Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    settings: Settings,
+    files: Arc<DurableFileSystem>,
+    store: Arc<dyn ObjectStore>,
+    live: Arc<Live>,
+    /// None when read-only, and after close.
+    writer: RwLock<Option<Arc<Writer>>>,
+    read_only: bool,
+}
+
+impl Database {
+    /// Opens the database in `settings.data` for reading and writing; creates it when there is none.
+    ///
+    /// Replays the log, and starts a task on the current tokio runtime that flushes the buffer. Fails with
+    /// [`ErrorKind::Conflict`] while another process writes there, [`ErrorKind::Corrupt`] when the catalog
+    /// is damaged. Damaged records of the log are reported to the system's log and skipped.
+    pub async fn open(settings: Settings) -> Result<Self> {
+        recovery::open(settings).await
+    }
+
+    /// Opens the existing database in `settings.data` as it is now, for reading; a writer may be at work.
+    ///
+    /// Changes nothing in the directory. Later writes are seen after [`refresh`](Self::refresh).
+    pub async fn open_read_only(settings: Settings) -> Result<Self> {
+        recovery::open_read_only(settings).await
+    }
+
+    /// Adds events. When it returns, they survive a crash and the next query sees them.
+    ///
+    /// Fails with [`ErrorKind::Unavailable`] when the buffer or the disk is full: retry later. After any
+    /// failure but [`ErrorKind::Poisoned`] nothing was stored. Dropping the future may or may not store it.
+    pub async fn append(&self, batch: EventBatch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.writer()?.append(Arc::new(batch), self.inner.settings.buffer).await.map(|_: SequenceNumber| ())
+    }
+
+    /// Starts a bulk load: events go straight into segments, and count once they are committed.
+    pub fn importer(&self) -> Result<Importer> {
+        Ok(Importer::new(
+            self.writer()?,
+            Arc::clone(&self.inner.store),
+            Arc::clone(&self.inner.settings.clock),
+        ))
+    }
+
+    /// Returns once every event that was appended before is in a segment.
+    pub async fn flush(&self) -> Result<()> {
+        self.writer()?.flush_all().await
+    }
+
+    /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.
+    ///
+    /// Dropping a database without closing it loses nothing: the log has the events.
+    pub async fn close(&self) -> Result<()> {
+        let writer = self.inner.writer.write().take();
+        match writer {
+            Some(writer) => writer.close().await,
+            None => Ok(()),
+        }
+    }
+
+    /// What a query that starts now sees.
+    pub fn snapshot(&self) -> ReadSnapshot {
+        let (catalog, buffer) = self.inner.live.view();
+        let keys = Arc::clone(self.inner.live.keys());
+        ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.store) }
+    }
+
+    /// For a read-only database: looks again at what the writer has done.
+    pub async fn refresh(&self) -> Result<()> {
+        if self.inner.read_only { recovery::refresh(&self.inner).await } else { Ok(()) }
+    }
+
+    /// Counts for a person or a monitoring system.
+    pub fn stats(&self) -> DatabaseStats {
+        stats::collect(&self.inner)
+    }
+
+    /// The settings that it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    fn writer(&self) -> Result<Arc<Writer>> {
+        self.inner.writer.read().clone().ok_or_else(|| {
+            let data = self.inner.settings.data.display();
+            if self.inner.read_only {
+                Error::invalid(format!("{data} was opened read-only"))
+            } else {
+                Error::new(ErrorKind::Unavailable, format!("{data} was closed: open it again"))
+            }
+        })
+    }
+}
+
+impl Inner {
+    fn wal_directory(&self) -> PathBuf {
+        self.settings.data.join("wal")
+    }
+
+    async fn load_catalog(&self) -> Result<Catalog> {
+        Catalog::load(Arc::clone(&self.store), Arc::clone(&self.settings.clock)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! What happens when a database is opened?
+//!
+//! 1. Take the lock (writer only).
+//! 2. Load the catalog: segments and watermark.
+//! 3. Replay the log behind the watermark into the buffer.
+//! 4. Cut off the log's torn tail, delete orphaned segments, start log thread and flushes (writer only).
+//!
+//! A reader beside a writer does 2 and 3, and looks at the catalog again: if a flush has committed
+//! meanwhile, the log may have been truncated under its eyes, so it starts over.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+
+use super::lock::DirectoryLock;
+use super::writer::Writer;
+use super::{Database, Inner};
+use crate::buffer::Buffer;
+use crate::catalog::{Catalog, Change};
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventBatch, KeyDictionary};
+use crate::maintenance::{Live, remove_orphans};
+use crate::segment::DurableFileSystem;
+use crate::wal::{self, Replay, SequenceNumber, WalOptions};
+
+/// How often a reader starts over because a flush came in between. One flush takes longer than one
+/// attempt, so more than a few in a row mean that something else is wrong.
+const READ_ATTEMPTS_MAX: usize = 20;
+
+/// See [`Database::open`].
+pub(super) async fn open(settings: Settings) -> Result<Database> {
+    let now_ns = settings.clock.now_ns();
+    let files = DurableFileSystem::create(&settings.data).map_err(|e| {
+        Error::from(e).context(format!("cannot use {} as data directory", settings.data.display()))
+    })?;
+    let lock = DirectoryLock::acquire(&settings.data, now_ns)?;
+    let inner = inner(settings, files, false);
+    let catalog = Arc::new(inner.load_catalog().await?);
+    remove_orphans(&inner.store, &catalog.snapshot()).await?;
+    if catalog.snapshot().version == 0 {
+        catalog.commit(Change::default()).await?;
+    }
+    let (buffer, replay) = read_log(&inner, &catalog).await?;
+    report(&catalog, &replay);
+    replay.repair(&inner.wal_directory())?;
+    let rows = buffer.rows();
+    inner.live.replace(catalog.snapshot(), buffer);
+    catalog.keys().fill(inner.live.keys());
+
+    let next = replay.last.max(catalog.snapshot().wal_watermark).next();
+    let writer = Writer::start(&inner, catalog, lock, &replay, next, WalOptions::default())?;
+    *inner.writer.write() = Some(writer);
+    let segments = inner.live.view().0.segments.len();
+    tracing::info!(data = %inner.settings.data.display(), segments, replayed_rows = rows, "opened the database");
+    Ok(Database { inner: Arc::new(inner) })
+}
+
+/// See [`Database::open_read_only`].
+pub(super) async fn open_read_only(settings: Settings) -> Result<Database> {
+    let data = &settings.data;
+    let missing =
+        || Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {}", data.display()));
+    if !data.is_dir() {
+        return Err(missing());
+    }
+    let files = DurableFileSystem::new(data)?;
+    let inner = inner(settings.clone(), files, true);
+    refresh(&inner).await?;
+    if inner.live.view().0.version == 0 {
+        return Err(missing());
+    }
+    Ok(Database { inner: Arc::new(inner) })
+}
+
+/// See [`Database::refresh`].
+pub(super) async fn refresh(inner: &Inner) -> Result<()> {
+    for _ in 0..READ_ATTEMPTS_MAX {
+        let catalog = inner.load_catalog().await?;
+        let read = read_log(inner, &catalog).await;
+        if catalog.is_behind().await? {
+            continue;
+        }
+        let (buffer, replay) = read?;
+        report(&catalog, &replay);
+        catalog.keys().fill(inner.live.keys());
+        inner.live.replace(catalog.snapshot(), buffer);
+        return Ok(());
+    }
+    let data = inner.settings.data.display();
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        format!("{data} changed {READ_ATTEMPTS_MAX} times while being read: try again"),
+    ))
+}
+
+fn inner(settings: Settings, files: DurableFileSystem, read_only: bool) -> Inner {
+    let files = Arc::new(files);
+    let store: Arc<dyn ObjectStore> = Arc::clone(&files) as _;
+    let live = Arc::new(Live::new(Arc::default(), Buffer::default(), Arc::new(KeyDictionary::new())));
+    Inner { settings, files, store, live, writer: RwLock::new(None), read_only }
+}
+
+/// The batches behind the catalog's watermark.
+async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> {
+    let after = catalog.snapshot().wal_watermark;
+    let (directory, now_ns) = (inner.wal_directory(), inner.settings.clock.now_ns());
+    let keys = Arc::clone(inner.live.keys());
+    let replay = move || replay_into_buffer(&directory, after, &keys, now_ns);
+    tokio::task::spawn_blocking(replay)
+        .await
+        .map_err(|e| Error::internal("replay of the log failed").with_source(e))?
+}
+
+fn replay_into_buffer(
+    directory: &Path,
+    after: SequenceNumber,
+    keys: &KeyDictionary,
+    now_ns: i64,
+) -> Result<(Buffer, Replay)> {
+    let mut buffer = Buffer::default();
+    let replay = wal::replay(directory, after, |seq, payload| {
+        let batch = EventBatch::decode(&payload).map_err(|e| e.context(format!("batch {seq} of the log")))?;
+        keys.observe(&batch);
+        buffer.push(seq, Arc::new(batch), now_ns);
+        Ok(())
+    })?;
+    Ok((buffer, replay))
+}
+
+/// Damage is not silently skipped, and does not keep the rest from being read.
+fn report(catalog: &Catalog, replay: &Replay) {
+    for damage in &replay.damage {
+        tracing::error!(%damage, "a part of the log cannot be read; its file will be kept aside");
+    }
+    let after = catalog.snapshot().wal_watermark;
+    if replay.has_gap_after(after) {
+        tracing::error!(
+            after = after.0,
+            "the log does not continue where the segments end: a file is missing"
+        );
+    }
+}

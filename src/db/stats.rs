@@ -1,0 +1,53 @@
+//! What does a database count?
+
+use super::Inner;
+
+/// Counts of one database; those of work done start at zero when it is opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DatabaseStats {
+    /// Events, in segments and buffer.
+    pub events: u64,
+    /// Segments.
+    pub segments: u64,
+    /// Size of the segments' objects.
+    pub segment_bytes: u64,
+    /// Version of the catalog.
+    pub catalog_version: u64,
+    /// Events in the buffer.
+    pub buffer_events: u64,
+    /// Memory of the buffer.
+    pub buffer_bytes: u64,
+    /// Attribute keys that are known.
+    pub attribute_keys: u64,
+    /// Batches made durable in the log.
+    pub wal_batches: u64,
+    /// Bytes written to the log.
+    pub wal_bytes: u64,
+    /// Log files present.
+    pub wal_files: u64,
+    /// Segments made of the buffer.
+    pub flushes: u64,
+    /// Calls of fsync, by the log and the object store.
+    pub fsyncs: u64,
+}
+
+pub(super) fn collect(inner: &Inner) -> DatabaseStats {
+    let (catalog, _) = inner.live.view();
+    let level = inner.live.level();
+    let writer = inner.writer.read().clone();
+    let wal = writer.as_ref().map(|w| w.wal_stats()).unwrap_or_default();
+    DatabaseStats {
+        events: catalog.rows() + level.rows as u64,
+        segments: catalog.segments.len() as u64,
+        segment_bytes: catalog.bytes(),
+        catalog_version: catalog.version,
+        buffer_events: level.rows as u64,
+        buffer_bytes: level.bytes as u64,
+        attribute_keys: inner.live.keys().len() as u64,
+        wal_batches: wal.records,
+        wal_bytes: wal.bytes,
+        wal_files: wal.files,
+        flushes: writer.map_or(0, |w| w.flushes()),
+        fsyncs: wal.fsyncs + inner.files.fsyncs(),
+    }
+}

@@ -1,0 +1,189 @@
+//! How does a batch get in, and when is the buffer flushed?
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use super::Inner;
+use super::lock::DirectoryLock;
+use crate::catalog::Catalog;
+use crate::config::{BufferSettings, Clock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::EventBatch;
+use crate::maintenance::live::BufferLevel;
+use crate::maintenance::{Flusher, Live};
+use crate::segment;
+use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalOptions, WalStats};
+
+/// How often the age of the buffer is looked at; size is looked at after every append.
+const AGE_CHECK: Duration = Duration::from_millis(250);
+/// Smaller batches are encoded where they are: going to another thread would take longer.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Pauses between attempts when flushing fails.
+const RETRY_MIN: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The write half of an open database.
+#[derive(Debug)]
+pub(super) struct Writer {
+    live: Arc<Live>,
+    catalog: Arc<Catalog>,
+    wal: Arc<Wal<Arc<EventBatch>>>,
+    flusher: Flusher,
+    /// Wakes the background task when the buffer is full.
+    full: Arc<Notify>,
+    background: Mutex<Option<JoinHandle<()>>>,
+    /// Given up last: the log thread has its own share until it has ended.
+    _lock: Arc<DirectoryLock>,
+}
+
+impl Writer {
+    /// Starts the log thread and the background task.
+    pub(super) fn start(
+        inner: &Inner,
+        catalog: Arc<Catalog>,
+        lock: DirectoryLock,
+        replay: &Replay,
+        next: SequenceNumber,
+        options: WalOptions,
+    ) -> Result<Arc<Self>> {
+        let lock = Arc::new(lock);
+        let live = Arc::clone(&inner.live);
+        let clock = Arc::clone(&inner.settings.clock);
+        let sink = {
+            let (live, clock, lock) = (Arc::clone(&live), Arc::clone(&clock), Arc::clone(&lock));
+            move |batches| {
+                let _held_while_the_log_is_open = &lock;
+                live.durable(batches, clock.now_ns());
+            }
+        };
+        let wal = Arc::new(Wal::start(&inner.wal_directory(), replay, next, options, Box::new(sink))?);
+        let flusher = Flusher::new(
+            Arc::clone(&live),
+            Arc::clone(&catalog),
+            Arc::clone(&inner.store),
+            Arc::clone(&wal),
+            Arc::clone(&clock),
+        );
+        let full = Arc::new(Notify::new());
+        let writer = Self { live, catalog, wal, flusher, full, background: Mutex::new(None), _lock: lock };
+        let writer = Arc::new(writer);
+        let task =
+            flush_when_due(Arc::downgrade(&writer), Arc::clone(&writer.full), inner.settings.buffer, clock);
+        *writer.background.lock() = Some(tokio::spawn(task));
+        Ok(writer)
+    }
+
+    /// Makes `batch` durable and visible.
+    pub(super) async fn append(
+        &self,
+        batch: Arc<EventBatch>,
+        limits: BufferSettings,
+    ) -> Result<SequenceNumber> {
+        if batch.rows() > segment::ROWS_MAX {
+            let message = format!(
+                "batch of {} events, at most {} go in one: split it",
+                batch.rows(),
+                segment::ROWS_MAX
+            );
+            return Err(Error::new(ErrorKind::LimitExceeded, message));
+        }
+        let bytes = batch.memory_bytes();
+        let _room = self.live.admit(bytes, limits.bytes_max).inspect_err(|_| self.full.notify_one())?;
+        let payload = if bytes <= INLINE_BYTES_MAX {
+            encode(&batch)?
+        } else {
+            let batch = Arc::clone(&batch);
+            let encode = tokio::task::spawn_blocking(move || encode(&batch));
+            encode.await.map_err(|e| Error::internal("encoding a batch failed").with_source(e))??
+        };
+        let seq = self.wal.append(payload, batch).await?;
+        if is_full(self.live.level(), limits) {
+            self.full.notify_one();
+        }
+        Ok(seq)
+    }
+
+    /// Flushes until everything that is in the buffer now is in segments.
+    pub(super) async fn flush_all(&self) -> Result<()> {
+        let Some((_, all)) = self.live.sealed(usize::MAX) else { return Ok(()) };
+        while self.catalog.snapshot().wal_watermark < all.through {
+            self.flusher.flush(segment::ROWS_MAX).await?;
+        }
+        Ok(())
+    }
+
+    /// Flushes and ends the background task.
+    pub(super) async fn close(self: Arc<Self>) -> Result<()> {
+        let background = self.background.lock().take();
+        let flushed = self.flush_all().await;
+        if let Some(task) = background {
+            task.abort();
+            // Aborted or ended: either way it is gone.
+            let _ = task.await;
+        }
+        flushed
+    }
+
+    pub(super) fn live(&self) -> &Arc<Live> {
+        &self.live
+    }
+
+    pub(super) fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    pub(super) fn wal_stats(&self) -> WalStats {
+        self.wal.stats()
+    }
+
+    pub(super) fn flushes(&self) -> u64 {
+        self.flusher.flushes()
+    }
+}
+
+fn encode(batch: &EventBatch) -> Result<Payload> {
+    Payload::compress(&batch.encode()?)
+}
+
+fn is_full(level: BufferLevel, limits: BufferSettings) -> bool {
+    level.bytes >= limits.flush_bytes || level.rows >= limits.flush_rows
+}
+
+fn is_old(level: BufferLevel, limits: BufferSettings, now_ns: i64) -> bool {
+    let age_ns = level.oldest_ns.map_or(0, |oldest| now_ns.saturating_sub(oldest));
+    age_ns.unsigned_abs() >= limits.flush_age_ms.saturating_mul(1_000_000) && level.rows > 0
+}
+
+/// Flushes when the buffer is full or old, until the writer is gone.
+async fn flush_when_due(
+    writer: Weak<Writer>,
+    full: Arc<Notify>,
+    limits: BufferSettings,
+    clock: Arc<dyn Clock>,
+) {
+    let mut pause = RETRY_MIN;
+    loop {
+        tokio::select! {
+            () = full.notified() => {}
+            () = tokio::time::sleep(AGE_CHECK) => {}
+        }
+        let Some(writer) = writer.upgrade() else { return };
+        let level = writer.live.level();
+        if !is_full(level, limits) && !is_old(level, limits, clock.now_ns()) {
+            continue;
+        }
+        match writer.flusher.flush(segment::ROWS_MAX).await {
+            Ok(_) => pause = RETRY_MIN,
+            Err(error) => {
+                drop(writer);
+                tracing::error!(%error, "could not flush the buffer; trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}

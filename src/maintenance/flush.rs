@@ -1,0 +1,113 @@
+//! How does the buffer become segments, exactly once?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use object_store::path::Path;
+use object_store::{ObjectStore, PutMode};
+
+use super::Live;
+use crate::catalog::{Catalog, Change, Keys};
+use crate::config::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::EventBatch;
+use crate::segment::{self, Built, SegmentId, SegmentMeta};
+use crate::wal::{SequenceNumber, Wal};
+
+/// Moves the buffer into segments. One flush at a time; appends go on meanwhile.
+#[derive(Debug)]
+pub struct Flusher {
+    live: Arc<Live>,
+    catalog: Arc<Catalog>,
+    store: Arc<dyn ObjectStore>,
+    wal: Arc<Wal<Arc<EventBatch>>>,
+    clock: Arc<dyn Clock>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+    flushes: AtomicU64,
+}
+
+/// What a flush has done.
+#[derive(Debug, Clone)]
+pub struct Flushed {
+    /// The new segment.
+    pub segment: Arc<SegmentMeta>,
+    /// The log up to here is in segments.
+    pub through: SequenceNumber,
+}
+
+impl Flusher {
+    /// Flushes from `live` through `store` into `catalog`, and truncates `wal`.
+    pub fn new(
+        live: Arc<Live>,
+        catalog: Arc<Catalog>,
+        store: Arc<dyn ObjectStore>,
+        wal: Arc<Wal<Arc<EventBatch>>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            live,
+            catalog,
+            store,
+            wal,
+            clock,
+            one_at_a_time: tokio::sync::Mutex::default(),
+            flushes: AtomicU64::new(0),
+        }
+    }
+
+    /// Segments written so far.
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
+    }
+
+    /// Makes one segment of the oldest `rows_max` events; `None` when there are none.
+    ///
+    /// When it fails, the events stay in buffer and log, and the next flush tries again.
+    pub async fn flush(&self, rows_max: usize) -> Result<Option<Flushed>> {
+        let _one_at_a_time = self.one_at_a_time.lock().await;
+        // Should an earlier commit have got through although it failed for us, learn of it first.
+        self.live.committed(&self.catalog.snapshot());
+        let Some((sealed, range)) = self.live.sealed(rows_max.min(segment::ROWS_MAX)) else {
+            return Ok(None);
+        };
+        let keys = Keys::of(&sealed.batches);
+        let segment = store_segment(&self.store, self.clock.now_ns(), sealed.batches).await?;
+        let change = Change { add: vec![Arc::clone(&segment)], keys, wal: Some(range), ..Change::default() };
+        let committed = self.catalog.commit(change).await;
+        // After a conflict too: the catalog now knows what the other commit moved.
+        self.live.committed(&self.catalog.snapshot());
+        committed?;
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            rows = segment.rows,
+            bytes = segment.bytes,
+            through = range.through.0,
+            "flushed the buffer into a segment"
+        );
+        if let Err(error) = self.wal.truncate(range.through).await {
+            // The watermark already says that the log's copy does not count; the next flush deletes it.
+            tracing::warn!(%error, "could not truncate the log");
+        }
+        Ok(Some(Flushed { segment, through: range.through }))
+    }
+}
+
+/// Encodes `batches` and stores the segment durably; it counts once it is committed.
+pub async fn store_segment(
+    store: &Arc<dyn ObjectStore>,
+    now_ns: i64,
+    batches: Vec<Arc<EventBatch>>,
+) -> Result<Arc<SegmentMeta>> {
+    let id = SegmentId::new(now_ns);
+    let build = tokio::task::spawn_blocking(move || segment::build(id, &batches));
+    let Built { meta, object } =
+        build.await.map_err(|e| Error::internal("the segment writer failed").with_source(e))??;
+    let path = Path::from(meta.path.as_str());
+    match store.put_opts(&path, object.into(), PutMode::Create.into()).await {
+        Ok(_) => Ok(Arc::new(meta)),
+        Err(e) => {
+            let error = Error::new(ErrorKind::Unavailable, format!("cannot store segment {path}: {e}"));
+            Err(error.with_source(e))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What is in the database at this moment?
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::buffer::{Buffer, Sealed};
+use crate::catalog::{CatalogSnapshot, WalRange};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{EventBatch, KeyDictionary};
+use crate::wal::SequenceNumber;
+
+/// Catalog and buffer under one lock, so that every reader sees each event exactly once.
+#[derive(Debug)]
+pub struct Live {
+    state: Mutex<State>,
+    keys: Arc<KeyDictionary>,
+    /// Bytes of batches that are on their way through the log.
+    pending_bytes: Arc<AtomicUsize>,
+}
+
+#[derive(Debug)]
+struct State {
+    catalog: Arc<CatalogSnapshot>,
+    buffer: Buffer,
+}
+
+/// Room in memory for one batch, given back when dropped.
+#[derive(Debug)]
+pub struct Admission {
+    bytes: usize,
+    pending_bytes: Arc<AtomicUsize>,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.pending_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// How full the buffer is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BufferLevel {
+    /// Events.
+    pub rows: usize,
+    /// Memory, in bytes.
+    pub bytes: usize,
+    /// When the oldest batch arrived.
+    pub oldest_ns: Option<i64>,
+}
+
+impl Live {
+    /// The state at start: committed segments, and the batches that the log had behind them.
+    pub fn new(catalog: Arc<CatalogSnapshot>, buffer: Buffer, keys: Arc<KeyDictionary>) -> Self {
+        Self { state: Mutex::new(State { catalog, buffer }), keys, pending_bytes: Arc::default() }
+    }
+
+    /// Every attribute key that was seen.
+    pub fn keys(&self) -> &Arc<KeyDictionary> {
+        &self.keys
+    }
+
+    /// Segments and buffer at one moment.
+    pub fn view(&self) -> (Arc<CatalogSnapshot>, Arc<[Arc<EventBatch>]>) {
+        let mut state = self.state.lock();
+        (Arc::clone(&state.catalog), state.buffer.batches())
+    }
+
+    /// How full the buffer is.
+    pub fn level(&self) -> BufferLevel {
+        let buffer = &self.state.lock().buffer;
+        BufferLevel { rows: buffer.rows(), bytes: buffer.bytes(), oldest_ns: buffer.oldest_ns() }
+    }
+
+    /// Asks for room for a batch of `bytes`. A single batch of any size fits into an empty buffer.
+    ///
+    /// Fails with [`ErrorKind::Unavailable`] when buffer and batches under way would exceed `bytes_max`.
+    pub fn admit(&self, bytes: usize, bytes_max: usize) -> Result<Admission> {
+        let used = self.state.lock().buffer.bytes() + self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let admission = Admission { bytes, pending_bytes: Arc::clone(&self.pending_bytes) };
+        if used > 0 && used + bytes > bytes_max {
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                format!(
+                    "the buffer holds {used} bytes and may hold {bytes_max} (buffer.bytes_max): retry after the next flush"
+                ),
+            ));
+        }
+        Ok(admission)
+    }
+
+    /// Takes in batches that have become durable: from now on queries see them.
+    pub fn durable(&self, batches: Vec<(SequenceNumber, Arc<EventBatch>)>, now_ns: i64) {
+        for (_, batch) in &batches {
+            self.keys.observe(batch);
+        }
+        let mut state = self.state.lock();
+        for (seq, batch) in batches {
+            state.buffer.push(seq, batch, now_ns);
+        }
+    }
+
+    /// The oldest batches, up to about `rows_max` events, and what they are in the log.
+    pub fn sealed(&self, rows_max: usize) -> Option<(Sealed, WalRange)> {
+        let state = self.state.lock();
+        let sealed = state.buffer.sealed(rows_max)?;
+        let range = WalRange { from: state.catalog.wal_watermark, through: sealed.through };
+        Some((sealed, range))
+    }
+
+    /// Makes `catalog` what queries see, and forgets the batches that it has in segments. An older
+    /// snapshot than the present one changes nothing.
+    pub fn committed(&self, catalog: &Arc<CatalogSnapshot>) {
+        let mut state = self.state.lock();
+        if catalog.version > state.catalog.version {
+            state.buffer.remove_through(catalog.wal_watermark);
+            state.catalog = Arc::clone(catalog);
+        }
+    }
+
+    /// Replaces everything, for a reader beside a writer.
+    pub fn replace(&self, catalog: Arc<CatalogSnapshot>, buffer: Buffer) {
+        *self.state.lock() = State { catalog, buffer };
+    }
+}
