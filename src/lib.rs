@@ -16,6 +16,7 @@ pub mod maintenance;
 pub mod query;
 pub mod db;
 pub mod demo;
+pub mod server;
 pub mod cli;
 
 pub use db::Database;

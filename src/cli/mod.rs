@@ -123,7 +123,8 @@ fn run(cli: Cli) -> Result<()> {
                 logging::start(globals, "warn")?;
                 demo::run(args, globals).await
             }
-            Command::Serve(_) | Command::Query(_) => {
+            Command::Serve(args) => serve::run(args, globals).await,
+            Command::Query(_) => {
                 logging::start(globals, "info")?;
                 Err(Error::internal("not built yet"))
             }

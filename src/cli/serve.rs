@@ -1,10 +1,15 @@
 //! `broadloom serve`: takes telemetry in and answers questions until it is told to stop.
 
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::units;
+use super::{Globals, logging, units};
+use crate::config::Settings;
+use crate::db::Database;
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::{Endpoints, Limits, Listeners, Server, Signals};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -58,4 +63,81 @@ pub(super) struct ServeArgs {
     /// Queries answered at once; beyond it clients are told to come again
     #[arg(long, value_name = "COUNT", env = "BROADLOOM_QUERIES_MAX", default_value_t = 64)]
     queries_max: usize,
+}
+
+impl ServeArgs {
+    fn endpoints(&self) -> Endpoints {
+        let of = |address: &str| (address != "off").then(|| address.to_owned());
+        Endpoints { http: of(&self.http), otlp_grpc: of(&self.otlp_grpc), otlp_http: of(&self.otlp_http) }
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            message_bytes_max: self.message_max,
+            in_flight_bytes_max: self.in_flight_max,
+            queries_max: self.queries_max,
+            query_timeout: self.query_timeout,
+        }
+    }
+
+    fn settings(&self, globals: &Globals) -> Settings {
+        let mut settings = Settings::new(&globals.data);
+        settings.buffer.bytes_max = self.buffer_max;
+        settings.buffer.flush_bytes = settings.buffer.flush_bytes.min(self.buffer_max / 2);
+        settings.buffer.flush_age_ms = u64::try_from(self.flush_age.as_millis()).unwrap_or(u64::MAX);
+        settings.query.memory_bytes_max = self.query_memory;
+        settings
+    }
+}
+
+/// Serves until a signal.
+pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<()> {
+    logging::start(globals, "info")?;
+    let mut signals = Signals::install()?;
+    let listeners = Listeners::bind(&args.endpoints()).await?;
+    let database = Database::open(args.settings(globals)).await?;
+    let mut server = Server::start(listeners, database.clone(), args.limits())?;
+    announce(&server, globals);
+
+    let failure = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            None
+        }
+        error = server.failed() => Some(error),
+    };
+    let ended = tokio::select! {
+        ended = end(server, &database) => ended,
+        signal = signals.next() => {
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                format!("{signal} again: stopped at once; what was acknowledged is in the write-ahead log"),
+            ));
+        }
+    };
+    failure.map_or(ended, Err)
+}
+
+/// Ends requests, then writes the buffer to segments.
+async fn end(server: Server, database: &Database) -> Result<()> {
+    server.stop().await;
+    database.close().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Says where the server listens: to people in the log, to programs on stdout.
+fn announce(server: &Server, globals: &Globals) {
+    let addresses = server.addresses();
+    tracing::info!(
+        http = addresses.http.map(tracing::field::display),
+        otlp_grpc = addresses.otlp_grpc.map(tracing::field::display),
+        otlp_http = addresses.otlp_http.map(tracing::field::display),
+        data = %globals.data.display(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    // Nobody needs to read stdout for the server to serve.
+    let mut stdout = std::io::stdout();
+    let _ = writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush());
 }
