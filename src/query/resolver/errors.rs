@@ -43,7 +43,7 @@ fn distance(typed: &str, known: &str) -> Option<usize> {
     if typed.len() >= 3 && known.starts_with(typed) {
         return Some(3);
     }
-    let limit = typed.len() / 3 + 1;
+    let limit = (typed.len() / 3).max(1);
     if typed.len().abs_diff(known.len()) > limit {
         return None;
     }

@@ -355,7 +355,8 @@ impl Resolver<'_> {
     fn unknown_column(&self, name: &Name) -> Error {
         let relations = || self.scopes.iter().flat_map(|s| &s.relations);
         let any_open = relations().any(|r| self.nodes.is_open(r.node));
-        let mut found = nearest(&name.exact, relations().flat_map(|r| self.column_names(r.node)).collect::<Vec<_>>().iter().map(String::as_str), 2);
+        let columns: Vec<_> = relations().flat_map(|r| self.column_names(r.node)).collect();
+        let mut found = nearest(&name.exact, columns.iter().map(String::as_str), 2);
         if any_open {
             for key in self.context.keys.nearest(&name.exact, 3) {
                 if !found.contains(&key) && found.len() < 3 {
@@ -380,7 +381,8 @@ impl Resolver<'_> {
     fn unknown_in_relation(&self, path: &[String], node: NodeId, name: &Name, idents: &[Ident]) -> Error {
         let mut found = nearest(&name.exact, self.column_names(node).iter().map(String::as_str), 2);
         if self.nodes.is_open(node) {
-            found.extend(self.context.keys.nearest(&name.exact, 2));
+            let keys = self.context.keys.nearest(&name.exact, 2);
+            found.extend(keys.into_iter().filter(|key| !schema::is_reserved(key)));
         }
         let whole = Name::new(idents);
         if let Some(key) = self.known_key(&whole) {
@@ -418,13 +420,27 @@ impl Resolver<'_> {
         let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else { return Ok(()) };
         let name = ident.value.to_lowercase();
         let known = self.context.functions;
-        let by_planner = ["unnest", "unnest_outer"];
-        if known.is_empty() || by_planner.contains(&name.as_str()) || known.iter().any(|f| *f == name) {
+        if known.is_empty() || BY_PLANNER.contains(&name.as_str()) || known.iter().any(|f| *f == name) {
             return Ok(());
         }
         let found = nearest(&name, known.iter().map(String::as_str), 3);
         Err(unknown("function", &ident.value, ident.span.start, &found))
     }
+}
+
+/// Functions that the planner knows though no list has them.
+const BY_PLANNER: [&str; 2] = ["unnest", "unnest_outer"];
+
+/// Functions that SQL calls without parentheses.
+const BARE: [&str; 6] =
+    ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now"];
+
+/// The column that `user` and its like mean: the parser reads them as function calls.
+fn bare_column(function: &Function) -> Option<Ident> {
+    let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else { return None };
+    let is_call = !matches!(function.args, FunctionArguments::None)
+        || BARE.contains(&ident.value.to_lowercase().as_str());
+    if is_call { None } else { Some(ident.clone()) }
 }
 
 fn ambiguous<'a>(name: &Name, aliases: impl Iterator<Item = &'a str>) -> Error {
@@ -501,6 +517,11 @@ impl VisitorMut for ExprVisitor<'_, '_, '_> {
 
 impl ExprVisitor<'_, '_, '_> {
     fn enter(&mut self, expr: &mut Expr) -> Result<()> {
+        if let Expr::Function(function) = expr
+            && let Some(ident) = bare_column(function)
+        {
+            *expr = Expr::Identifier(ident);
+        }
         match expr {
             Expr::Identifier(ident) if is_resolved(ident) => return Ok(()),
             Expr::CompoundIdentifier(idents) if idents.iter().all(is_resolved) => return Ok(()),

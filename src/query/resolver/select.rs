@@ -101,9 +101,20 @@ impl SelectList {
         taken
     }
 
+    /// Names that several columns would like to have: `a.k, b.k` are better called just that.
+    fn repeated(&self) -> HashSet<String> {
+        let mut seen = HashSet::new();
+        let wanted = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Column { naming: Naming::FirstFree(candidates), .. } => candidates.first(),
+            _ => None,
+        });
+        wanted.filter(|name| !seen.insert(*name)).cloned().collect()
+    }
+
     /// Names what has no name yet.
     fn finish(self) -> (Vec<SelectItem>, Vec<Output>) {
         let mut taken = self.taken();
+        let repeated = self.repeated();
         let (mut items, mut outputs) = (Vec::new(), Vec::new());
         for entry in self.entries {
             let (expr, naming, source) = match entry {
@@ -118,7 +129,10 @@ impl SelectList {
                 Naming::Explicit(ident) => (normalise(&ident), Some(ident), true),
                 Naming::Plain(name) => (name, None, false),
                 Naming::Left => (source.clone(), None, false),
-                Naming::FirstFree(candidates) => {
+                Naming::FirstFree(mut candidates) => {
+                    if candidates.len() > 1 && repeated.contains(&candidates[0]) {
+                        candidates.remove(0);
+                    }
                     let name = first_free(candidates, &taken);
                     taken.insert(name.clone());
                     (name.clone(), Some(resolved(name)), false)
@@ -285,7 +299,13 @@ impl Resolver<'_> {
             && let OrderByKind::Expressions(exprs) = &order_by.kind
             && let Some(OrderByExpr { options, .. }) = exprs.first()
         {
-            order_by.kind = OrderByKind::All(*options);
+            let all = outputs.iter().map(|output| OrderByExpr {
+                expr: output.reference(),
+                options: *options,
+                with_fill: None,
+            });
+            order_by.kind = OrderByKind::Expressions(all.collect());
+            return Ok(());
         }
         let OrderByKind::Expressions(exprs) = &mut order_by.kind else { return Ok(()) };
         for OrderByExpr { expr, .. } in exprs {
