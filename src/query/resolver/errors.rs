@@ -18,8 +18,7 @@ pub(super) fn at(location: Location) -> String {
 pub(super) fn unknown(what: &str, name: &str, location: Location, nearest: &[String]) -> Error {
     let mut message = format!("unknown {what} \"{name}\"{}", at(location));
     if let Some((last, others)) = nearest.split_last() {
-        let list =
-            if others.is_empty() { last.clone() } else { format!("{} or {last}", others.join(", ")) };
+        let list = if others.is_empty() { last.clone() } else { format!("{} or {last}", others.join(", ")) };
         let _ = write!(message, ": did you mean {list}?");
     }
     Error::invalid(message)

@@ -81,11 +81,17 @@ pub struct Resolved {
 ///
 /// Errors are of kind [`InvalidInput`](crate::error::ErrorKind::InvalidInput) and say where.
 pub fn resolve(sql: &str, context: &ResolveContext<'_>) -> Result<Resolved> {
-    resolve_statement(parse::parse(sql)?, context)
+    // Syntax trees are walked, printed and dropped recursively.
+    stacker::maybe_grow(STACK_MIN_BYTES, STACK_BYTES, || resolve_statement(parse::parse(sql)?, context))
 }
 
-/// Resolves the names of a parsed statement.
-pub fn resolve_statement(mut statement: Statement, context: &ResolveContext<'_>) -> Result<Resolved> {
+/// Stack for the deepest tree that [`parse`] lets through; memory that is not touched is not used.
+const STACK_BYTES: usize = 64 << 20;
+
+/// A stack with less left than this is not enough.
+const STACK_MIN_BYTES: usize = 32 << 20;
+
+fn resolve_statement(mut statement: Statement, context: &ResolveContext<'_>) -> Result<Resolved> {
     let mut resolver = Resolver {
         context,
         nodes: Nodes::default(),
@@ -95,7 +101,6 @@ pub fn resolve_statement(mut statement: Statement, context: &ResolveContext<'_>)
         unnamed: 0,
         view_depth: 0,
     };
-    parse::flatten(&mut statement);
     resolver.resolve_any(&mut statement)?;
     Ok(Resolved { statement, warnings: resolver.warnings })
 }

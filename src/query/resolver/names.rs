@@ -92,7 +92,9 @@ impl Resolver<'_> {
         }
         if let Some(key) = key_after_attributes(idents) {
             return match self.known_key(&key) {
-                Some(known) => self.attribute_in_scope(&known, &key)?.ok_or_else(|| self.unknown_column(&key)),
+                Some(known) => {
+                    self.attribute_in_scope(&known, &key)?.ok_or_else(|| self.unknown_column(&key))
+                }
                 None => Err(self.unknown_column(&key)),
             };
         }
@@ -205,9 +207,7 @@ impl Resolver<'_> {
         }
         let first = normalise(first);
         let relation = self.scopes.iter().rev().find_map(|scope| {
-            let declares = |r: &&Relation| {
-                !self.nodes.is_open(r.node) && self.nodes.declares(r.node, &first)
-            };
+            let declares = |r: &&Relation| !self.nodes.is_open(r.node) && self.nodes.declares(r.node, &first);
             scope.relations.iter().find(declares)
         })?;
         let mut path = vec![resolved(&relation.alias), resolved(first)];
@@ -562,10 +562,11 @@ impl ExprVisitor<'_, '_, '_> {
     }
 }
 
-/// The part after a dot is a field, not a column.
+/// The part after a dot is a field, not a column; the planner wants `['field']`.
 fn leave_field(access: &mut AccessExpr) {
     if let AccessExpr::Dot(Expr::Identifier(field)) = access {
-        leave(field);
+        let value = Value::SingleQuotedString(normalise(field)).with_span(field.span);
+        *access = AccessExpr::Subscript(Subscript::Index { index: Expr::Value(value) });
     }
 }
 

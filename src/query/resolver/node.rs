@@ -109,7 +109,8 @@ impl Nodes {
     pub(super) fn star(&self, id: NodeId) -> Option<Vec<String>> {
         match self.get(id) {
             Node::Base => {
-                let shown = schema::core_columns().iter().filter(|c| c.in_star).map(|c| c.field.name().clone());
+                let shown =
+                    schema::core_columns().iter().filter(|c| c.in_star).map(|c| c.field.name().clone());
                 Some(shown.chain([schema::ATTRIBUTES.to_owned()]).collect())
             }
             Node::Select { columns, .. } | Node::Union { columns, .. } | Node::Closed { columns } => {

@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement, VisitMut,
-    VisitorMut,
+    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement,
+    VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::{Token, Tokenizer};
 
@@ -46,18 +46,15 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
         .with_recursion_limit(NESTING_MAX)
         .build()
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|e| match e {
-            datafusion::error::DataFusionError::SQL(e, _) => syntax_error(&e),
+        .map_err(|e| match e.find_root() {
+            datafusion::error::DataFusionError::SQL(e, _) => syntax_error(e),
             other => Error::invalid(other.strip_backtrace()),
         })?;
     let mut statement = match (statements.pop_front(), statements.len()) {
         (None, _) => return Err(Error::invalid("there is no statement in the text")),
         (Some(statement), 0) => statement,
         (Some(_), more) => {
-            return Err(Error::invalid(format!(
-                "one statement at a time: the text has {}",
-                more + 1
-            )));
+            return Err(Error::invalid(format!("one statement at a time: the text has {}", more + 1)));
         }
     };
     flatten(&mut statement);
@@ -69,7 +66,10 @@ fn is_operator(token: &Token) -> bool {
     match token {
         Token::Word(w) => {
             w.quote_style.is_none()
-                && matches!(w.keyword, Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION | Keyword::IS)
+                && matches!(
+                    w.keyword,
+                    Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION | Keyword::IS
+                )
         }
         Token::Plus
         | Token::Minus
@@ -95,7 +95,7 @@ fn syntax_error(error: &sqlparser::parser::ParserError) -> Error {
 }
 
 /// Makes names of what the parser took for function calls.
-pub(super) fn flatten(statement: &mut Statement) {
+fn flatten(statement: &mut Statement) {
     match statement {
         Statement::Statement(statement) => flatten_sql(statement),
         Statement::Explain(explain) => flatten(&mut explain.statement),
@@ -194,8 +194,14 @@ mod tests {
     #[test]
     fn keyword_functions_inside_names_become_names() {
         for name in [
-            "user.id", "l.user.id", "db.user", "a.current_date.b", "current_timestamp.x.y", "s.user",
-            "session_user.name", "localtime.zone",
+            "user.id",
+            "l.user.id",
+            "db.user",
+            "a.current_date.b",
+            "current_timestamp.x.y",
+            "s.user",
+            "session_user.name",
+            "localtime.zone",
         ] {
             let Expr::CompoundIdentifier(parts) = flattened(name) else { panic!("{name}") };
             let parts: Vec<_> = parts.into_iter().map(|i| i.value).collect();
@@ -213,7 +219,10 @@ mod tests {
     #[test]
     fn exactly_one_statement_is_accepted() {
         assert!(parse("SELECT 1;").is_ok());
-        assert_eq!(parse("SELECT 1; SELECT 2").unwrap_err().message(), "one statement at a time: the text has 2");
+        assert_eq!(
+            parse("SELECT 1; SELECT 2").unwrap_err().message(),
+            "one statement at a time: the text has 2"
+        );
         assert!(parse("  -- nothing").is_err());
         let error = parse("SELECT 1\nFROM (").unwrap_err();
         assert!(error.message().starts_with("syntax error:"), "{error}");

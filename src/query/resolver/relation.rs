@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, SetOperator, SetQuantifier, Statement,
-    TableAlias, TableFactor, TableFunctionArgs, TableWithJoins, Value, ValueWithSpan, VisitMut, VisitorMut, With,
+    BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, SetOperator,
+    SetQuantifier, Statement, TableAlias, TableFactor, TableFunctionArgs, TableWithJoins, Value,
+    ValueWithSpan, VisitMut, VisitorMut, With,
 };
 
 use super::Resolver;
@@ -206,7 +207,9 @@ impl Resolver<'_> {
                 self.add_aliased(alias, None, node);
                 Ok(())
             }
-            TableFactor::NestedJoin { table_with_joins, alias: None } => self.resolve_joined(table_with_joins),
+            TableFactor::NestedJoin { table_with_joins, alias: None } => {
+                self.resolve_joined(table_with_joins)
+            }
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let mut body = select_all_from("x")?;
                 if let SetExpr::Select(select) = &mut body {
@@ -398,7 +401,13 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    fn resolve_using(&mut self, names: &[ObjectName], kind: JoinKind, start: usize, split: usize) -> Result<Expr> {
+    fn resolve_using(
+        &mut self,
+        names: &[ObjectName],
+        kind: JoinKind,
+        start: usize,
+        split: usize,
+    ) -> Result<Expr> {
         let mut condition: Option<Expr> = None;
         for object in names {
             let idents: Vec<_> = object.0.iter().filter_map(|p| p.as_ident().cloned()).collect();
@@ -430,9 +439,9 @@ impl Resolver<'_> {
     }
 
     fn declares_any(&self, name: &Name, start: usize) -> bool {
-        self.relations()[start..]
-            .iter()
-            .any(|r| self.nodes.declares(r.node, &name.folded) || self.nodes.offers_core(r.node, &name.folded))
+        self.relations()[start..].iter().any(|r| {
+            self.nodes.declares(r.node, &name.folded) || self.nodes.offers_core(r.node, &name.folded)
+        })
     }
 
     /// What a name in USING means on one side of the join, and which columns that merges.
@@ -580,7 +589,8 @@ fn select_all_from(table: &str) -> Result<SetExpr> {
 /// Whether a query reads a relation of this name.
 fn refers_to(query: &Query, name: &str) -> bool {
     sqlparser::ast::visit_relations(query, |relation| {
-        let is_it = matches!(relation.0.as_slice(), [part] if part.as_ident().is_some_and(|i| normalise(i) == name));
+        let is_it =
+            matches!(relation.0.as_slice(), [part] if part.as_ident().is_some_and(|i| normalise(i) == name));
         if is_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .is_break()

@@ -62,9 +62,16 @@ pub(super) struct SelectList {
 
 #[derive(Debug)]
 enum Entry {
-    Column { expr: Expr, naming: Naming, source: String },
+    Column {
+        expr: Expr,
+        naming: Naming,
+        source: String,
+    },
     /// A wildcard that the planner expands, with the names it will yield.
-    Wildcard { item: SelectItem, names: Vec<String> },
+    Wildcard {
+        item: SelectItem,
+        names: Vec<String>,
+    },
 }
 
 impl SelectList {
@@ -241,7 +248,9 @@ impl Resolver<'_> {
                 (false, None) => Naming::FirstFree(vec![output, source.clone()]),
                 (false, Some(_)) if self.is_merged(&output) => Naming::FirstFree(vec![output]),
                 // An attribute that is spelled like a core column.
-                (false, Some(_)) => Naming::FirstFree(vec![format!("attributes['{output}']"), source.clone()]),
+                (false, Some(_)) => {
+                    Naming::FirstFree(vec![format!("attributes['{output}']"), source.clone()])
+                }
             };
             list.push(expr, naming, source);
             return Ok(());
@@ -344,7 +353,9 @@ fn changes_rows(select: &Select) -> bool {
         GroupByExpr::All(_) => true,
         GroupByExpr::Expressions(exprs, modifiers) => !exprs.is_empty() || !modifiers.is_empty(),
     };
-    grouped || select.having.is_some() || matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_)))
+    grouped
+        || select.having.is_some()
+        || matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_)))
 }
 
 fn is_unnest(expr: &Expr) -> bool {

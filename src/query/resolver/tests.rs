@@ -16,15 +16,18 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use super::*;
 use crate::event::{AttributeKey, AttributeType, Level, schema};
 
+/// Stack of a thread of the server.
+const STACK: usize = 2 << 20;
+
 /// An attribute value.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum V {
+enum V {
     Text(String),
     Int(i64),
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Row {
+struct Row {
     signal: &'static str,
     trace: Option<u8>,
     span: Option<u8>,
@@ -37,7 +40,7 @@ pub(super) struct Row {
 }
 
 /// Three traces: 1 is a web request with a child and a log, 2 lost its root, 3 is a cycle.
-pub(super) fn rows() -> Vec<Row> {
+fn rows() -> Vec<Row> {
     let t = |s: &str| V::Text(s.to_owned());
     let row = |signal, ids: [u8; 3], at, duration, name, status, attributes: &[(&str, V)]| {
         let [trace, span, parent] = ids.map(|id| (id > 0).then_some(id));
@@ -47,28 +50,55 @@ pub(super) fn rows() -> Vec<Row> {
     let web = ("service.name", t("web"));
     let pay = ("service.name", t("pay"));
     vec![
-        row("span", [1, 1, 0], 100, Some(50), "GET /", Some("ok"), &[
-            web.clone(),
-            ("http.route", t("/")),
-            ("http.status_code", V::Int(200)),
-            ("user.id", t("u1")),
-            ("name", t("attribute name")),
-            ("minute", t("attribute minute")),
-        ]),
-        row("span", [1, 2, 1], 110, Some(30), "charge", Some("error"), &[
-            pay.clone(),
-            ("http.route", t("/charge")),
-            ("http.status_code", V::Int(500)),
-            ("user.id", t("u1")),
-            ("K8s.Pod", t("pod-7")),
-        ]),
-        row("log", [1, 2, 0], 115, None, "failed", None, &[pay.clone(), ("user.id", t("u1")), ("a b\"c'd", t("odd"))]),
-        row("span", [2, 3, 9], 200, Some(10), "GET /", Some("ok"), &[
-            web.clone(),
-            ("http.route", t("/")),
-            ("http.status_code", V::Int(404)),
-            ("user.id", t("u2")),
-        ]),
+        row(
+            "span",
+            [1, 1, 0],
+            100,
+            Some(50),
+            "GET /",
+            Some("ok"),
+            &[
+                web.clone(),
+                ("http.route", t("/")),
+                ("http.status_code", V::Int(200)),
+                ("user.id", t("u1")),
+                ("name", t("attribute name")),
+                ("minute", t("attribute minute")),
+            ],
+        ),
+        row(
+            "span",
+            [1, 2, 1],
+            110,
+            Some(30),
+            "charge",
+            Some("error"),
+            &[
+                pay.clone(),
+                ("http.route", t("/charge")),
+                ("http.status_code", V::Int(500)),
+                ("user.id", t("u1")),
+                ("K8s.Pod", t("pod-7")),
+            ],
+        ),
+        row(
+            "log",
+            [1, 2, 0],
+            115,
+            None,
+            "failed",
+            None,
+            &[pay.clone(), ("user.id", t("u1")), ("a b\"c'd", t("odd"))],
+        ),
+        row(
+            "span",
+            [2, 3, 9],
+            200,
+            Some(10),
+            "GET /",
+            Some("ok"),
+            &[web.clone(), ("http.route", t("/")), ("http.status_code", V::Int(404)), ("user.id", t("u2"))],
+        ),
         row("log", [0, 0, 0], 300, None, "alone", None, &[web.clone(), ("user.id", t("u2"))]),
         row("span", [3, 4, 5], 400, Some(5), "a", None, &[web.clone()]),
         row("span", [3, 5, 4], 401, Some(5), "b", None, &[web]),
@@ -87,11 +117,13 @@ fn ids(rows: &[Row], width: i32, id: impl Fn(&Row) -> Option<u8>) -> ArrayRef {
 }
 
 fn core(rows: &[Row], name: &str, field: &Field) -> ArrayRef {
-    let text = |f: fn(&Row) -> Option<&str>| -> ArrayRef { Arc::new(StringViewArray::from_iter(rows.iter().map(f))) };
+    let text = |f: fn(&Row) -> Option<&str>| -> ArrayRef {
+        Arc::new(StringViewArray::from_iter(rows.iter().map(f)))
+    };
     match name {
-        "timestamp" => {
-            Arc::new(TimestampNanosecondArray::from_iter_values(rows.iter().map(|r| r.at)).with_timezone("UTC"))
-        }
+        "timestamp" => Arc::new(
+            TimestampNanosecondArray::from_iter_values(rows.iter().map(|r| r.at)).with_timezone("UTC"),
+        ),
         "signal" => text(|r| Some(r.signal)),
         "name" => text(|r| Some(r.name)),
         "status" => text(|r| r.status),
@@ -175,7 +207,7 @@ impl SchemaProvider for TestSchema {
 }
 
 /// A session over rows, with the keys that they have and some more.
-pub(super) struct Fixture {
+struct Fixture {
     context: SessionContext,
     keys: KeyDictionary,
     views: Views,
@@ -184,7 +216,7 @@ pub(super) struct Fixture {
 }
 
 impl Fixture {
-    pub(super) fn new(more_keys: &[&str]) -> Self {
+    fn new(more_keys: &[&str]) -> Self {
         let rows = rows();
         let keys = KeyDictionary::new();
         for (key, value) in rows.iter().flat_map(|r| &r.attributes) {
@@ -211,20 +243,23 @@ impl Fixture {
         Self { context, keys, views, tables, runtime }
     }
 
-    pub(super) fn resolve(&self, sql: &str) -> Result<Resolved> {
-        let context = ResolveContext {
+    fn context_of(&self) -> ResolveContext<'_> {
+        ResolveContext {
             keys: &self.keys,
             views: &self.views,
             tables: &self.tables,
             schema: "public",
             functions: &[],
             table_functions: &[],
-        };
-        resolve(sql, &context)
+        }
+    }
+
+    fn resolve(&self, sql: &str) -> Result<Resolved> {
+        resolve(sql, &self.context_of())
     }
 
     /// Column names, then rows, as text; or the error.
-    pub(super) fn run(&self, sql: &str) -> String {
+    fn run(&self, sql: &str) -> String {
         let resolved = match self.resolve(sql) {
             Ok(resolved) => resolved,
             Err(error) => return format!("error: {error}"),
@@ -255,10 +290,184 @@ impl Fixture {
     }
 }
 
+/// Every statement of the script gives what the script says.
 #[test]
-fn look() {
-    let f = Fixture::new(&[]);
-    for sql in std::fs::read_to_string("/tmp/resolver_probe.sql").unwrap().split(";\n") {
-        println!("### {sql}\n{}\n", f.run(sql));
+fn statements_mean_what_the_script_says() {
+    let fixture = Fixture::new(&[]);
+    let mut failures = Vec::new();
+    let mut actual = String::new();
+    for case in include_str!("statements.golden").split("\n>>> ").skip(1) {
+        let (sql, expected) = case.split_once("\n---\n").unwrap_or((case, ""));
+        let answer = fixture.run(sql);
+        actual.push_str(&format!("\n>>> {sql}\n---\n{answer}\n"));
+        if answer.trim_end() != expected.trim_end() {
+            failures.push(format!("{sql}\n--- expected\n{expected}\n--- found\n{answer}"));
+        }
+    }
+    let shown = failures.join("\n\n");
+    assert!(failures.is_empty(), "{} statements differ:\n{shown}\n\n{actual}", failures.len());
+}
+
+#[test]
+fn an_unknown_key_in_brackets_is_a_warning() {
+    let fixture = Fixture::new(&[]);
+    let warnings = fixture.resolve("SELECT attributes['http.rout'], s.attributes['http.rout'] FROM spans s");
+    assert_eq!(
+        warnings.unwrap().warnings,
+        ["no event has the attribute 'http.rout': it reads as null; near: http.route"]
+    );
+    assert!(fixture.resolve("SELECT attributes['http.route'] FROM spans").unwrap().warnings.is_empty());
+    // A view may look for keys that no event has.
+    assert!(fixture.resolve("SELECT * FROM exceptions").unwrap().warnings.is_empty());
+}
+
+#[test]
+fn an_unknown_function_names_the_nearest() {
+    let fixture = Fixture::new(&[]);
+    let functions = ["avg", "count", "approx_percentile_cont"].map(str::to_owned);
+    let table_functions = ["generate_series".to_owned()];
+    let context =
+        ResolveContext { functions: &functions, table_functions: &table_functions, ..fixture.context_of() };
+    let message = |sql: &str| resolve(sql, &context).unwrap_err().to_string();
+    assert_eq!(
+        message("SELECT 1,\n  cuont(*) FROM spans"),
+        "unknown function \"cuont\" at line 2, column 3: did you mean count?"
+    );
+    assert_eq!(
+        message("SELECT * FROM trce('00')"),
+        "unknown table function \"trce\" at line 1, column 15: did you mean trace?"
+    );
+    assert!(resolve("SELECT count(*), unnest([1]) FROM generate_series(1, 2)", &context).is_ok());
+}
+
+/// The deepest statement that is let through fits the stack of a small thread.
+#[test]
+fn long_chains_of_operators_neither_overflow_nor_pass() {
+    let chain = |n: usize| format!("SELECT {} FROM spans", vec!["duration_ns"; n].join(" + "));
+    let resolve = |sql: String| {
+        let run = move || Fixture::new(&[]).resolve(&sql).map(|_| ());
+        std::thread::Builder::new().stack_size(STACK).spawn(run).unwrap().join().unwrap()
+    };
+    resolve(chain(999)).unwrap();
+    let error = resolve(chain(100_000)).unwrap_err();
+    assert!(error.message().contains("at most 1000"), "{error}");
+}
+
+mod properties {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Names that statements below declare, and others that may be mistaken for something.
+    const TRAPS: [&str; 16] = [
+        "n",
+        "x",
+        "s",
+        "r",
+        "minute",
+        "name",
+        "flags",
+        "timestamp",
+        "attributes",
+        "attributes.k",
+        "spans",
+        "s.x",
+        "value",
+        "count",
+        "trace_id",
+        "",
+    ];
+
+    fn key() -> impl Strategy<Value = String> {
+        prop_oneof![
+            3 => "[a-c]{1,2}(\\.[a-c]{1,2}){0,2}",
+            1 => "[A-C]{1}(\\.[a-cA-C]{1}){0,1}",
+            1 => proptest::sample::select(&TRAPS[..]).prop_map(str::to_owned),
+        ]
+    }
+
+    /// The ways to spell a key, and names that are declared.
+    fn expression(keys: Vec<String>) -> impl Strategy<Value = String> {
+        let spelled = (proptest::sample::select(keys), 0..5).prop_map(|(key, way)| match way {
+            0 if !key.is_empty() => key,
+            1 if !key.is_empty() => format!("s.{key}"),
+            2 => format!("\"{key}\""),
+            3 => format!("attributes['{key}']"),
+            _ => format!("s.attributes['{key}']"),
+        });
+        let declared = ["name", "s.duration_ns", "flags", "minute", "n", "s.x", "nope", "\"timestamp\""];
+        prop_oneof![spelled, proptest::sample::select(declared.to_vec()).prop_map(str::to_owned)]
+    }
+
+    fn statement(keys: Vec<String>) -> impl Strategy<Value = String> {
+        let from = [
+            "spans s",
+            "events s",
+            "both s",
+            "slow s",
+            "(SELECT * FROM spans) s",
+            "spans s, closed",
+            "(SELECT *, name AS n FROM spans) s",
+            "(SELECT DISTINCT * FROM spans) s",
+            "traces s",
+            "spans s JOIN logs l USING (trace_id)",
+            "spans s, LATERAL (SELECT * FROM logs WHERE name = s.name) n",
+        ];
+        let some = |keys| proptest::collection::vec(expression(keys), 1..3);
+        (proptest::sample::select(from.to_vec()), some(keys.clone()), some(keys.clone()), some(keys), 0..4).prop_map(
+            |(from, items, filters, order, shape)| {
+                let (item, filter, order) = (items.join(", "), filters.join(" = "), order.join(", "));
+                match shape {
+                    0 => format!("SELECT {item} FROM {from} WHERE {filter} IS NULL ORDER BY {order}"),
+                    1 => format!("SELECT {item} AS minute, count(*) AS n FROM {from} GROUP BY {order}"),
+                    2 => format!("SELECT *, {item} FROM {from} WHERE EXISTS (SELECT {order} FROM logs WHERE {filter} IS NULL)"),
+                    _ => format!("WITH w AS (SELECT * FROM {from}) SELECT {item} FROM w s WHERE {filter} IS NULL"),
+                }
+            },
+        )
+    }
+
+    fn rewritten(keys: &BTreeSet<String>, sql: &str) -> Option<String> {
+        let dictionary = KeyDictionary::new();
+        for key in keys {
+            dictionary.insert(&AttributeKey::new(Level::Record, key.as_str()), AttributeType::Text);
+        }
+        let mut views = Views::builtin().unwrap();
+        views.add_view("slow", "SELECT * FROM spans WHERE duration_ns >= 10").unwrap();
+        views.add_view("both", "SELECT * FROM spans UNION ALL SELECT * FROM logs").unwrap();
+        let tables = BTreeMap::from([("closed".to_owned(), vec!["id".to_owned()])]);
+        let context = ResolveContext {
+            keys: &dictionary,
+            views: &views,
+            tables: &tables,
+            schema: "public",
+            functions: &[],
+            table_functions: &[],
+        };
+        resolve(sql, &context).ok().map(|resolved| resolved.statement.to_string())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// A statement that works means the same whatever else producers send. Keys that differ from one of
+        /// the statement's in case only are not unrelated.
+        #[test]
+        fn unrelated_keys_change_no_result(
+            (keys, sql) in proptest::collection::btree_set(key(), 1..6).prop_flat_map(|keys| {
+                let statement = statement(keys.iter().cloned().collect());
+                (Just(keys), statement)
+            }),
+            more in proptest::collection::btree_set(key(), 0..12),
+        ) {
+            if let Some(before) = rewritten(&keys, &sql) {
+                let known: BTreeSet<_> = keys.iter().map(|k| k.to_lowercase()).collect();
+                let unrelated = more.into_iter().filter(|k| !known.contains(&k.to_lowercase()));
+                let all: BTreeSet<_> = keys.iter().cloned().chain(unrelated).collect();
+                prop_assert_eq!(Some(before), rewritten(&all, &sql), "{}", sql);
+            }
+        }
     }
 }

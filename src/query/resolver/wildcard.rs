@@ -133,8 +133,9 @@ impl Resolver<'_> {
         list: &mut SelectList,
     ) -> Result<()> {
         if let Some(ilike) = &options.opt_ilike {
-            let (kept, dropped): (Vec<_>, Vec<_>) =
-                columns.drain(..).partition(|c| is_like(&c.name.to_lowercase(), &ilike.pattern.to_lowercase()));
+            let (kept, dropped): (Vec<_>, Vec<_>) = columns
+                .drain(..)
+                .partition(|c| is_like(&c.name.to_lowercase(), &ilike.pattern.to_lowercase()));
             *columns = kept;
             list.blocked.extend(dropped.into_iter().map(|c| c.name));
         }
@@ -198,7 +199,8 @@ fn find(columns: &[Column], idents: &[Ident]) -> Result<usize> {
         let known: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
         let error = unknown("column", &name.exact, name.at, &nearest(&name.exact, known.iter().copied(), 2));
         if known.contains(&schema::ATTRIBUTES) {
-            let message = format!("{}; * shows core columns and `attributes`, not single attributes", error.message());
+            let message =
+                format!("{}; * shows core columns and `attributes`, not single attributes", error.message());
             return Error::invalid(message);
         }
         error
