@@ -420,7 +420,7 @@ impl Resolver<'_> {
         let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else { return Ok(()) };
         let name = ident.value.to_lowercase();
         let known = self.context.functions;
-        if known.is_empty() || BY_PLANNER.contains(&name.as_str()) || known.iter().any(|f| *f == name) {
+        if known.is_empty() || BY_PLANNER.contains(&name.as_str()) || known.contains(&name) {
             return Ok(());
         }
         let found = nearest(&name, known.iter().map(String::as_str), 3);
@@ -475,12 +475,10 @@ fn key_after_attributes(idents: &[Ident]) -> Option<Name> {
 fn literal_key(access: &AccessExpr) -> Option<(String, Location)> {
     let AccessExpr::Subscript(Subscript::Index { index }) = access else { return None };
     match index {
-        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(key), span }) => {
-            Some((key.clone(), span.start))
-        }
-        Expr::Value(ValueWithSpan { value: Value::DoubleQuotedString(key), span }) => {
-            Some((key.clone(), span.start))
-        }
+        Expr::Value(ValueWithSpan {
+            value: Value::SingleQuotedString(key) | Value::DoubleQuotedString(key),
+            span,
+        }) => Some((key.clone(), span.start)),
         Expr::Identifier(ident) if ident.quote_style == Some('"') => {
             Some((ident.value.clone(), ident.span.start))
         }
@@ -492,7 +490,7 @@ struct ExprVisitor<'r, 'a, 'c> {
     resolver: &'r mut Resolver<'a>,
     clause: Clause<'c>,
     /// Resolved subqueries, kept out of the tree while it is walked.
-    held: Vec<Box<Query>>,
+    held: Vec<Query>,
 }
 
 impl VisitorMut for ExprVisitor<'_, '_, '_> {
@@ -509,7 +507,7 @@ impl VisitorMut for ExprVisitor<'_, '_, '_> {
         if let Some(subquery) = subquery_of(expr)
             && let Some(held) = self.held.pop()
         {
-            *subquery = held;
+            **subquery = held;
         }
         ControlFlow::Continue(())
     }
@@ -550,7 +548,7 @@ impl ExprVisitor<'_, '_, '_> {
             _ => {}
         }
         if let Some(subquery) = subquery_of(expr) {
-            let mut taken = std::mem::replace(subquery, Box::new(empty_query()));
+            let mut taken = std::mem::replace(&mut **subquery, empty_query());
             self.resolver.resolve_query(&mut taken)?;
             self.held.push(taken);
             return Ok(());

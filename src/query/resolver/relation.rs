@@ -278,17 +278,14 @@ impl Resolver<'_> {
 
     /// Adds a table under its alias, else under its own name and whatever qualifies that.
     fn add_table(&mut self, alias: &mut Option<TableAlias>, path: Vec<String>, node: NodeId) {
-        match alias {
-            Some(alias) => {
-                let name = normalise(&alias.name);
-                alias.name = resolved(&name);
-                self.add_relation(name.clone(), vec![name], node);
-            }
-            None => {
-                let name = path.last().cloned().unwrap_or_default();
-                *alias = Some(alias_of(&name));
-                self.add_relation(name, path, node);
-            }
+        if let Some(alias) = alias {
+            let name = normalise(&alias.name);
+            alias.name = resolved(&name);
+            self.add_relation(name.clone(), vec![name], node);
+        } else {
+            let name = path.last().cloned().unwrap_or_default();
+            *alias = Some(alias_of(&name));
+            self.add_relation(name, path, node);
         }
     }
 
@@ -341,7 +338,7 @@ impl Resolver<'_> {
             return Ok(());
         }
         let known = self.context.table_functions;
-        if !known.is_empty() && !known.iter().any(|f| *f == function) {
+        if !known.is_empty() && !known.contains(&function) {
             let names = self.context.views.functions().chain(known.iter().map(String::as_str));
             let found = nearest(&function, names, 2);
             return Err(unknown("table function", &ident.value, ident.span.start, &found));

@@ -61,6 +61,7 @@ pub(super) struct SelectList {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a select list is short and lives shortly")]
 enum Entry {
     Column {
         expr: Expr,
@@ -233,7 +234,7 @@ impl Resolver<'_> {
                 }
                 SelectItem::Wildcard(options) => self.expand_wildcard(options, &mut list)?,
                 SelectItem::QualifiedWildcard(kind, options) => {
-                    self.expand_qualified_wildcard(kind, options, &mut list)?;
+                    self.expand_qualified_wildcard(&kind, options, &mut list)?;
                 }
             }
         }

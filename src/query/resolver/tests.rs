@@ -100,7 +100,7 @@ fn rows() -> Vec<Row> {
             &[web.clone(), ("http.route", t("/")), ("http.status_code", V::Int(404)), ("user.id", t("u2"))],
         ),
         row("log", [0, 0, 0], 300, None, "alone", None, &[web.clone(), ("user.id", t("u2"))]),
-        row("span", [3, 4, 5], 400, Some(5), "a", None, &[web.clone()]),
+        row("span", [3, 4, 5], 400, Some(5), "a", None, std::slice::from_ref(&web)),
         row("span", [3, 5, 4], 401, Some(5), "b", None, &[web]),
     ]
 }
@@ -118,7 +118,7 @@ fn ids(rows: &[Row], width: i32, id: impl Fn(&Row) -> Option<u8>) -> ArrayRef {
 
 fn core(rows: &[Row], name: &str, field: &Field) -> ArrayRef {
     let text = |f: fn(&Row) -> Option<&str>| -> ArrayRef {
-        Arc::new(StringViewArray::from_iter(rows.iter().map(f)))
+        Arc::new(rows.iter().map(f).collect::<StringViewArray>())
     };
     match name {
         "timestamp" => Arc::new(
@@ -130,7 +130,7 @@ fn core(rows: &[Row], name: &str, field: &Field) -> ArrayRef {
         "trace_id" => ids(rows, 16, |r| r.trace),
         "span_id" => ids(rows, 8, |r| r.span),
         "parent_span_id" => ids(rows, 8, |r| r.parent),
-        "duration_ns" => Arc::new(Int64Array::from_iter(rows.iter().map(|r| r.duration))),
+        "duration_ns" => Arc::new(rows.iter().map(|r| r.duration).collect::<Int64Array>()),
         "flags" => Arc::new(arrow::array::UInt32Array::from_iter_values(rows.iter().map(|r| r.at as u32))),
         "sample_weight" => Arc::new(Float64Array::from_iter_values(rows.iter().map(|_| 2.0))),
         _ => new_null_array(field.data_type(), rows.len()),
@@ -237,7 +237,9 @@ impl Fixture {
             ("routes", "SELECT http.route AS route, duration_ns FROM spans"),
             ("both", "SELECT * FROM spans UNION ALL SELECT * FROM logs"),
         ];
-        add.iter().for_each(|(name, sql)| views.add_view(name, sql).unwrap());
+        for (name, sql) in add {
+            views.add_view(name, sql).unwrap();
+        }
         let tables = BTreeMap::from([("closed".to_owned(), vec!["id".to_owned()])]);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Self { context, keys, views, tables, runtime }
@@ -299,7 +301,7 @@ fn statements_mean_what_the_script_says() {
     for case in include_str!("statements.golden").split("\n>>> ").skip(1) {
         let (sql, expected) = case.split_once("\n---\n").unwrap_or((case, ""));
         let answer = fixture.run(sql);
-        actual.push_str(&format!("\n>>> {sql}\n---\n{answer}\n"));
+        actual.extend(["\n>>> ", sql, "\n---\n", &answer, "\n"]);
         if answer.trim_end() != expected.trim_end() {
             failures.push(format!("{sql}\n--- expected\n{expected}\n--- found\n{answer}"));
         }

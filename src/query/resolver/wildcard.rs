@@ -38,11 +38,11 @@ impl Resolver<'_> {
 
     pub(super) fn expand_qualified_wildcard(
         &mut self,
-        kind: SelectItemQualifiedWildcardKind,
+        kind: &SelectItemQualifiedWildcardKind,
         options: WildcardAdditionalOptions,
         list: &mut SelectList,
     ) -> Result<()> {
-        let name = match &kind {
+        let name = match kind {
             SelectItemQualifiedWildcardKind::ObjectName(name) => name,
             SelectItemQualifiedWildcardKind::Expr(expr) => {
                 return Err(Error::invalid(format!("{expr}.* is not supported: name the fields")));
