@@ -1,9 +1,11 @@
 //! A batch of events: dense core columns, sparse attribute columns.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, make_array};
 use arrow::buffer::ScalarBuffer;
+use arrow::compute::take;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 
 use super::sparse::scatter;
@@ -44,6 +46,24 @@ impl AttributeColumn {
         values: ArrayRef,
     ) -> Self {
         Self { key, ty, rows, values }
+    }
+
+    /// The column of the values in `array`, of type [`AttributeType::data_type`], that are not null.
+    pub fn from_dense(key: AttributeKey, ty: AttributeType, array: &ArrayRef) -> Result<Self> {
+        let rows: ScalarBuffer<u32> =
+            (0..array.len() as u32).filter(|row| array.is_valid(*row as usize)).collect();
+        let values = if rows.len() == array.len() {
+            Arc::clone(array)
+        } else {
+            take(array, &UInt32Array::new(rows.clone(), None), None)?
+        };
+        // A type may keep the memory of validity bits that are all set; values have none.
+        let values = if values.nulls().is_some() {
+            make_array(values.to_data().into_builder().nulls(None).build()?)
+        } else {
+            values
+        };
+        Ok(Self::new(key, ty, rows, values))
     }
 
     /// Which attribute.
@@ -113,6 +133,14 @@ impl EventBatch {
         let time = time_range(&core);
         let memory_bytes = memory_bytes(&core, &attributes);
         Ok(Self { core, attributes, time, memory_bytes })
+    }
+
+    /// A batch of columns that were read from a table: core columns as in
+    /// [`schema::core_schema`], those with a value in order, and attributes of as many rows.
+    ///
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when they are not that.
+    pub fn from_columns(core: RecordBatch, attributes: Vec<AttributeColumn>) -> Result<Self> {
+        Self::new(core, attributes)
     }
 
     /// Number of events.

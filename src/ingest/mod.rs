@@ -13,6 +13,19 @@ use std::fmt;
 use crate::event::EventBatch;
 
 pub mod otlp;
+pub mod framing;
+pub mod times;
+pub mod levels;
+pub mod ids;
+pub mod fields;
+mod record;
+pub mod ndjson;
+pub mod csv;
+pub mod table;
+pub mod jaeger;
+pub mod sniff;
+
+pub use record::{Decoded, Hints, Refused};
 
 /// Largest request or message that is decoded, in bytes. Offsets inside a batch are 32 bits; what a
 /// server accepts over the network is a smaller limit of its own.

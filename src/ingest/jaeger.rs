@@ -1,0 +1,485 @@
+//! Traces as Jaeger's UI and query API export them: JSON.
+//!
+//! ```text
+//! {"data":[trace …]} | [trace …] | trace
+//! trace   = {"traceID", "spans":[span …], "processes":{"p1":process …}}
+//! span    = {"traceID","spanID","operationName","references","startTime" µs,"duration" µs,
+//!            "tags":[tag …],"logs":[{"timestamp" µs,"fields":[tag …]}],"processID" | "process","flags"}
+//! process = {"serviceName","tags":[tag …]}
+//! tag     = {"key","type": string|bool|int64|float64|binary,"value"}
+//! ```
+//! A span becomes a `span`, each of its logs a `span_event` that keeps its ids. The first `CHILD_OF`
+//! reference within the trace is the parent; every other one becomes a link that carries its kind as
+//! `opentracing.ref_type`, as OpenTelemetry's compatibility specification says. The tags into which Jaeger
+//! translates OTLP's own fields (`span.kind`, `otel.status_code`, `otel.scope.name`, …) are translated back.
+//! Deliberately not read: `warnings`, which Jaeger computes.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use base64::Engine as _;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ids::{self, Id};
+use super::ndjson::line_of;
+use super::record::{Decoded, Hints, Refused};
+use crate::error::{Error, Result};
+use crate::event::{CoreEvent, EventBatchBuilder, Level, Link, Signal, SpanId, TraceId, Value, typed_json};
+
+#[derive(Deserialize)]
+struct Export<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Trace<'a> {
+    #[serde(borrow)]
+    spans: Vec<&'a RawValue>,
+    #[serde(default, borrow)]
+    processes: HashMap<Cow<'a, str>, Process<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Process<'a> {
+    #[serde(default, rename = "serviceName", borrow)]
+    service_name: Cow<'a, str>,
+    #[serde(default, borrow)]
+    tags: Option<Vec<Tag<'a>>>,
+}
+
+#[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are Jaeger's")]
+struct Span<'a> {
+    #[serde(rename = "traceID", borrow)]
+    trace_id: Cow<'a, str>,
+    #[serde(rename = "spanID", borrow)]
+    span_id: Cow<'a, str>,
+    #[serde(default, rename = "parentSpanID", borrow)]
+    parent_span_id: Option<Cow<'a, str>>,
+    #[serde(default, rename = "operationName", borrow)]
+    operation_name: Cow<'a, str>,
+    #[serde(default, borrow)]
+    references: Option<Vec<Reference<'a>>>,
+    #[serde(rename = "startTime")]
+    start_us: i64,
+    #[serde(default, rename = "duration")]
+    duration_us: i64,
+    #[serde(default, borrow)]
+    tags: Option<Vec<Tag<'a>>>,
+    #[serde(default, borrow)]
+    logs: Option<Vec<Log<'a>>>,
+    #[serde(default, rename = "processID", borrow)]
+    process_id: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    process: Option<Process<'a>>,
+    #[serde(default)]
+    flags: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Reference<'a> {
+    #[serde(default, rename = "refType", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(rename = "traceID", borrow)]
+    trace_id: Cow<'a, str>,
+    #[serde(rename = "spanID", borrow)]
+    span_id: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Log<'a> {
+    #[serde(rename = "timestamp")]
+    timestamp_us: i64,
+    #[serde(default, borrow)]
+    fields: Option<Vec<Tag<'a>>>,
+}
+
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    #[serde(default, rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    value: &'a RawValue,
+}
+
+/// The value of a tag, owned where its text had to be unescaped.
+enum TagValue<'a> {
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+    Text(Cow<'a, str>),
+    Bytes(Vec<u8>),
+    Json(String),
+}
+
+impl<'a> Tag<'a> {
+    /// The value as its type says; one that does not fit its type is what it looks like.
+    fn value(&self) -> TagValue<'a> {
+        let raw: &'a str = self.value.get();
+        let text = unquoted(raw);
+        // Numbers beyond 53 bits come in quotes.
+        let bare = text.as_deref().unwrap_or(raw);
+        let typed = match &*self.kind {
+            "int64" => bare.parse().ok().map(TagValue::Int),
+            "float64" => bare.parse().ok().map(TagValue::Double),
+            "bool" => bare.parse().ok().map(TagValue::Bool),
+            "binary" => base64::engine::general_purpose::STANDARD.decode(bare).ok().map(TagValue::Bytes),
+            _ => None,
+        };
+        if let Some(value) = typed {
+            return value;
+        }
+        if let Some(text) = text {
+            return TagValue::Text(text);
+        }
+        // Through the parser, so that what is kept as JSON is typed JSON.
+        match raw {
+            "true" => TagValue::Bool(true),
+            "false" => TagValue::Bool(false),
+            _ => {
+                raw.parse().map(TagValue::Int).or_else(|_| raw.parse().map(TagValue::Double)).unwrap_or_else(
+                    |_| match super::ndjson::typed_json_of(raw) {
+                        Ok(json) => TagValue::Json(json),
+                        Err(_) => TagValue::Text(Cow::Borrowed(raw)),
+                    },
+                )
+            }
+        }
+    }
+}
+
+/// The text of a JSON string; `None` when it is something else.
+fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
+    raw.starts_with('"').then(|| serde_json::from_str::<Text<'_>>(raw).ok()).flatten().map(|text| text.0)
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl TagValue<'_> {
+    fn borrow(&self) -> Value<'_> {
+        match self {
+            Self::Int(v) => Value::Int(*v),
+            Self::Double(v) => Value::Double(*v),
+            Self::Bool(v) => Value::Bool(*v),
+            Self::Text(v) => Value::Text(v),
+            Self::Bytes(v) => Value::Bytes(v),
+            Self::Json(v) => Value::Json(v),
+        }
+    }
+}
+
+/// Decodes one document. Positions are lines.
+///
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no Jaeger export at all.
+pub fn decode(document: &[u8]) -> Result<Decoded> {
+    let text =
+        std::str::from_utf8(document).map_err(|e| Error::invalid(format!("Jaeger JSON: not UTF-8: {e}")))?;
+    let mut out = EventBatchBuilder::new();
+    let mut refused = Vec::new();
+    for raw in traces(text)? {
+        let trace: Trace<'_> = match serde_json::from_str(raw) {
+            Ok(trace) => trace,
+            Err(e) => {
+                refused.push(refusal(document, raw, format!("not a Jaeger trace: {e}")));
+                continue;
+            }
+        };
+        for raw in trace.spans {
+            let pushed = serde_json::from_str::<Span<'_>>(raw.get())
+                .map_err(|e| format!("not a Jaeger span: {e}"))
+                .and_then(|span| push(&mut out, &span, &trace.processes));
+            if let Err(reason) = pushed {
+                refused.push(refusal(document, raw.get(), reason));
+            }
+        }
+    }
+    Ok(Decoded { batch: out.finish()?, refused, hints: Hints::default() })
+}
+
+/// The traces of a document, each as text.
+fn traces(text: &str) -> Result<Vec<&str>> {
+    let bad = |e: serde_json::Error| Error::invalid(format!("not a Jaeger export: {e}"));
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.starts_with('[') {
+        let traces: Vec<&RawValue> = serde_json::from_str(text).map_err(bad)?;
+        return Ok(traces.into_iter().map(RawValue::get).collect());
+    }
+    match serde_json::from_str::<Export<'_>>(text) {
+        Ok(export) => Ok(export.data.into_iter().map(RawValue::get).collect()),
+        Err(e) if e.is_data() => Ok(vec![text]),
+        Err(e) => Err(bad(e)),
+    }
+}
+
+/// `part` is a part of `document`.
+fn refusal(document: &[u8], part: &str, reason: String) -> Refused {
+    let start = (part.as_ptr() as usize).saturating_sub(document.as_ptr() as usize).min(document.len());
+    let bytes = start..(start + part.len()).min(document.len());
+    Refused { position: line_of(document, &bytes), bytes, reason }
+}
+
+/// What the tags say that OTLP has fields for.
+#[derive(Default)]
+struct Known<'a> {
+    kind: Option<&'static str>,
+    status: Option<&'static str>,
+    status_message: Cow<'a, str>,
+    scope_name: Cow<'a, str>,
+    scope_version: Cow<'a, str>,
+    trace_state: Cow<'a, str>,
+}
+
+impl<'a> Known<'a> {
+    /// Takes the tag when it is one of those; gives it back otherwise.
+    fn take(&mut self, key: &str, value: TagValue<'a>) -> Option<TagValue<'a>> {
+        let TagValue::Text(text) = value else { return Some(value) };
+        match key {
+            "span.kind" => {
+                self.kind =
+                    ["internal", "server", "client", "producer", "consumer"].into_iter().find(|k| *k == text);
+            }
+            "otel.status_code" => {
+                self.status = [("OK", "ok"), ("ERROR", "error")]
+                    .into_iter()
+                    .find(|(theirs, _)| *theirs == text)
+                    .map(|(_, ours)| ours);
+            }
+            "otel.status_description" => self.status_message = text,
+            "otel.scope.name" | "otel.library.name" => self.scope_name = text,
+            "otel.scope.version" | "otel.library.version" => self.scope_version = text,
+            "w3c.tracestate" => self.trace_state = text,
+            _ => return Some(TagValue::Text(text)),
+        }
+        // A word that is none of ours stays a tag.
+        None
+    }
+}
+
+fn push(
+    out: &mut EventBatchBuilder,
+    span: &Span<'_>,
+    processes: &HashMap<Cow<'_, str>, Process<'_>>,
+) -> Result<(), String> {
+    let (Id::Is(trace_id), Id::Is(span_id)) =
+        (ids::trace_id(&padded(&span.trace_id)), ids::span_id(&padded(&span.span_id)))
+    else {
+        return Err(format!("trace id {:?} or span id {:?} is no id", span.trace_id, span.span_id));
+    };
+    let too_far = || format!("span {}: its times are beyond what 64 bits of nanoseconds hold", span.span_id);
+    let timestamp_ns = span.start_us.checked_mul(1_000).ok_or_else(too_far)?;
+    let duration_ns = span.duration_us.checked_mul(1_000).ok_or_else(too_far)?;
+    let mut known = Known::default();
+    let mut tags = Vec::new();
+    for tag in span.tags.iter().flatten() {
+        if let Some(value) = known.take(&tag.key, tag.value()) {
+            tags.push((&*tag.key, value));
+        }
+    }
+    let failed = tags.iter().any(|(key, value)| {
+        *key == "error"
+            && (matches!(value, TagValue::Bool(true))
+                || matches!(value, TagValue::Text(text) if text == "true"))
+    });
+    let (parent_span_id, links) = references(span, trace_id);
+    let event = CoreEvent {
+        timestamp_ns,
+        signal: Signal::Span,
+        trace_id: Some(trace_id),
+        span_id: Some(span_id),
+        parent_span_id,
+        name: Some(&span.operation_name),
+        kind: known.kind,
+        status: known.status.or(failed.then_some("error")),
+        status_message: &known.status_message,
+        duration_ns: Some(duration_ns),
+        scope_name: &known.scope_name,
+        scope_version: &known.scope_version,
+        trace_state: &known.trace_state,
+        flags: span.flags.unwrap_or(0),
+        links: &links
+            .iter()
+            .map(|(trace_id, span_id, attributes)| Link {
+                trace_id: *trace_id,
+                span_id: *span_id,
+                attributes,
+                ..Link::default()
+            })
+            .collect::<Vec<_>>(),
+        ..CoreEvent::default()
+    };
+    out.push(&event);
+    let process = span.process.as_ref().or_else(|| processes.get(span.process_id.as_deref()?));
+    push_process(out, process);
+    for (key, value) in &tags {
+        let key = out.key(Level::Record, key);
+        out.attribute(key, value.borrow());
+    }
+    for log in span.logs.iter().flatten() {
+        push_log(out, &event, log, process)?;
+    }
+    Ok(())
+}
+
+/// Jaeger drops leading zeros, to one digit if need be.
+fn padded(id: &str) -> Cow<'_, str> {
+    if id.len() < 16 && !id.is_empty() { Cow::Owned(format!("{id:0>16}")) } else { Cow::Borrowed(id) }
+}
+
+type OwnedLink = (Option<TraceId>, Option<SpanId>, String);
+
+fn references(span: &Span<'_>, trace: TraceId) -> (Option<SpanId>, Vec<OwnedLink>) {
+    let some = |id| if let Id::Is(id) = id { Some(id) } else { None };
+    let mut parent = span.parent_span_id.as_ref().and_then(|id| some(ids::span_id(&padded(id))));
+    let mut links = Vec::new();
+    for reference in span.references.iter().flatten() {
+        let trace_id = match ids::trace_id(&padded(&reference.trace_id)) {
+            Id::Is(id) => Some(id),
+            _ => None,
+        };
+        let span_id = some(ids::span_id(&padded(&reference.span_id)));
+        let child = reference.kind == "CHILD_OF";
+        if child && trace_id == Some(trace) && (parent.is_none() || parent == span_id) {
+            parent = span_id;
+            continue;
+        }
+        let mut attributes = String::new();
+        attributes.push('{');
+        typed_json::write_key(&mut attributes, "opentracing.ref_type");
+        typed_json::write(&mut attributes, &Value::Text(if child { "child_of" } else { "follows_from" }));
+        attributes.push('}');
+        links.push((trace_id, span_id, attributes));
+    }
+    (parent, links)
+}
+
+fn push_process(out: &mut EventBatchBuilder, process: Option<&Process<'_>>) {
+    let Some(process) = process else { return };
+    if !process.service_name.is_empty() {
+        let key = out.key(Level::Resource, "service.name");
+        out.attribute(key, Value::Text(&process.service_name));
+    }
+    for tag in process.tags.iter().flatten() {
+        let key = out.key(Level::Resource, &tag.key);
+        out.attribute(key, tag.value().borrow());
+    }
+}
+
+fn push_log(
+    out: &mut EventBatchBuilder,
+    span: &CoreEvent<'_>,
+    log: &Log<'_>,
+    process: Option<&Process<'_>>,
+) -> Result<(), String> {
+    let timestamp_ns = log
+        .timestamp_us
+        .checked_mul(1_000)
+        .ok_or("a log's time is beyond what 64 bits of nanoseconds hold")?;
+    let fields: Vec<_> = log.fields.iter().flatten().map(|tag| (&*tag.key, tag.value())).collect();
+    // The field that names the event; OpenTelemetry's exporters write it, OpenTracing asks for it.
+    let name = fields.iter().position(|(key, value)| *key == "event" && matches!(value, TagValue::Text(_)));
+    out.push(&CoreEvent {
+        timestamp_ns,
+        signal: Signal::SpanEvent,
+        trace_id: span.trace_id,
+        span_id: span.span_id,
+        name: name.and_then(|i| match &fields[i].1 {
+            TagValue::Text(text) => Some(&**text),
+            _ => None,
+        }),
+        scope_name: span.scope_name,
+        scope_version: span.scope_version,
+        ..CoreEvent::default()
+    });
+    push_process(out, process);
+    for (i, (key, value)) in fields.iter().enumerate() {
+        if Some(i) != name {
+            let key = out.key(Level::Record, key);
+            out.attribute(key, value.borrow());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ingest::record::testing::{core, read, shown};
+
+    #[test]
+    fn a_real_trace_goes_in_whole() {
+        let text = read("jaeger/genaiTestTrace.json");
+        let decoded = decode(&text).unwrap();
+        assert_eq!(decoded.refused, []);
+        let document: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        let spans = document["spans"].as_array().unwrap();
+        let logs: usize = spans.iter().map(|s| s["logs"].as_array().unwrap().len()).sum();
+        let b = &decoded.batch;
+        assert_eq!(b.rows(), spans.len() + logs);
+        assert_eq!(core(b, 0, "trace_id"), "4a1b2c3d4e5f60718293a4b5c6d7e8f9");
+        assert_eq!(core(b, 0, "timestamp"), "2026-02-02T02:40:00.001Z");
+        assert_eq!(core(b, 0, "duration_ns"), "44000000000");
+        assert_eq!(core(b, 0, "kind"), "server");
+        assert_eq!(core(b, 1, "parent_span_id"), "0000000000000001");
+        assert!(shown(b, 0).contains(&"http.response.status_code = Int(200)".to_owned()));
+    }
+
+    #[test]
+    fn tags_references_and_logs_find_their_place() {
+        let text = r#"{"data":[{"traceID":"a1","spans":[{"traceID":"a1","spanID":"b2","operationName":"op \"q\"","references":[
+            {"refType":"CHILD_OF","traceID":"a1","spanID":"c3"},{"refType":"FOLLOWS_FROM","traceID":"ff","spanID":"dd"}],
+            "startTime":1,"duration":2,"processID":"p1","flags":1,
+            "tags":[{"key":"n","type":"int64","value":"9007199254740993"},{"key":"d","type":"float64","value":3},{"key":"error","type":"bool","value":true},
+                    {"key":"otel.scope.name","type":"string","value":"lib"},{"key":"b","type":"binary","value":"AAE="},{"key":"l","type":"string","value":[1]}],
+            "logs":[{"timestamp":2,"fields":[{"key":"event","type":"string","value":"exception"},{"key":"exception.type","type":"string","value":"E"}]}]},
+            {"traceID":"nope"}],
+            "processes":{"p1":{"serviceName":"shop","tags":[{"key":"host","type":"string","value":"h"}]}}}]}"#;
+        let decoded = decode(text.as_bytes()).unwrap();
+        let b = &decoded.batch;
+        assert_eq!(b.rows(), 2);
+        assert_eq!(decoded.refused.len(), 1);
+        assert_eq!(
+            (decoded.refused[0].position, &text[decoded.refused[0].bytes.clone()]),
+            (6, "{\"traceID\":\"nope\"}")
+        );
+        assert_eq!(core(b, 0, "name"), "op \"q\"");
+        assert_eq!(core(b, 0, "trace_id"), format!("{:0>32}", "a1"));
+        assert_eq!(core(b, 0, "parent_span_id"), format!("{:0>16}", "c3"));
+        assert_eq!(core(b, 0, "status"), "error");
+        assert_eq!(core(b, 0, "scope.name"), "lib");
+        assert!(core(b, 0, "links").contains("follows_from"), "{}", core(b, 0, "links"));
+        assert_eq!(
+            shown(b, 0),
+            [
+                "b = Bytes([0, 1])",
+                "d = Double(3.0)",
+                "error = Bool(true)",
+                "l = Json(\"[1]\")",
+                "n = Int(9007199254740993)",
+                "resource.host = Text(\"h\")",
+                "resource.service.name = Text(\"shop\")",
+            ]
+        );
+        assert_eq!(core(b, 1, "signal"), "span_event");
+        assert_eq!(core(b, 1, "name"), "exception");
+        assert_eq!(core(b, 1, "span_id"), core(b, 0, "span_id"));
+        assert_eq!(shown(b, 1)[0], "exception.type = Text(\"E\")");
+    }
+
+    proptest! {
+        #[test]
+        fn damage_is_an_error_or_refused(at in 0.0..1.0_f64, flip in any::<u8>()) {
+            let mut text = read("jaeger/genaiTestTrace.json");
+            let at = (text.len() as f64 * at) as usize;
+            text[at] = flip;
+            let _ = decode(&text);
+            let _ = decode(&text[..at]);
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! What is in this file?
+//!
+//! Formats are told from content, never from names: magic numbers (Parquet, Arrow), the shape of the JSON,
+//! the frames of protobuf, a header that fits the lines after it. What cannot be told is an error that
+//! says so; nothing here guesses.
+//!
+//! An OTLP protobuf message does not say which signal it carries. [`otlp_kind`] reads its records strictly
+//! as each of the three: which fields may occur with which wire type, the lengths of ids, the ranges of
+//! enumerations and times, what is text. Field 1 of a log record is a time where the others have bytes;
+//! a span has times in the fields in which a metric has its points: no record passes as two of them.
+
+use super::csv::CsvLayout;
+use super::framing::{self, Framing};
+use super::otlp::RequestKind;
+use crate::error::{Error, Result};
+
+/// A format that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// OTLP protobuf: one request, or length-delimited ones.
+    Otlp,
+    /// OTLP JSON: one document, or lines.
+    OtlpJson,
+    /// JSON objects, one event each.
+    Ndjson,
+    /// Delimited text with a header.
+    Csv,
+    /// Parquet table.
+    Parquet,
+    /// Arrow IPC file or stream.
+    Arrow,
+    /// Jaeger JSON.
+    Jaeger,
+}
+
+/// A format, with what is needed to decode it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layout {
+    /// OTLP protobuf messages.
+    Otlp {
+        /// How they are told apart.
+        framing: Framing,
+    },
+    /// OTLP JSON documents.
+    OtlpJson {
+        /// How they are told apart.
+        framing: Framing,
+    },
+    /// JSON objects.
+    Ndjson {
+        /// How they are told apart.
+        framing: Framing,
+    },
+    /// Delimited text.
+    Csv(CsvLayout),
+    /// Jaeger documents.
+    Jaeger,
+    /// Parquet file.
+    Parquet,
+    /// Arrow IPC file.
+    ArrowFile,
+    /// Arrow IPC stream.
+    ArrowStream,
+}
+
+impl Layout {
+    /// How its records are told apart; `None` for tables, which have readers of their own.
+    pub fn framing(&self) -> Option<Framing> {
+        match self {
+            Self::Otlp { framing } | Self::OtlpJson { framing } | Self::Ndjson { framing } => Some(*framing),
+            Self::Csv(layout) => Some(Framing::Csv { delimiter: layout.delimiter }),
+            Self::Jaeger => Some(Framing::JsonValues),
+            Self::Parquet | Self::ArrowFile | Self::ArrowStream => None,
+        }
+    }
+
+    /// Name for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Otlp { framing: Framing::ProtobufFields } => "OTLP protobuf",
+            Self::Otlp { .. } => "OTLP protobuf, length-delimited",
+            Self::OtlpJson { .. } => "OTLP JSON",
+            Self::Ndjson { .. } => "NDJSON",
+            Self::Csv(_) => "CSV",
+            Self::Jaeger => "Jaeger JSON",
+            Self::Parquet => "Parquet",
+            Self::ArrowFile | Self::ArrowStream => "Arrow IPC",
+        }
+    }
+}
+
+/// Bytes from the start of a file that are enough to tell its format, and the types of its columns.
+pub const SAMPLE_BYTES: usize = 1 << 20;
+
+/// Finds out what `sample` is the start of (or, when `complete`, all of).
+///
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is nothing that is known.
+pub fn sniff(sample: &[u8], complete: bool) -> Result<Layout> {
+    let text = without_mark(sample);
+    let layout = if sample.starts_with(b"PAR1") {
+        Some(Layout::Parquet)
+    } else if sample.starts_with(b"ARROW1") {
+        Some(Layout::ArrowFile)
+    } else if sample.starts_with(b"\xff\xff\xff\xff") {
+        Some(Layout::ArrowStream)
+    } else if let Some(framing) = otlp_framing(sample) {
+        // Before JSON: a length of 123 bytes is an opening brace, but no JSON goes on like a message.
+        Some(Layout::Otlp { framing })
+    } else {
+        matches!(text.trim_ascii_start().first(), Some(b'{' | b'[')).then(|| json(text))
+    };
+    if let Some(layout) = layout {
+        return Ok(layout);
+    }
+    if let Some(delimiter) = is_text(text).then(|| CsvLayout::sniff_delimiter(text)).flatten() {
+        return Ok(Layout::Csv(CsvLayout::infer(sample, delimiter, complete)?));
+    }
+    Err(Error::invalid(
+        "the format is none of OTLP (protobuf or JSON), NDJSON, CSV with a header, Parquet, Arrow IPC or Jaeger JSON: \
+         if it is one of them, say --format",
+    ))
+}
+
+/// The layout of a file whose format a person said.
+///
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it cannot be that.
+pub fn layout_of(format: Format, sample: &[u8], complete: bool) -> Result<Layout> {
+    let text = without_mark(sample);
+    Ok(match format {
+        Format::Otlp => Layout::Otlp { framing: otlp_framing(sample).unwrap_or(Framing::ProtobufFields) },
+        Format::OtlpJson => Layout::OtlpJson { framing: json_framing(text) },
+        Format::Ndjson => Layout::Ndjson { framing: json_framing(text) },
+        Format::Csv => {
+            let delimiter = CsvLayout::sniff_delimiter(text).unwrap_or(b',');
+            Layout::Csv(CsvLayout::infer(sample, delimiter, complete)?)
+        }
+        Format::Jaeger => Layout::Jaeger,
+        Format::Parquet => Layout::Parquet,
+        Format::Arrow if sample.starts_with(b"ARROW1") => Layout::ArrowFile,
+        Format::Arrow => Layout::ArrowStream,
+    })
+}
+
+fn without_mark(sample: &[u8]) -> &[u8] {
+    sample.strip_prefix(b"\xef\xbb\xbf").unwrap_or(sample)
+}
+
+fn is_text(sample: &[u8]) -> bool {
+    let control = |b: &u8| *b < 0x20 && !b.is_ascii_whitespace();
+    !sample.iter().take(4096).any(control)
+}
+
+/// What the JSON in `text` is by the keys of its first object.
+fn json(text: &[u8]) -> Layout {
+    let keys = top_keys(text);
+    let has = |key: &str| keys.iter().any(|k| k == key);
+    if otlp_json_kind(text).is_some() {
+        return Layout::OtlpJson { framing: json_framing(text) };
+    }
+    let holds = |needle: &str| text.windows(needle.len()).any(|w| w == needle.as_bytes());
+    let trace = has("spans") && (has("processes") || has("traceID"));
+    if trace || has("data") && holds("\"traceID\"") && holds("\"spans\"") {
+        return Layout::Jaeger;
+    }
+    Layout::Ndjson { framing: json_framing(text) }
+}
+
+/// The request that an OTLP JSON document is; `None` when it is none.
+pub fn otlp_json_kind(document: &[u8]) -> Option<RequestKind> {
+    top_keys(document).iter().find_map(|key| match key.as_str() {
+        "resourceSpans" | "resource_spans" => Some(RequestKind::Traces),
+        "resourceLogs" | "resource_logs" => Some(RequestKind::Logs),
+        "resourceMetrics" | "resource_metrics" => Some(RequestKind::Metrics),
+        _ => None,
+    })
+}
+
+/// Whether objects come one per line, or spread over lines.
+fn json_framing(text: &[u8]) -> Framing {
+    let object =
+        |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
+    let mut lines = text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).peekable();
+    let first = lines.peek().copied().unwrap_or_default();
+    // One line longer than the sample cannot be checked; objects of several lines have short ones.
+    if object(first) || !text.contains(&b'\n') && first.starts_with(b"{") {
+        return Framing::Lines;
+    }
+    // A file of lines may begin with a bad one.
+    let (mut good, mut bad) = (0, 0);
+    for line in lines.take(20) {
+        if object(line) { good += 1 } else { bad += 1 }
+    }
+    if good > bad { Framing::Lines } else { Framing::JsonValues }
+}
+
+/// The keys of the first object in `text`, as far as they are there; escapes are left as they are.
+fn top_keys(text: &[u8]) -> Vec<String> {
+    let mut keys = Vec::new();
+    let (mut depth, mut i) = (0_usize, text.iter().position(|b| *b == b'{').unwrap_or(text.len()));
+    while i < text.len() && keys.len() < 100 {
+        match text[i] {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    break;
+                }
+            }
+            b'"' => {
+                let start = i + 1;
+                i = start;
+                while i < text.len() && text[i] != b'"' {
+                    i += if text[i] == b'\\' { 2 } else { 1 };
+                }
+                let after = text.get(i + 1..).unwrap_or_default().trim_ascii_start();
+                if depth == 1 && after.starts_with(b":") {
+                    keys.push(String::from_utf8_lossy(&text[start..i]).into_owned());
+                }
+            }
+            _ => {}
+        }
+        i += 1;
+    }
+    keys
+}
+
+/// How the OTLP messages that `sample` begins with are told apart; `None` when they are none.
+fn otlp_framing(sample: &[u8]) -> Option<Framing> {
+    // The frames around messages come first: a message of ten bytes has a length that looks like a field.
+    [Framing::Be32Delimited, Framing::VarintDelimited, Framing::ProtobufFields]
+        .into_iter()
+        .find(|framing| first_message(*framing, sample).is_some_and(|message| otlp_kind(message).is_some()))
+}
+
+/// The first message that is not empty, or as much of it as there is.
+fn first_message(framing: Framing, sample: &[u8]) -> Option<&[u8]> {
+    if framing == Framing::ProtobufFields {
+        return Some(sample);
+    }
+    let end = framing::whole(framing, sample).ok()?;
+    if let Ok(Some(range)) = framing::records(framing, &sample[..end]).map(|r| r.into_iter().next()) {
+        return sample.get(range);
+    }
+    let header =
+        if framing == Framing::Be32Delimited { 4 } else { 1 + sample.iter().position(|b| b & 0x80 == 0)? };
+    sample.get(header..).filter(|rest| !rest.is_empty())
+}
+
+/// The request that a protobuf message is, or that its start is; `None` when it is none of them, when it
+/// holds no record, or when that cannot be decided.
+pub fn otlp_kind(message: &[u8]) -> Option<RequestKind> {
+    let mut fitting = RequestKind::ALL.into_iter().filter(|kind| fits(*kind, message));
+    fitting.next().filter(|_| fitting.next().is_none())
+}
+
+/// Most records that are looked at.
+const TRIAL_RECORDS_MAX: usize = 64;
+
+/// Whether every record of the message, and at least one, is plausible as a record of this kind.
+fn fits(kind: RequestKind, message: &[u8]) -> bool {
+    let mut seen = 0;
+    let all = nested(message, 0, &mut |record| {
+        seen += 1;
+        let plausible = match kind {
+            RequestKind::Traces => is_span(record),
+            RequestKind::Logs => is_log(record),
+            RequestKind::Metrics => is_metric(record),
+        };
+        (plausible == Some(true)).then_some(seen < TRIAL_RECORDS_MAX)
+    });
+    all.is_some() && seen > 0
+}
+
+/// Calls `record` with every complete record. `None` when the message is not of the shape that all
+/// requests share or when `record` says `None`; `Some(false)` when `record` has seen enough.
+fn nested(message: &[u8], depth: usize, record: &mut impl FnMut(&[u8]) -> Option<bool>) -> Option<bool> {
+    let mut fields = Fields(message);
+    loop {
+        match fields.next()? {
+            Next::End | Next::Cut(_, []) => return Some(true),
+            Next::Field(number, Wire::Bytes(bytes)) => match (depth, number) {
+                (0, 1) | (1, 2) => {
+                    if !nested(bytes, depth + 1, record)? {
+                        return Some(false);
+                    }
+                }
+                (2, 2) => {
+                    if !record(bytes)? {
+                        return Some(false);
+                    }
+                }
+                (1 | 2, 3) => drop(text(bytes)?),
+                (1 | 2, 1) | (1, 1000) => {}
+                _ => return None,
+            },
+            // The sample ends here: what is inside may still hold whole records.
+            Next::Cut(1, rest) if depth == 0 => return nested(rest, 1, record),
+            Next::Cut(2, rest) if depth == 1 => return nested(rest, 2, record),
+            Next::Cut(..) => return Some(true),
+            Next::Field(..) => return None,
+        }
+    }
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+/// Whether the record can be a span; `None` when its wire types or values say no.
+fn is_span(record: &[u8]) -> Option<bool> {
+    let (mut ids, mut times) = (0, 0);
+    each(record, |number, wire| {
+        Some(match (number, wire) {
+            (1, Wire::Bytes(b)) => {
+                ids += usize::from(b.len() == 16);
+                matches!(b.len(), 0 | 16)
+            }
+            (2, Wire::Bytes(b)) => {
+                ids += usize::from(b.len() == 8);
+                matches!(b.len(), 0 | 8)
+            }
+            (4, Wire::Bytes(b)) => matches!(b.len(), 0 | 8),
+            (3 | 5, Wire::Bytes(b)) => text(b).is_some(),
+            (6, Wire::Varint(v)) => v <= 5,
+            (7 | 8, Wire::Fixed64(v)) => {
+                times += 1;
+                plausible_time(v)
+            }
+            (9 | 11 | 13 | 15, Wire::Bytes(b)) => is_message(b),
+            (10 | 12 | 14, Wire::Varint(v)) => u32::try_from(v).is_ok(),
+            (16, Wire::Fixed32) => true,
+            _ => false,
+        })
+    })?;
+    Some(ids == 2 && times > 0)
+}
+
+/// Whether the record can be a log record.
+fn is_log(record: &[u8]) -> Option<bool> {
+    let mut evidence = 0;
+    each(record, |number, wire| {
+        Some(match (number, wire) {
+            (1 | 11, Wire::Fixed64(v)) => {
+                evidence += 1;
+                plausible_time(v)
+            }
+            (2, Wire::Varint(v)) => v <= 24,
+            (3 | 12, Wire::Bytes(b)) => text(b).is_some(),
+            (5 | 6, Wire::Bytes(b)) => {
+                evidence += 1;
+                is_message(b)
+            }
+            (7, Wire::Varint(v)) => u32::try_from(v).is_ok(),
+            (8, Wire::Fixed32) => true,
+            (9, Wire::Bytes(b)) => matches!(b.len(), 0 | 16),
+            (10, Wire::Bytes(b)) => matches!(b.len(), 0 | 8),
+            _ => false,
+        })
+    })?;
+    Some(evidence > 0)
+}
+
+/// Whether the record can be a metric.
+fn is_metric(record: &[u8]) -> Option<bool> {
+    let (mut named, mut points) = (false, 0);
+    each(record, |number, wire| {
+        Some(match (number, wire) {
+            (1, Wire::Bytes(b)) => {
+                named = !b.is_empty();
+                text(b).is_some_and(|name| !name.chars().any(char::is_control))
+            }
+            (2 | 3, Wire::Bytes(b)) => text(b).is_some(),
+            (5 | 7 | 9 | 10 | 11, Wire::Bytes(b)) => {
+                points += 1;
+                is_message(b)
+            }
+            (12, Wire::Bytes(b)) => is_message(b),
+            _ => false,
+        })
+    })?;
+    Some(named && points == 1)
+}
+
+/// Zero, or from 1980 to 2200.
+fn plausible_time(ns: u64) -> bool {
+    ns == 0 || (315_532_800_000_000_000..7_258_118_400_000_000_000).contains(&ns)
+}
+
+fn is_message(bytes: &[u8]) -> bool {
+    each(bytes, |_, _| Some(true)).is_some()
+}
+
+/// Calls `field` with every field of a complete message; `None` as soon as one is not plausible.
+fn each(message: &[u8], mut field: impl FnMut(u64, Wire<'_>) -> Option<bool>) -> Option<()> {
+    let mut fields = Fields(message);
+    loop {
+        match fields.next()? {
+            Next::End => return Some(()),
+            Next::Field(number, wire) => {
+                if !field(number, wire)? {
+                    return None;
+                }
+            }
+            Next::Cut(..) => return None,
+        }
+    }
+}
+
+/// What is left of a protobuf message.
+struct Fields<'a>(&'a [u8]);
+
+enum Wire<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Fixed32,
+    Bytes(&'a [u8]),
+}
+
+enum Next<'a> {
+    Field(u64, Wire<'a>),
+    /// The bytes end within the field of this number; for bytes, with what there is of them.
+    Cut(u64, &'a [u8]),
+    End,
+}
+
+impl<'a> Fields<'a> {
+    /// The next field; `None` when this is not protobuf.
+    fn next(&mut self) -> Option<Next<'a>> {
+        if self.0.is_empty() {
+            return Some(Next::End);
+        }
+        let Some(tag) = self.varint()? else { return Some(Next::Cut(0, &[])) };
+        let number = tag >> 3;
+        if number == 0 {
+            return None;
+        }
+        let wire = match tag & 7 {
+            0 => match self.varint()? {
+                Some(value) => Wire::Varint(value),
+                None => return Some(Next::Cut(number, &[])),
+            },
+            1 => match self.0.split_first_chunk::<8>() {
+                Some((bytes, rest)) => {
+                    self.0 = rest;
+                    Wire::Fixed64(u64::from_le_bytes(*bytes))
+                }
+                None => return Some(Next::Cut(number, &[])),
+            },
+            2 => {
+                let Some(length) = self.varint()? else { return Some(Next::Cut(number, &[])) };
+                match usize::try_from(length).ok().and_then(|n| self.0.split_at_checked(n)) {
+                    Some((bytes, rest)) => {
+                        self.0 = rest;
+                        Wire::Bytes(bytes)
+                    }
+                    None => return Some(Next::Cut(number, std::mem::take(&mut self.0))),
+                }
+            }
+            5 => match self.0.split_first_chunk::<4>() {
+                Some((_, rest)) => {
+                    self.0 = rest;
+                    Wire::Fixed32
+                }
+                None => return Some(Next::Cut(number, &[])),
+            },
+            _ => return None,
+        };
+        Some(Next::Field(number, wire))
+    }
+
+    /// A varint; `Some(None)` when the bytes end within it.
+    #[expect(clippy::option_option, reason = "a value, its end missing and nonsense are three cases")]
+    fn varint(&mut self) -> Option<Option<u64>> {
+        let mut value = 0_u64;
+        for i in 0..10 {
+            let Some((byte, rest)) = self.0.split_first() else { return Some(None) };
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << (7 * i);
+            if byte & 0x80 == 0 {
+                return Some(Some(value));
+            }
+        }
+        None
+    }
+}
+
+/// The signal that a file's name says: a word such as `traces`, `span`, `logs` or `metrics` in it.
+pub fn kind_of_name(name: &str) -> Option<RequestKind> {
+    let name = name.to_ascii_lowercase();
+    let mut kinds = name.split(|c: char| !c.is_ascii_alphabetic()).filter_map(|word| match word {
+        "trace" | "traces" | "span" | "spans" => Some(RequestKind::Traces),
+        "log" | "logs" => Some(RequestKind::Logs),
+        "metric" | "metrics" => Some(RequestKind::Metrics),
+        _ => None,
+    });
+    let first = kinds.next()?;
+    kinds.all(|kind| kind == first).then_some(first)
+}
+
+#[cfg(test)]
+mod tests;
