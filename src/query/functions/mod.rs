@@ -1,0 +1,37 @@
+//! Functions that SQL lacks for telemetry, and those with which scans read attributes.
+//!
+//! - for everybody: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
+//!   `span_id_from_hex` ([`hex_id`])
+//! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `attributes_map`,
+//!   `typed_attributes`; SQL cannot name them
+
+mod attributes;
+mod first_of;
+mod hex_id;
+mod overflow;
+mod quantile;
+mod sketch;
+mod text;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
+
+pub(crate) use attributes::{AllAttributes, AttributeArgument, Form, map_type};
+pub(crate) use first_of::FirstOf;
+pub(crate) use hex_id::IdFromHex;
+pub(crate) use overflow::OverflowGet;
+pub(crate) use text::{DisplayText, SAFE};
+
+/// The scalar functions that SQL can call.
+pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(hex_id::IdFromHex::trace_id().into()),
+        Arc::new(hex_id::IdFromHex::span_id().into()),
+    ]
+}
+
+/// The aggregate functions that SQL can call.
+pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    quantile::all()
+}

@@ -1,0 +1,91 @@
+//! How values read as text, wherever they are stored.
+//!
+//! The same value may sit in a typed Parquet column of one segment, in the overflow of a second one and
+//! in a buffered batch. A query that sees the attribute as text must not be able to tell: everything that
+//! turns values into text goes through here.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringViewBuilder};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::DataType;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+
+/// Casts that turn what does not fit into null, never into an error.
+pub(crate) const SAFE: CastOptions<'static> =
+    CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
+
+/// Whether [`display`] of such a column is nothing but a cast.
+pub(crate) fn casts_to_text(ty: &DataType) -> bool {
+    !matches!(ty, DataType::Binary | DataType::BinaryView | DataType::LargeBinary)
+}
+
+/// The values as text: numbers and booleans as literals, bytes as base64, text and JSON as they are.
+pub(crate) fn display(array: &ArrayRef) -> Result<ArrayRef> {
+    if casts_to_text(array.data_type()) {
+        return Ok(cast_with_options(array, &DataType::Utf8View, &SAFE)?);
+    }
+    let binary = cast_with_options(array, &DataType::BinaryView, &SAFE)?;
+    let mut builder = StringViewBuilder::with_capacity(array.len());
+    for value in binary.as_binary_view() {
+        builder.append_option(value.map(|bytes| BASE64.encode(bytes)));
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// A double as [`display`] shows it.
+pub(crate) fn display_double(value: f64) -> String {
+    let array: ArrayRef = Arc::new(Float64Array::from(vec![value]));
+    match display(&array) {
+        Ok(text) => text.as_string_view().value(0).to_owned(),
+        Err(_) => value.to_string(),
+    }
+}
+
+/// Bytes as [`display`] shows them.
+pub(crate) fn display_bytes(value: &[u8]) -> String {
+    BASE64.encode(value)
+}
+
+/// `display_text(column)`: see [`display`]. Only for columns that a cast does not show that way.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct DisplayText {
+    signature: Signature,
+}
+
+impl DisplayText {
+    /// The function.
+    pub(crate) fn new() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+
+    /// Whether a cast to text does the same for columns of this type.
+    pub(crate) fn is_a_cast(ty: &DataType) -> bool {
+        casts_to_text(ty)
+    }
+}
+
+impl ScalarUDFImpl for DisplayText {
+    fn name(&self) -> &'static str {
+        "display_text"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let Some(array) = arrays.first() else {
+            return Err(DataFusionError::Internal("display_text needs an argument".to_owned()));
+        };
+        Ok(ColumnarValue::Array(display(array)?))
+    }
+}

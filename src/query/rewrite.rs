@@ -1,0 +1,66 @@
+//! Rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text beside numbers
+//! ([`compare`](super::compare)).
+//!
+//! They run before type coercion, which would refuse the first and make the second fail on the first value
+//! that is not a number.
+
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::{compare, hex};
+
+/// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
+pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(rewrite_node).data()
+}
+
+fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = node_schema(&plan);
+    let names = NamePreserver::new(&plan);
+    let rewritten = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| rewrite_expr(expr, &schema))?;
+        Ok(if rewritten.transformed { rewritten.update_data(|e| name.restore(e)) } else { rewritten })
+    })?;
+    if rewritten.transformed {
+        return Ok(Transformed::yes(rewritten.data.recompute_schema()?));
+    }
+    // A projection above a node whose column types changed keeps its old types unless told.
+    Ok(rewritten)
+}
+
+/// What the expressions of a node refer to.
+fn node_schema(plan: &LogicalPlan) -> DFSchema {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = plan {
+        // Filters of a scan refer to all of the table's columns.
+        if let Ok(all) = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema()) {
+            schema.merge(&all);
+        }
+    }
+    schema
+}
+
+fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    hex::rewrite(expr, schema)?.transform_data(|expr| compare::rewrite(expr, schema))
+}
+
+/// [`rewrite_plan`] for those who plan without us: `DataFrame`s of an embedder.
+#[derive(Debug)]
+pub(crate) struct RewriteRule;
+
+impl AnalyzerRule for RewriteRule {
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite_plan(plan)
+    }
+
+    fn name(&self) -> &'static str {
+        "broadloom_literals"
+    }
+}
