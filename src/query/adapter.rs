@@ -18,7 +18,7 @@
 //! reader drops without a word what it then cannot evaluate while decoding. So a filter on plain columns
 //! must become a filter on plain columns: that is why the overflow is text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -38,6 +38,8 @@ use crate::event::{AttributeKey, schema};
 /// One demanded attribute: a column of the table, and where its values may be.
 #[derive(Debug, Clone)]
 pub(crate) struct Demanded {
+    /// The attribute's SQL name.
+    pub(crate) key: String,
     /// Name of the table's column.
     pub(crate) column: String,
     /// Its type.
@@ -50,7 +52,7 @@ impl Demanded {
     /// The column `column` of type `data_type` that shows the attribute `key`.
     pub(crate) fn new(key: &str, column: String, data_type: DataType) -> Self {
         let candidates = AttributeKey::candidates(key).iter().map(AttributeKey::physical_name).collect();
-        Self { column, data_type, candidates }
+        Self { key: key.to_owned(), column, data_type, candidates }
     }
 }
 
@@ -68,6 +70,12 @@ impl AttributeAdapterFactory {
             demanded: demanded.iter().map(|d| (d.column.clone(), d.clone())).collect(),
             config: Arc::new(ConfigOptions::default()),
         }
+    }
+
+    /// The attribute keys that the table's columns `names` may read.
+    pub(crate) fn candidates<'a>(&'a self, names: &'a HashSet<&str>) -> impl Iterator<Item = AttributeKey> + 'a {
+        let read = self.demanded.values().filter(|d| names.contains(d.column.as_str()));
+        read.flat_map(|d| &d.candidates).filter_map(|name| AttributeKey::from_physical_name(name))
     }
 
     /// Rewrites `expr`, which is over `table`, to `file`.

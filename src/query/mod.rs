@@ -1,13 +1,15 @@
 //! How does a SQL statement become rows?
 //!
-//! 1. `resolver` parses the text, gives every name its meaning and leaves a statement in which each
-//!    occurrence of the table carries the attributes that it needs: `events["http.route"]`.
+//! 1. [`resolver`] parses the text, gives every name its meaning and leaves a statement in which each
+//!    occurrence of the table carries the attributes that it needs: `events["http.route"]`. [`views`] are
+//!    SQL texts that it puts in place of their names.
 //! 2. [`engine`] plans it in a session of its own, bound to one [`ReadSnapshot`], and rewrites comparisons
-//!    of ids with hex text and of text with numbers.
+//!    of ids with [`hex`] text and of text with numbers ([`compare`]).
 //! 3. [`table`] decodes the occurrence's name into a narrow table; [`prune`] leaves out the segments that
-//!    cannot matter; [`scan`] reads the rest and the buffer, through [`adapter`], which knows per file where
-//!    an attribute is.
-//! 4. DataFusion does what remains; [`output`] turns the stream of batches into bytes.
+//!    cannot matter; [`scan`] reads the rest and the buffer ([`buffer_scan`]), through [`adapter`], which
+//!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter.
+//! 4. DataFusion does what remains, with our [`functions`]; [`output`] turns the stream of batches into
+//!    bytes.
 //!
 //! A query sees one snapshot, whatever is written meanwhile. Nothing here writes.
 
@@ -21,4 +23,23 @@ mod adapter;
 mod compare;
 mod functions;
 mod hex;
+pub mod engine;
 mod rewrite;
+mod hex;
+mod compare;
+mod snapshot;
+mod table;
+mod prune;
+mod scan;
+mod buffer_scan;
+mod adapter;
+mod metadata;
+mod functions;
+mod error;
+
+pub use engine::{Engine, QueryRequest, QueryResult};
+pub use error::query_error;
+pub use snapshot::ReadSnapshot;
+
+#[cfg(test)]
+mod tests;

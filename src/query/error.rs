@@ -1,0 +1,88 @@
+//! Errors of the engine, as ours.
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+use crate::error::{Error, ErrorKind};
+
+impl From<DataFusionError> for Error {
+    fn from(e: DataFusionError) -> Self {
+        query_error(e)
+    }
+}
+
+/// What an error of the engine means to the one who asked.
+///
+/// Statements that do not fit the data are [`ErrorKind::InvalidInput`], exhausted memory is
+/// [`ErrorKind::LimitExceeded`], and our own errors that came through the engine are unwrapped.
+pub fn query_error(e: DataFusionError) -> Error {
+    let kind = match e.find_root() {
+        DataFusionError::External(source) => match source.downcast_ref::<Error>() {
+            Some(ours) => return copy(ours).with_source(e),
+            None => external_kind(source.as_ref()),
+        },
+        DataFusionError::ArrowError(arrow, _) => arrow_kind(arrow),
+        DataFusionError::ParquetError(_) => ErrorKind::Corrupt,
+        DataFusionError::ObjectStore(source) => external_kind(source.as_ref()),
+        DataFusionError::IoError(_) => ErrorKind::Unavailable,
+        DataFusionError::ResourcesExhausted(_) => ErrorKind::LimitExceeded,
+        DataFusionError::SQL(..)
+        | DataFusionError::Plan(_)
+        | DataFusionError::SchemaError(..)
+        | DataFusionError::NotImplemented(_)
+        | DataFusionError::Execution(_)
+        | DataFusionError::Configuration(_) => ErrorKind::InvalidInput,
+        _ => ErrorKind::Internal,
+    };
+    let text = words(&e);
+    let message = match kind {
+        ErrorKind::LimitExceeded => format!(
+            "the query needs more memory than the setting `query.memory_bytes_max` allows: {text}; \
+             narrow the time range, or raise the setting"
+        ),
+        _ => text,
+    };
+    Error::new(kind, message).with_source(e)
+}
+
+fn copy(ours: &Error) -> Error {
+    Error::new(ours.kind(), ours.message())
+}
+
+fn external_kind(source: &(dyn std::error::Error + Send + Sync + 'static)) -> ErrorKind {
+    match source.downcast_ref::<object_store::Error>() {
+        Some(object_store::Error::NotFound { .. }) => ErrorKind::NotFound,
+        Some(_) => ErrorKind::Unavailable,
+        None => ErrorKind::Internal,
+    }
+}
+
+fn arrow_kind(e: &ArrowError) -> ErrorKind {
+    match e {
+        ArrowError::IoError(..) | ArrowError::IpcError(_) | ArrowError::CDataInterface(_) => ErrorKind::Unavailable,
+        ArrowError::MemoryError(_) => ErrorKind::LimitExceeded,
+        ArrowError::ParquetError(_) => ErrorKind::Corrupt,
+        _ => ErrorKind::InvalidInput,
+    }
+}
+
+/// The message without what only helps developers of the engine.
+fn words(e: &DataFusionError) -> String {
+    let mut text = e.find_root().strip_backtrace();
+    for noise in [
+        "Error during planning: ",
+        "Execution error: ",
+        "Resources exhausted: ",
+        "Schema error: ",
+        "Arrow error: ",
+        "SQL error: ",
+        "External error: ",
+        "Optimizer rule 'simplify_expressions' failed",
+        "This feature is not implemented: ",
+    ] {
+        if let Some(rest) = text.strip_prefix(noise) {
+            text = rest.trim_start().to_owned();
+        }
+    }
+    text
+}

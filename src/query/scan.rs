@@ -1,0 +1,388 @@
+//! The plan of one scan: the segments that remain, and the buffer.
+//!
+//! ```text
+//! EventsExec: segments=3/10 …                 says what was pruned, passes everything through
+//!   UnionExec
+//!     DataSourceExec: file_groups=…           ordinary Parquet scan: filters, pages, late materialisation
+//!     BufferExec: batches=2 …
+//! ```
+//!
+//! Segments are newest first inside. If they can be dealt into few enough groups whose segments do not
+//! overlap in time, the scan declares that order, and `ORDER BY timestamp DESC LIMIT n` reads the newest
+//! only.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::stats::Precision;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::{CardinalityEffect, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter_pushdown::{
+    ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase,
+    FilterPushdownPropagation,
+};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+};
+
+use super::adapter::AttributeAdapterFactory;
+use super::buffer_scan::BufferExec;
+use super::metadata::{MetadataCache, SegmentReaderFactory, Want};
+use super::prune::Pruned;
+use super::snapshot::ReadSnapshot;
+use super::table::EventsTable;
+use crate::event::{AttributeType, EventBatch, schema};
+use crate::segment::SegmentMeta;
+
+/// Groups of files that a scan keeps apart to stay in order, at most; beyond it order is given up.
+const ORDERED_GROUPS_MAX: usize = 16;
+
+/// What all scans share.
+#[derive(Debug)]
+pub(crate) struct ScanShared {
+    /// Footers of segments.
+    pub(crate) footers: Arc<MetadataCache>,
+    /// Partitions of a scan.
+    pub(crate) parallelism: usize,
+}
+
+/// Everything that one scan reads.
+pub(crate) struct Scan<'a> {
+    /// The table that is scanned.
+    pub(crate) table: &'a EventsTable,
+    /// The segments.
+    pub(crate) pruned: Pruned,
+    /// The buffered batches.
+    pub(crate) batches: Vec<Arc<EventBatch>>,
+    /// Columns of the table, in order.
+    pub(crate) projection: Vec<usize>,
+    /// Rows after which the scan may stop.
+    pub(crate) limit: Option<usize>,
+}
+
+impl Scan<'_> {
+    /// The plan.
+    pub(crate) fn plan(self) -> Result<Arc<dyn ExecutionPlan>> {
+        let adapter = Arc::new(AttributeAdapterFactory::new(self.table.demanded()));
+        let mut children: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if !self.pruned.kept.is_empty() {
+            children.push(self.files(&adapter)?);
+        }
+        if !self.batches.is_empty() {
+            let parallelism = self.table.shared().parallelism;
+            let schema = self.table.arrow_schema();
+            let buffer = BufferExec::new(&self.batches, parallelism, schema, &self.projection, adapter)?;
+            children.push(Arc::new(buffer));
+        }
+        let child = match (children.pop(), children.pop()) {
+            (None, _) => {
+                let schema = self.table.arrow_schema().project(&self.projection)?;
+                Arc::new(EmptyExec::new(Arc::new(schema))) as Arc<dyn ExecutionPlan>
+            }
+            (Some(only), None) => only,
+            (Some(second), Some(first)) => UnionExec::try_new(vec![first, second])?,
+        };
+        Ok(Arc::new(EventsExec::new(child, &self.pruned)))
+    }
+
+    fn files(&self, adapter: &Arc<AttributeAdapterFactory>) -> Result<Arc<dyn ExecutionPlan>> {
+        let snapshot = self.table.snapshot();
+        let factory = SegmentReaderFactory {
+            store: Arc::clone(&snapshot.store),
+            cache: Arc::clone(&self.table.shared().footers),
+            want: Arc::new(self.want()),
+        };
+        let schema = Arc::new(file_schema(self.table, snapshot));
+        let source = ParquetSource::new(Arc::clone(&schema))
+            .with_parquet_file_reader_factory(Arc::new(factory))
+            .with_pushdown_filters(true)
+            .with_reorder_filters(true)
+            .with_enable_page_index(true)
+            .with_bloom_filter_on_read(false);
+        let (groups, ordered) = deal(&self.pruned.kept, self.table.shared().parallelism);
+        let groups: Vec<FileGroup> = groups
+            .into_iter()
+            .map(|group| FileGroup::new(group.into_iter().map(|s| file(s, &schema)).collect()))
+            .collect();
+        let ordering = if ordered { newest_first(&schema) } else { None };
+        // The store is in the reader factory; the URL only has to be one that every session knows.
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_output_ordering(ordering.into_iter().collect())
+            .with_projection_indices(Some(self.projection.clone()))?
+            .with_limit(self.limit)
+            .with_expr_adapter(Some(Arc::clone(adapter) as _))
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    fn want(&self) -> Want {
+        let schema = self.table.arrow_schema();
+        let names: HashSet<&str> = self.projection.iter().map(|i| schema.field(*i).name().as_str()).collect();
+        if names.contains(schema::ATTRIBUTES) || names.contains(schema::TYPED_ATTRIBUTES) {
+            return Want::All;
+        }
+        let core = names.iter().filter(|n| schema::core_index(n).is_some()).map(ToString::to_string);
+        let demanded = self.table.demanded().iter().filter(|d| names.contains(d.column.as_str()));
+        Want::Some { core: core.collect(), demanded: demanded.cloned().collect() }
+    }
+}
+
+/// The table's columns, then the physical columns that adapted expressions may read as text: naming them
+/// makes the Parquet reader yield them as views, which is how the table has them.
+fn file_schema(table: &EventsTable, snapshot: &ReadSnapshot) -> Schema {
+    let schema = table.arrow_schema();
+    let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+    let mut names: HashSet<String> = fields.iter().map(|f| f.name().clone()).collect();
+    let mut add = |name: &str| {
+        if names.insert(name.to_owned()) {
+            fields.push(Arc::new(Field::new(name, DataType::Utf8View, true)));
+        }
+    };
+    add(schema::OVERFLOW);
+    for demanded in table.demanded() {
+        let bytes = snapshot.keys.lookup(&demanded.key).is_some_and(|a| a.types.contains(AttributeType::Bytes));
+        // Bytes must not be taken for text.
+        for candidate in demanded.candidates.iter().filter(|_| !bytes) {
+            add(candidate);
+        }
+    }
+    Schema::new(fields)
+}
+
+fn newest_first(schema: &Schema) -> Option<LexOrdering> {
+    let timestamp = Column::new_with_schema(schema::column::TIMESTAMP, schema).ok()?;
+    let options = SortOptions { descending: true, nulls_first: true };
+    LexOrdering::new([PhysicalSortExpr::new(Arc::new(timestamp), options)])
+}
+
+fn file(segment: &Arc<SegmentMeta>, schema: &SchemaRef) -> PartitionedFile {
+    let mut statistics = Statistics::new_unknown(schema);
+    statistics.num_rows = Precision::Exact(segment.rows as usize);
+    statistics.total_byte_size = Precision::Inexact(segment.bytes as usize);
+    if let Ok(timestamp) = schema.index_of(schema::column::TIMESTAMP) {
+        let at = |ns| Precision::Exact(ScalarValue::TimestampNanosecond(Some(ns), Some("UTC".into())));
+        statistics.column_statistics[timestamp] = ColumnStatistics {
+            null_count: Precision::Exact(0),
+            min_value: at(segment.time.min_ns),
+            max_value: at(segment.time.max_ns),
+            ..ColumnStatistics::new_unknown()
+        };
+    }
+    PartitionedFile::new(segment.path.clone(), segment.bytes)
+        .with_statistics(Arc::new(statistics))
+        .with_extension(Arc::clone(segment))
+}
+
+/// Deals segments into groups, one per partition. Returns whether every group is newest first throughout.
+fn deal(segments: &[Arc<SegmentMeta>], partitions: usize) -> (Vec<Vec<&Arc<SegmentMeta>>>, bool) {
+    let mut newest: Vec<&Arc<SegmentMeta>> = segments.iter().collect();
+    newest.sort_by_key(|s| std::cmp::Reverse((s.time.max_ns, s.time.min_ns)));
+    let mut chains: Vec<Vec<&Arc<SegmentMeta>>> = Vec::new();
+    for segment in &newest {
+        let fits = |chain: &&mut Vec<&Arc<SegmentMeta>>| {
+            chain.last().is_none_or(|last| last.time.min_ns > segment.time.max_ns)
+        };
+        // Of the chains that it fits, the shortest: so that partitions get equal work.
+        match chains.iter_mut().filter(fits).min_by_key(|chain| rows(chain)) {
+            Some(chain) => chain.push(segment),
+            None => chains.push(vec![segment]),
+        }
+    }
+    while chains.len() < partitions {
+        let Some(longest) = chains.iter_mut().filter(|c| c.len() > 1).max_by_key(|c| rows(c)) else { break };
+        let half = longest.split_off(longest.len().div_ceil(2));
+        chains.push(half);
+    }
+    if chains.len() <= ORDERED_GROUPS_MAX.max(partitions) {
+        return (chains, true);
+    }
+    let mut groups: Vec<Vec<&Arc<SegmentMeta>>> = vec![Vec::new(); partitions.max(1)];
+    for segment in newest {
+        if let Some(smallest) = groups.iter_mut().min_by_key(|g| rows(g)) {
+            smallest.push(segment);
+        }
+    }
+    (groups, false)
+}
+
+fn rows(chain: &[&Arc<SegmentMeta>]) -> u64 {
+    chain.iter().map(|s| s.rows).sum()
+}
+
+/// Passes its child through; says in EXPLAIN which segments were left out.
+#[derive(Debug, Clone)]
+pub(crate) struct EventsExec {
+    child: Arc<dyn ExecutionPlan>,
+    kept: usize,
+    considered: usize,
+    by_time: usize,
+    by_columns: usize,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl EventsExec {
+    fn new(child: Arc<dyn ExecutionPlan>, pruned: &Pruned) -> Self {
+        let metrics = ExecutionPlanMetricsSet::new();
+        let counts = [
+            ("segments_considered", pruned.considered),
+            ("segments_pruned_by_time", pruned.by_time),
+            ("segments_pruned_by_columns", pruned.by_columns),
+        ];
+        for (name, count) in counts {
+            MetricBuilder::new(&metrics).global_counter(name).add(count);
+        }
+        Self {
+            child,
+            kept: pruned.kept.len(),
+            considered: pruned.considered,
+            by_time: pruned.by_time,
+            by_columns: pruned.by_columns,
+            metrics,
+        }
+    }
+
+    fn over(&self, child: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { child, ..self.clone() })
+    }
+}
+
+impl DisplayAs for EventsExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kept, considered, by_time, by_columns, .. } = self;
+        write!(
+            f,
+            "EventsExec: segments={kept}/{considered}, pruned_by_time={by_time}, pruned_by_columns={by_columns}"
+        )
+    }
+}
+
+impl ExecutionPlan for EventsExec {
+    fn name(&self) -> &'static str {
+        "EventsExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.child.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.child]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(match children.pop() {
+            Some(child) => self.over(child),
+            None => self,
+        })
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(match children.pop() {
+            Some(child) => self.over(child),
+            None => self,
+        })
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.child.execute(partition, context)
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn supports_limit_pushdown(&self) -> bool {
+        true
+    }
+
+    fn cardinality_effect(&self) -> CardinalityEffect {
+        CardinalityEffect::Equal
+    }
+
+    fn try_swapping_with_projection(
+        &self,
+        projection: &ProjectionExec,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        Ok(self.child.try_swapping_with_projection(projection)?.map(|child| self.over(child)))
+    }
+
+    /// Filters on nested columns stay above: the Parquet reader promises to apply some of them and cannot
+    /// keep it for every file.
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        let fields = self.child.schema();
+        let flat = fields.fields().iter().enumerate().filter(|(_, f)| !f.data_type().is_nested());
+        let allowed = flat.map(|(i, _)| i).collect();
+        let child = ChildFilterDescription::from_child_with_allowed_indices(&filters, allowed, &self.child)?;
+        Ok(FilterDescription::new().with_child(child))
+    }
+
+    fn handle_child_pushdown_result(
+        &self,
+        _: FilterPushdownPhase,
+        result: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        Ok(FilterPushdownPropagation::if_all(result))
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+    ) -> Result<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
+        Ok(match self.child.try_pushdown_sort(order)? {
+            SortOrderPushdownResult::Exact { inner } => {
+                SortOrderPushdownResult::Exact { inner: self.over(inner) }
+            }
+            SortOrderPushdownResult::Inexact { inner } => {
+                SortOrderPushdownResult::Inexact { inner: self.over(inner) }
+            }
+            SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
+        })
+    }
+}

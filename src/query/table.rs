@@ -1,0 +1,108 @@
+//! The table of events, as one statement sees it.
+//!
+//! Its columns are the core columns, `attributes`, `typed_attributes`, and one called `attributes['k']`
+//! for each attribute `k` that the statement reads. Nothing else exists to the planner, however many
+//! attributes there are.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::extension::Json;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::adapter::Demanded;
+use super::functions::map_type;
+use super::prune;
+use super::resolver::attribute_column;
+use super::scan::{Scan, ScanShared};
+use super::snapshot::ReadSnapshot;
+use crate::event::{AttributeType, schema};
+
+/// One occurrence of the table.
+#[derive(Debug)]
+pub(crate) struct EventsTable {
+    snapshot: ReadSnapshot,
+    shared: Arc<ScanShared>,
+    demanded: Vec<Demanded>,
+    schema: SchemaRef,
+}
+
+impl EventsTable {
+    /// The table that shows the attributes `keys`.
+    pub(crate) fn new(snapshot: ReadSnapshot, shared: Arc<ScanShared>, keys: &[String]) -> Self {
+        let mut fields: Vec<Arc<Field>> = schema::core_schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(schema::ATTRIBUTES, map_type(), true)));
+        let typed = Field::new(schema::TYPED_ATTRIBUTES, DataType::Utf8View, true);
+        fields.push(Arc::new(typed.with_extension_type(Json::default())));
+        let mut demanded = Vec::with_capacity(keys.len());
+        for key in keys {
+            let types = snapshot.keys.lookup(key).map(|attribute| attribute.types).unwrap_or_default();
+            let mut field = Field::new(attribute_column(key), types.sql_type(), true);
+            if types.iter().eq([AttributeType::Json]) {
+                field = field.with_extension_type(Json::default());
+            }
+            demanded.push(Demanded::new(key, field.name().clone(), field.data_type().clone()));
+            fields.push(Arc::new(field));
+        }
+        Self { snapshot, shared, demanded, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The attributes that it shows.
+    pub(crate) fn demanded(&self) -> &[Demanded] {
+        &self.demanded
+    }
+
+    /// What it reads.
+    pub(crate) fn snapshot(&self) -> &ReadSnapshot {
+        &self.snapshot
+    }
+
+    /// What all scans share.
+    pub(crate) fn shared(&self) -> &Arc<ScanShared> {
+        &self.shared
+    }
+
+    /// All columns.
+    pub(crate) fn arrow_schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+#[async_trait]
+impl TableProvider for EventsTable {
+    fn schema(&self) -> SchemaRef {
+        self.arrow_schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // Inexact, so that the filters' columns are in the projection; the physical plan moves what the
+        // Parquet reader can evaluate into it.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let projection = match projection {
+            Some(projection) => projection.clone(),
+            None => (0..self.schema.fields().len()).collect(),
+        };
+        let pruned = prune::prune(&self.snapshot.catalog.segments, filters, &self.demanded);
+        let time = prune::time_range(filters);
+        let batches = self.snapshot.buffer.iter();
+        let batches = batches.filter(|b| b.time_range().is_some_and(|t| prune::overlaps(t, time))).cloned();
+        Scan { table: self, pruned, batches: batches.collect(), projection, limit }.plan()
+    }
+}

@@ -1,0 +1,333 @@
+//! The engine against snapshots made by hand: what is stored where must not matter.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{Engine, QueryRequest, ReadSnapshot};
+use crate::catalog::CatalogSnapshot;
+use crate::config::QuerySettings;
+use crate::error::ErrorKind;
+use crate::event::{
+    CoreEvent, EventBatch, EventBatchBuilder, KeyDictionary, Level, Signal, SpanId, TraceId, Value,
+};
+use crate::segment::{SegmentId, SegmentMeta, build};
+
+/// Nanoseconds of 2026-01-01T00:00:00Z.
+const START: i64 = 1_767_225_600_000_000_000;
+
+/// One event: a row number, and attributes.
+type Row = (i64, Vec<(Level, &'static str, Value<'static>)>);
+
+fn batch(rows: &[Row]) -> Arc<EventBatch> {
+    let mut builder = EventBatchBuilder::new();
+    for (i, attributes) in rows {
+        let id = TraceId::new([*i as u8 + 1; 16]);
+        builder.push(&CoreEvent {
+            timestamp_ns: START + i * 1_000_000_000,
+            signal: if i % 2 == 0 { Signal::Span } else { Signal::Log },
+            trace_id: Some(id),
+            span_id: Some(SpanId::new([*i as u8 + 1; 8])),
+            name: Some(if i % 2 == 0 { "GET /cart" } else { "said something" }),
+            duration_ns: (i % 2 == 0).then_some(i * 1000),
+            ..CoreEvent::default()
+        });
+        for (level, key, value) in attributes {
+            let key = builder.key(*level, key);
+            builder.attribute(key, *value);
+        }
+    }
+    Arc::new(builder.finish().unwrap())
+}
+
+/// A snapshot with each of `segments` in a segment of its own, and `buffer` in the buffer.
+async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
+    let store = Arc::new(InMemory::new());
+    let keys = Arc::new(KeyDictionary::new());
+    let mut metas: Vec<Arc<SegmentMeta>> = Vec::new();
+    for rows in segments.iter().filter(|rows| !rows.is_empty()) {
+        let events = batch(rows);
+        keys.observe(&events);
+        let built = build(SegmentId::new(START), &[events]).unwrap();
+        store.put(&Path::from(built.meta.path.clone()), built.object.into()).await.unwrap();
+        metas.push(Arc::new(built.meta));
+    }
+    let buffer: Vec<_> = buffer.iter().filter(|rows| !rows.is_empty()).map(|rows| batch(rows)).collect();
+    buffer.iter().for_each(|b| keys.observe(b));
+    let catalog = CatalogSnapshot { segments: metas, ..CatalogSnapshot::default() };
+    ReadSnapshot { catalog: Arc::new(catalog), buffer: buffer.into(), keys, store: store as Arc<dyn ObjectStore> }
+}
+
+fn engine() -> (Engine, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = QuerySettings { parallelism: 2, ..QuerySettings::default() };
+    (Engine::new(&settings, dir.path().join("spill")).unwrap(), dir)
+}
+
+async fn rows(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> Vec<RecordBatch> {
+    let result = engine.query(snapshot, QueryRequest::new(sql)).await;
+    let result = result.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    result.collect().await.unwrap_or_else(|e| panic!("{sql}: {e}"))
+}
+
+async fn text(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> String {
+    pretty_format_batches(&rows(engine, snapshot, sql).await).unwrap().to_string()
+}
+
+/// The cells of a result, row by row, without the frame.
+async fn cells(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> Vec<String> {
+    let table = text(engine, snapshot, sql).await;
+    let lines = table.lines().skip(3).filter(|line| line.starts_with('|'));
+    lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(",")).collect()
+}
+
+async fn failure(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> crate::Error {
+    match engine.query(snapshot, QueryRequest::new(sql)).await {
+        Err(e) => e,
+        Ok(result) => result.collect().await.expect_err(sql),
+    }
+}
+
+fn shop() -> Vec<Row> {
+    use Level::{Record, Resource, Scope};
+    vec![
+        (0, vec![(Record, "http.route", Value::Text("/cart")), (Record, "code", Value::Int(200)), (Resource, "service.name", Value::Text("web"))]),
+        (1, vec![(Record, "code", Value::Text("500")), (Resource, "service.name", Value::Text("web"))]),
+        (2, vec![(Record, "http.route", Value::Text("/pay")), (Record, "code", Value::Double(404.5)), (Scope, "service.name", Value::Text("pay"))]),
+        (3, vec![(Record, "service.name", Value::Text("own")), (Resource, "service.name", Value::Text("web")), (Record, "code", Value::Text("teapot"))]),
+        (4, vec![(Record, "tags", Value::Json("[1,\"x\"]")), (Record, "ok", Value::Bool(true)), (Record, "ratio", Value::Double(0.5))]),
+        (5, vec![(Record, "ratio", Value::Int(2)), (Record, "raw", Value::Bytes(&[1, 2])), (Record, "code", Value::Int(7))]),
+    ]
+}
+
+/// The same events in the buffer, in one segment, and in three with different types.
+async fn homes(rows: &[Row]) -> Vec<ReadSnapshot> {
+    let third = rows.len().div_ceil(3).max(1);
+    let parts: Vec<&[Row]> = rows.chunks(third).collect();
+    vec![
+        snapshot(&[], &[rows]).await,
+        snapshot(&[], &parts).await,
+        snapshot(&[rows], &[]).await,
+        snapshot(&parts, &[]).await,
+        snapshot(&parts[..parts.len() - 1], &parts[parts.len() - 1..]).await,
+    ]
+}
+
+const STATEMENTS: &[&str] = &[
+    "SELECT count(*), count(code), count(http.route) FROM events",
+    "SELECT timestamp, service.name, code, ratio, ok, tags, raw FROM events ORDER BY timestamp",
+    "SELECT resource.service.name, scope.service.name FROM events ORDER BY timestamp",
+    "SELECT name FROM events WHERE code = 200 ORDER BY timestamp",
+    "SELECT name FROM events WHERE code = '500' ORDER BY timestamp",
+    "SELECT code FROM events WHERE code > 100 ORDER BY timestamp",
+    "SELECT code FROM events WHERE code IN (7, 200) ORDER BY timestamp",
+    "SELECT sum(code), avg(ratio), p50(code), p99(duration_ns) FROM events",
+    "SELECT service.name, count(*) FROM events WHERE service.name IS NOT NULL GROUP BY 1 ORDER BY 1",
+    "SELECT name FROM events WHERE service.name = 'web' ORDER BY timestamp",
+    "SELECT attributes FROM events ORDER BY timestamp",
+    "SELECT attributes['service.name'] FROM events WHERE http.route LIKE '/%' ORDER BY timestamp",
+    "SELECT * FROM events ORDER BY timestamp DESC LIMIT 2",
+    "SELECT timestamp FROM events WHERE ok ORDER BY timestamp",
+    "SELECT timestamp FROM events WHERE ratio > 0.4 ORDER BY timestamp",
+    "SELECT name, code FROM spans WHERE code IS NULL OR code <> 200 ORDER BY timestamp",
+    "SELECT timestamp FROM events WHERE timestamp >= '2026-01-01T00:00:02Z' AND timestamp < '2026-01-01T00:00:04Z' ORDER BY 1",
+    "SELECT name FROM events WHERE trace_id = '03030303030303030303030303030303'",
+    "SELECT count(*) FROM events WHERE links IS NOT NULL",
+    "SELECT a.name, b.code FROM spans a JOIN events b USING (trace_id) ORDER BY a.timestamp",
+    "SELECT attributes['nope'] IS NULL, count(*) FROM events GROUP BY 1",
+];
+
+#[tokio::test]
+async fn where_events_are_stored_does_not_matter() {
+    let (engine, _dir) = engine();
+    let homes = homes(&shop()).await;
+    for sql in STATEMENTS {
+        let expected = text(&engine, &homes[0], sql).await;
+        for home in &homes[1..] {
+            assert_eq!(text(&engine, home, sql).await, expected, "{sql} on {home:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn attributes_have_the_meaning_that_people_expect() {
+    let (engine, _dir) = engine();
+    for home in &homes(&shop()).await {
+        let names = "SELECT service.name FROM events ORDER BY timestamp";
+        assert_eq!(cells(&engine, home, names).await, ["web", "web", "pay", "own", "", ""]);
+        assert_eq!(cells(&engine, home, "SELECT code FROM events WHERE code = 200").await, ["200"]);
+        assert_eq!(cells(&engine, home, "SELECT code FROM events WHERE code > 300 ORDER BY 1").await, ["404.5", "500"]);
+        assert_eq!(cells(&engine, home, "SELECT sum(code) FROM events").await, ["1111.5"]);
+        assert_eq!(cells(&engine, home, "SELECT raw, tags FROM events WHERE raw IS NOT NULL").await, ["0102,"]);
+        let map = "SELECT attributes FROM events WHERE code = 'teapot'";
+        let expected = "{code: teapot, resource.service.name: web, service.name: own}";
+        assert_eq!(cells(&engine, home, map).await.join("|"), expected.replace(", ", ", "));
+        let id = "SELECT name FROM events WHERE span_id = '0101010101010101'";
+        assert_eq!(cells(&engine, home, id).await, ["GET /cart"]);
+    }
+}
+
+#[tokio::test]
+async fn a_filter_on_an_overflowing_key_returns_only_matching_rows() {
+    let (engine, _dir) = engine();
+    // One text among many integers: the text overflows.
+    let mut data: Vec<Row> = (0..50).map(|i| (i, vec![(Level::Record, "k", Value::Int(i))])).collect();
+    data[20].1[0].2 = Value::Text("odd");
+    let home = snapshot(&[&data], &[]).await;
+    assert!(home.catalog.segments[0].has_overflow());
+    assert_eq!(cells(&engine, &home, "SELECT k FROM events WHERE k = 'odd'").await, ["odd"]);
+    assert_eq!(cells(&engine, &home, "SELECT k FROM events WHERE k = '21'").await, ["21"]);
+    assert_eq!(cells(&engine, &home, "SELECT count(*) FROM events WHERE k <> 'odd'").await, ["49"]);
+}
+
+#[tokio::test]
+async fn explain_shows_what_was_pruned_and_that_filters_are_in_the_scan() {
+    let (engine, _dir) = engine();
+    let data = shop();
+    let home = snapshot(&[&data[..2], &data[2..4], &data[4..]], &[]).await;
+    let plan = text(&engine, &home, "EXPLAIN SELECT name FROM events WHERE timestamp < '2026-01-01T00:00:02Z'").await;
+    assert!(plan.contains("segments=1/3, pruned_by_time=2, pruned_by_columns=0"), "{plan}");
+    let plan = text(&engine, &home, "EXPLAIN SELECT name FROM spans WHERE ratio > 1 AND duration_ns > 3000").await;
+    assert!(plan.contains("segments=1/3"), "{plan}");
+    assert!(plan.contains("predicate="), "{plan}");
+    assert!(!plan.contains("FilterExec"), "the filter must be in the scan: {plan}");
+    let plan = text(&engine, &home, "EXPLAIN ANALYZE SELECT name FROM spans WHERE trace_id = '05050505050505050505050505050505'").await;
+    assert!(plan.contains("pushdown_rows_pruned"), "{plan}");
+    assert!(plan.contains("segments_considered=3"), "{plan}");
+}
+
+#[tokio::test]
+async fn newest_first_needs_no_sort() {
+    let (engine, _dir) = engine();
+    let data = shop();
+    let home = snapshot(&[&data[..2], &data[2..4], &data[4..]], &[]).await;
+    let plan = text(&engine, &home, "EXPLAIN SELECT timestamp FROM events ORDER BY timestamp DESC LIMIT 3").await;
+    assert!(!plan.contains("SortExec"), "{plan}");
+}
+
+#[tokio::test]
+async fn errors_say_what_to_do() {
+    let (engine, _dir) = engine();
+    let home = snapshot(&[&shop()], &[]).await;
+    let unknown = failure(&engine, &home, "SELECT htp.route FROM events").await;
+    assert_eq!(unknown.kind(), ErrorKind::InvalidInput);
+    assert!(unknown.message().contains("http.route"), "{unknown}");
+    let function = failure(&engine, &home, "SELECT p98(duration_ns) FROM events").await;
+    assert!(function.message().contains("p9"), "{function}");
+    let types = failure(&engine, &home, "SELECT abs(http.route) FROM events").await;
+    assert!(types.message().contains("http.route holds text"), "{types}");
+    let id = failure(&engine, &home, "SELECT 1 FROM events WHERE trace_id = 'zz'").await;
+    assert!(id.message().contains("32 hexadecimal digits"), "{id}");
+    let write = failure(&engine, &home, "DROP TABLE events").await;
+    assert_eq!(write.kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn parameters_row_limits_and_timeouts() {
+    let (engine, _dir) = engine();
+    let home = snapshot(&[&shop()], &[]).await;
+    let mut request = QueryRequest::new("SELECT name FROM events WHERE trace_id = $1 AND code = $2");
+    request.params = vec!["03030303030303030303030303030303".into(), 404.5.into()];
+    let found = engine.query(&home, request).await.unwrap().collect().await.unwrap();
+    assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+
+    let mut request = QueryRequest::new("SELECT * FROM events");
+    request.row_limit = Some(6);
+    assert!(engine.query(&home, request.clone()).await.unwrap().collect().await.is_ok());
+    request.row_limit = Some(5);
+    let error = engine.query(&home, request).await.unwrap().collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert!(error.message().contains("5 rows"), "{error}");
+
+    let mut request = QueryRequest::new("SELECT count(*) FROM generate_series(1, 100000000000) a");
+    request.timeout = Some(std::time::Duration::from_millis(1));
+    let error = match engine.query(&home, request).await {
+        Err(e) => e,
+        Ok(result) => result.collect().await.unwrap_err(),
+    };
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+}
+
+#[tokio::test]
+async fn embedders_see_events_views_and_functions() {
+    let (engine, _dir) = engine();
+    let home = snapshot(&[&shop()], &[]).await;
+    let context = engine.session_context(&home);
+    let frame = context.sql("SELECT count(*) FROM events WHERE trace_id = '03030303030303030303030303030303'").await;
+    assert_eq!(pretty(frame.unwrap().collect().await.unwrap()), ["1"]);
+    let frame = context.sql("SELECT count(*) FROM spans WHERE attributes['code'] = '200'").await.unwrap();
+    assert_eq!(pretty(frame.collect().await.unwrap()), ["1"]);
+    let tables = cells(&engine, &home, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1").await;
+    assert!(tables.contains(&"events".to_owned()) && tables.contains(&"spans".to_owned()), "{tables:?}");
+}
+
+fn pretty(batches: Vec<RecordBatch>) -> Vec<String> {
+    let table = pretty_format_batches(&batches).unwrap().to_string();
+    table.lines().skip(3).filter(|l| l.starts_with('|')).map(|l| l.trim_matches('|').trim().to_owned()).collect()
+}
+
+fn value() -> impl Strategy<Value = Value<'static>> {
+    prop_oneof![
+        (-3_i64..3).prop_map(Value::Int),
+        prop_oneof![Just(0.5), Just(2.0), Just(-1.5)].prop_map(Value::Double),
+        any::<bool>().prop_map(Value::Bool),
+        prop_oneof![Just("a"), Just("2"), Just("")].prop_map(Value::Text),
+        Just(Value::Bytes(&[0, 255])),
+        Just(Value::Json("[1]")),
+    ]
+}
+
+fn attributes() -> impl Strategy<Value = Vec<(Level, &'static str, Value<'static>)>> {
+    let key = prop_oneof![Just("a"), Just("b"), Just("name"), Just("it's")];
+    let level = prop_oneof![Just(Level::Record), Just(Level::Scope), Just(Level::Resource)];
+    proptest::collection::vec((level, key, value()), 0..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn random_events_read_the_same_from_everywhere(
+        attributes in proptest::collection::vec(attributes(), 1..12),
+    ) {
+        let data: Vec<Row> = attributes
+            .into_iter()
+            .enumerate()
+            .map(|(i, mut attributes)| {
+                // A producer sends a key once per level.
+                let mut seen = std::collections::HashSet::new();
+                attributes.retain(|(level, key, _)| seen.insert((*level, *key)));
+                (i as i64, attributes)
+            })
+            .collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (engine, _dir) = engine();
+            let homes = homes(&data).await;
+            for sql in [
+                "SELECT attributes['a'], attributes['b'], attributes['name'], attributes['it''s'] FROM events ORDER BY timestamp",
+                "SELECT timestamp FROM events WHERE attributes['a'] = '2' OR attributes['b'] IS NULL ORDER BY timestamp",
+                "SELECT timestamp FROM events WHERE attributes['a'] > 0 ORDER BY timestamp",
+                "SELECT attributes FROM events ORDER BY timestamp",
+            ] {
+                let mut answers = Vec::new();
+                for home in &homes {
+                    let answer = match engine.query(home, QueryRequest::new(sql)).await {
+                        Ok(result) => result.collect().await.map(|b| pretty_format_batches(&b).unwrap().to_string()),
+                        Err(e) => Err(e),
+                    };
+                    answers.push(answer.map_err(|e| e.to_string()));
+                }
+                for answer in &answers[1..] {
+                    assert_eq!(answer, &answers[0], "{sql}");
+                }
+            }
+        });
+    }
+}
