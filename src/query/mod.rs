@@ -15,19 +15,11 @@
 
 pub mod resolver;
 pub mod views;
-
-pub mod snapshot;
-
-pub use snapshot::ReadSnapshot;
-mod adapter;
-mod compare;
-mod functions;
-mod hex;
 pub mod engine;
 mod rewrite;
 mod hex;
 mod compare;
-mod snapshot;
+pub mod snapshot;
 mod table;
 mod prune;
 mod scan;
