@@ -324,4 +324,16 @@ mod tests {
             let _ = EventBatch::decode(&bytes);
         }
     }
+
+    #[test]
+    fn a_small_batch_of_many_columns_is_small() {
+        let mut builder = EventBatchBuilder::new();
+        builder.push(&CoreEvent::default());
+        for i in 0..200 {
+            let key = builder.key(Level::Record, &format!("key.{i}"));
+            builder.attribute(key, Value::Text("longer than twelve bytes"));
+        }
+        let bytes = builder.finish().unwrap().memory_bytes();
+        assert!(bytes < 200 * 512, "200 texts take {bytes} bytes");
+    }
 }

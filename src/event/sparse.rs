@@ -6,14 +6,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryViewBuilder, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, Int64Builder,
-    ListArray, PrimitiveArray, StringViewBuilder, StructArray, UInt32Array, UInt32Builder,
+    Array, ArrayRef, BinaryViewBuilder, BooleanArray, FixedSizeBinaryBuilder, Float64Builder,
+    GenericByteViewArray, Int64Builder, ListArray, PrimitiveArray, StringViewBuilder, StructArray,
+    UInt32Array, UInt32Builder,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{
-    ArrowPrimitiveType, Field, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type,
-    UInt64Type,
+    ArrowPrimitiveType, ByteViewType, Field, Float64Type, Int32Type, Int64Type, TimestampNanosecondType,
+    UInt32Type, UInt64Type,
 };
 
 use super::core_event::{Exemplar, Link};
@@ -129,8 +130,13 @@ impl Values for Bools {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Texts(StringViewBuilder);
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self(StringViewBuilder::with_capacity(0))
+    }
+}
 
 impl Values for Texts {
     type Item<'a> = &'a str;
@@ -138,12 +144,17 @@ impl Values for Texts {
         self.0.append_value(item);
     }
     fn finish(mut self) -> ArrayRef {
-        Arc::new(self.0.finish())
+        Arc::new(compact(self.0.finish()))
     }
 }
 
-#[derive(Default)]
 pub(super) struct Bytes(BinaryViewBuilder);
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Self(BinaryViewBuilder::with_capacity(0))
+    }
+}
 
 impl Values for Bytes {
     type Item<'a> = &'a [u8];
@@ -151,8 +162,15 @@ impl Values for Bytes {
         self.0.append_value(item);
     }
     fn finish(mut self) -> ArrayRef {
-        Arc::new(self.0.finish())
+        Arc::new(compact(self.0.finish()))
     }
+}
+
+/// A builder's first block has 16 KiB, however short the column: hundreds of columns of a small batch
+/// would hold, and be counted as, megabytes. So what is mostly empty is copied to its size.
+fn compact<T: ByteViewType + ?Sized>(array: GenericByteViewArray<T>) -> GenericByteViewArray<T> {
+    let held: usize = array.data_buffers().iter().map(arrow::buffer::Buffer::capacity).sum();
+    if held > 2 * array.total_buffer_bytes_used() { array.gc() } else { array }
 }
 
 /// Ids of `N` bytes.
