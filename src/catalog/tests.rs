@@ -1,1 +1,180 @@
+use std::sync::Arc;
 
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::*;
+use crate::config::{Clock, SystemClock};
+use crate::error::ErrorKind;
+use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level, TimeRange};
+use crate::segment::{Bound, ColumnMeta, SegmentId};
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+fn segment(max_ns: i64) -> Arc<SegmentMeta> {
+    let id = SegmentId::new(max_ns);
+    Arc::new(SegmentMeta {
+        id,
+        path: SegmentMeta::object_path(id, max_ns),
+        bytes: 10,
+        rows: 3,
+        time: TimeRange { min_ns: 0, max_ns },
+        columns: vec![
+            ColumnMeta {
+                name: "http.route".into(),
+                attribute_type: Some(AttributeType::Text),
+                null_count: 1,
+                bounds: Some((Bound::Text("/a".into()), Bound::Text("/b".into()))),
+            },
+            ColumnMeta {
+                name: "load".into(),
+                attribute_type: Some(AttributeType::Double),
+                null_count: 0,
+                bounds: Some((Bound::Double(-0.5), Bound::Double(3.0))),
+            },
+            ColumnMeta {
+                name: "timestamp".into(),
+                attribute_type: None,
+                null_count: 0,
+                bounds: Some((Bound::Int(0), Bound::Int(max_ns))),
+            },
+        ],
+    })
+}
+
+fn add(max_ns: i64) -> Change {
+    Change { add: vec![segment(max_ns)], ..Change::default() }
+}
+
+fn flush(from: u64, through: u64) -> Change {
+    let (from, through) = (SequenceNumber(from), SequenceNumber(through));
+    Change { wal: Some(WalRange { from, through }), ..add(through.0 as i64) }
+}
+
+async fn load(store: &Arc<dyn ObjectStore>) -> Catalog {
+    Catalog::load(Arc::clone(store), clock()).await.unwrap()
+}
+
+fn empty() -> Arc<dyn ObjectStore> {
+    Arc::new(InMemory::new())
+}
+
+#[tokio::test]
+async fn what_was_committed_is_loaded_as_it_was() {
+    let store = empty();
+    let catalog = load(&store).await;
+    catalog.commit(Change { keys: vec![("http.route".into(), 0b1000)].into(), ..flush(0, 5) }).await.unwrap();
+    catalog.commit(add(9)).await.unwrap();
+    let loaded = load(&store).await;
+    assert_eq!(loaded.snapshot(), catalog.snapshot());
+    assert_eq!(loaded.snapshot().wal_watermark, SequenceNumber(5));
+    assert_eq!(loaded.snapshot().segments[0].time.max_ns, 9, "newest first");
+    let keys = KeyDictionary::new();
+    loaded.keys().fill(&keys);
+    let found = keys.lookup("http.route").unwrap();
+    assert!(found.types.contains(AttributeType::Text) && !found.types.contains(AttributeType::Int));
+}
+
+#[tokio::test]
+async fn checkpoints_give_the_same_state_and_few_are_kept() {
+    let store = empty();
+    let catalog = load(&store).await;
+    for i in 0..200_u64 {
+        let keys = vec![(format!("key{i}"), 1)].into();
+        catalog.commit(Change { keys, ..flush(i, i + 1) }).await.unwrap();
+    }
+    let log = Path::from(format!("catalog/log/{:020}.json", 3));
+    store.delete(&log).await.unwrap();
+    let loaded = load(&store).await;
+    assert_eq!(loaded.snapshot(), catalog.snapshot(), "commits before the checkpoint are not read");
+    assert_eq!(loaded.keys(), catalog.keys());
+    let folder = store.list_with_delimiter(Some(&Path::from("catalog/checkpoint"))).await.unwrap();
+    assert_eq!(folder.objects.len(), 2);
+}
+
+#[tokio::test]
+async fn two_writers_step_over_each_others_commits() {
+    let store = empty();
+    let (one, two) = (load(&store).await, load(&store).await);
+    let all = (0..20).map(|i| {
+        let catalog = if i % 2 == 0 { &one } else { &two };
+        catalog.commit(add(i))
+    });
+    for result in futures::future::join_all(all).await {
+        result.unwrap();
+    }
+    assert_eq!(load(&store).await.snapshot().segments.len(), 20);
+    assert!(
+        one.is_behind().await.unwrap() || two.is_behind().await.unwrap() || one.snapshot() == two.snapshot()
+    );
+}
+
+#[tokio::test]
+async fn the_same_batches_cannot_be_committed_twice() {
+    let store = empty();
+    let (one, two) = (load(&store).await, load(&store).await);
+    one.commit(flush(0, 5)).await.unwrap();
+    let error = two.commit(flush(0, 5)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(two.snapshot().wal_watermark, SequenceNumber(5), "it has learned of the other commit");
+    assert_eq!(load(&store).await.snapshot().segments.len(), 1);
+    two.commit(flush(5, 6)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removed_segment_must_exist() {
+    let store = empty();
+    let catalog = load(&store).await;
+    let snapshot = catalog.commit(add(1)).await.unwrap();
+    let remove = Change { remove: vec![snapshot.segments[0].id], ..Change::default() };
+    assert!(catalog.commit(remove.clone()).await.unwrap().segments.is_empty());
+    assert_eq!(catalog.commit(remove).await.unwrap_err().kind(), ErrorKind::Conflict);
+}
+
+#[tokio::test]
+async fn only_new_keys_are_written_again() {
+    let store = empty();
+    let catalog = load(&store).await;
+    for types in [0b1, 0b1, 0b11] {
+        catalog.commit(Change { keys: vec![("k".into(), types)].into(), ..Change::default() }).await.unwrap();
+    }
+    let mut written = Vec::new();
+    for version in 1..=3 {
+        let path = Path::from(format!("catalog/log/{version:020}.json"));
+        let json = store.get(&path).await.unwrap().bytes().await.unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+        written.push(json.get("keys").cloned().unwrap_or_default().to_string());
+    }
+    assert_eq!(written, [r#"[["k",1]]"#, "null", r#"[["k",2]]"#]);
+}
+
+#[tokio::test]
+async fn another_format_and_damage_are_told_apart() {
+    for (text, kind, says) in [
+        (r#"{"format":7,"whatever":true}"#, ErrorKind::InvalidInput, "catalog format 7"),
+        (r#"{"format":1,"id":"#, ErrorKind::Corrupt, "00000000000000000001.json"),
+        ("", ErrorKind::Corrupt, "00000000000000000001.json"),
+    ] {
+        let store = empty();
+        store.put(&Path::from(format!("catalog/log/{:020}.json", 1)), text.into()).await.unwrap();
+        let error = Catalog::load(store, clock()).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.message().contains(says), "{error}");
+    }
+}
+
+#[test]
+fn keys_of_any_spelling_survive() {
+    for key in ["", "name", "resource.x", "a b\"c", "ключ"] {
+        let key = AttributeKey::new(Level::Record, key);
+        let keys: Keys = vec![(key.physical_name(), 0b11_1111)].into();
+        let text = serde_json::to_string(&keys).unwrap();
+        let back: Keys = serde_json::from_str(&text).unwrap();
+        let dictionary = KeyDictionary::new();
+        back.fill(&dictionary);
+        assert_eq!(dictionary.len(), 1);
+    }
+}

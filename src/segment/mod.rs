@@ -32,3 +32,6 @@ pub mod writer;
 pub use meta::{Bound, ColumnMeta, SegmentId, SegmentMeta};
 pub use store::DurableFileSystem;
 pub use writer::{Built, ROWS_MAX, build};
+
+#[cfg(test)]
+mod tests;
