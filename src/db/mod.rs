@@ -32,15 +32,17 @@ mod importer;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use datafusion::prelude::SessionContext;
 use object_store::ObjectStore;
 use parking_lot::RwLock;
 
 use crate::catalog::Catalog;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::EventBatch;
+use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
-use crate::query::ReadSnapshot;
+use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
 use crate::segment::DurableFileSystem;
 use crate::wal::SequenceNumber;
 
@@ -60,6 +62,7 @@ struct Inner {
     files: Arc<DurableFileSystem>,
     store: Arc<dyn ObjectStore>,
     live: Arc<Live>,
+    engine: Engine,
     /// None when read-only, and after close.
     writer: RwLock<Option<Arc<Writer>>>,
     read_only: bool,
@@ -123,6 +126,31 @@ impl Database {
         let (catalog, buffer) = self.inner.live.view();
         let keys = Arc::clone(self.inner.live.keys());
         ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.store) }
+    }
+
+    /// Starts a statement on what was appended before.
+    ///
+    /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong, with a place in it where there
+    /// is one; what goes wrong later comes through the stream. Dropping the result ends the query.
+    pub async fn query(&self, request: QueryRequest) -> Result<QueryResult> {
+        self.inner.engine.query(&self.snapshot(), request).await
+    }
+
+    /// [`query`](Self::query) without parameters or limits.
+    pub async fn sql(&self, sql: impl Into<String>) -> Result<QueryResult> {
+        self.query(QueryRequest::new(sql)).await
+    }
+
+    /// A session of DataFusion on what was appended before, for programs that have an engine of their own;
+    /// see [`Engine::session_context`].
+    pub fn session_context(&self) -> SessionContext {
+        self.inner.engine.session_context(&self.snapshot())
+    }
+
+    /// The spans of a trace with their events, at most `rows_max`, with all that OTLP needs; see
+    /// [`Engine::trace`].
+    pub async fn trace(&self, id: TraceId, rows_max: usize) -> Result<Vec<RecordBatch>> {
+        self.inner.engine.trace(&self.snapshot(), id, rows_max).await
     }
 
     /// For a read-only database: looks again at what the writer has done.

@@ -23,6 +23,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
 use crate::maintenance::{Live, remove_orphans};
+use crate::query::Engine;
 use crate::segment::DurableFileSystem;
 use crate::wal::{self, Replay, SequenceNumber, WalOptions};
 
@@ -37,7 +38,7 @@ pub(super) async fn open(settings: Settings) -> Result<Database> {
         Error::from(e).context(format!("cannot use {} as data directory", settings.data.display()))
     })?;
     let lock = DirectoryLock::acquire(&settings.data, now_ns)?;
-    let inner = inner(settings, files, false);
+    let inner = inner(settings, files, Access::Write)?;
     let catalog = Arc::new(inner.load_catalog().await?);
     remove_orphans(&inner.store, &catalog.snapshot()).await?;
     if catalog.snapshot().version == 0 {
@@ -67,7 +68,7 @@ pub(super) async fn open_read_only(settings: Settings) -> Result<Database> {
         return Err(missing());
     }
     let files = DurableFileSystem::new(data)?;
-    let inner = inner(settings.clone(), files, true);
+    let inner = inner(settings.clone(), files, Access::Read)?;
     refresh(&inner).await?;
     if inner.live.view().0.version == 0 {
         return Err(missing());
@@ -96,11 +97,24 @@ pub(super) async fn refresh(inner: &Inner) -> Result<()> {
     ))
 }
 
-fn inner(settings: Settings, files: DurableFileSystem, read_only: bool) -> Inner {
+/// What a process may do with the data directory.
+#[derive(Debug, Clone, Copy)]
+enum Access {
+    Read,
+    Write,
+}
+
+fn inner(settings: Settings, files: DurableFileSystem, access: Access) -> Result<Inner> {
     let files = Arc::new(files);
     let store: Arc<dyn ObjectStore> = Arc::clone(&files) as _;
     let live = Arc::new(Live::new(Arc::default(), Buffer::default(), Arc::new(KeyDictionary::new())));
-    Inner { settings, files, store, live, writer: RwLock::new(None), read_only }
+    let (read_only, spill) = match access {
+        Access::Write => (false, settings.data.join("spill")),
+        // A reader changes nothing in the directory.
+        Access::Read => (true, std::env::temp_dir().join("broadloom-spill")),
+    };
+    let engine = Engine::new(&settings.query, spill)?;
+    Ok(Inner { settings, files, store, live, engine, writer: RwLock::new(None), read_only })
 }
 
 /// The batches behind the catalog's watermark.

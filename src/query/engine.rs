@@ -67,7 +67,7 @@ pub struct QueryRequest {
     pub sql: String,
     /// Values of `$1`, `$2`, …: null, booleans, numbers and strings.
     pub params: Vec<serde_json::Value>,
-    /// The query fails with [`ErrorKind::LimitExceeded`] when it is not done by then.
+    /// The query fails with [`ErrorKind::Cancelled`] when it is not done by then.
     pub timeout: Option<Duration>,
     /// At most so many rows come; more are an error of kind [`ErrorKind::LimitExceeded`] after them.
     pub row_limit: Option<usize>,
@@ -377,7 +377,7 @@ fn explain_types(error: Error, hints: &[String]) -> Error {
 
 fn timed_out(timeout: Duration) -> Error {
     Error::new(
-        ErrorKind::LimitExceeded,
+        ErrorKind::Cancelled,
         format!(
             "the query was not done within its timeout of {}: narrow the time range, or raise `timeout`",
             humantime::format_duration(timeout)

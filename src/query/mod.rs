@@ -28,6 +28,7 @@ mod adapter;
 mod metadata;
 mod functions;
 mod error;
+mod trace;
 
 pub use engine::{Engine, QueryRequest, QueryResult};
 pub use error::query_error;

@@ -251,7 +251,7 @@ async fn parameters_row_limits_and_timeouts() {
         Err(e) => e,
         Ok(result) => result.collect().await.unwrap_err(),
     };
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
 }
 
 #[tokio::test]
