@@ -2,7 +2,7 @@
 //!
 //! The buffer holds them in order of their sequence numbers, in memory, queryable. The log has the same
 //! batches, so losing the buffer loses nothing. It is plain data without a lock: its owner
-//! ([`maintenance`](crate::maintenance)) changes buffer and catalog together under one.
+//! (`maintenance`) changes buffer and catalog together under one.
 //!
 //! ```text
 //!   push ──▶ [ 41 42 43 │ 44 45 ]        sealed() shares a prefix with a flush and takes nothing away;

@@ -27,7 +27,7 @@
 //! - Version 1 is the creation of the database. Segments without any commit mean a lost catalog, and never
 //!   an empty one.
 //!
-//! Only [`maintenance`](crate::maintenance) commits. [`commit`] is the format, [`log`] the protocol.
+//! Only `maintenance` commits. [`commit`] is the format, [`log`] the protocol.
 
 pub mod commit;
 pub mod log;

@@ -20,7 +20,7 @@
 //! - Rows are in descending order of `timestamp`; equal timestamps keep the order of arrival.
 //! - The footer alone is enough to make the [`SegmentMeta`] again.
 //!
-//! It does not know which segments exist: that is the [catalog](crate::catalog). [`store`] is where objects
+//! It does not know which segments exist: that is the catalog. [`store`] is where objects
 //! live, [`writer`] turns batches into an object, [`encoding`] picks how a column is stored, [`meta`] is
 //! what we remember of it.
 

@@ -28,7 +28,7 @@
 //! - Deletion goes only up to what the catalog has committed.
 //!
 //! It does not know what a batch is (payloads are bytes), and it does not decide what is committed: that is
-//! the [catalog](crate::catalog)'s watermark.
+//! the catalog's watermark.
 //!
 //! [`record`] is the byte format, [`reader`] replays a directory, [`writer`] is the group commit.
 

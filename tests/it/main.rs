@@ -2,4 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails to set up has failed")]
 
+mod crash;
+mod duckdb;
 mod tidy;

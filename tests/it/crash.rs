@@ -1,0 +1,182 @@
+//! Does `kill -9` at any moment lose nothing acknowledged, and duplicate nothing?
+//!
+//! The test binary starts itself as a child ([`child`]) that appends numbered events from several tasks,
+//! with flushes and imports going on all the time, and prints each range once it is acknowledged. After a
+//! random number of acknowledgements it is killed. Then every acknowledged event must be there once, and
+//! no event twice; the next child goes on in the same directory.
+//!
+//! `BROADLOOM_CRASH_CYCLES` sets how often, `BROADLOOM_CRASH_SEED` repeats a run.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::ops::Range;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use broadloom::Database;
+use broadloom::config::Settings;
+use broadloom::event::{CoreEvent, EventBatch, EventBatchBuilder, Level, Value};
+use broadloom::query::ReadSnapshot;
+use object_store::ObjectStoreExt;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const CYCLES: u32 = 20;
+const PRODUCERS: i64 = 4;
+/// Numbers that one producer of one cycle has to itself.
+const NUMBERS_EACH: i64 = 1_000_000;
+
+fn batch(range: Range<i64>) -> EventBatch {
+    let mut builder = EventBatchBuilder::new();
+    let n = builder.key(Level::Record, "n");
+    let text = builder.key(Level::Resource, "service.name");
+    for i in range {
+        builder.push(&CoreEvent { timestamp_ns: i, ..CoreEvent::default() });
+        builder.attribute(n, Value::Int(i));
+        builder.attribute(text, Value::Text("crash"));
+    }
+    builder.finish().expect("a small batch")
+}
+
+/// Small limits, so that flushes, checkpoints and truncation happen all the time.
+fn settings(data: &Path) -> Settings {
+    let mut settings = Settings::new(data);
+    settings.buffer.flush_rows = 1000;
+    settings.buffer.flush_age_ms = 20;
+    settings
+}
+
+/// Not a test: what the killed process does. Without the variable it returns at once.
+#[test]
+fn child() {
+    let Ok(data) = std::env::var("BROADLOOM_CRASH_DATA") else { return };
+    let base: i64 = std::env::var("BROADLOOM_CRASH_BASE").unwrap().parse().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Database::open(settings(Path::new(&data))).await.unwrap();
+        let producers = (0..PRODUCERS).map(|p| {
+            let first = base + p * NUMBERS_EACH;
+            tokio::spawn(produce(database.clone(), first, p == 0))
+        });
+        for producer in producers.collect::<Vec<_>>() {
+            producer.await.unwrap();
+        }
+    });
+}
+
+/// Appends for ever, or until its numbers are used up.
+async fn produce(database: Database, first: i64, imports: bool) {
+    let mut random = ChaCha8Rng::seed_from_u64(first as u64);
+    let mut next = first;
+    while next + 100 < first + NUMBERS_EACH {
+        let range = next..next + random.random_range(1..100);
+        next = range.end;
+        if imports {
+            let mut importer = database.importer().unwrap();
+            importer.append(batch(range.clone())).await.unwrap();
+            importer.commit().await.unwrap();
+        } else {
+            database.append(batch(range.clone())).await.unwrap();
+        }
+        // One write call per line, so that a kill never leaves half of one that counts.
+        let line = format!("\nack {} {}\n", range.start, range.end);
+        let mut out = std::io::stdout().lock();
+        out.write_all(line.as_bytes()).and_then(|()| out.flush()).unwrap();
+    }
+}
+
+fn start(data: &Path, base: i64) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["crash::child", "--exact", "--nocapture", "--test-threads=1"])
+        .env("BROADLOOM_CRASH_DATA", data)
+        .env("BROADLOOM_CRASH_BASE", base.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Runs a child until it has acknowledged `acks` batches, kills it, and returns all that it acknowledged.
+fn run_and_kill(data: &Path, base: i64, acks: usize) -> Vec<Range<i64>> {
+    let mut child = start(data, base);
+    let mut acknowledged = Vec::new();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    while acknowledged.len() < acks {
+        let line = lines.next().expect("the child runs until it is killed").unwrap();
+        acknowledged.extend(parse(&line));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // What it said before the kill counts too.
+    acknowledged.extend(lines.map_while(Result::ok).filter_map(|line| parse(&line)));
+    acknowledged
+}
+
+fn parse(line: &str) -> Option<Range<i64>> {
+    let mut words = line.strip_prefix("ack ")?.split(' ');
+    let range = words.next()?.parse().ok()?..words.next()?.parse().ok()?;
+    Some(range)
+}
+
+/// How often each number is in the database.
+async fn count(snapshot: &ReadSnapshot) -> HashMap<i64, u32> {
+    let mut counts = HashMap::new();
+    let mut add = |column: &dyn arrow::array::Array| {
+        for n in column.as_primitive::<Int64Type>().values() {
+            *counts.entry(*n).or_default() += 1;
+        }
+    };
+    for batch in snapshot.buffer.iter() {
+        batch.attributes().iter().filter(|c| c.key().level == Level::Record).for_each(|c| add(c.values()));
+    }
+    for segment in &snapshot.catalog.segments {
+        let path = object_store::path::Path::from(segment.path.as_str());
+        let object = snapshot.store.get(&path).await.unwrap().bytes().await.unwrap();
+        for batch in ParquetRecordBatchReaderBuilder::try_new(object).unwrap().build().unwrap() {
+            add(batch.unwrap().column_by_name("n").unwrap());
+        }
+    }
+    counts
+}
+
+fn check(counts: &HashMap<i64, u32>, acknowledged: &[Range<i64>], what: &str) {
+    let lost: Vec<_> =
+        acknowledged.iter().cloned().flatten().filter(|n| !counts.contains_key(n)).take(5).collect();
+    assert!(lost.is_empty(), "{what}: lost acknowledged events, such as {lost:?}");
+    let twice: Vec<_> = counts.iter().filter(|(_, times)| **times > 1).take(5).collect();
+    assert!(twice.is_empty(), "{what}: events are there more than once, such as {twice:?}");
+}
+
+#[test]
+fn killing_at_any_moment_loses_nothing_acknowledged_and_repeats_nothing() {
+    let from_environment = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let cycles = from_environment("BROADLOOM_CRASH_CYCLES").unwrap_or(u64::from(CYCLES));
+    let seed = from_environment("BROADLOOM_CRASH_SEED").unwrap_or_else(rand::random);
+    println!("BROADLOOM_CRASH_SEED={seed}");
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut acknowledged = Vec::new();
+    for cycle in 0..cycles {
+        let acks = if random.random_bool(0.2) { 0 } else { random.random_range(1..150) };
+        acknowledged.extend(run_and_kill(dir.path(), cycle as i64 * PRODUCERS * NUMBERS_EACH, acks));
+        runtime.block_on(async {
+            if acknowledged.is_empty() {
+                return;
+            }
+            let reader = Database::open_read_only(settings(dir.path())).await.unwrap();
+            check(&count(&reader.snapshot()).await, &acknowledged, &format!("cycle {cycle}, read-only"));
+            let database = Database::open(settings(dir.path())).await.unwrap();
+            check(&count(&database.snapshot()).await, &acknowledged, &format!("cycle {cycle}"));
+            if random.random_bool(0.3) {
+                database.close().await.unwrap();
+                check(&count(&database.snapshot()).await, &acknowledged, &format!("cycle {cycle}, closed"));
+            }
+        });
+    }
+    println!("{} batches acknowledged in {cycles} lives", acknowledged.len());
+    assert!(acknowledged.len() > cycles as usize * 10, "the children hardly did anything");
+}
