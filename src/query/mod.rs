@@ -27,6 +27,7 @@ mod buffer_scan;
 mod adapter;
 mod metadata;
 mod functions;
+pub mod output;
 mod error;
 mod trace;
 
