@@ -44,7 +44,7 @@ FROM (
     count(*) AS spans,
     count(*) FILTER (WHERE parent_span_id IS NULL) AS roots,
     count(*) FILTER (WHERE status = 'error') AS errors,
-    array_agg(DISTINCT attributes['service.name'] ORDER BY attributes['service.name']) AS services
+    array_sort(array_agg(DISTINCT attributes['service.name'])) AS services
   FROM events
   WHERE signal = 'span' AND trace_id IS NOT NULL
   GROUP BY trace_id

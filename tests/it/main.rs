@@ -4,4 +4,5 @@
 
 mod crash;
 mod duckdb;
+mod slt;
 mod tidy;

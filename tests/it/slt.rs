@@ -1,0 +1,134 @@
+//! SQL as people write it, in `tests/slt/*.slt`, over the telemetry in `tests/slt/data`.
+//!
+//! Each file runs three times: with all events in the buffer, all in segments, and some in each. Where an
+//! event is must not be seen.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use broadloom::config::Settings;
+use broadloom::ingest::otlp::{Encoding, RequestKind, decode};
+use broadloom::{Database, Error, Result};
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+
+/// 2026-01-05 11:00 UTC, an hour after the events.
+const NOW_NS: i64 = 1_767_610_800_000_000_000;
+
+/// Where the events are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    Buffer,
+    Segments,
+    Both,
+}
+
+/// A connection of the runner.
+struct Connection(Database);
+
+#[async_trait::async_trait]
+impl AsyncDB for Connection {
+    type Error = Error;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>> {
+        let result = self.0.sql(sql).await?;
+        let schema = Arc::clone(&result.schema);
+        let mut rows = Vec::new();
+        for batch in result.collect().await? {
+            rows.extend(rows_of(&batch)?);
+        }
+        Ok(DBOutput::Rows { types: types(&schema), rows })
+    }
+
+    async fn shutdown(&mut self) {}
+
+    fn engine_name(&self) -> &'static str {
+        "broadloom"
+    }
+}
+
+fn types(schema: &SchemaRef) -> Vec<DefaultColumnType> {
+    let of = |data_type: &DataType| match data_type {
+        t if t.is_integer() => DefaultColumnType::Integer,
+        t if t.is_floating() => DefaultColumnType::FloatingPoint,
+        _ => DefaultColumnType::Text,
+    };
+    schema.fields().iter().map(|f| of(f.data_type())).collect()
+}
+
+fn rows_of(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    let options = FormatOptions::new().with_null("NULL");
+    let columns: Vec<_> =
+        batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<Result<_, _>>()?;
+    let text = |column: &ArrayFormatter<'_>, row| match column.value(row).to_string() {
+        empty if empty.is_empty() => "(empty)".to_owned(),
+        text => text,
+    };
+    Ok((0..batch.num_rows()).map(|row| columns.iter().map(|c| text(c, row)).collect()).collect())
+}
+
+async fn load(place: Place, data: &Path) -> Result<Database> {
+    let database = Database::open(Settings::new(data)).await?;
+    for (kind, file) in [
+        (RequestKind::Traces, "traces.json"),
+        (RequestKind::Logs, "logs.json"),
+        (RequestKind::Metrics, "metrics.json"),
+    ] {
+        let bytes = std::fs::read(folder().join("data").join(file))?;
+        let ingested = decode(kind, Encoding::Json, &bytes, NOW_NS)?;
+        assert!(ingested.rejected.is_empty(), "{}", ingested.rejected.message());
+        database.append(ingested.batch).await?;
+        if place == Place::Both && kind == RequestKind::Traces {
+            database.flush().await?;
+        }
+    }
+    if place == Place::Segments {
+        database.flush().await?;
+    }
+    Ok(database)
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt")
+}
+
+async fn run_scripts(place: Place) {
+    let data = tempfile::tempdir().unwrap();
+    let database = load(place, data.path()).await.unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|e| e == "slt"));
+    files.sort();
+    assert!(!files.is_empty());
+    let mut failures = Vec::new();
+    for file in files {
+        let mut runner = Runner::new(|| std::future::ready(Ok(Connection(database.clone()))));
+        runner.add_label(match place {
+            Place::Buffer => "buffer",
+            Place::Segments => "segments",
+            Place::Both => "both",
+        });
+        if let Err(failure) = runner.run_file_async(&file).await {
+            failures.push(failure.display(false).to_string());
+        }
+    }
+    database.close().await.unwrap();
+    assert!(failures.is_empty(), "with events in {place:?}:\n{}", failures.join("\n\n"));
+}
+
+#[tokio::test]
+async fn scripts_hold_while_events_are_buffered() {
+    run_scripts(Place::Buffer).await;
+}
+
+#[tokio::test]
+async fn scripts_hold_once_events_are_in_segments() {
+    run_scripts(Place::Segments).await;
+}
+
+#[tokio::test]
+async fn scripts_hold_while_a_trace_is_half_flushed() {
+    run_scripts(Place::Both).await;
+}
