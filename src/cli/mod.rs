@@ -4,11 +4,13 @@
 //! the library; here are the words around it: flags, progress, tables, exit codes.
 //!
 //! Settings come from flags, else from the environment (`BROADLOOM_…`), else from the file of `--config`
-//! (see `config_file.rs`), else they are built in. Exit codes: 0 done, 1 it failed, 2 wrong usage.
+//! (see `config_file.rs`), else they are built in. Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 `import`
+//! rejected records.
 //! Answers go to stdout, everything about them to stderr.
 
 mod config_file;
 mod demo;
+mod import;
 mod logging;
 mod query;
 mod serve;
@@ -30,7 +32,7 @@ Begin with:
   broadloom import traces.json logs/*.ndjson.gz   take files
   broadloom query \"select * from events limit 5\"  ask
 
-Exit codes: 0 done, 1 it failed, 2 wrong usage.";
+Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 import rejected records.";
 
 /// Broadloom: traces, logs and metrics as one table of wide events, asked in SQL.
 #[derive(Debug, Parser)]
@@ -73,6 +75,8 @@ const CONFIG_VARIABLE: &str = "BROADLOOM_CONFIG";
 enum Command {
     /// Take telemetry in and answer questions, until told to stop
     Serve(serve::ServeArgs),
+    /// Take files: OTLP, NDJSON, CSV, Parquet, Arrow, Jaeger
+    Import(import::ImportArgs),
     /// Answer one SQL statement
     Query(query::QueryArgs),
     /// Make an online shop's telemetry, and investigate what went wrong there
@@ -84,7 +88,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match parse(arguments) {
         Ok(cli) => match run(cli) {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(code) => code,
             Err(error) => report(&error),
         },
         Err(code) => code,
@@ -111,7 +115,7 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<Cli, ExitCode> {
     })
 }
 
-fn run(cli: Cli) -> Result<()> {
+fn run(cli: Cli) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -121,9 +125,13 @@ fn run(cli: Cli) -> Result<()> {
         match cli.command {
             Command::Demo(args) => {
                 logging::start(globals, "warn")?;
-                demo::run(args, globals).await
+                demo::run(args, globals).await.map(|()| ExitCode::SUCCESS)
             }
-            Command::Serve(args) => serve::run(args, globals).await,
+            Command::Serve(args) => serve::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Import(args) => {
+                logging::start(globals, "warn")?;
+                import::run(args, globals).await
+            }
             Command::Query(_) => {
                 logging::start(globals, "info")?;
                 Err(Error::internal("not built yet"))

@@ -107,6 +107,22 @@ pub fn records(framing: Framing, chunk: &[u8]) -> Result<Vec<Range<usize>>> {
     Ok(records)
 }
 
+/// The top-level fields of a protobuf message, tags included: each is a message of the same type. What
+/// cannot be read at the end is one more.
+pub fn fields(message: &[u8]) -> Vec<Range<usize>> {
+    let mut fields = Vec::new();
+    let mut at = 0;
+    while at < message.len() {
+        let length = match frame(Framing::ProtobufFields, &message[at..]) {
+            Ok(Some(range)) if range.end > 0 => range.end,
+            _ => message.len() - at,
+        };
+        fields.push(at..at + length);
+        at += length;
+    }
+    fields
+}
+
 /// What stands between JSON objects and should not, as one record.
 fn push_junk(chunk: &[u8], range: Range<usize>, records: &mut Vec<Range<usize>>) {
     let harmless = |b: &u8| b.is_ascii_whitespace() || matches!(b, b',' | b'[' | b']' | 0x1e);

@@ -1,0 +1,247 @@
+//! From a chunk to events.
+
+use super::source::{Chunk, Payload, Plan};
+use crate::error::{Error, Result};
+use crate::event::EventBatch;
+use crate::ingest::fields::FieldMap;
+use crate::ingest::framing::{self, Framing};
+use crate::ingest::otlp::{self, Encoding, RequestKind};
+use crate::ingest::sniff::{self, Layout};
+use crate::ingest::{Decoded, Hints, Ingested, csv, jaeger, ndjson, table};
+
+/// What a person said about how to read.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    /// The signal of OTLP protobuf.
+    pub(super) signal: Option<RequestKind>,
+    /// The meaning of fields.
+    pub(super) map: FieldMap,
+    /// The time of import.
+    pub(super) now_ns: i64,
+}
+
+/// The events of a chunk.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    pub(super) batches: Vec<EventBatch>,
+    pub(super) rejects: Vec<Reject>,
+    pub(super) hints: Hints,
+}
+
+/// Records that did not go in, for one reason.
+#[derive(Debug)]
+pub(super) struct Reject {
+    /// Line, row or byte of the file, beginning with 1.
+    pub(super) position: u64,
+    /// How many records.
+    pub(super) records: u64,
+    pub(super) reason: String,
+    /// The record as it came, where the format has text.
+    pub(super) raw: Option<String>,
+}
+
+/// Decodes a chunk. What cannot be read is in [`Events::rejects`].
+pub(super) fn decode(chunk: &Chunk, options: &Options) -> Events {
+    let mut events = Events::default();
+    let Options { map, now_ns, .. } = options;
+    match (&chunk.payload, &chunk.plan.layout) {
+        (Payload::Rows(rows), _) => events.take(table::decode(rows, map, *now_ns), chunk, &[]),
+        (Payload::Bytes(bytes), Layout::Ndjson { framing: Framing::Lines }) => {
+            events.take(ndjson::decode_lines(bytes, map, *now_ns), chunk, bytes);
+        }
+        (Payload::Bytes(bytes), Layout::Ndjson { .. }) => {
+            events.take(ndjson::decode_values(bytes, map, *now_ns), chunk, bytes);
+        }
+        (Payload::Bytes(bytes), Layout::Csv(layout)) => {
+            events.take(csv::decode(bytes, layout, map, *now_ns), chunk, bytes);
+        }
+        (Payload::Bytes(bytes), Layout::Jaeger) => decode_jaeger(&mut events, chunk, bytes),
+        (Payload::Bytes(bytes), Layout::OtlpJson { framing }) => {
+            decode_otlp_json(&mut events, chunk, bytes, *framing, *now_ns);
+        }
+        (Payload::Bytes(bytes), Layout::Otlp { framing }) => {
+            decode_otlp(&mut events, chunk, bytes, *framing, options)
+        }
+        // Tables come as rows.
+        (Payload::Bytes(_), _) => {}
+    }
+    events
+}
+
+impl Events {
+    /// Adds what a decoder gave for `bytes`, the chunk's or a part of it.
+    fn take(&mut self, decoded: Result<Decoded>, chunk: &Chunk, bytes: &[u8]) {
+        self.take_at(decoded, chunk.before, bytes);
+    }
+
+    fn take_at(&mut self, decoded: Result<Decoded>, before: u64, bytes: &[u8]) {
+        match decoded {
+            Ok(decoded) => {
+                self.batches.push(decoded.batch);
+                self.hints.without_time += decoded.hints.without_time;
+                self.hints.duration_without_unit =
+                    self.hints.duration_without_unit.take().or(decoded.hints.duration_without_unit);
+                for refused in decoded.refused {
+                    let raw = bytes.get(refused.bytes).filter(|raw| !raw.is_empty());
+                    self.rejects.push(Reject {
+                        position: before + refused.position + 1,
+                        records: 1,
+                        reason: refused.reason,
+                        raw: raw.map(|raw| String::from_utf8_lossy(raw.trim_ascii()).into_owned()),
+                    });
+                }
+            }
+            Err(error) => self.refuse(before + 1, &error, bytes),
+        }
+    }
+
+    fn refuse(&mut self, position: u64, error: &Error, raw: &[u8]) {
+        let raw = (!raw.is_empty()).then(|| String::from_utf8_lossy(raw).into_owned());
+        self.rejects.push(Reject { position, records: 1, reason: error.message().to_owned(), raw });
+    }
+
+    fn ingest(&mut self, position: u64, ingested: Ingested) {
+        let reasons = ingested.rejected.message();
+        if ingested.rejected.count() > 0 {
+            self.rejects.push(Reject {
+                position,
+                records: ingested.rejected.count(),
+                reason: reasons,
+                raw: None,
+            });
+        }
+        self.batches.push(ingested.batch);
+    }
+}
+
+fn decode_jaeger(events: &mut Events, chunk: &Chunk, bytes: &[u8]) {
+    let documents = match framing::records(Framing::JsonValues, bytes) {
+        Ok(documents) => documents,
+        Err(error) => return events.refuse(chunk.before + 1, &error, &[]),
+    };
+    for range in documents {
+        let before = chunk.before + line_ends(&bytes[..range.start]);
+        let document = &bytes[range];
+        events.take_at(jaeger::decode(document), before, document);
+    }
+}
+
+fn decode_otlp_json(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framing, now_ns: i64) {
+    let documents = match framing::records(framing, bytes) {
+        Ok(documents) => documents,
+        Err(error) => return events.refuse(chunk.before + 1, &error, &[]),
+    };
+    let (mut counted, mut position) = (0, chunk.before + 1);
+    for range in documents {
+        position += line_ends(&bytes[counted..range.start]);
+        counted = range.start;
+        let document = &bytes[range];
+        let decoded = match sniff::otlp_json_kind(document) {
+            Some(kind) => otlp::decode(kind, Encoding::Json, document, now_ns),
+            None if document.trim_ascii() == b"{}" => continue,
+            None => Err(Error::invalid(
+                "no OTLP JSON: neither resourceSpans nor resourceLogs nor resourceMetrics",
+            )),
+        };
+        match decoded {
+            Ok(ingested) => events.ingest(position, ingested),
+            Err(error) => events.refuse(position, &error, document),
+        }
+    }
+}
+
+fn line_ends(bytes: &[u8]) -> u64 {
+    bytes.split(|b| *b == b'\n').count() as u64 - 1
+}
+
+/// Decodes messages of OTLP. Messages of one kind are joined: the fields of a request are repeated, so one
+/// after the other they are one request, and one batch is cheaper than many.
+fn decode_otlp(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framing, options: &Options) {
+    if framing == Framing::ProtobufFields {
+        return match kind_of(bytes, &chunk.plan, options) {
+            Ok(Some(kind)) => decode_messages(events, chunk, bytes, &[0..bytes.len()], kind, options),
+            Ok(None) => {}
+            Err(error) => events.refuse(chunk.before + 1, &error, &[]),
+        };
+    }
+    let messages = match framing::records(framing, bytes) {
+        Ok(messages) => messages,
+        Err(error) => return events.refuse(chunk.before + 1, &error, &[]),
+    };
+    let mut run: Option<(RequestKind, Vec<std::ops::Range<usize>>)> = None;
+    for range in messages {
+        match kind_of(&bytes[range.clone()], &chunk.plan, options) {
+            Ok(Some(kind)) => match &mut run {
+                Some((same, ranges)) if *same == kind => ranges.push(range),
+                _ => {
+                    if let Some((kind, ranges)) = run.replace((kind, vec![range])) {
+                        decode_messages(events, chunk, bytes, &ranges, kind, options);
+                    }
+                }
+            },
+            Ok(None) => {}
+            Err(error) => events.refuse(chunk.before + range.start as u64 + 1, &error, &[]),
+        }
+    }
+    if let Some((kind, ranges)) = run {
+        decode_messages(events, chunk, bytes, &ranges, kind, options);
+    }
+}
+
+/// What a message is: what a person said, else what its name says unless its records say otherwise, else
+/// what the records say; `None` when it has none.
+fn kind_of(message: &[u8], plan: &Plan, options: &Options) -> Result<Option<RequestKind>> {
+    if options.signal.is_some() {
+        return Ok(options.signal);
+    }
+    let tried = sniff::otlp_kind(message);
+    if let Some(kind) = tried.or(plan.name_kind) {
+        return Ok(Some(kind));
+    }
+    // A message that reads as all three kinds has no records, and nothing to lose.
+    let empty = |kind| {
+        otlp::decode(kind, Encoding::Protobuf, message, 0)
+            .is_ok_and(|i| i.batch.is_empty() && i.rejected.is_empty())
+    };
+    if RequestKind::ALL.into_iter().all(empty) {
+        return Ok(None);
+    }
+    Err(Error::invalid(
+        "an OTLP protobuf message whose signal cannot be told: say --signal traces, logs or metrics",
+    ))
+}
+
+fn decode_messages(
+    events: &mut Events,
+    chunk: &Chunk,
+    bytes: &[u8],
+    ranges: &[std::ops::Range<usize>],
+    kind: RequestKind,
+    options: &Options,
+) {
+    let joined: Vec<u8>;
+    let message = match ranges {
+        [only] => &bytes[only.clone()],
+        _ => {
+            joined = ranges.iter().flat_map(|r| &bytes[r.clone()]).copied().collect();
+            &joined
+        }
+    };
+    let first = chunk.before + ranges.first().map_or(0, |r| r.start as u64) + 1;
+    match otlp::decode(kind, Encoding::Protobuf, message, options.now_ns) {
+        Ok(ingested) => events.ingest(first, ingested),
+        // One broken part must not cost the others.
+        Err(_) => {
+            let parts = ranges.iter().flat_map(|r| {
+                framing::fields(&bytes[r.clone()]).into_iter().map(|f| r.start + f.start..r.start + f.end)
+            });
+            for range in parts {
+                let position = chunk.before + range.start as u64 + 1;
+                match otlp::decode(kind, Encoding::Protobuf, &bytes[range], options.now_ns) {
+                    Ok(ingested) => events.ingest(position, ingested),
+                    Err(error) => events.refuse(position, &error, &[]),
+                }
+            }
+        }
+    }
+}

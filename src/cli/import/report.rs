@@ -1,0 +1,198 @@
+//! What a person sees of an import: progress, what was refused, and the sum of it.
+
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::decode::Reject;
+use crate::error::{Error, Result};
+use crate::ingest::Hints;
+
+/// Rejects that are described on the terminal; the others are counted.
+const SHOWN_MAX: u64 = 10;
+
+/// Between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two looks at the bar.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+
+/// Collects what happens, and shows it.
+pub(super) struct Report {
+    started: Instant,
+    shown: Instant,
+    /// Bytes of all files; `None` when one is a pipe.
+    total: Option<u64>,
+    bar: Option<ProgressBar>,
+    rejects: Option<BufWriter<File>>,
+    pub(super) rejected: u64,
+    pub(super) failed: u64,
+    pub(super) skipped: u64,
+    pub(super) hints: Hints,
+}
+
+impl Report {
+    /// Begins; `rejects` is where refused records are written.
+    pub(super) fn start(total: Option<u64>, rejects: Option<&Path>) -> Result<Self> {
+        let rejects = rejects
+            .map(|path| {
+                File::create(path)
+                    .map_err(|e| Error::from(e).context(format_args!("--rejects {}", path.display())))
+            })
+            .transpose()?
+            .map(BufWriter::new);
+        let started = Instant::now();
+        let bar = std::io::stderr().is_terminal().then(|| bar(total));
+        Ok(Self {
+            started,
+            shown: started,
+            total,
+            bar,
+            rejects,
+            rejected: 0,
+            failed: 0,
+            skipped: 0,
+            hints: Hints::default(),
+        })
+    }
+
+    /// Says a line, above the bar if there is one.
+    pub(super) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            // Nothing can be done about a terminal that is gone.
+            None => drop(writeln!(std::io::stderr(), "{line}")),
+        }
+    }
+
+    /// Takes note of refused records.
+    pub(super) fn reject(&mut self, file: &str, unit: &str, reject: &Reject) -> Result<()> {
+        let before = self.rejected;
+        self.rejected += reject.records;
+        if before < SHOWN_MAX {
+            let many =
+                if reject.records > 1 { format!(" ({} records)", reject.records) } else { String::new() };
+            self.say(&format!("rejected: {file}, {unit} {}{many}: {}", reject.position, reject.reason));
+            if self.rejected >= SHOWN_MAX {
+                self.say("rejected: further records are counted and not shown");
+            }
+        }
+        if let Some(out) = &mut self.rejects {
+            let mut entry = serde_json::Map::new();
+            entry.insert("file".to_owned(), file.into());
+            entry.insert(unit.to_owned(), reject.position.into());
+            if reject.records > 1 {
+                entry.insert("records".to_owned(), reject.records.into());
+            }
+            entry.insert("reason".to_owned(), reject.reason.as_str().into());
+            entry.insert("raw".to_owned(), reject.raw.as_deref().into());
+            serde_json::to_writer(&mut *out, &entry).map_err(std::io::Error::from)?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Adds remarks.
+    pub(super) fn hint(&mut self, hints: Hints) {
+        self.hints.without_time += hints.without_time;
+        self.hints.duration_without_unit =
+            self.hints.duration_without_unit.take().or(hints.duration_without_unit);
+    }
+
+    /// Shows how far it is, if it is time to.
+    pub(super) fn progress(&mut self, events: u64, bytes: u64) {
+        let since = self.shown.elapsed();
+        if since < if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY } {
+            return;
+        }
+        self.shown = Instant::now();
+        if let Some(bar) = &self.bar {
+            bar.set_position(bytes);
+            bar.set_message(format!("{} events, {}/s", HumanCount(events), HumanCount(self.rate(events))));
+        } else {
+            let of = self.total.map(|total| format!(" of {}", HumanBytes(total))).unwrap_or_default();
+            let left =
+                self.left(bytes).map(|left| format!(", {} left", HumanDuration(left))).unwrap_or_default();
+            self.say(&format!(
+                "{} events, {}{of}, {} events/s, {}/s{left}",
+                HumanCount(events),
+                HumanBytes(bytes),
+                HumanCount(self.rate(events)),
+                HumanBytes(self.rate(bytes)),
+            ));
+        }
+    }
+
+    fn rate(&self, count: u64) -> u64 {
+        (count as f64 / self.started.elapsed().as_secs_f64().max(1e-3)) as u64
+    }
+
+    fn left(&self, bytes: u64) -> Option<Duration> {
+        let rest = self.total?.saturating_sub(bytes);
+        (bytes > 0).then(|| self.started.elapsed().mul_f64(rest as f64 / bytes as f64))
+    }
+
+    /// Ends the bar and completes the file of rejects.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        match &mut self.rejects {
+            Some(out) => Ok(out.flush()?),
+            None => Ok(()),
+        }
+    }
+
+    /// The sum.
+    pub(super) fn summary(&self, events: u64, bytes: u64, segments: u64, segment_bytes: u64) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.say(&format!(
+            "imported {} events from {} in {seconds:.1} s: {} events/s, {}/s; {segments} segment{} of {} altogether",
+            HumanCount(events),
+            HumanBytes(bytes),
+            HumanCount(self.rate(events)),
+            HumanBytes(self.rate(bytes)),
+            if segments == 1 { "" } else { "s" },
+            HumanBytes(segment_bytes),
+        ));
+        if self.rejected > 0 {
+            self.say(&format!("rejected: {} records", HumanCount(self.rejected)));
+        }
+        if self.skipped > 0 {
+            self.say(&format!(
+                "skipped: {} files in directories that are no telemetry",
+                HumanCount(self.skipped)
+            ));
+        }
+        if self.hints.without_time > 0 {
+            self.say(&format!(
+                "note: {} events had no time and got that of the import; --map time=FIELD names it",
+                HumanCount(self.hints.without_time)
+            ));
+        }
+        if let Some(field) = &self.hints.duration_without_unit {
+            self.say(&format!(
+                "note: field {field:?} looks like a duration and names no unit, so it stays an attribute; \
+                 --map duration_ms={field} (or _ns, _us, _s) makes it one"
+            ));
+        }
+    }
+}
+
+fn bar(total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (
+            ProgressBar::new(total),
+            "{wide_bar} {percent}% {bytes}/{total_bytes} {binary_bytes_per_sec} {msg} ETA {eta}",
+        ),
+        None => (ProgressBar::no_length(), "{spinner} {bytes} {binary_bytes_per_sec} {msg} {elapsed}"),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
