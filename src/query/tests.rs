@@ -331,3 +331,20 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_trace_comes_with_typed_attributes() {
+    let (engine, _dir) = engine();
+    for home in &homes(&shop()).await {
+        let id = TraceId::new([5; 16]);
+        let batches = engine.trace(home, id, 10).await.unwrap();
+        let [batch] = batches.as_slice() else { panic!("expected one batch: {batches:?}") };
+        let typed = batch.column_by_name("typed_attributes").unwrap();
+        let typed = arrow::array::AsArray::as_string_view(typed).value(0);
+        assert_eq!(typed, r#"{"ok":true,"ratio":0.5,"tags":[1,"x"]}"#);
+        assert_eq!(crate::ingest::otlp::encode(&batches).unwrap().traces.resource_spans.len(), 1);
+        assert_eq!(engine.trace(home, id, 0).await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+        let none = engine.trace(home, TraceId::new([99; 16]), 10).await.unwrap();
+        assert_eq!(none.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+    }
+}

@@ -17,7 +17,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, MapBuilder, MapFieldNames, StringBuilder, StringViewBuilder};
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
 
 use super::overflow::{self, Objects};
 use super::text;
@@ -68,7 +70,9 @@ pub(crate) struct AllAttributes {
 impl AllAttributes {
     /// The function over these columns.
     pub(crate) fn new(form: Form, arguments: Vec<AttributeArgument>) -> Self {
-        Self { form, arguments, signature: Signature::variadic_any(Volatility::Immutable) }
+        // An event batch may have no attributes at all.
+        let signature = TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]);
+        Self { form, arguments, signature: Signature::new(signature, Volatility::Immutable) }
     }
 
     /// Type of the result.

@@ -1,4 +1,5 @@
 use arrow::array::{
+    Array,
     ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float64Array, Int64Array,
     ListArray, MapBuilder, StringBuilder, StringViewArray, StructArray, TimestampNanosecondArray,
 };
