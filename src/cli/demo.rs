@@ -1,17 +1,29 @@
 //! `broadloom demo`: an online shop's telemetry, and an investigation of what went wrong there.
+//!
+//! Makes the corpus ([`crate::demo`]) unless it is there already, asks the questions of the
+//! investigation, and with `--serve` becomes a server whose shop stays open.
 
+mod corpus;
+mod live;
+mod source;
+mod tour;
 mod write;
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 
+use self::corpus::Plan;
+use self::source::Source;
 use super::Globals;
+use super::serve::{self, ServeArgs};
 use crate::config::{Clock, SystemClock};
-use crate::demo::DemoSettings;
-use crate::error::{Error, Result};
+use crate::db::Database;
+use crate::demo::{DemoSettings, Generator};
+use crate::error::{Error, ErrorKind, Result};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -20,7 +32,8 @@ Examples:
   broadloom demo --url http://127.0.0.1:8080      send the events to a running server
   broadloom demo --write-otlp corpus              only write OTLP files, then: broadloom import corpus
 
-The same seed gives the same shop, the same visitors and the same incident; --start pins the times too.";
+The same seed gives the same shop, the same visitors and the same incident; --start pins the times too.
+A data directory that holds other events is refused. One that holds the demo's is asked again.";
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
@@ -41,8 +54,19 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
     /// Write the corpus to OTLP files in a new directory, and do nothing else
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "url"])]
     write_otlp: Option<PathBuf>,
+    /// Send the events to this server, http://host:port, and ask it
+    #[arg(long, value_name = "URL", env = "BROADLOOM_URL", conflicts_with = "serve")]
+    url: Option<String>,
+    /// Serve the data afterwards, and keep the shop open, until told to stop
+    #[arg(long)]
+    serve: bool,
+    /// Events a second that come in with --serve
+    #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    rate: u64,
+    #[command(flatten, next_help_heading = "With --serve")]
+    server: ServeArgs,
 }
 
 impl DemoArgs {
@@ -52,9 +76,8 @@ impl DemoArgs {
                 let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|e| {
                     Error::invalid(format!("--start {text:?}: {e}; write 2026-01-05T09:00:00Z"))
                 })?;
-                time.timestamp_nanos_opt()
-                    .filter(|ns| *ns > 0)
-                    .ok_or_else(|| Error::invalid(format!("--start {text:?} is not between 1970 and 2262")))?
+                let ns = time.timestamp_nanos_opt().filter(|ns| *ns > 0);
+                ns.ok_or_else(|| Error::invalid(format!("--start {text:?} is not between 1970 and 2262")))?
             }
             None => (SystemClock.now_ns() / MINUTE_NS - i64::from(self.minutes)) * MINUTE_NS,
         };
@@ -63,17 +86,91 @@ impl DemoArgs {
 }
 
 /// Runs the command.
-pub(super) async fn run(args: DemoArgs, _globals: &Globals) -> Result<()> {
+pub(super) async fn run(args: DemoArgs, globals: &Globals) -> Result<()> {
     let settings = args.settings()?;
     if let Some(directory) = args.write_otlp {
-        return tokio::task::spawn_blocking(move || write_files(settings, &directory))
-            .await
-            .map_err(|e| Error::internal(e.to_string()))?;
+        return source::blocking(move || write_files(settings, &directory)).await;
     }
-    Err(Error::internal("not built yet"))
+    let mut out = std::io::stdout();
+    match &args.url {
+        Some(url) => remote(&args, settings, url.trim_end_matches('/'), &mut out).await,
+        None => local(args, settings, globals, &mut out).await,
+    }
 }
 
-fn write_files(settings: DemoSettings, directory: &std::path::Path) -> Result<()> {
+/// Into the data directory, which is then served if asked for.
+async fn local(args: DemoArgs, wanted: DemoSettings, globals: &Globals, out: &mut impl Write) -> Result<()> {
+    let server = if args.serve { Some(serve::Prepared::bind(&args.server).await?) } else { None };
+    let database = Database::open(args.server.settings(globals)).await?;
+    let source = Source::Local(database.clone());
+    let events = database.stats().events;
+    let settings = match corpus::plan(&globals.data, events, wanted, args.start.is_none())? {
+        Plan::Make => {
+            writeln!(
+                out,
+                "An online shop of two dozen services, {} minutes of it, into {}:",
+                wanted.minutes,
+                globals.data.display()
+            )?;
+            corpus::make(wanted, &source, Some(&globals.data), out).await?;
+            wanted
+        }
+        Plan::Reuse(settings) => {
+            let count = HumanCount(events);
+            writeln!(out, "The demo corpus is already in {}: {count} events.", globals.data.display())?;
+            settings
+        }
+    };
+    tour::investigate(&source, settings, out).await?;
+    let Some(server) = server else {
+        write!(out, "{}", what_next(&globals.data))?;
+        return database.close().await;
+    };
+    writeln!(out, "\nThe shop stays open: {} events a second come in. Ctrl-C ends.", args.rate)?;
+    let generator = Generator::live(settings, SystemClock.now_ns().unsigned_abs());
+    let shop = live::keep_open(generator, source, args.rate);
+    server.serve(&args.server, database, globals, shop).await
+}
+
+/// Into a running server.
+async fn remote(args: &DemoArgs, settings: DemoSettings, url: &str, out: &mut impl Write) -> Result<()> {
+    let source = Source::Remote(url.to_owned());
+    let there =
+        source.count("select count(*) from events where attributes['service.namespace'] = 'heddle'").await?;
+    if there > 0 {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "{url} has {} events of a demo already: send to another server",
+                HumanCount(there.unsigned_abs())
+            ),
+        ));
+    }
+    writeln!(out, "An online shop of two dozen services, {} minutes of it, to {url}:", args.minutes)?;
+    corpus::make(settings, &source, None, out).await?;
+    tour::investigate(&source, settings, out).await?;
+    writeln!(out, "\nNow ask it yourself: broadloom query --url {url} \"select * from traces limit 5\"")?;
+    Ok(())
+}
+
+fn what_next(data: &Path) -> String {
+    let data = if data == Path::new("./broadloom-data") {
+        String::new()
+    } else {
+        format!(" --data {}", data.display())
+    };
+    format!(
+        "\nNow ask yourself, any attribute by its name:\n  \
+         broadloom query{data} \"select service.name, count(*), p99(duration_ns) from spans group by 1 order by 2 desc\"\n  \
+         broadloom query{data} \"select user.id, count(*) from spans where http.route = '/checkout' group by 1 order by 2 desc limit 5\"\n  \
+         broadloom query{data} \"select exception.type, service.name, count(*) from exceptions group by 1, 2\"\n  \
+         broadloom query{data} \"select * from traces order by duration_ns desc limit 5\"\n\
+         Or serve it, with new events coming in:\n  \
+         broadloom demo{data} --serve\n"
+    )
+}
+
+fn write_files(settings: DemoSettings, directory: &Path) -> Result<()> {
     let bar = progress(settings.events);
     let began = Instant::now();
     let manifest = write::write(settings, directory, |events| bar.inc(events))?;

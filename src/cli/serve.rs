@@ -80,7 +80,8 @@ impl ServeArgs {
         }
     }
 
-    fn settings(&self, globals: &Globals) -> Settings {
+    /// Settings of the database to be served.
+    pub(super) fn settings(&self, globals: &Globals) -> Settings {
         let mut settings = Settings::new(&globals.data);
         settings.buffer.bytes_max = self.buffer_max;
         settings.buffer.flush_bytes = settings.buffer.flush_bytes.min(self.buffer_max / 2);
@@ -93,29 +94,64 @@ impl ServeArgs {
 /// Serves until a signal.
 pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "info")?;
-    let mut signals = Signals::install()?;
-    let listeners = Listeners::bind(&args.endpoints()).await?;
+    let prepared = Prepared::bind(&args).await?;
     let database = Database::open(args.settings(globals)).await?;
-    let mut server = Server::start(listeners, database.clone(), args.limits())?;
-    announce(&server, globals);
+    prepared.serve(&args, database, globals, std::future::pending()).await
+}
 
-    let failure = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
-            None
-        }
-        error = server.failed() => Some(error),
-    };
-    let ended = tokio::select! {
-        ended = end(server, &database) => ended,
-        signal = signals.next() => {
-            return Err(Error::new(
-                ErrorKind::Cancelled,
-                format!("{signal} again: stopped at once; what was acknowledged is in the write-ahead log"),
-            ));
-        }
-    };
-    failure.map_or(ended, Err)
+/// Signals caught and ports taken: what is done before a data directory is opened.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    signals: Signals,
+    listeners: Listeners,
+}
+
+impl Prepared {
+    /// Catches the signals and takes the ports.
+    pub(super) async fn bind(args: &ServeArgs) -> Result<Self> {
+        let signals = Signals::install()?;
+        Ok(Self { signals, listeners: Listeners::bind(&args.endpoints()).await? })
+    }
+
+    /// Serves `database` until a signal, and does `beside` meanwhile; when that fails, serving ends.
+    pub(super) async fn serve(
+        self,
+        args: &ServeArgs,
+        database: Database,
+        globals: &Globals,
+        beside: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let Self { mut signals, listeners } = self;
+        let mut server = Server::start(listeners, database.clone(), args.limits())?;
+        announce(&server, globals);
+
+        let failure = tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal, "stopping");
+                None
+            }
+            error = server.failed() => Some(error),
+            error = failure_of(beside) => Some(error),
+        };
+        let ended = tokio::select! {
+            ended = end(server, &database) => ended,
+            signal = signals.next() => {
+                return Err(Error::new(
+                    ErrorKind::Cancelled,
+                    format!("{signal} again: stopped at once; what was acknowledged is in the write-ahead log"),
+                ));
+            }
+        };
+        failure.map_or(ended, Err)
+    }
+}
+
+/// The error of `beside`; waits for ever when there is none.
+async fn failure_of(beside: impl Future<Output = Result<()>>) -> Error {
+    match beside.await {
+        Err(error) => error,
+        Ok(()) => std::future::pending().await,
+    }
 }
 
 /// Ends requests, then writes the buffer to segments.

@@ -62,6 +62,9 @@ const SLICE_EVENTS: u64 = 8_000;
 /// One event in so many is a metric point.
 const METRICS_ONE_IN: u64 = 12;
 
+/// Streams of chance from here on belong to live generators, those below to the parts of the corpus.
+const LIVE_STREAM: u64 = 1 << 63;
+
 /// What the corpus is a function of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DemoSettings {
@@ -187,6 +190,15 @@ impl Generator {
             goal: 0,
             ready: VecDeque::new(),
         }
+    }
+
+    /// A generator of the same shop that goes on after the corpus, with visits of its own: `salt` tells one
+    /// such generator from another, so that ids do not come again. To be asked with [`Self::between`].
+    pub fn live(settings: DemoSettings, salt: u64) -> Self {
+        let mut generator = Self::new(settings);
+        generator.dice = Dice::new(settings.seed, LIVE_STREAM ^ salt);
+        generator.slice = generator.slices + 1;
+        generator
     }
 
     /// What has been planted so far.

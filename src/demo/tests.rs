@@ -281,3 +281,17 @@ fn every_kind_of_point_and_every_oddity_occurs() {
         corpus.spans().filter_map(|(r, _)| value(r, "service.name")).map(|v| format!("{v:?}")).collect();
     assert!(services.len() >= 20, "{services:?}");
 }
+
+#[test]
+fn a_live_generator_goes_on_with_new_ids() {
+    let settings = DemoSettings::new(1, 1_000);
+    let second = |salt| {
+        Generator::live(settings, salt).between(settings.end_ns(), settings.end_ns() + 1_000_000_000, 200)
+    };
+    assert_eq!(second(7), second(7));
+    assert_ne!(second(7), second(8));
+    let mut live = Generator::live(settings, 7);
+    assert!(live.next().is_none(), "it has no corpus");
+    live.between(settings.end_ns(), settings.end_ns() + 1_000_000_000, 2_000);
+    assert!(live.planted().incident_traces > 0, "the incident goes on");
+}
