@@ -73,7 +73,10 @@ impl AttributeAdapterFactory {
     }
 
     /// The attribute keys that the table's columns `names` may read.
-    pub(crate) fn candidates<'a>(&'a self, names: &'a HashSet<&str>) -> impl Iterator<Item = AttributeKey> + 'a {
+    pub(crate) fn candidates<'a>(
+        &'a self,
+        names: &'a HashSet<&str>,
+    ) -> impl Iterator<Item = AttributeKey> + 'a {
         let read = self.demanded.values().filter(|d| names.contains(d.column.as_str()));
         read.flat_map(|d| &d.candidates).filter_map(|name| AttributeKey::from_physical_name(name))
     }

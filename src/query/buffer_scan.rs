@@ -139,10 +139,11 @@ fn visible(
 ) -> Schema {
     let all = [schema::ATTRIBUTES, schema::TYPED_ATTRIBUTES].iter().any(|n| projected.index_of(n).is_ok());
     let names: HashSet<&str> = projected.fields().iter().map(|f| f.name().as_str()).collect();
-    let overflow = all || adapter.candidates(&names).any(|key| {
-        let held = usize::from(layout.index_of(&key.physical_name()).is_some());
-        batch.attribute(&key).len() > held
-    });
+    let overflow = all
+        || adapter.candidates(&names).any(|key| {
+            let held = usize::from(layout.index_of(&key.physical_name()).is_some());
+            batch.attribute(&key).len() > held
+        });
     let columns = layout.columns().iter().filter(|c| overflow || c.source != Source::Overflow);
     Schema::new(columns.map(|c| Arc::clone(&c.field)).collect::<Vec<_>>())
 }

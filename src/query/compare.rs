@@ -23,19 +23,19 @@ use super::hex::is_comparison;
 use crate::event::KeyDictionary;
 
 /// Rewrites the top of `expr`.
-pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
-        Expr::BinaryExpr(binary) => Ok(rewrite_binary(binary, schema)),
-        Expr::InList(list) if is_text_expr(&list.expr, schema) => Ok(rewrite_in(list, schema)),
+        Expr::BinaryExpr(binary) => rewrite_binary(binary, schema),
+        Expr::InList(list) if is_text_expr(&list.expr, schema) => rewrite_in(list, schema),
         Expr::Between(between) if is_text_expr(&between.expr, schema) => {
             let numbers = is_numeric(&between.low, schema) || is_numeric(&between.high, schema);
             if !numbers {
-                return Ok(Transformed::no(Expr::Between(between)));
+                return Transformed::no(Expr::Between(between));
             }
             let expr = Box::new(as_number(*between.expr));
-            Ok(Transformed::yes(Expr::Between(Between { expr, ..between })))
+            Transformed::yes(Expr::Between(Between { expr, ..between }))
         }
-        other => Ok(Transformed::no(other)),
+        other => Transformed::no(other),
     }
 }
 
@@ -163,8 +163,7 @@ impl ExprPlanner for NumericAggregates {
         if NUMERIC_AGGREGATES.contains(&expr.func.name()) {
             for arg in &mut expr.args {
                 if self.is_text_attribute(arg) {
-                    let name = arg.clone();
-                    *arg = as_number(name);
+                    *arg = as_number(arg.clone());
                 }
             }
         }
@@ -181,7 +180,7 @@ mod tests {
 
     fn run(expr: Expr) -> String {
         let schema = DFSchema::try_from(schema::core_schema()).unwrap();
-        rewrite(expr, &schema).unwrap().data.to_string()
+        rewrite(expr, &schema).data.to_string()
     }
 
     #[test]
@@ -192,7 +191,10 @@ mod tests {
         assert_eq!(run(col("name").gt(lit(200_i64))), "TRY_CAST(name AS Float64) > Int64(200)");
         assert_eq!(run(col("name").eq(lit(0.5))), "TRY_CAST(name AS Float64) = Float64(0.5)");
         assert_eq!(run(col("name") + lit(1_i64)), "TRY_CAST(name AS Float64) + Int64(1)");
-        assert_eq!(run(col("name").in_list(vec![lit(1_i64), lit("a")], false)), "name IN ([Utf8View(\"1\"), Utf8(\"a\")])");
+        assert_eq!(
+            run(col("name").in_list(vec![lit(1_i64), lit("a")], false)),
+            "name IN ([Utf8View(\"1\"), Utf8(\"a\")])"
+        );
         let between = run(col("name").between(lit(1_i64), lit(2_i64)));
         assert!(between.starts_with("TRY_CAST(name AS Float64) BETWEEN"), "{between}");
     }

@@ -27,7 +27,9 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, SessionState, SessionStateBuilder};
+use datafusion::execution::{
+    RecordBatchStream, SendableRecordBatchStream, SessionState, SessionStateBuilder,
+};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::execute_stream;
@@ -47,6 +49,7 @@ use super::table::EventsTable;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
+use crate::event::AttributeType;
 
 /// Name of the catalog in `information_schema`.
 const CATALOG: &str = "broadloom";
@@ -56,8 +59,18 @@ const SCHEMA: &str = "public";
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(2);
 /// Functions that the planner knows though they are in no registry.
 const PLANNED_FUNCTIONS: [&str; 12] = [
-    "grouping", "unnest", "extract", "position", "substring", "overlay", "struct", "row", "make_array", "map",
-    "trim", "ceil",
+    "grouping",
+    "unnest",
+    "extract",
+    "position",
+    "substring",
+    "overlay",
+    "struct",
+    "row",
+    "make_array",
+    "map",
+    "trim",
+    "ceil",
 ];
 
 /// A statement, and how long and how much.
@@ -92,7 +105,10 @@ pub struct QueryResult {
 
 impl std::fmt::Debug for QueryResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueryResult").field("schema", &self.schema).field("warnings", &self.warnings).finish()
+        f.debug_struct("QueryResult")
+            .field("schema", &self.schema)
+            .field("warnings", &self.warnings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,7 +119,9 @@ impl QueryResult {
             None => Ok(()),
             Some(Err(e)) => Err(e.into()),
             Some(Ok(first)) => {
-                let empty = Box::pin(datafusion::physical_plan::EmptyRecordBatchStream::new(Arc::clone(&self.schema)));
+                let empty = Box::pin(datafusion::physical_plan::EmptyRecordBatchStream::new(Arc::clone(
+                    &self.schema,
+                )));
                 let rest = std::mem::replace(&mut self.stream, empty);
                 let all = futures::stream::iter([Ok(first)]).chain(rest);
                 self.stream = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
@@ -150,7 +168,8 @@ impl Engine {
         let parallelism = settings.parallelism.max(1);
         let template = template(runtime(settings, spill.into())?, parallelism);
         let names = template.scalar_functions().keys().chain(template.aggregate_functions().keys());
-        let names = names.chain(template.window_functions().keys()).chain(template.higher_order_functions().keys());
+        let names =
+            names.chain(template.window_functions().keys()).chain(template.higher_order_functions().keys());
         let mut functions: Vec<String> = names.map(|name| name.to_lowercase()).collect();
         functions.extend(PLANNED_FUNCTIONS.map(str::to_owned));
         functions.sort_unstable();
@@ -355,7 +374,7 @@ fn attribute_types(state: &SessionState, statement: &Statement, snapshot: &ReadS
     let mut hints: Vec<String> = keys
         .filter_map(|key| {
             let attribute = snapshot.keys.lookup(&key)?;
-            let types: Vec<&str> = attribute.types.iter().map(|ty| ty.name()).collect();
+            let types: Vec<&str> = attribute.types.iter().map(AttributeType::name).collect();
             Some(format!("{key} holds {}", types.join(" and ")))
         })
         .collect();

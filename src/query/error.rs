@@ -59,7 +59,9 @@ fn external_kind(source: &(dyn std::error::Error + Send + Sync + 'static)) -> Er
 
 fn arrow_kind(e: &ArrowError) -> ErrorKind {
     match e {
-        ArrowError::IoError(..) | ArrowError::IpcError(_) | ArrowError::CDataInterface(_) => ErrorKind::Unavailable,
+        ArrowError::IoError(..) | ArrowError::IpcError(_) | ArrowError::CDataInterface(_) => {
+            ErrorKind::Unavailable
+        }
         ArrowError::MemoryError(_) => ErrorKind::LimitExceeded,
         ArrowError::ParquetError(_) => ErrorKind::Corrupt,
         _ => ErrorKind::InvalidInput,

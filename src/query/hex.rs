@@ -94,10 +94,10 @@ fn rewrite_like(like: Like, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Some(bytes) = id_bytes(&[&like.expr, &like.pattern], schema) else {
         return Ok(Transformed::no(Expr::Like(like)));
     };
-    let pattern = text_literal(&like.pattern).flatten();
-    let prefix = pattern.as_deref().and_then(|p| p.strip_suffix('%')).filter(|p| {
-        p.len() <= bytes as usize * 2 && p.bytes().all(|b| b.is_ascii_hexdigit())
-    });
+    let pattern = text_literal(&like.pattern).and_then(Option::as_deref);
+    let prefix = pattern
+        .and_then(|p| p.strip_suffix('%'))
+        .filter(|p| p.len() <= bytes as usize * 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
     let Some(prefix) = prefix else {
         return Err(DataFusionError::Plan(format!(
             "{} is an id: LIKE takes hexadecimal digits and a final %, such as '4bf9%'",
@@ -137,7 +137,7 @@ fn boxed(expr: Expr, bytes: i32, schema: &DFSchema) -> Result<Box<Expr>> {
 /// `expr` as an id: text literals are decoded, other text is decoded when the statement runs.
 fn to_id(expr: Expr, bytes: i32, schema: &DFSchema) -> Result<Expr> {
     match text_literal(&expr) {
-        Some(Some(text)) => id_literal(&text, bytes),
+        Some(Some(text)) => id_literal(text, bytes),
         Some(None) => Ok(Expr::Literal(ScalarValue::FixedSizeBinary(bytes, None), None)),
         None if expr.get_type(schema).is_ok_and(|ty| is_text(&ty)) => {
             let function = if bytes == 16 { IdFromHex::trace_id() } else { IdFromHex::span_id() };
@@ -147,13 +147,13 @@ fn to_id(expr: Expr, bytes: i32, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
-/// The text of a literal, `Some(None)` for a null of type text.
-fn text_literal(expr: &Expr) -> Option<Option<String>> {
+/// The text of a literal of type text, which may be null.
+fn text_literal(expr: &Expr) -> Option<&Option<String>> {
     match expr {
         Expr::Literal(
             ScalarValue::Utf8(text) | ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text),
             _,
-        ) => Some(text.clone()),
+        ) => Some(text),
         Expr::Alias(alias) => text_literal(&alias.expr),
         _ => None,
     }
@@ -167,7 +167,9 @@ fn id_literal(text: &str, bytes: i32) -> Result<Expr> {
             Some(c) => format!("{c:?} is none"),
             None => format!("it has {}", text.len()),
         };
-        DataFusionError::Plan(format!("'{text}' is not {what}: it takes {digits} hexadecimal digits, {found}"))
+        DataFusionError::Plan(format!(
+            "'{text}' is not {what}: it takes {digits} hexadecimal digits, {found}"
+        ))
     })?;
     Ok(Expr::Literal(ScalarValue::FixedSizeBinary(bytes, Some(id)), None))
 }

@@ -30,8 +30,8 @@ use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{
-    FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
-    RowGroupMetaData,
+    ColumnChunkMetaData, FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder,
+    ParquetMetaDataReader, RowGroupMetaData,
 };
 use parquet::schema::types::{SchemaDescriptor, Type};
 
@@ -85,7 +85,9 @@ impl MetadataCache {
             inner.bytes -= old.bytes;
         }
         while inner.bytes > CACHE_BYTES_MAX && inner.entries.len() > 1 {
-            let Some(oldest) = inner.entries.iter().min_by_key(|(_, e)| e.used).map(|(id, _)| *id) else { break };
+            let Some(oldest) = inner.entries.iter().min_by_key(|(_, e)| e.used).map(|(id, _)| *id) else {
+                break;
+            };
             if let Some(old) = inner.entries.remove(&oldest) {
                 inner.bytes -= old.bytes;
             }
@@ -152,9 +154,10 @@ impl ParquetFileReaderFactory for SegmentReaderFactory {
         _: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> datafusion::error::Result<Box<dyn AsyncFileReader + Send>> {
-        let segment = file.extension::<Arc<SegmentMeta>>().cloned().ok_or_else(|| {
-            DataFusionError::Internal("a scanned file has no segment attached".to_owned())
-        })?;
+        let segment = file
+            .extension::<Arc<SegmentMeta>>()
+            .cloned()
+            .ok_or_else(|| DataFusionError::Internal("a scanned file has no segment attached".to_owned()))?;
         let path = file.object_meta.location.clone();
         Ok(Box::new(SegmentReader {
             object: Object { store: Arc::clone(&self.store), path: path.clone() },
@@ -190,6 +193,20 @@ struct SegmentReader {
     metrics: ParquetFileMetrics,
 }
 
+impl SegmentReader {
+    async fn footer(&self) -> parquet::errors::Result<Arc<ParquetMetaData>> {
+        if let Some(footer) = self.cache.get(self.segment.id) {
+            return Ok(footer);
+        }
+        let reader = ParquetMetaDataReader::new()
+            .with_page_index_policy(PageIndexPolicy::Optional)
+            .with_prefetch_hint(Some(FOOTER_BYTES_HINT));
+        let footer = Arc::new(reader.load_and_finish(self.object.clone(), self.segment.bytes).await?);
+        self.cache.put(self.segment.id, Arc::clone(&footer));
+        Ok(footer)
+    }
+}
+
 impl AsyncFileReader for SegmentReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
         self.metrics.bytes_scanned.add((range.end - range.start) as usize);
@@ -211,18 +228,7 @@ impl AsyncFileReader for SegmentReader {
         _: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         async move {
-            let footer = match self.cache.get(self.segment.id) {
-                Some(footer) => footer,
-                None => {
-                    let reader = ParquetMetaDataReader::new()
-                        .with_page_index_policy(PageIndexPolicy::Optional)
-                        .with_prefetch_hint(Some(FOOTER_BYTES_HINT));
-                    let footer = reader.load_and_finish(self.object.clone(), self.segment.bytes).await?;
-                    let footer = Arc::new(footer);
-                    self.cache.put(self.segment.id, Arc::clone(&footer));
-                    footer
-                }
-            };
+            let footer = self.footer().await?;
             match self.want.of(&self.segment) {
                 Some(names) => Ok(Arc::new(narrow(&footer, &names)?)),
                 None => Ok(footer),
@@ -254,7 +260,7 @@ fn narrow(footer: &ParquetMetaData, names: &HashSet<&str>) -> parquet::errors::R
             let columns: Vec<_> = leaves.iter().map(|i| group.column(*i).clone()).collect();
             RowGroupMetaData::builder(Arc::clone(&schema))
                 .set_num_rows(group.num_rows())
-                .set_total_byte_size(columns.iter().map(|c| c.uncompressed_size()).sum())
+                .set_total_byte_size(columns.iter().map(ColumnChunkMetaData::uncompressed_size).sum())
                 .set_column_metadata(columns)
                 .build()
         })
@@ -262,16 +268,16 @@ fn narrow(footer: &ParquetMetaData, names: &HashSet<&str>) -> parquet::errors::R
     let orders = file.column_orders().map(|orders| leaves.iter().map(|i| orders[*i]).collect());
     let created_by = file.created_by().map(str::to_owned);
     let narrow = FileMetaData::new(file.version(), file.num_rows(), created_by, None, schema, orders);
-    let pick = |i: &usize| *i;
-    let column_index = footer
-        .column_index()
-        .map(|groups| groups.iter().map(|g| leaves.iter().map(pick).map(|i| g[i].clone()).collect()).collect());
-    let offset_index = footer
-        .offset_index()
-        .map(|groups| groups.iter().map(|g| leaves.iter().map(pick).map(|i| g[i].clone()).collect()).collect());
+    let column_index = footer.column_index().map(|groups| pick(groups, &leaves));
+    let offset_index = footer.offset_index().map(|groups| pick(groups, &leaves));
     Ok(ParquetMetaDataBuilder::new(narrow)
         .set_row_groups(row_groups)
         .set_column_index(column_index)
         .set_offset_index(offset_index)
         .build())
+}
+
+/// The entries `leaves` of every row group.
+fn pick<T: Clone>(groups: &[Vec<T>], leaves: &[usize]) -> Vec<Vec<T>> {
+    groups.iter().map(|group| leaves.iter().map(|i| group[*i].clone()).collect()).collect()
 }

@@ -59,7 +59,9 @@ pub(crate) fn overlaps(a: TimeRange, b: TimeRange) -> bool {
 /// The times that `filters`, all of which must hold, leave possible.
 pub(crate) fn time_range(filters: &[Expr]) -> TimeRange {
     let mut range = TimeRange { min_ns: i64::MIN, max_ns: i64::MAX };
-    filters.iter().for_each(|filter| narrow(filter, &mut range));
+    for filter in filters {
+        narrow(filter, &mut range);
+    }
     range
 }
 
@@ -149,8 +151,9 @@ impl View<'_> {
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
                 self.may_be_true(left) || self.may_be_true(right)
             }
-            Expr::BinaryExpr(binary) => comparison(binary)
-                .is_none_or(|(name, op, value)| self.may_compare(name, op, value)),
+            Expr::BinaryExpr(binary) => {
+                comparison(binary).is_none_or(|(name, op, value)| self.may_compare(name, op, value))
+            }
             Expr::InList(list) if !list.negated => match column(&list.expr) {
                 Some(name) => list.list.iter().any(|item| match literal(item) {
                     Some(value) => self.may_compare(name, Operator::Eq, value),

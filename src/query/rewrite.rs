@@ -31,7 +31,6 @@ fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     if rewritten.transformed {
         return Ok(Transformed::yes(rewritten.data.recompute_schema()?));
     }
-    // A projection above a node whose column types changed keeps its old types unless told.
     Ok(rewritten)
 }
 
@@ -48,7 +47,7 @@ fn node_schema(plan: &LogicalPlan) -> DFSchema {
 }
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    hex::rewrite(expr, schema)?.transform_data(|expr| compare::rewrite(expr, schema))
+    hex::rewrite(expr, schema)?.transform_data(|expr| Ok(compare::rewrite(expr, schema)))
 }
 
 /// [`rewrite_plan`] for those who plan without us: `DataFrame`s of an embedder.

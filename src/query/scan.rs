@@ -159,7 +159,8 @@ fn file_schema(table: &EventsTable, snapshot: &ReadSnapshot) -> Schema {
     };
     add(schema::OVERFLOW);
     for demanded in table.demanded() {
-        let bytes = snapshot.keys.lookup(&demanded.key).is_some_and(|a| a.types.contains(AttributeType::Bytes));
+        let bytes =
+            snapshot.keys.lookup(&demanded.key).is_some_and(|a| a.types.contains(AttributeType::Bytes));
         // Bytes must not be taken for text.
         for candidate in demanded.candidates.iter().filter(|_| !bytes) {
             add(candidate);

@@ -61,7 +61,12 @@ async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
     let buffer: Vec<_> = buffer.iter().filter(|rows| !rows.is_empty()).map(|rows| batch(rows)).collect();
     buffer.iter().for_each(|b| keys.observe(b));
     let catalog = CatalogSnapshot { segments: metas, ..CatalogSnapshot::default() };
-    ReadSnapshot { catalog: Arc::new(catalog), buffer: buffer.into(), keys, store: store as Arc<dyn ObjectStore> }
+    ReadSnapshot {
+        catalog: Arc::new(catalog),
+        buffer: buffer.into(),
+        keys,
+        store: store as Arc<dyn ObjectStore>,
+    }
 }
 
 fn engine() -> (Engine, TempDir) {
@@ -97,12 +102,47 @@ async fn failure(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> crate::
 fn shop() -> Vec<Row> {
     use Level::{Record, Resource, Scope};
     vec![
-        (0, vec![(Record, "http.route", Value::Text("/cart")), (Record, "code", Value::Int(200)), (Resource, "service.name", Value::Text("web"))]),
+        (
+            0,
+            vec![
+                (Record, "http.route", Value::Text("/cart")),
+                (Record, "code", Value::Int(200)),
+                (Resource, "service.name", Value::Text("web")),
+            ],
+        ),
         (1, vec![(Record, "code", Value::Text("500")), (Resource, "service.name", Value::Text("web"))]),
-        (2, vec![(Record, "http.route", Value::Text("/pay")), (Record, "code", Value::Double(404.5)), (Scope, "service.name", Value::Text("pay"))]),
-        (3, vec![(Record, "service.name", Value::Text("own")), (Resource, "service.name", Value::Text("web")), (Record, "code", Value::Text("teapot"))]),
-        (4, vec![(Record, "tags", Value::Json("[1,\"x\"]")), (Record, "ok", Value::Bool(true)), (Record, "ratio", Value::Double(0.5))]),
-        (5, vec![(Record, "ratio", Value::Int(2)), (Record, "raw", Value::Bytes(&[1, 2])), (Record, "code", Value::Int(7))]),
+        (
+            2,
+            vec![
+                (Record, "http.route", Value::Text("/pay")),
+                (Record, "code", Value::Double(404.5)),
+                (Scope, "service.name", Value::Text("pay")),
+            ],
+        ),
+        (
+            3,
+            vec![
+                (Record, "service.name", Value::Text("own")),
+                (Resource, "service.name", Value::Text("web")),
+                (Record, "code", Value::Text("teapot")),
+            ],
+        ),
+        (
+            4,
+            vec![
+                (Record, "tags", Value::Json("[1,\"x\"]")),
+                (Record, "ok", Value::Bool(true)),
+                (Record, "ratio", Value::Double(0.5)),
+            ],
+        ),
+        (
+            5,
+            vec![
+                (Record, "ratio", Value::Int(2)),
+                (Record, "raw", Value::Bytes(&[1, 2])),
+                (Record, "code", Value::Int(7)),
+            ],
+        ),
     ]
 }
 
@@ -162,9 +202,15 @@ async fn attributes_have_the_meaning_that_people_expect() {
         let names = "SELECT service.name FROM events ORDER BY timestamp";
         assert_eq!(cells(&engine, home, names).await, ["web", "web", "pay", "own", "", ""]);
         assert_eq!(cells(&engine, home, "SELECT code FROM events WHERE code = 200").await, ["200"]);
-        assert_eq!(cells(&engine, home, "SELECT code FROM events WHERE code > 300 ORDER BY 1").await, ["404.5", "500"]);
+        assert_eq!(
+            cells(&engine, home, "SELECT code FROM events WHERE code > 300 ORDER BY 1").await,
+            ["404.5", "500"]
+        );
         assert_eq!(cells(&engine, home, "SELECT sum(code) FROM events").await, ["1111.5"]);
-        assert_eq!(cells(&engine, home, "SELECT raw, tags FROM events WHERE raw IS NOT NULL").await, ["0102,"]);
+        assert_eq!(
+            cells(&engine, home, "SELECT raw, tags FROM events WHERE raw IS NOT NULL").await,
+            ["0102,"]
+        );
         let map = "SELECT attributes FROM events WHERE code = 'teapot'";
         let expected = "{code: teapot, resource.service.name: web, service.name: own}";
         assert_eq!(cells(&engine, home, map).await.join("|"), expected.replace(", ", ", "));
@@ -191,13 +237,21 @@ async fn explain_shows_what_was_pruned_and_that_filters_are_in_the_scan() {
     let (engine, _dir) = engine();
     let data = shop();
     let home = snapshot(&[&data[..2], &data[2..4], &data[4..]], &[]).await;
-    let plan = text(&engine, &home, "EXPLAIN SELECT name FROM events WHERE timestamp < '2026-01-01T00:00:02Z'").await;
+    let plan =
+        text(&engine, &home, "EXPLAIN SELECT name FROM events WHERE timestamp < '2026-01-01T00:00:02Z'")
+            .await;
     assert!(plan.contains("segments=1/3, pruned_by_time=2, pruned_by_columns=0"), "{plan}");
-    let plan = text(&engine, &home, "EXPLAIN SELECT name FROM spans WHERE ratio > 1 AND duration_ns > 3000").await;
+    let plan =
+        text(&engine, &home, "EXPLAIN SELECT name FROM spans WHERE ratio > 1 AND duration_ns > 3000").await;
     assert!(plan.contains("segments=1/3"), "{plan}");
     assert!(plan.contains("predicate="), "{plan}");
     assert!(!plan.contains("FilterExec"), "the filter must be in the scan: {plan}");
-    let plan = text(&engine, &home, "EXPLAIN ANALYZE SELECT name FROM spans WHERE trace_id = '05050505050505050505050505050505'").await;
+    let plan = text(
+        &engine,
+        &home,
+        "EXPLAIN ANALYZE SELECT name FROM spans WHERE trace_id = '05050505050505050505050505050505'",
+    )
+    .await;
     assert!(plan.contains("pushdown_rows_pruned"), "{plan}");
     assert!(plan.contains("segments_considered=3"), "{plan}");
 }
@@ -207,7 +261,8 @@ async fn newest_first_needs_no_sort() {
     let (engine, _dir) = engine();
     let data = shop();
     let home = snapshot(&[&data[..2], &data[2..4], &data[4..]], &[]).await;
-    let plan = text(&engine, &home, "EXPLAIN SELECT timestamp FROM events ORDER BY timestamp DESC LIMIT 3").await;
+    let plan =
+        text(&engine, &home, "EXPLAIN SELECT timestamp FROM events ORDER BY timestamp DESC LIMIT 3").await;
     assert!(!plan.contains("SortExec"), "{plan}");
 }
 
@@ -259,17 +314,28 @@ async fn embedders_see_events_views_and_functions() {
     let (engine, _dir) = engine();
     let home = snapshot(&[&shop()], &[]).await;
     let context = engine.session_context(&home);
-    let frame = context.sql("SELECT count(*) FROM events WHERE trace_id = '03030303030303030303030303030303'").await;
+    let frame =
+        context.sql("SELECT count(*) FROM events WHERE trace_id = '03030303030303030303030303030303'").await;
     assert_eq!(pretty(frame.unwrap().collect().await.unwrap()), ["1"]);
     let frame = context.sql("SELECT count(*) FROM spans WHERE attributes['code'] = '200'").await.unwrap();
     assert_eq!(pretty(frame.collect().await.unwrap()), ["1"]);
-    let tables = cells(&engine, &home, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1").await;
+    let tables = cells(
+        &engine,
+        &home,
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+    )
+    .await;
     assert!(tables.contains(&"events".to_owned()) && tables.contains(&"spans".to_owned()), "{tables:?}");
 }
 
 fn pretty(batches: Vec<RecordBatch>) -> Vec<String> {
     let table = pretty_format_batches(&batches).unwrap().to_string();
-    table.lines().skip(3).filter(|l| l.starts_with('|')).map(|l| l.trim_matches('|').trim().to_owned()).collect()
+    table
+        .lines()
+        .skip(3)
+        .filter(|l| l.starts_with('|'))
+        .map(|l| l.trim_matches('|').trim().to_owned())
+        .collect()
 }
 
 fn value() -> impl Strategy<Value = Value<'static>> {

@@ -224,8 +224,7 @@ impl ScalarUDFImpl for AllAttributes {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
-        let arrays: Vec<ArrayRef> =
-            args.args.iter().map(|a| a.to_array(rows)).collect::<Result<_>>()?;
+        let arrays: Vec<ArrayRef> = args.args.iter().map(|a| a.to_array(rows)).collect::<Result<_>>()?;
         let (columns, rest) = arrays.split_at_checked(self.arguments.len()).ok_or_else(|| {
             DataFusionError::Internal(format!("{} got too few columns", ScalarUDFImpl::name(self)))
         })?;

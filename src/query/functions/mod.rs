@@ -25,10 +25,7 @@ pub(crate) use text::{DisplayText, SAFE};
 
 /// The scalar functions that SQL can call.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![
-        Arc::new(hex_id::IdFromHex::trace_id().into()),
-        Arc::new(hex_id::IdFromHex::span_id().into()),
-    ]
+    vec![Arc::new(hex_id::IdFromHex::trace_id().into()), Arc::new(hex_id::IdFromHex::span_id().into())]
 }
 
 /// The aggregate functions that SQL can call.

@@ -12,9 +12,7 @@ use arrow::array::{
 };
 use arrow::datatypes::DataType;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 use opentelemetry_proto::tonic::common::v1::any_value;
 use serde_json::value::RawValue;
 

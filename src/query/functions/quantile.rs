@@ -218,12 +218,7 @@ impl GroupsAccumulator for Many {
         Ok(vec![Arc::new(states)])
     }
 
-    fn merge_batch(
-        &mut self,
-        states: &[ArrayRef],
-        groups: &[usize],
-        total: usize,
-    ) -> Result<()> {
+    fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.grow(total);
         for (row, bytes) in states[0].as_binary::<i32>().iter().enumerate() {
             if let Some(bytes) = bytes {

@@ -60,9 +60,7 @@ impl Sketch {
     pub(crate) fn merge(&mut self, other: &Self) {
         self.count += other.count;
         self.zeros += other.zeros;
-        for (mine, theirs) in
-            [(&mut self.positive, &other.positive), (&mut self.negative, &other.negative)]
-        {
+        for (mine, theirs) in [(&mut self.positive, &other.positive), (&mut self.negative, &other.negative)] {
             for (bucket, count) in theirs {
                 *mine.entry(*bucket).or_default() += count;
             }

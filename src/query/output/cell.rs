@@ -1,5 +1,7 @@
 //! One value as text; see the table in the [module](super) header.
 
+use std::fmt::Write as _;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
@@ -29,7 +31,10 @@ pub(crate) fn write_json_text(out: &mut String, text: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if (c as u32) < 0x20 => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c if (c as u32) < 0x20 => {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
             c => out.push(c),
         }
     }
@@ -96,8 +101,12 @@ pub(crate) fn display(array: &ArrayRef, row: usize, field: &Field) -> Result<Str
         DataType::LargeBinary => BASE64.encode(array.as_binary::<i64>().value(row)),
         DataType::BinaryView => BASE64.encode(array.as_binary_view().value(row)),
         DataType::Timestamp(unit, _) => timestamp(array, row, *unit),
-        DataType::Date32 => array.as_primitive::<Date32Type>().value_as_date(row).map_or_else(String::new, |d| d.to_string()),
-        DataType::Date64 => array.as_primitive::<Date64Type>().value_as_date(row).map_or_else(String::new, |d| d.to_string()),
+        DataType::Date32 => {
+            array.as_primitive::<Date32Type>().value_as_date(row).map_or_else(String::new, |d| d.to_string())
+        }
+        DataType::Date64 => {
+            array.as_primitive::<Date64Type>().value_as_date(row).map_or_else(String::new, |d| d.to_string())
+        }
         DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
         DataType::Int32 => array.as_primitive::<Int32Type>().value(row).to_string(),
         DataType::Int16 => array.as_primitive::<Int16Type>().value(row).to_string(),

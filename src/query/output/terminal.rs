@@ -4,6 +4,8 @@
 //! that cannot fit the terminal's width legibly is shown as a list of its columns, one per line. Colours
 //! and the width only apply on a terminal.
 
+use std::fmt::Write as _;
+
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -57,9 +59,10 @@ impl Table {
         let width = self.names().map(|name| name.chars().count()).max().unwrap_or(0);
         let mut text = String::new();
         for (i, row) in self.rows.iter().enumerate() {
-            text.push_str(&format!("── row {} ──\n", i + 1));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "── row {} ──", i + 1);
             for (name, value) in self.names().zip(row).filter(|(_, value)| !value.is_empty()) {
-                text.push_str(&format!("{name:width$}  {value}\n"));
+                let _ = writeln!(text, "{name:width$}  {value}");
             }
         }
         text.pop();
@@ -96,9 +99,9 @@ impl Encoder for Table {
         let mut text = if self.too_wide() { self.lists() } else { self.columns() };
         let hidden = self.total - self.rows.len();
         let rows = if self.total == 1 { "row" } else { "rows" };
-        text.push_str(&format!("\n{} {rows}", self.total));
+        let _ = write!(text, "\n{} {rows}", self.total);
         if hidden > 0 {
-            text.push_str(&format!(", {hidden} of them not shown: use another format, or LIMIT"));
+            let _ = write!(text, ", {hidden} of them not shown: use another format, or LIMIT");
         }
         text.push('\n');
         Ok(text.into_bytes())

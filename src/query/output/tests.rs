@@ -1,7 +1,6 @@
 use arrow::array::{
-    Array,
-    ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float64Array, Int64Array,
-    ListArray, MapBuilder, StringBuilder, StringViewArray, StructArray, TimestampNanosecondArray,
+    Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float64Array,
+    Int64Array, ListArray, MapBuilder, StringBuilder, StringViewArray, StructArray, TimestampNanosecondArray,
 };
 use arrow::datatypes::{DataType, Int64Type};
 use arrow_schema::extension::Json;
@@ -31,8 +30,14 @@ fn batch() -> RecordBatch {
             Field::new("id", DataType::FixedSizeBinary(2), true),
             Arc::new(FixedSizeBinaryArray::try_from_iter([[0xab_u8, 1], [0, 0xff]].into_iter()).unwrap()),
         ),
-        (Field::new("b", DataType::BinaryView, true), Arc::new(BinaryViewArray::from_iter_values([[0_u8, 255], [1, 2]]))),
-        (Field::new("s", DataType::Utf8View, true), Arc::new(StringViewArray::from(vec!["a,\"b\"\n", "\u{1}ü"]))),
+        (
+            Field::new("b", DataType::BinaryView, true),
+            Arc::new(BinaryViewArray::from_iter_values([[0_u8, 255], [1, 2]])),
+        ),
+        (
+            Field::new("s", DataType::Utf8View, true),
+            Arc::new(StringViewArray::from(vec!["a,\"b\"\n", "\u{1}ü"])),
+        ),
         (
             Field::new("j", DataType::Utf8View, true).with_extension_type(Json::default()),
             Arc::new(StringViewArray::from(vec!["{\"a\":[1,2]}", "null"])),
@@ -60,7 +65,13 @@ async fn bytes(format: Format, batches: Vec<RecordBatch>) -> Vec<u8> {
     let stream = futures::stream::iter(batches.into_iter().map(Ok));
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
     let result = QueryResult { schema, stream, warnings: Vec::new() };
-    encode(result, format).try_fold(Vec::new(), async |mut all, chunk| { all.extend(chunk); Ok(all) }).await.unwrap()
+    encode(result, format)
+        .try_fold(Vec::new(), async |mut all, chunk| {
+            all.extend(chunk);
+            Ok(all)
+        })
+        .await
+        .unwrap()
 }
 
 const FIRST: &str = r#"{"n":9223372036854775807,"n_2":1.5,"t":"1970-01-01T00:00:00.000000001Z","id":"ab01","b":"AP8=","s":"a,\"b\"\n","j":{"a":[1,2]},"ok":true,"d":123.45,"l":[1,null],"o":{"x":1},"m":{"k\"":"v"}}"#;
