@@ -9,13 +9,21 @@
 //!              ▲ flush    ▲ next         remove_through(43) drops it once its segment is committed
 //! ```
 //!
-//! Queries share the batches, so what a query sees stays although the buffer goes on.
+//! Queries share the batches, so what a query sees stays although the buffer goes on. A query pays for every
+//! batch, so runs of small ones are merged ([`Buffer::small_run`]); that changes nothing that a query can see.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::event::EventBatch;
 use crate::wal::SequenceNumber;
+
+/// Batches with fewer events are small.
+const SMALL_ROWS: usize = 4096;
+/// So many small batches in a row are worth merging.
+const RUN_BATCHES_MIN: usize = 16;
+/// A merged batch has at most about so many events.
+const RUN_ROWS_MAX: usize = 16 << 10;
 
 /// The batches that are not in a segment yet.
 #[derive(Debug, Default)]
@@ -44,6 +52,15 @@ pub struct Sealed {
     pub through: SequenceNumber,
     /// Events in them.
     pub rows: usize,
+}
+
+/// Adjacent small batches, to be merged.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The batches, in order of arrival.
+    pub batches: Vec<Arc<EventBatch>>,
+    first: SequenceNumber,
+    last: SequenceNumber,
 }
 
 impl Buffer {
@@ -84,6 +101,46 @@ impl Buffer {
             self.shared = None;
         }
         before - self.bytes
+    }
+
+    /// The first run of small batches that is worth merging.
+    pub fn small_run(&self) -> Option<Run> {
+        let mut run: Vec<&Entry> = Vec::new();
+        let mut rows = 0;
+        let worth = |run: &[&Entry]| run.len() >= RUN_BATCHES_MIN;
+        for entry in &self.entries {
+            let small = entry.batch.rows() < SMALL_ROWS;
+            if !small || rows + entry.batch.rows() > RUN_ROWS_MAX {
+                if worth(&run) {
+                    break;
+                }
+                (run, rows) = (Vec::new(), 0);
+            }
+            if small {
+                rows += entry.batch.rows();
+                run.push(entry);
+            }
+        }
+        let (first, last) = (run.first()?.seq, run.last()?.seq);
+        let batches = run.iter().map(|entry| Arc::clone(&entry.batch)).collect();
+        worth(&run).then_some(Run { batches, first, last })
+    }
+
+    /// Puts `merged`, the events of `run`, in its place. Does nothing when part of the run is gone.
+    ///
+    /// The caller sees to it that no flush has sealed a part of the run.
+    pub fn replace_run(&mut self, run: &Run, merged: Arc<EventBatch>) {
+        let start = self.entries.partition_point(|entry| entry.seq < run.first);
+        let end = self.entries.partition_point(|entry| entry.seq <= run.last);
+        if end - start != run.batches.len() {
+            return;
+        }
+        let old = self.entries.drain(start..end);
+        let (bytes, arrived_ns) = old.fold((0, i64::MAX), |(b, t), e| (b + e.bytes, t.min(e.arrived_ns)));
+        let entry = Entry { seq: run.last, bytes: merged.memory_bytes(), batch: merged, arrived_ns };
+        self.bytes = self.bytes - bytes + entry.bytes;
+        self.shared = None;
+        self.entries.insert(start, entry);
     }
 
     /// All batches, in order of arrival. O(1) while nothing changes.
@@ -136,6 +193,27 @@ mod tests {
         assert_eq!((sealed.rows, sealed.through), (6, SequenceNumber(2)));
         assert_eq!(buffer.sealed(1).unwrap().rows, 3, "one batch at least");
         assert_eq!(buffer.batches().len(), 3);
+    }
+
+    #[test]
+    fn runs_of_small_batches_are_merged_between_large_ones() {
+        let mut buffer = buffer(&[&[1; 3][..], &[5000], &[2; 20], &[5000], &[1; 15]].concat());
+        let (rows, before) = (buffer.rows(), buffer.bytes());
+        let run = buffer.small_run().unwrap();
+        assert_eq!(run.batches.len(), 20);
+        let merged = Arc::new(EventBatch::concat(&run.batches).unwrap());
+        buffer.push(SequenceNumber(100), batch(1), 99);
+        buffer.replace_run(&run, merged);
+        assert_eq!(buffer.batches().iter().map(|b| b.rows()).collect::<Vec<_>>()[3..6], [5000, 40, 5000]);
+        assert_eq!(buffer.rows(), rows + 1);
+        assert!(buffer.bytes() < before);
+        let sealed = buffer.sealed(1 + 1 + 1 + 5000 + 40).unwrap();
+        assert_eq!(sealed.through, SequenceNumber(24), "the number of the run's last batch");
+        let gone = buffer.small_run().unwrap();
+        assert_eq!(gone.batches.len(), 16);
+        buffer.remove_through(SequenceNumber(100));
+        buffer.replace_run(&gone, batch(16));
+        assert_eq!((buffer.rows(), buffer.bytes()), (0, 0), "what was flushed meanwhile does not come back");
     }
 
     #[test]

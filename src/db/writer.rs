@@ -173,14 +173,17 @@ async fn flush_when_due(
         }
         let Some(writer) = writer.upgrade() else { return };
         let level = writer.live.level();
-        if !is_full(level, limits) && !is_old(level, limits, clock.now_ns()) {
-            continue;
-        }
-        match writer.flusher.flush(segment::ROWS_MAX).await {
-            Ok(_) => pause = RETRY_MIN,
+        let due = is_full(level, limits) || is_old(level, limits, clock.now_ns());
+        let done = if due {
+            writer.flusher.flush(segment::ROWS_MAX).await.map(|_| ())
+        } else {
+            writer.flusher.merge_small().await
+        };
+        match done {
+            Ok(()) => pause = RETRY_MIN,
             Err(error) => {
                 drop(writer);
-                tracing::error!(%error, "could not flush the buffer; trying again");
+                tracing::error!(%error, "could not flush or merge the buffer; trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_MAX);
             }

@@ -29,6 +29,7 @@ mod sparse;
 mod builder;
 mod batch;
 mod codec;
+mod concat;
 pub mod physical;
 mod dictionary;
 

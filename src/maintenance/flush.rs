@@ -90,6 +90,20 @@ impl Flusher {
         }
         Ok(Some(Flushed { segment, through: range.through }))
     }
+
+    /// Merges runs of small batches in the buffer, so that queries meet few. Not while a flush has sealed
+    /// some of them.
+    pub async fn merge_small(&self) -> Result<()> {
+        let _no_flush = self.one_at_a_time.lock().await;
+        while let Some(run) = self.live.small_run() {
+            let merge = move || EventBatch::concat(&run.batches).map(|merged| (run, merged));
+            let merged = tokio::task::spawn_blocking(merge).await;
+            let (run, merged) =
+                merged.map_err(|e| Error::internal("merging batches failed").with_source(e))??;
+            self.live.replace_run(&run, Arc::new(merged));
+        }
+        Ok(())
+    }
 }
 
 /// Encodes `batches` and stores the segment durably; it counts once it is committed.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::buffer::{Buffer, Sealed};
+use crate::buffer::{Buffer, Run, Sealed};
 use crate::catalog::{CatalogSnapshot, WalRange};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
@@ -107,6 +107,16 @@ impl Live {
         let sealed = state.buffer.sealed(rows_max)?;
         let range = WalRange { from: state.catalog.wal_watermark, through: sealed.through };
         Some((sealed, range))
+    }
+
+    /// A run of small batches that is worth merging.
+    pub fn small_run(&self) -> Option<Run> {
+        self.state.lock().buffer.small_run()
+    }
+
+    /// Replaces a run by its merged events; no flush may be under way.
+    pub fn replace_run(&self, run: &Run, merged: Arc<EventBatch>) {
+        self.state.lock().buffer.replace_run(run, merged);
     }
 
     /// Makes `catalog` what queries see, and forgets the batches that it has in segments. An older

@@ -206,10 +206,7 @@ fn column_meta(name: &str, leaf: &ColumnChunkMetaData) -> ColumnMeta {
         name: name.to_owned(),
         attribute_type,
         null_count: statistics.and_then(Statistics::null_count_opt).unwrap_or(0),
-        // Text of other kinds (bytes, JSON) has no order that SQL would ask for.
-        bounds: statistics
-            .filter(|s| s.physical_type() != ParquetType::BYTE_ARRAY || is_text(leaf))
-            .and_then(bounds),
+        bounds: statistics.filter(|_| has_signed_or_text_order(leaf)).and_then(bounds),
     }
 }
 
@@ -224,8 +221,13 @@ fn attribute_type(leaf: &ColumnChunkMetaData) -> AttributeType {
     }
 }
 
-fn is_text(leaf: &ColumnChunkMetaData) -> bool {
-    matches!(leaf.column_descr().logical_type_ref(), Some(LogicalType::String))
+/// Unsigned integers have no place in [`Bound::Int`]; bytes and JSON have no order that SQL asks for.
+fn has_signed_or_text_order(leaf: &ColumnChunkMetaData) -> bool {
+    match (leaf.column_type(), leaf.column_descr().logical_type_ref()) {
+        (ParquetType::BYTE_ARRAY, logical) => matches!(logical, Some(LogicalType::String)),
+        (_, Some(LogicalType::Integer(integer))) => integer.is_signed,
+        _ => true,
+    }
 }
 
 fn bounds(statistics: &Statistics) -> Option<(Bound, Bound)> {
