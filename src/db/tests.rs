@@ -147,6 +147,28 @@ async fn queries_see_every_event_exactly_once_while_flushes_run() {
 }
 
 #[tokio::test]
+async fn merging_small_batches_changes_nothing_that_anybody_sees() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path()).await;
+    for i in 0..40 {
+        database.append(batch(i * 5..(i + 1) * 5)).await.unwrap();
+    }
+    let before = database.snapshot();
+    database.writer().unwrap().merge_small().await.unwrap();
+    let after = database.snapshot();
+    assert_eq!((before.buffer.len(), after.buffer.len()), (40, 1));
+    assert_eq!((numbers(&before).await, numbers(&after).await), (upto(200), upto(200)));
+    database.append(batch(200..205)).await.unwrap();
+    drop(database);
+    let database = open(dir.path()).await;
+    assert_eq!(numbers(&database.snapshot()).await, upto(205), "the log has the batches as they came");
+    database.writer().unwrap().merge_small().await.unwrap();
+    database.flush().await.unwrap();
+    assert_eq!(numbers(&database.snapshot()).await, upto(205));
+    assert_eq!(database.stats().buffer_events, 0);
+}
+
+#[tokio::test]
 async fn a_crash_between_any_two_steps_of_a_flush_loses_and_repeats_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (live, before, after) =
@@ -309,7 +331,7 @@ async fn a_database_opened_for_nothing_leaves_no_log() {
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert_eq!(names, ["LOCK", "catalog", "wal"].map(String::from).into());
+    assert_eq!(names, ["LOCK", "catalog", "spill", "wal"].map(String::from).into());
 }
 
 #[tokio::test]

@@ -116,6 +116,11 @@ impl Writer {
         Ok(())
     }
 
+    /// Merges small batches in the buffer.
+    pub(super) async fn merge_small(&self) -> Result<()> {
+        self.flusher.merge_small().await
+    }
+
     /// Flushes and ends the background task.
     pub(super) async fn close(self: Arc<Self>) -> Result<()> {
         let background = self.background.lock().take();
@@ -177,7 +182,7 @@ async fn flush_when_due(
         let done = if due {
             writer.flusher.flush(segment::ROWS_MAX).await.map(|_| ())
         } else {
-            writer.flusher.merge_small().await
+            writer.merge_small().await
         };
         match done {
             Ok(()) => pause = RETRY_MIN,

@@ -91,7 +91,8 @@ mod tests {
         let joined = EventBatch::concat(&parts).unwrap();
         let whole = batch(0..20);
         assert_eq!(joined.core(), whole.core());
-        assert_eq!(joined.encode().unwrap(), whole.encode().unwrap());
+        // The bytes below nulls differ, so the encoded batches do.
+        assert_eq!(format!("{:?}", joined.attributes()), format!("{:?}", whole.attributes()));
         assert_eq!(joined.time_range(), whole.time_range());
     }
 }
