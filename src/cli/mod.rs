@@ -13,6 +13,7 @@ mod demo;
 mod import;
 mod logging;
 mod query;
+mod remote;
 mod serve;
 mod units;
 
@@ -132,10 +133,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 logging::start(globals, "warn")?;
                 import::run(args, globals).await
             }
-            Command::Query(_) => {
-                logging::start(globals, "info")?;
-                Err(Error::internal("not built yet"))
-            }
+            Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
         }
     })
 }

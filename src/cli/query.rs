@@ -1,23 +1,35 @@
 //! `broadloom query`: one statement, answered on stdout.
 //!
 //! The data directory is opened for reading, beside a server that may be writing it; `--url` asks a
-//! server instead.
+//! server instead (`remote.rs`).
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use futures::StreamExt;
 
-use super::units;
+use super::{Globals, logging, remote, units};
+use crate::config::Settings;
+use crate::db::Database;
+use crate::error::{Error, Result};
+use crate::query::QueryRequest;
+use crate::query::output::{self, Format};
+use crate::server::{Position, first_rows, literal};
 
 const AFTER_HELP: &str = "\
 Examples:
   broadloom query \"select * from events order by timestamp desc limit 5\"
-  broadloom query \"select service.name, count(*), p99(duration_ns) from spans group by 1\"   any attribute by its name
+  broadloom query \"select service.name, count(*), p99(duration_ns) from spans group by 1\"
   broadloom query \"select * from trace('4bf92f3577b34da6a3ce929d0e0e4736')\" --format ndjson
-  broadloom query \"select count(*) from spans where http.route = \\$1\" --param /checkout
+  broadloom query 'select count(*) from spans where http.route = $1' --param /checkout
   broadloom query -f slow.sql --output slow.parquet
-  echo \"select 1\" | broadloom query --format csv";
+  echo 'select 1' | broadloom query --format csv
+  broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
+
+Any attribute can be named: bare (http.route), quoted (\"http.route\"), or as attributes['http.route'].";
 
 /// Arguments of `broadloom query`.
 #[derive(Debug, Args)]
@@ -29,10 +41,11 @@ pub(super) struct QueryArgs {
     /// Read the statement from a file
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How to write the answer; by default as the name of --output says, else a table
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<String>,
-    /// The value of $1, then of $2 …: a JSON literal (7, true, null, "7"), anything else is text
+    /// How to write the answer: table, json, ndjson, csv, arrow or parquet; by default as the name of
+    /// --output says, else a table
+    #[arg(long, value_name = "FORMAT", value_parser = |text: &str| text.parse::<Format>())]
+    format: Option<Format>,
+    /// The value of $1, then of $2 …: a JSON literal (7, true, null, "7"); anything else is text
     #[arg(short, long = "param", value_name = "VALUE")]
     params: Vec<String>,
     /// Give up after this time
@@ -47,4 +60,183 @@ pub(super) struct QueryArgs {
     /// Ask this server, http://host:port, instead of the data directory
     #[arg(long, value_name = "URL", env = "BROADLOOM_URL")]
     url: Option<String>,
+    /// Memory of the query; beyond it, it spills to disk, then fails
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_QUERY_MEMORY", default_value = "2GiB", value_parser = units::bytes)]
+    query_memory: usize,
+}
+
+/// Answers one statement.
+pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
+    logging::start(globals, "warn")?;
+    let request = QueryRequest {
+        sql: statement(args.sql.as_deref(), args.file.as_deref())?,
+        params: args.params.iter().map(|text| literal(text)).collect(),
+        timeout: args.timeout,
+        row_limit: args.limit,
+    };
+    let format = args.format.or_else(|| format_of(args.output.as_deref()?)).unwrap_or(Format::Table);
+    let is_to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
+    if is_to_terminal && matches!(format, Format::Arrow | Format::Parquet) {
+        return Err(Error::invalid("this format is not for the eyes: write it to a file with --output FILE"));
+    }
+    let sql = request.sql.clone();
+    let mut to = Sink::open(args.output)?;
+    let answered = if let Some(url) = args.url {
+        let asking = tokio::task::spawn_blocking(move || {
+            let answered = remote::ask(&url, &request, format, &mut to);
+            (answered, to)
+        });
+        let (answered, sink) = asking.await.map_err(|e| Error::internal("asking failed").with_source(e))?;
+        to = sink;
+        answered
+    } else {
+        let mut settings = Settings::new(&globals.data);
+        settings.query.memory_bytes_max = args.query_memory;
+        local(settings, request, format, &mut to).await
+    };
+    to.close(answered).map_err(|error| point_at(error, &sql))
+}
+
+/// Answers from the data directory.
+async fn local(settings: Settings, request: QueryRequest, format: Format, to: &mut Sink) -> Result<()> {
+    let database = Database::open_read_only(settings).await?;
+    let rows_max = request.row_limit;
+    let request = QueryRequest { row_limit: rows_max.filter(|rows| *rows > 0), ..request };
+    let mut result = database.query(request).await?;
+    if let Some(rows_max) = rows_max {
+        result = first_rows(result, rows_max);
+    }
+    for warning in &result.warnings {
+        warn(warning);
+    }
+    let mut chunks = std::pin::pin!(output::encode(result, format));
+    while let Some(chunk) = chunks.next().await {
+        to.write_all(&chunk?)?;
+    }
+    Ok(())
+}
+
+/// Says something about the answer beside it.
+pub(super) fn warn(warning: &str) {
+    let _ = writeln!(std::io::stderr(), "warning: {warning}");
+}
+
+/// The statement: an argument, a file, or stdin.
+fn statement(argument: Option<&str>, file: Option<&Path>) -> Result<String> {
+    match (argument, file) {
+        (None, Some(file)) => std::fs::read_to_string(file)
+            .map_err(|e| Error::from(e).context(format!("cannot read {}", file.display()))),
+        (Some(sql), _) if sql != "-" => Ok(sql.to_owned()),
+        (None, None) if std::io::stdin().is_terminal() => {
+            Err(Error::invalid("no statement: write broadloom query \"select …\", or give a file with -f"))
+        }
+        _ => {
+            let mut sql = String::new();
+            std::io::stdin().read_to_string(&mut sql)?;
+            Ok(sql)
+        }
+    }
+}
+
+/// The format that the name of a file says.
+fn format_of(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()? {
+        "json" => Some(Format::Json),
+        "ndjson" | "jsonl" => Some(Format::Ndjson),
+        "csv" => Some(Format::Csv),
+        "arrow" | "arrows" => Some(Format::Arrow),
+        "parquet" => Some(Format::Parquet),
+        _ => None,
+    }
+}
+
+/// Where an answer goes: stdout, or a file that appears when it is whole.
+pub(super) struct Sink {
+    to: BufWriter<Box<dyn Write + Send>>,
+    file: Option<(PathBuf, PathBuf)>,
+}
+
+impl Sink {
+    fn open(path: Option<PathBuf>) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self { to: BufWriter::new(Box::new(std::io::stdout())), file: None });
+        };
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        let part = path.with_file_name(name);
+        let file = File::create(&part)
+            .map_err(|e| Error::from(e).context(format!("cannot write {}", part.display())))?;
+        Ok(Self { to: BufWriter::new(Box::new(file)), file: Some((part, path)) })
+    }
+
+    /// Ends the answer: the whole file gets its name, a broken one is removed.
+    fn close(mut self, answered: Result<()>) -> Result<()> {
+        let written = answered.and_then(|()| Ok(self.to.flush()?));
+        let Some((part, path)) = self.file else { return written };
+        match written {
+            Ok(()) => Ok(std::fs::rename(part, path)?),
+            Err(error) => {
+                // The error that matters is the one at hand.
+                let _ = std::fs::remove_file(part);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// Adds the line of the statement that an error names, with a caret under the place.
+fn point_at(error: Error, sql: &str) -> Error {
+    let Some(picture) = picture(&error.chain(), sql) else { return error };
+    Error::new(error.kind(), format!("{}\n{picture}", error.chain())).with_source(error)
+}
+
+fn picture(message: &str, sql: &str) -> Option<String> {
+    let at = Position::in_message(message)?;
+    let line = sql.lines().nth(at.line - 1)?;
+    let number = at.line.to_string();
+    // A tab is as wide above the caret as before it.
+    let before: String =
+        line.chars().take(at.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let margin = " ".repeat(number.len());
+    Some(format!("{margin} |\n{number} | {line}\n{margin} | {before}^"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_shown_in_its_statement() {
+        let sql = "select name,\n\tdurationn\nfrom spans";
+        let shown =
+            picture("no column named durationn at line 2, column 2; nearest: duration_ns", sql).unwrap();
+        assert_eq!(shown, "  |\n2 | \tdurationn\n  | \t^");
+        assert_eq!(picture("something else", sql), None);
+        assert_eq!(picture("at line 9, column 1", sql), None);
+    }
+
+    #[test]
+    fn a_broken_answer_leaves_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("answer.csv");
+        let mut sink = Sink::open(Some(path.clone())).unwrap();
+        sink.write_all(b"a,b\n").unwrap();
+        assert!(sink.close(Err(Error::invalid("broken"))).is_err());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let mut sink = Sink::open(Some(path.clone())).unwrap();
+        sink.write_all(b"a,b\n").unwrap();
+        sink.close(Ok(())).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "a,b\n");
+        assert_eq!(format_of(&path), Some(Format::Csv));
+    }
 }

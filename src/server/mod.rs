@@ -30,7 +30,9 @@ mod otlp_http;
 mod problem;
 mod receive;
 mod shutdown;
+mod sql;
 mod state;
+mod traces;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
@@ -50,6 +52,8 @@ pub use state::Limits;
 
 use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
+pub(crate) use problem::Position;
+pub(crate) use sql::{first_rows, literal};
 
 use problem::Problem;
 use state::ServerState;
@@ -127,7 +131,10 @@ impl Server {
 
 /// The routes of the main port.
 fn main_routes() -> Router<ServerState> {
-    producer_routes().route("/metrics", get(metrics::get))
+    producer_routes()
+        .route("/v1/sql", get(sql::get).post(sql::post))
+        .route("/v1/traces/{id}", get(traces::get))
+        .route("/metrics", get(metrics::get))
 }
 
 /// The routes of the port for OTLP/HTTP.

@@ -6,4 +6,8 @@ mod crash;
 mod demo;
 mod duckdb;
 mod slt;
+mod cli;
+mod clients;
+mod running;
+mod server;
 mod tidy;

@@ -1,0 +1,139 @@
+//! Asking a running server: `POST /v1/sql` over HTTP.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use arrow::ipc::reader::StreamReader;
+use serde_json::{Value, json};
+
+use super::query::warn;
+use crate::error::{Error, ErrorKind, Result};
+use crate::query::QueryRequest;
+use crate::query::output::{self, Format};
+
+/// How much longer than the query itself the client waits for its end, so that the server's own words
+/// about a timeout arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks the server at `url` and writes its answer to `to`; blocks.
+pub(super) fn ask(url: &str, request: &QueryRequest, format: Format, to: &mut impl Write) -> Result<()> {
+    let address = address(url, request, format)?;
+    let agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(PATIENCE))
+        .timeout_global(request.timeout.map(|timeout| timeout + PATIENCE))
+        .build()
+        .new_agent();
+    let body = json!({ "query": request.sql, "params": request.params }).to_string();
+    let mut response =
+        agent.post(address.as_str()).header("Content-Type", "application/json").send(body).map_err(|e| {
+            Error::new(ErrorKind::Unavailable, format!("cannot ask {url}: {e}")).with_source(e)
+        })?;
+    let status = response.status().as_u16();
+    if status != 200 {
+        let text = response.body_mut().read_to_string().unwrap_or_default();
+        return Err(problem(status, &text));
+    }
+    let warnings = response.headers().get("broadloom-warnings").and_then(|value| value.to_str().ok());
+    for warning in
+        warnings.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok()).unwrap_or_default()
+    {
+        warn(&warning);
+    }
+    let mut from = response.body_mut().as_reader();
+    if format == Format::Table { table(from, to) } else { copy(&mut from, to) }
+}
+
+/// The address of the query with its options.
+fn address(url: &str, request: &QueryRequest, format: Format) -> Result<url::Url> {
+    let wrong = |e: String| Error::invalid(format!("--url {url}: {e}; write http://127.0.0.1:8080"));
+    let mut address = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
+    if !matches!(address.scheme(), "http" | "https") {
+        return Err(wrong("this is no http address".to_owned()));
+    }
+    address.set_path(&format!("{}/v1/sql", address.path().trim_end_matches('/')));
+    let asked = if format == Format::Table { Format::Arrow } else { format };
+    address.query_pairs_mut().append_pair("format", asked.name());
+    if let Some(timeout) = request.timeout {
+        address.query_pairs_mut().append_pair("timeout", &humantime::format_duration(timeout).to_string());
+    }
+    if let Some(limit) = request.row_limit {
+        address.query_pairs_mut().append_pair("limit", &limit.to_string());
+    }
+    Ok(address)
+}
+
+/// What the server says went wrong.
+fn problem(status: u16, text: &str) -> Error {
+    let kind = match status {
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        429 => ErrorKind::LimitExceeded,
+        503 => ErrorKind::Unavailable,
+        504 => ErrorKind::Cancelled,
+        400..500 => ErrorKind::InvalidInput,
+        _ => ErrorKind::Internal,
+    };
+    let detail = serde_json::from_str::<Value>(text).ok();
+    let detail = detail.as_ref().and_then(|problem| problem["detail"].as_str());
+    match detail {
+        Some(detail) => Error::new(kind, detail),
+        None => Error::new(kind, format!("the server answered with HTTP {status} and no explanation")),
+    }
+}
+
+fn cut_off(error: std::io::Error) -> Error {
+    let message = format!("the server broke the answer off, its log says why: {error}");
+    Error::new(ErrorKind::Unavailable, message).with_source(error)
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<()> {
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        let count = from.read(&mut piece).map_err(cut_off)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&piece[..count])?;
+    }
+}
+
+/// Rows that arrive as Arrow, as a table.
+fn table(from: impl Read, to: &mut impl Write) -> Result<()> {
+    let reader = StreamReader::try_new(from, None)?;
+    let schema = reader.schema();
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+    to.write_all(output::table(&schema, &batches)?.as_bytes())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_carries_the_options() {
+        let request = QueryRequest {
+            sql: "select 1".to_owned(),
+            params: Vec::new(),
+            timeout: Some(Duration::from_millis(1500)),
+            row_limit: Some(7),
+        };
+        let of = |url| address(url, &request, Format::Table).map(|u| u.to_string());
+        let wanted = "http://h:1/v1/sql?format=arrow&timeout=1s+500ms&limit=7";
+        assert_eq!(of("http://h:1").unwrap(), wanted);
+        assert_eq!(of("http://h:1/").unwrap(), wanted);
+        assert!(of("localhost:8080").is_err());
+        assert!(of("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_problem_keeps_its_words_and_kind() {
+        let error = problem(400, r#"{"detail":"no column x at line 1, column 8"}"#);
+        assert_eq!(
+            (error.kind(), error.message()),
+            (ErrorKind::InvalidInput, "no column x at line 1, column 8")
+        );
+        assert_eq!(problem(502, "<html>").kind(), ErrorKind::Internal);
+    }
+}

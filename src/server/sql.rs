@@ -1,0 +1,335 @@
+//! `/v1/sql`: one statement in, rows out.
+//!
+//! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` when Content-Type
+//! says so; `GET` takes it as `?query=…`, with `?param=…` for each parameter. The answer is written as
+//! `?format=` says, else as `Accept` wants: `json` (an array of objects; the default), `ndjson`, `csv`,
+//! `arrow` (IPC stream), `parquet`, `table` (for terminals). `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in
+//! the header `broadloom-warnings`, a JSON array of strings.
+//!
+//! The answer is streamed while the query runs, and the query ends when the client goes. A query that
+//! fails before its first rows is answered with a problem; one that fails later cannot take its status
+//! back, so the connection is cut: the end of the chunked body never comes, which every HTTP client
+//! reports as an error. Such an answer is also never a whole JSON, Arrow or Parquet document.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::Response;
+use bytes::Bytes;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt};
+use serde::Deserialize;
+
+use super::content::{accepted, media_type};
+use super::metrics::RunningQuery;
+use super::problem::Problem;
+use super::state::ServerState;
+use crate::error::{Error, ErrorKind, Result};
+use crate::query::output::{self, Format};
+use crate::query::{QueryRequest, QueryResult};
+
+/// Largest statement with its parameters: no person writes more, and programs have parameters.
+const STATEMENT_BYTES_MAX: usize = 4 << 20;
+
+/// `GET /v1/sql?query=…`.
+pub(super) async fn get(
+    State(state): State<ServerState>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let options = Options::parse(uri.query().unwrap_or_default())?;
+    let Some(sql) = options.query.clone() else {
+        return Err(Error::invalid("no statement: write it as ?query=… or POST it").into());
+    };
+    let params = options.params.clone();
+    answer(state, &headers, options, sql, params).await
+}
+
+/// `POST /v1/sql`.
+pub(super) async fn post(
+    State(state): State<ServerState>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let options = Options::parse(uri.query().unwrap_or_default())?;
+    let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX).await.map_err(|e| {
+        let message = format!("the statement cannot be read, or has more than {STATEMENT_BYTES_MAX} bytes");
+        Problem::with_status(StatusCode::PAYLOAD_TOO_LARGE, Error::invalid(message).with_source(e))
+    })?;
+    let (sql, params) = if media_type(&headers).as_deref() == Some("application/json") {
+        let statement: Statement = serde_json::from_slice(&body).map_err(|e| {
+            Error::invalid(format!("the body is no {{\"query\": \"…\", \"params\": […]}}: {e}"))
+                .with_source(e)
+        })?;
+        (statement.query, statement.params)
+    } else {
+        let sql = std::str::from_utf8(&body)
+            .map_err(|e| Error::invalid(format!("the statement is not UTF-8: {e}")).with_source(e))?;
+        (sql.to_owned(), options.params.clone())
+    };
+    answer(state, &headers, options, sql, params).await
+}
+
+/// A statement with the values of its parameters.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Statement {
+    query: String,
+    #[serde(default)]
+    params: Vec<serde_json::Value>,
+}
+
+/// What stands after the `?`.
+#[derive(Debug, Default, PartialEq)]
+struct Options {
+    query: Option<String>,
+    params: Vec<serde_json::Value>,
+    format: Option<Format>,
+    timeout: Option<Duration>,
+    limit: Option<usize>,
+}
+
+impl Options {
+    fn parse(query: &str) -> Result<Self> {
+        let mut options = Self::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            match name.as_ref() {
+                "query" => options.query = Some(value.into_owned()),
+                "param" => options.params.push(literal(&value)),
+                "format" => options.format = Some(value.parse()?),
+                "timeout" => options.timeout = Some(timeout(&value)?),
+                "limit" => {
+                    let limit = value.parse();
+                    options.limit = Some(
+                        limit.map_err(|_| Error::invalid(format!("limit={value} is no number of rows")))?,
+                    );
+                }
+                other => {
+                    return Err(Error::invalid(format!(
+                        "there is no option {other:?}; there are query, param, format, timeout and limit"
+                    )));
+                }
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A parameter as JSON where it is JSON (`7`, `true`, `null`, `"7"`), else as the text that it is.
+pub(crate) fn literal(text: &str) -> serde_json::Value {
+    serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text))
+}
+
+fn timeout(text: &str) -> Result<Duration> {
+    let parsed = match text.parse::<u32>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(_) => humantime::parse_duration(text),
+    };
+    parsed.map_err(|e| Error::invalid(format!("timeout={text} is no time such as 30s: {e}")).with_source(e))
+}
+
+/// The format that the client wants; 406 when it wants none that there is.
+fn negotiate(asked: Option<Format>, headers: &HeaderMap) -> Result<Format, Problem> {
+    if let Some(format) = asked {
+        return Ok(format);
+    }
+    let accepted = accepted(headers);
+    if accepted.is_empty() {
+        return Ok(Format::Json);
+    }
+    accepted.iter().find_map(|media| of_media_range(media)).ok_or_else(|| {
+        let known = Format::ALL.map(essence);
+        let message = format!("nothing that Accept lists can be written; there are {}", known.join(", "));
+        Problem::with_status(StatusCode::NOT_ACCEPTABLE, Error::invalid(message))
+    })
+}
+
+fn of_media_range(media: &str) -> Option<Format> {
+    match media {
+        "*/*" | "application/*" => Some(Format::Json),
+        "text/*" => Some(Format::Csv),
+        "application/ndjson" | "application/jsonl" => Some(Format::Ndjson),
+        exact => Format::ALL.into_iter().find(|format| essence(*format) == exact),
+    }
+}
+
+/// The media type of `format` without its parameters.
+fn essence(format: Format) -> &'static str {
+    format.media_type().split(';').next().unwrap_or_default()
+}
+
+async fn answer(
+    state: ServerState,
+    headers: &HeaderMap,
+    options: Options,
+    sql: String,
+    params: Vec<serde_json::Value>,
+) -> Result<Response, Problem> {
+    let mut running = state.metrics.query();
+    let answered = begin(&state, headers, &options, sql, params).await;
+    match answered {
+        Ok((format, result, turn)) => {
+            let warnings = warnings_header(&result.warnings);
+            let chunks = output::encode(result, format);
+            let body = Body::from_stream(counted(chunks, (running, turn)));
+            let mut response = Response::new(body);
+            let headers = response.headers_mut();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+            if let Some(warnings) = warnings {
+                headers.insert("broadloom-warnings", warnings);
+            }
+            Ok(response)
+        }
+        Err(problem) => {
+            running.ended(problem.status().as_u16());
+            problem.log("sql");
+            Err(problem)
+        }
+    }
+}
+
+type Turn = tokio::sync::OwnedSemaphorePermit;
+
+/// Starts the query and waits for its first rows, so that most failures still have a status.
+async fn begin(
+    state: &ServerState,
+    headers: &HeaderMap,
+    options: &Options,
+    sql: String,
+    params: Vec<serde_json::Value>,
+) -> Result<(Format, QueryResult, Turn), Problem> {
+    let format = negotiate(options.format, headers)?;
+    let turn = Arc::clone(&state.queries).try_acquire_owned().map_err(|e| {
+        let message = format!("queries-max: {} statements are being answered", state.limits.queries_max);
+        Error::new(ErrorKind::LimitExceeded, message).with_source(e)
+    })?;
+    let request = QueryRequest {
+        sql,
+        params,
+        timeout: Some(options.timeout.unwrap_or(state.limits.query_timeout)),
+        row_limit: options.limit.filter(|rows| *rows > 0),
+    };
+    let mut result = state.database.query(request).await?;
+    result.begin().await?;
+    if let Some(rows_max) = options.limit {
+        result = first_rows(result, rows_max);
+    }
+    Ok((format, result, turn))
+}
+
+/// The first `rows_max` rows of an answer. Who asks for so many does not want an error when there are
+/// more, as the limit of a [`QueryRequest`] gives.
+pub(crate) fn first_rows(result: QueryResult, rows_max: usize) -> QueryResult {
+    let QueryResult { schema, stream, warnings } = result;
+    let rows = futures::stream::unfold((stream, rows_max), |(mut stream, left)| async move {
+        if left == 0 {
+            return None;
+        }
+        let next = stream.next().await?.map(|batch| batch.slice(0, batch.num_rows().min(left)));
+        let left = left - next.as_ref().map_or(0, RecordBatch::num_rows);
+        Some((next, (stream, left)))
+    });
+    let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
+    QueryResult { schema, stream, warnings }
+}
+
+/// The chunks of an answer; says in the metrics how it ended, and holds what must live as long.
+fn counted(
+    chunks: impl Stream<Item = Result<Bytes>> + Send + 'static,
+    held: (RunningQuery, Turn),
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    futures::stream::unfold((Box::pin(chunks), held), |(mut chunks, mut held)| async move {
+        let chunk = chunks.next().await;
+        match &chunk {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                held.0.ended(super::problem::status_of(error.kind()).as_u16());
+                tracing::warn!(error = error.chain(), "a query failed while its answer was being sent");
+            }
+            None => held.0.ended(StatusCode::OK.as_u16()),
+        }
+        chunk.map(|chunk| (chunk, (chunks, held)))
+    })
+    // What compresses a body asks again after its end.
+    .fuse()
+}
+
+/// Most bytes of warnings that are sent: proxies refuse long headers.
+const WARNINGS_BYTES_MAX: usize = 4 << 10;
+
+/// Warnings as a JSON array in ASCII; those that do not fit are left out.
+fn warnings_header(warnings: &[String]) -> Option<HeaderValue> {
+    let mut text = String::new();
+    for warning in warnings {
+        let mut item = String::new();
+        for c in serde_json::Value::from(warning.as_str()).to_string().chars() {
+            if c.is_ascii() {
+                item.push(c);
+            } else {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    item.extend(["\\u", hex::encode(unit.to_be_bytes()).as_str()]);
+                }
+            }
+        }
+        if text.len() + item.len() > WARNINGS_BYTES_MAX {
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(&item);
+    }
+    (!text.is_empty()).then(|| HeaderValue::from_str(&format!("[{text}]")).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn accept(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn the_format_is_what_is_asked_for_else_what_is_accepted() {
+        let of = |asked, accepted: &str| negotiate(asked, &accept(accepted)).map_err(|p| p.status());
+        assert_eq!(of(Some(Format::Csv), "application/json"), Ok(Format::Csv));
+        assert_eq!(of(None, "text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Ok(Format::Ndjson));
+        assert_eq!(of(None, "application/vnd.apache.parquet"), Ok(Format::Parquet));
+        assert_eq!(of(None, "*/*"), Ok(Format::Json));
+        assert_eq!(of(None, "image/png"), Err(StatusCode::NOT_ACCEPTABLE));
+        assert_eq!(negotiate(None, &HeaderMap::new()).unwrap(), Format::Json);
+    }
+
+    #[test]
+    fn options_are_read_from_the_address() {
+        let options =
+            Options::parse("query=select+%241&param=7&param=seven&format=csv&timeout=1m&limit=10").unwrap();
+        assert_eq!(options.query.as_deref(), Some("select $1"));
+        assert_eq!(options.params, [json!(7), json!("seven")]);
+        assert_eq!((options.timeout, options.limit), (Some(Duration::from_mins(1)), Some(10)));
+        assert_eq!(Options::parse("timeout=30").unwrap().timeout, Some(Duration::from_secs(30)));
+        for wrong in ["format=xml", "timeout=soon", "limit=-1", "fromat=csv"] {
+            assert_eq!(Options::parse(wrong).unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn warnings_fit_into_a_header() {
+        let header = warnings_header(&["no \"key\"".to_owned(), "Größe 😀\n".to_owned()]).unwrap();
+        let back: Vec<String> = serde_json::from_str(header.to_str().unwrap()).unwrap();
+        assert_eq!(back, ["no \"key\"", "Größe 😀\n"]);
+        assert_eq!(warnings_header(&[]), None);
+        let many = vec!["w".repeat(1000); 50];
+        assert!(warnings_header(&many).unwrap().len() <= WARNINGS_BYTES_MAX + 200);
+    }
+}

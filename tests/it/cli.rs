@@ -1,0 +1,213 @@
+//! The program as a person meets it: words, exit codes, files.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use prost::Message;
+use serde_json::json;
+
+use crate::running::{Served, broadloom, post, rows, run, spans};
+
+const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
+
+fn stdout(output: &Output) -> &str {
+    assert!(output.status.success(), "{}", stderr(output));
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// `broadloom query` on `data`.
+fn query(data: &Path, arguments: &[&str]) -> Output {
+    broadloom(&["query", "--data"]).arg(data).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// A data directory with a few spans in a segment.
+fn data() -> tempfile::TempDir {
+    let data = tempfile::tempdir().unwrap();
+    let server = Served::start(data.path());
+    let answer = post(&format!("{}/v1/traces", server.otlp_http), &[PROTOBUF], spans(3).encode_to_vec());
+    assert_eq!(answer.status, 200);
+    assert_eq!(server.terminate(), Some(0));
+    data
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_writes_its_buffer_to_a_segment_and_exits_with_zero() {
+    let data = data();
+    let segments = walk(&data.path().join("segments"));
+    assert_eq!(segments.iter().filter(|path| path.ends_with(".parquet")).count(), 1, "{segments:?}");
+    let output = query(data.path(), &["select count(*) as n from spans", "--format", "ndjson"]);
+    assert_eq!(stdout(&output), "{\"n\":3}\n");
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path.display().to_string()] })
+        .collect()
+}
+
+#[test]
+fn a_directory_is_asked_beside_the_server_that_writes_it() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Served::start(data.path());
+    let url = format!("{}/v1/traces", server.otlp_http);
+    post(&url, &[PROTOBUF], spans(2).encode_to_vec());
+    let sql = "select count(*) as n from spans";
+    assert_eq!(stdout(&query(data.path(), &[sql, "--format", "ndjson"])), "{\"n\":2}\n");
+    post(&url, &[PROTOBUF], spans(2).encode_to_vec());
+    assert_eq!(stdout(&query(data.path(), &[sql, "--format", "ndjson"])), "{\"n\":4}\n");
+    // The server does not mind.
+    assert_eq!(rows(&server.http, sql), json!([{ "n": 4 }]));
+
+    let asked = run(&["query", sql, "--url", &server.http, "--format", "csv"]);
+    assert_eq!(
+        stdout(&asked).trim_end(),
+        "n\n4".replace('\n', if stdout(&asked).contains('\r') { "\r\n" } else { "\n" })
+    );
+    let table = run(&["query", sql, "--url", &server.http]);
+    assert!(stdout(&table).contains('4') && stdout(&table).contains('n'), "{}", stdout(&table));
+    let limited = run(&[
+        "query",
+        "select name from spans order by name",
+        "--url",
+        &server.http,
+        "--limit",
+        "1",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(stdout(&limited)).unwrap(),
+        json!([{ "name": "span 0" }])
+    );
+    let wrong = run(&["query", "select nope from spans", "--url", &server.http]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("1 | select nope from spans\n  |        ^"), "{}", stderr(&wrong));
+
+    let second = broadloom(&["serve", "--http", "off", "--otlp-grpc", "off", "--otlp-http", "off", "--data"])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("is being written by process"), "{}", stderr(&second));
+    let taken = server.http.strip_prefix("http://").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let second = broadloom(&["serve", "--http", taken, "--data"]).arg(other.path()).output().unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains(&format!("cannot listen on {taken} for http")), "{}", stderr(&second));
+}
+
+#[test]
+fn statements_come_from_the_command_line_a_file_or_stdin() {
+    let data = data();
+    let file = data.path().join("statement.sql");
+    std::fs::write(&file, "select count(*) as n from spans where name = $1").unwrap();
+    let from_file =
+        query(data.path(), &["-f", file.to_str().unwrap(), "--param", "span 1", "--format", "ndjson"]);
+    assert_eq!(stdout(&from_file), "{\"n\":1}\n");
+
+    for arguments in [&["-"][..], &[]] {
+        let mut child = broadloom(&["query", "--format", "ndjson", "--data"])
+            .arg(data.path())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"select 1 as one").unwrap();
+        assert_eq!(stdout(&child.wait_with_output().unwrap()), "{\"one\":1}\n");
+    }
+}
+
+#[test]
+fn an_answer_can_go_to_a_file_whose_name_says_the_format() {
+    let data = data();
+    let file = data.path().join("answer.parquet");
+    let output = query(data.path(), &["select name from spans", "--output", file.to_str().unwrap()]);
+    assert_eq!(stdout(&output), "");
+    let reader =
+        parquet::file::reader::SerializedFileReader::new(std::fs::File::open(&file).unwrap()).unwrap();
+    assert_eq!(parquet::file::reader::FileReader::metadata(&reader).file_metadata().num_rows(), 3);
+    let failed =
+        query(data.path(), &["select 1 / 0", "--output", data.path().join("no.csv").to_str().unwrap()]);
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(!data.path().join("no.csv").exists());
+}
+
+#[test]
+fn a_wrong_statement_is_shown_with_its_place() {
+    let data = data();
+    let output = query(data.path(), &["select name,\n  durationn\nfrom spans"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    assert!(stderr(&output).starts_with("error: "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("2 |   durationn\n  |   ^"), "{}", stderr(&output));
+    let warned =
+        query(data.path(), &["select attributes['nope'] as x from spans limit 1", "--format", "ndjson"]);
+    assert_eq!(stdout(&warned), "{\"x\":null}\n");
+    assert!(stderr(&warned).starts_with("warning: "), "{}", stderr(&warned));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_nothing_wrong() {
+    let data = data();
+    let many = "select value from generate_series(1, 1000000)";
+    let mut child = broadloom(&["query", many, "--format", "csv", "--data"])
+        .arg(data.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
+
+#[test]
+fn settings_come_from_flags_then_the_environment_then_the_file() {
+    let (of_file, of_environment, of_flag) = (data(), data(), data());
+    let config = of_file.path().join("broadloom.toml");
+    std::fs::write(&config, format!("data = {:?}\n[query]\nformat = \"csv\"", of_file.path())).unwrap();
+    let sql = "select count(*) as n from spans";
+    let asked = |environment: Option<&Path>, arguments: &[&str]| {
+        let mut command = broadloom(&["query", sql, "--config"]);
+        command.arg(&config).args(arguments).stdin(Stdio::null());
+        command.envs(environment.map(|data| ("BROADLOOM_DATA", data)));
+        stdout(&command.output().unwrap()).to_owned()
+    };
+    assert!(asked(None, &[]).starts_with('n'));
+    assert_eq!(asked(None, &["--format", "ndjson"]), "{\"n\":3}\n");
+    // Neither of these two exists any more, so each answer shows where the data was looked for.
+    let gone = of_environment.path().to_owned();
+    drop(of_environment);
+    let failed =
+        broadloom(&["query", sql, "--config"]).arg(&config).env("BROADLOOM_DATA", &gone).output().unwrap();
+    assert!(stderr(&failed).contains(&gone.display().to_string()), "{}", stderr(&failed));
+    let flag = of_flag.path().to_str().unwrap();
+    assert_eq!(asked(Some(&gone), &["--data", flag, "--format", "ndjson"]), "{\"n\":3}\n");
+
+    std::fs::write(&config, "dta = 1").unwrap();
+    let wrong = broadloom(&["query", sql, "--config"]).arg(&config).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("did you mean \"data\""), "{}", stderr(&wrong));
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_failure() {
+    assert_eq!(run(&["query", "--no-such-flag"]).status.code(), Some(2));
+    assert_eq!(run(&["serve", "--message-max", "many"]).status.code(), Some(2));
+    assert_eq!(run(&[]).status.code(), Some(2));
+    let missing = run(&["query", "select 1", "--data", "/nonexistent/broadloom"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("/nonexistent/broadloom"));
+    let version = run(&["--version"]);
+    assert_eq!(stdout(&version), format!("broadloom {}\n", env!("CARGO_PKG_VERSION")));
+    for command in ["serve", "query"] {
+        assert!(stdout(&run(&[command, "--help"])).contains("Examples:"), "{command}");
+    }
+}
