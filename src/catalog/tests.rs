@@ -21,6 +21,7 @@ fn segment(max_ns: i64) -> Arc<SegmentMeta> {
         path: SegmentMeta::object_path(id, max_ns),
         bytes: 10,
         rows: 3,
+        overflow: None,
         time: TimeRange { min_ns: 0, max_ns },
         columns: vec![
             ColumnMeta {

@@ -14,7 +14,7 @@
 //! column at a time, so that a wide segment is never in memory as a whole. The scan of the buffer reads
 //! batches through the same layout, without limits, so that a query meets one shape everywhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, StringViewBuilder, new_null_array};
@@ -144,6 +144,13 @@ impl PhysicalLayout {
             }
             Source::Overflow => Ok(self.overflow(batches, order)),
         }
+    }
+
+    /// Physical names of the attributes that are in the overflow of some row.
+    pub fn overflowing(&self, batches: &[Arc<EventBatch>]) -> BTreeSet<String> {
+        let columns = batches.iter().flat_map(|batch| batch.attributes());
+        let names = columns.map(|column| (column, column.key().physical_name()));
+        names.filter(|(column, name)| !self.holds(column, name)).map(|(_, name)| name).collect()
     }
 
     /// Whether the values of this column have a column of their own.
@@ -312,6 +319,7 @@ mod tests {
         let order = RowOrder::new(&batches, &[(1, 0), (0, 1), (0, 0)]);
         let k = layout.materialize(layout.index_of("k").unwrap(), &batches, &order).unwrap();
         assert_eq!(k.as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(3), None, Some(1)]);
+        assert_eq!(layout.overflowing(&batches).into_iter().collect::<Vec<_>>(), ["k"]);
         let rest = layout.materialize(layout.index_of("overflow").unwrap(), &batches, &order).unwrap();
         assert_eq!(rest.as_string_view().iter().collect::<Vec<_>>(), [None, Some(r#"{"k":"two"}"#), None]);
     }

@@ -116,18 +116,14 @@ impl Want {
         let mut names: HashSet<&str> = core.iter().map(String::as_str).collect();
         for attribute in demanded {
             for candidate in &attribute.candidates {
-                match segment.column(candidate) {
-                    Some(column) => {
-                        names.insert(candidate);
-                        if column.null_count == 0 {
-                            // Every row has a value there: nothing after it is ever looked at.
-                            break;
-                        }
-                        names.insert(schema::OVERFLOW);
-                    }
-                    None => {
-                        names.insert(schema::OVERFLOW);
-                    }
+                let column = segment.column(candidate);
+                names.extend(column.map(|_| candidate.as_str()));
+                if column.is_some_and(|column| column.null_count == 0) {
+                    // Every row has a value there: nothing after it is ever looked at.
+                    break;
+                }
+                if segment.may_overflow(candidate) {
+                    names.insert(schema::OVERFLOW);
                 }
             }
         }

@@ -210,7 +210,8 @@ impl View<'_> {
             };
         };
         let mut found = demanded.candidates.iter().filter_map(|name| self.segment.column(name));
-        match (found.next(), found.next(), self.segment.has_overflow()) {
+        let overflows = demanded.candidates.iter().any(|name| self.segment.may_overflow(name));
+        match (found.next(), found.next(), overflows) {
             (None, _, false) => Content::Nothing,
             (Some(column), None, false) => self.exact(column, demanded),
             _ => Content::Unknown,
@@ -270,7 +271,7 @@ mod tests {
         columns.sort_by(|a, b| a.name.cmp(&b.name));
         let id = SegmentId::new(0);
         let time = TimeRange { min_ns, max_ns };
-        Arc::new(SegmentMeta { id, path: String::new(), bytes: 1, rows: 10, time, columns })
+        Arc::new(SegmentMeta { id, path: String::new(), bytes: 1, rows: 10, time, columns, overflow: None })
     }
 
     fn kept(filter: Expr) -> Vec<i64> {

@@ -226,7 +226,9 @@ async fn a_filter_on_an_overflowing_key_returns_only_matching_rows() {
     let mut data: Vec<Row> = (0..50).map(|i| (i, vec![(Level::Record, "k", Value::Int(i))])).collect();
     data[20].1[0].2 = Value::Text("odd");
     let home = snapshot(&[&data], &[]).await;
-    assert!(home.catalog.segments[0].has_overflow());
+    let segment = &home.catalog.segments[0];
+    assert_eq!(segment.overflow.as_deref(), Some(&["k".to_owned()][..]));
+    assert!(segment.may_overflow("k") && !segment.may_overflow("other"));
     assert_eq!(cells(&engine, &home, "SELECT k FROM events WHERE k = 'odd'").await, ["odd"]);
     assert_eq!(cells(&engine, &home, "SELECT k FROM events WHERE k = '21'").await, ["21"]);
     assert_eq!(cells(&engine, &home, "SELECT count(*) FROM events WHERE k <> 'odd'").await, ["49"]);
@@ -254,6 +256,42 @@ async fn explain_shows_what_was_pruned_and_that_filters_are_in_the_scan() {
     .await;
     assert!(plan.contains("pushdown_rows_pruned"), "{plan}");
     assert!(plan.contains("segments_considered=3"), "{plan}");
+}
+
+#[tokio::test]
+async fn people_can_ask_what_there_is() {
+    let (engine, _dir) = engine();
+    let home = snapshot(&[&shop()], &[]).await;
+    for sql in [
+        "SHOW TABLES",
+        "SHOW COLUMNS FROM spans",
+        "DESCRIBE events",
+        "DESCRIBE traces",
+        "SHOW FUNCTIONS LIKE 'abs'",
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'logs'",
+    ] {
+        assert!(!rows(&engine, &home, sql).await.is_empty(), "{sql}");
+    }
+    let columns = cells(
+        &engine,
+        &home,
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'events'",
+    )
+    .await;
+    assert!(columns.contains(&"attributes".to_owned()), "{columns:?}");
+    assert!(!columns.iter().any(|c| c.contains("http.route")), "{columns:?}");
+}
+
+#[tokio::test]
+async fn a_query_that_needs_too_much_memory_says_which_setting_limits_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = QuerySettings { memory_bytes_max: 1 << 16, parallelism: 1 };
+    let engine = Engine::new(&settings, dir.path().join("spill")).unwrap();
+    let home = snapshot(&[&shop()], &[]).await;
+    let sql = "SELECT count(*) FROM generate_series(1, 500000) a(x) JOIN generate_series(1, 500000) b(y) ON a.x = b.y";
+    let error = failure(&engine, &home, sql).await;
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.message().contains("query.memory_bytes_max"), "{error}");
 }
 
 #[tokio::test]

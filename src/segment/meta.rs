@@ -6,10 +6,12 @@
 //! ```text
 //! {"id":"0193…","path":"segments/2026/11/21/0193….parquet","bytes":1048576,"rows":200000,
 //!  "time":{"min_ns":…,"max_ns":…},
-//!  "columns":[["http.route",3,1200,"/cart","/pay"],["timestamp",null,0,…,…], …]}     sorted by name
+//!  "columns":[["http.route",3,1200,"/cart","/pay"],["timestamp",null,0,…,…], …],      sorted by name
+//!  "overflow":["retry.count", …]}                        attributes that have no column in some row
 //!  column = [physical name, attribute type code or null for a core column, nulls, min, max]
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,10 +29,21 @@ use crate::event::{AttributeKey, AttributeType, TimeRange};
 pub(super) const FORMAT_KEY: &str = "broadloom.format";
 /// Footer key: id of the segment.
 pub(super) const ID_KEY: &str = "broadloom.segment";
+/// Footer key: which attributes the overflow has, as a JSON array of physical names.
+pub(super) const OVERFLOW_KEY: &str = "broadloom.overflow";
 /// The segment format that this program writes and reads.
 pub(super) const FORMAT: &str = "1";
 /// Longest text that is kept as a minimum or maximum, in bytes.
 const BOUND_BYTES_MAX: usize = 64;
+/// Longest list of attributes in the overflow that is kept, in bytes: a segment costs the catalog about as
+/// much for its columns.
+const OVERFLOW_BYTES_MAX: usize = 32 << 10;
+
+/// What a footer says of the attributes in the overflow; nothing when they are too many.
+pub(super) fn overflow_keys(names: BTreeSet<String>) -> Option<String> {
+    let json = serde_json::Value::from_iter(names).to_string();
+    (json.len() <= OVERFLOW_BYTES_MAX).then_some(json)
+}
 
 /// Identifies a segment; ids sort by time of creation (UUIDv7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -88,6 +101,9 @@ pub struct SegmentMeta {
     pub time: TimeRange,
     /// Its columns, sorted by name.
     pub columns: Vec<ColumnMeta>,
+    /// Physical names of the attributes in the overflow, sorted; none when they are too many to list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Vec<String>>,
 }
 
 /// What is known of one column of a segment.
@@ -154,6 +170,12 @@ impl SegmentMeta {
         self.column(schema::OVERFLOW).is_some()
     }
 
+    /// Whether the overflow may have values of the attribute with this physical name.
+    pub fn may_overflow(&self, name: &str) -> bool {
+        let listed = |keys: &Vec<String>| keys.binary_search_by(|key| key.as_str().cmp(name)).is_ok();
+        self.has_overflow() && self.overflow.as_ref().is_none_or(listed)
+    }
+
     /// What the footer of a segment's object says. `path` and `bytes` are the object's.
     ///
     /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the file is no segment.
@@ -187,6 +209,7 @@ impl SegmentMeta {
             rows,
             time: TimeRange { min_ns: 0, max_ns: 0 },
             columns,
+            overflow: value(OVERFLOW_KEY).and_then(|keys| serde_json::from_str(keys).ok()),
         };
         let Some(Some((Bound::Int(min_ns), Bound::Int(max_ns)))) =
             meta.column(column::TIMESTAMP).map(|c| c.bounds.clone())

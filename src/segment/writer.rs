@@ -18,7 +18,7 @@ use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::writer::SerializedFileWriter;
 
 use super::encoding;
-use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, SegmentId, SegmentMeta};
+use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, OVERFLOW_KEY, SegmentId, SegmentMeta, overflow_keys};
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
@@ -48,7 +48,7 @@ pub fn build(id: SegmentId, batches: &[Arc<EventBatch>]) -> Result<Built> {
     let layout = PhysicalLayout::decide(batches, LayoutLimits::SEGMENT);
     let chunks = encode_columns(&layout, batches, &order)?;
     let newest_ns = batches.iter().filter_map(|b| b.time_range()).map(|t| t.max_ns).max().unwrap_or(0);
-    assemble(id, &layout, chunks, newest_ns)
+    assemble(id, &layout, chunks, newest_ns, overflow_keys(layout.overflowing(batches)))
 }
 
 /// Rows by descending timestamp; the sort is stable, so ties keep the order of arrival.
@@ -122,6 +122,7 @@ fn assemble(
     layout: &PhysicalLayout,
     chunks: Vec<ArrowColumnChunk>,
     newest_ns: i64,
+    overflow: Option<String>,
 ) -> Result<Built> {
     let parquet = ArrowSchemaConverter::new().convert(&layout.schema())?;
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
@@ -129,10 +130,10 @@ fn assemble(
         // Core columns of one leaf come first, so the position of the column is that of the leaf.
         vec![SortingColumn { column_idx: i as i32, descending: true, nulls_first: false }]
     });
-    let properties = encoding::base_properties()
-        .set_key_value_metadata(Some(vec![pair(FORMAT_KEY, FORMAT.to_owned()), pair(ID_KEY, id.to_string())]))
-        .set_sorting_columns(sorting)
-        .build();
+    let mut pairs = vec![pair(FORMAT_KEY, FORMAT.to_owned()), pair(ID_KEY, id.to_string())];
+    pairs.extend(overflow.map(|keys| pair(OVERFLOW_KEY, keys)));
+    let properties =
+        encoding::base_properties().set_key_value_metadata(Some(pairs)).set_sorting_columns(sorting).build();
     let bytes: u64 = chunks.iter().map(|c| c.close().bytes_written).sum();
     // A kilobyte of indexes and footer a column.
     let mut object = Vec::with_capacity(bytes as usize + chunks.len() * 1024);
