@@ -48,4 +48,4 @@ FROM (
   FROM events
   WHERE signal = 'span' AND trace_id IS NOT NULL
   GROUP BY trace_id
-)
+) AS by_trace

@@ -17,8 +17,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart,
-    Query, SetExpr, Subscript, Value, ValueWithSpan, Values, VisitMut, VisitorMut,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectNamePart, Query, SetExpr, Subscript, Value, ValueWithSpan, Values, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 
@@ -146,7 +146,7 @@ impl Resolver<'_> {
         if rest.len() > 1 && !self.nodes.is_open(node) && self.nodes.declares(node, &first) {
             let mut path = vec![resolved(alias), resolved(first)];
             path.extend(rest[1..].iter().map(|i| resolved(normalise(i))));
-            return Ok(Meaning::plain(Expr::CompoundIdentifier(path), name.folded));
+            return Ok(Meaning::named(Expr::CompoundIdentifier(path), name.folded));
         }
         if self.nodes.is_open(node) {
             let key = key_after_attributes(rest);
@@ -212,7 +212,7 @@ impl Resolver<'_> {
         })?;
         let mut path = vec![resolved(&relation.alias), resolved(first)];
         path.extend(fields.iter().map(|f| resolved(normalise(f))));
-        Some(Meaning::plain(Expr::CompoundIdentifier(path), Name::new(idents).folded))
+        Some(Meaning::named(Expr::CompoundIdentifier(path), Name::new(idents).folded))
     }
 
     /// A core column that some open relation can show though `*` leaves it out.
@@ -523,22 +523,7 @@ impl ExprVisitor<'_, '_, '_> {
         match expr {
             Expr::Identifier(ident) if is_resolved(ident) => return Ok(()),
             Expr::CompoundIdentifier(idents) if idents.iter().all(is_resolved) => return Ok(()),
-            Expr::CompoundFieldAccess { root, access_chain } => {
-                let mut chain = std::mem::take(access_chain);
-                let attribute =
-                    chain.first().map(|first| self.resolver.resolve_subscript(root, first)).transpose()?;
-                if let Some(meaning) = attribute.flatten() {
-                    chain.remove(0);
-                    **root = meaning.expr;
-                }
-                chain.iter_mut().for_each(leave_field);
-                if chain.is_empty() {
-                    *expr = std::mem::replace(root, Expr::Tuple(Vec::new()));
-                } else {
-                    *access_chain = chain;
-                }
-                return Ok(());
-            }
+            Expr::CompoundFieldAccess { .. } => return self.enter_access(expr),
             Expr::Function(function) => {
                 self.resolver.check_function(function)?;
                 if let FunctionArguments::List(list) = &mut function.args {
@@ -558,6 +543,56 @@ impl ExprVisitor<'_, '_, '_> {
         }
         Ok(())
     }
+
+    /// `attributes['k']`, `attributes[expression]`, `column[1].field`.
+    fn enter_access(&mut self, expr: &mut Expr) -> Result<()> {
+        let Expr::CompoundFieldAccess { root, access_chain } = expr else { return Ok(()) };
+        let Some(first) = access_chain.first() else { return Ok(()) };
+        if let Some(meaning) = self.resolver.resolve_subscript(root, first)? {
+            access_chain.remove(0);
+            **root = meaning.expr;
+        } else if let Some(key) = computed_key(root, first) {
+            // The planner reads a map by a literal key only.
+            let one = Expr::Value(Value::Number("1".to_owned(), false).into());
+            access_chain[0] = AccessExpr::Subscript(Subscript::Index { index: one });
+            let map = std::mem::replace(&mut **root, Expr::Tuple(Vec::new()));
+            **root = call("map_extract", vec![map, key]);
+        }
+        access_chain.iter_mut().for_each(leave_field);
+        if access_chain.is_empty() {
+            *expr = std::mem::replace(&mut **root, Expr::Tuple(Vec::new()));
+        }
+        Ok(())
+    }
+}
+
+/// The key of `attributes[expression]`, where it is no literal.
+fn computed_key(root: &Expr, access: &AccessExpr) -> Option<Expr> {
+    let last = match root {
+        Expr::Identifier(ident) => Some(ident),
+        Expr::CompoundIdentifier(idents) => idents.last(),
+        _ => None,
+    };
+    let AccessExpr::Subscript(Subscript::Index { index }) = access else { return None };
+    let is_literal = matches!(index, Expr::Value(v) if !matches!(v.value, Value::Placeholder(_)));
+    let is_map = last.is_some_and(|ident| normalise(ident) == schema::ATTRIBUTES);
+    (is_map && !is_literal).then(|| index.clone())
+}
+
+/// A call of a function by its name.
+pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
+    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
+    Expr::Function(Function {
+        name: vec![Ident::new(name)].into(),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 /// The part after a dot is a field, not a column; the planner wants `['field']`.

@@ -8,15 +8,14 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Cte, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, Query, SetExpr, SetOperator,
-    SetQuantifier, Statement, TableAlias, TableFactor, TableFunctionArgs, TableWithJoins, Value,
-    ValueWithSpan, VisitMut, VisitorMut, With,
+    BinaryOperator, Cte, Expr, Fetch, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator,
+    LimitClause, ObjectName, Query, SetExpr, SetOperator, SetQuantifier, Statement, TableAlias, TableFactor,
+    TableFunctionArgs, TableWithJoins, Value, ValueWithSpan, VisitMut, VisitorMut, With,
 };
 
 use super::Resolver;
 use super::errors::{at, nearest, unknown};
-use super::names::Clause;
+use super::names::{Clause, call};
 use super::node::{Hidden, Node, NodeId};
 use super::parse;
 use super::scope::{Merged, Name, Relation, column, normalise, resolved};
@@ -64,6 +63,7 @@ impl Resolver<'_> {
             self.resolve_with(with)?;
         }
         let node = self.resolve_body(&mut query.body, query.order_by.as_mut())?;
+        limit_by_fetch(query);
         self.ctes.pop();
         Ok(node)
     }
@@ -419,7 +419,7 @@ impl Resolver<'_> {
             let expr = match kind {
                 JoinKind::Left | JoinKind::OnlyLeft => left,
                 JoinKind::Right | JoinKind::OnlyRight => right,
-                JoinKind::Full => coalesce(left, right),
+                JoinKind::Full => call("coalesce", vec![left, right]),
             };
             let members: Vec<_> = left_members.into_iter().chain(right_members).collect();
             let label = if self.declares_any(&name, start) {
@@ -494,6 +494,20 @@ impl Resolver<'_> {
     }
 }
 
+/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
+fn limit_by_fetch(query: &mut Query) {
+    let Some(fetch) = query.fetch.take_if(|fetch| !fetch.percent && !fetch.with_ties) else { return };
+    let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
+    let quantity = Some(fetch.quantity.unwrap_or_else(one));
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit: limit @ None, .. }) => *limit = quantity,
+        Some(_) => query.fetch = Some(Fetch { quantity, ..fetch }),
+        none => {
+            *none = Some(LimitClause::LimitOffset { limit: quantity, offset: None, limit_by: Vec::new() });
+        }
+    }
+}
+
 /// Which side a merged column reads, and which sides stay visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JoinKind {
@@ -543,25 +557,6 @@ fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
 
 fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
-fn coalesce(left: Expr, right: Expr) -> Expr {
-    let arg = |expr| FunctionArg::Unnamed(FunctionArgExpr::Expr(expr));
-    let args = FunctionArgumentList {
-        duplicate_treatment: None,
-        args: vec![arg(left), arg(right)],
-        clauses: Vec::new(),
-    };
-    Expr::Function(Function {
-        name: vec![Ident::new("coalesce")].into(),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(args),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 fn alias_of(name: &str) -> TableAlias {

@@ -123,6 +123,7 @@ impl SelectList {
     fn finish(self) -> (Vec<SelectItem>, Vec<Output>) {
         let mut taken = self.taken();
         let repeated = self.repeated();
+        let mut shown = HashSet::new();
         let (mut items, mut outputs) = (Vec::new(), Vec::new());
         for entry in self.entries {
             let (expr, naming, source) = match entry {
@@ -132,6 +133,11 @@ impl SelectList {
                     continue;
                 }
                 Entry::Column { expr, naming, source } => (expr, naming, source),
+            };
+            let naming = match naming {
+                // The same column once more, as in `SELECT name, *`: the planner wants another name.
+                Naming::Plain(name) if !shown.insert(expr.to_string()) => Naming::FirstFree(vec![name]),
+                naming => naming,
             };
             let (name, alias, is_explicit) = match naming {
                 Naming::Explicit(ident) => (normalise(&ident), Some(ident), true),

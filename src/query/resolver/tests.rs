@@ -357,6 +357,7 @@ fn long_chains_of_operators_neither_overflow_nor_pass() {
 
 mod properties {
     use std::collections::BTreeSet;
+    use std::sync::LazyLock;
 
     use proptest::prelude::*;
 
@@ -431,24 +432,110 @@ mod properties {
         )
     }
 
+    static VIEWS: LazyLock<Views> = LazyLock::new(|| {
+        let mut views = Views::builtin().unwrap();
+        views.add_view("slow", "SELECT * FROM spans WHERE duration_ns >= 10").unwrap();
+        views.add_view("both", "SELECT * FROM spans UNION ALL SELECT * FROM logs").unwrap();
+        views
+    });
+
     fn rewritten(keys: &BTreeSet<String>, sql: &str) -> Option<String> {
         let dictionary = KeyDictionary::new();
         for key in keys {
             dictionary.insert(&AttributeKey::new(Level::Record, key.as_str()), AttributeType::Text);
         }
-        let mut views = Views::builtin().unwrap();
-        views.add_view("slow", "SELECT * FROM spans WHERE duration_ns >= 10").unwrap();
-        views.add_view("both", "SELECT * FROM spans UNION ALL SELECT * FROM logs").unwrap();
         let tables = BTreeMap::from([("closed".to_owned(), vec!["id".to_owned()])]);
         let context = ResolveContext {
             keys: &dictionary,
-            views: &views,
+            views: &VIEWS,
             tables: &tables,
             schema: "public",
             functions: &[],
             table_functions: &[],
         };
         resolve(sql, &context).ok().map(|resolved| resolved.statement.to_string())
+    }
+
+    /// Words of SQL, names, and what stands between them, in any order.
+    fn soup() -> impl Strategy<Value = String> {
+        let words = [
+            "SELECT",
+            "FROM",
+            "WHERE",
+            "spans",
+            "logs",
+            "traces",
+            "events",
+            "s",
+            "*",
+            "(",
+            ")",
+            ",",
+            ".",
+            "name",
+            "http.route",
+            "user.id",
+            "attributes",
+            "['k']",
+            "[name]",
+            "JOIN",
+            "USING",
+            "ON",
+            "=",
+            "1",
+            "'x'",
+            "AS",
+            "ORDER BY",
+            "GROUP BY",
+            "HAVING",
+            "UNION ALL",
+            "WITH",
+            "RECURSIVE",
+            "x",
+            "LATERAL",
+            "EXISTS",
+            "IN",
+            "NOT",
+            "count(*)",
+            "OVER",
+            "EXCEPT",
+            "EXCLUDE",
+            "REPLACE",
+            "VALUES",
+            "UNNEST",
+            "trace",
+            "EXPLAIN",
+            "DESCRIBE",
+            "$1",
+            "::",
+            "TABLE",
+            "LIMIT",
+            "ALL",
+            "DISTINCT",
+            "CASE",
+            "WHEN",
+            "THEN",
+            "END",
+            ";",
+            "\"",
+            "user",
+            "NATURAL",
+        ];
+        proptest::collection::vec(proptest::sample::select(words.to_vec()), 0..14)
+            .prop_map(|words| format!("SELECT {}", words.join(" ")))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Text is resolved or refused; what is resolved can be read again by the parser.
+        #[test]
+        fn no_text_panics(sql in soup()) {
+            let keys = ["http.route", "user.id", "k"].map(str::to_owned).into();
+            if let Some(text) = rewritten(&keys, &sql) {
+                prop_assert!(parse::parse(&text).is_ok(), "{} became {}", sql, text);
+            }
+        }
     }
 
     proptest! {
