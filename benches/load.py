@@ -173,7 +173,7 @@ def peak_kib(pid):
 def check(broadloom, data, manifest):
     """Nothing was lost and nothing came twice."""
     command = [broadloom, "query", "--data", str(data), "--format", "csv", "select count(*) as n from events"]
-    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     count = int(answer.split()[-1])
     if count != manifest["events"]:
         sys.exit(f"{count} events are stored, {manifest['events']} were sent")

@@ -57,7 +57,7 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "url"])]
     write_otlp: Option<PathBuf>,
     /// Send the events to this server, http://host:port, and ask it
-    #[arg(long, value_name = "URL", env = "BROADLOOM_URL", conflicts_with = "serve")]
+    #[arg(long, value_name = "URL", conflicts_with = "serve")]
     url: Option<String>,
     /// Serve the data afterwards, and keep the shop open, until told to stop
     #[arg(long)]

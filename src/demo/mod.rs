@@ -18,7 +18,7 @@
 //! services, and text in many scripts. And one incident to find: see [`incident`].
 //!
 //! Invariants. The corpus is a function of [`DemoSettings`]: the same settings give the same bytes, on
-//! every machine; `start_ns` shifts all times and changes nothing else but UTF-8 renderings of time.
+//! every machine; `start_ns` shifts all times and changes nothing else.
 //! Memory is bounded by what is under way, not by the length of the corpus. Nothing here does I/O.
 //!
 //! It does not model load: the number of events per minute is constant, whatever the latencies are.

@@ -295,3 +295,26 @@ fn a_live_generator_goes_on_with_new_ids() {
     live.between(settings.end_ns(), settings.end_ns() + 1_000_000_000, 2_000);
     assert!(live.planted().incident_traces > 0, "the incident goes on");
 }
+
+#[test]
+fn another_start_shifts_the_times_and_changes_nothing_else() {
+    let settings = DemoSettings { seed: 5, events: 1_000, start_ns: DemoSettings::START_NS, minutes: 10 };
+    let shift_ns = 86_400_000_000_000;
+    let shifted = DemoSettings { start_ns: settings.start_ns + shift_ns, ..settings };
+    let spans = |settings| {
+        let mut all = Vec::new();
+        for request in Generator::new(settings) {
+            if let DemoPayload::Traces(r) = request.payload {
+                all.extend(r.resource_spans.into_iter().flat_map(|g| g.scope_spans).flat_map(|s| s.spans));
+            }
+        }
+        all
+    };
+    let mut expected = spans(settings);
+    for span in &mut expected {
+        span.start_time_unix_nano += shift_ns as u64;
+        span.end_time_unix_nano += shift_ns as u64;
+        span.events.iter_mut().for_each(|e| e.time_unix_nano += shift_ns as u64);
+    }
+    assert_eq!(spans(shifted), expected);
+}
