@@ -351,6 +351,17 @@ mod tests {
         assert_eq!(shown(b, 0).iter().filter(|a| a.starts_with("Timestamp")).count(), 0, "{:?}", shown(b, 0));
     }
 
+    #[test]
+    fn a_time_that_is_none_leaves_it_to_the_other() {
+        let decoded = decode_all(
+            b"Timestamp,TimeUnixNano\n2023-01-30T12:01:02.09,-6795364578871345152\n2023-01-30T12:01:03,1675080063000000001\n",
+        );
+        assert_eq!(decoded.refused, []);
+        assert_eq!(core(&decoded.batch, 0, "timestamp"), "2023-01-30T12:01:02.090Z");
+        assert_eq!(core(&decoded.batch, 1, "timestamp"), "2023-01-30T12:01:03.000000001Z");
+        assert_eq!(shown(&decoded.batch, 1), ["Timestamp = Text(\"2023-01-30T12:01:03\")"]);
+    }
+
     proptest! {
         #[test]
         fn cells_that_the_csv_crate_writes_come_back(rows in proptest::collection::vec(("[ -~\n]{1,9}", "[a-z\",\n\r;]{1,5}"), 1..9)) {

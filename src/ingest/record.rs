@@ -9,6 +9,7 @@
 //! - The duration is end − start where both are known, else what the record says.
 //! - A field that cannot be read as what its name suggests stays an attribute. Two are refused: a time
 //!   when the record has no other, and anything that a person mapped explicitly.
+//! - Go's zero time is no time.
 //! - A record without any time gets the time of import, and says so in `timestamp_origin`.
 //! - Without a service, a Kubernetes pod of a Deployment names it: `cart-6cfdd55578-gfj6q` is `cart`.
 //!
@@ -546,8 +547,12 @@ fn span_id(slot: &mut Option<SpanId>, value: &Scalar, word: Option<&str>, record
     }
 }
 
+/// `time.Time{}.UnixNano()` of Go: what its programs write when they have no time.
+const GO_ZERO_TIME: i64 = -6_795_364_578_871_345_152;
+
 fn time(value: &Scalar, unit: Option<Unit>, record: &Record) -> Option<i64> {
     match value {
+        Scalar::Int(GO_ZERO_TIME) => None,
         Scalar::Time(v) => Some(*v),
         Scalar::Int(v) => times::epoch_int(*v, unit),
         Scalar::Double(v) => times::epoch_double(*v, unit),
@@ -592,7 +597,7 @@ fn status(value: &Scalar, word: Option<&str>, rank: u8) -> Option<&'static str> 
 }
 
 fn is_nothing(value: &Scalar) -> bool {
-    matches!(value, Scalar::Text(range) if range.is_empty())
+    matches!(value, Scalar::Text(range) if range.is_empty()) || *value == Scalar::Int(GO_ZERO_TIME)
 }
 
 fn display(value: &Scalar, record: &Record) -> String {

@@ -5,6 +5,8 @@
 mod crash;
 mod demo;
 mod duckdb;
+mod import;
+mod nezha;
 mod slt;
 mod cli;
 mod clients;

@@ -60,7 +60,7 @@ pub(super) fn decode(chunk: &Chunk, options: &Options) -> Events {
             decode_otlp_json(&mut events, chunk, bytes, *framing, *now_ns);
         }
         (Payload::Bytes(bytes), Layout::Otlp { framing }) => {
-            decode_otlp(&mut events, chunk, bytes, *framing, options)
+            decode_otlp(&mut events, chunk, bytes, *framing, options);
         }
         // Tables come as rows.
         (Payload::Bytes(_), _) => {}
@@ -159,7 +159,9 @@ fn line_ends(bytes: &[u8]) -> u64 {
 fn decode_otlp(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framing, options: &Options) {
     if framing == Framing::ProtobufFields {
         return match kind_of(bytes, &chunk.plan, options) {
-            Ok(Some(kind)) => decode_messages(events, chunk, bytes, &[0..bytes.len()], kind, options),
+            Ok(Some(kind)) => {
+                decode_messages(events, chunk, bytes, std::slice::from_ref(&(0..bytes.len())), kind, options);
+            }
             Ok(None) => {}
             Err(error) => events.refuse(chunk.before + 1, &error, &[]),
         };
@@ -220,27 +222,24 @@ fn decode_messages(
     options: &Options,
 ) {
     let joined: Vec<u8>;
-    let message = match ranges {
-        [only] => &bytes[only.clone()],
-        _ => {
-            joined = ranges.iter().flat_map(|r| &bytes[r.clone()]).copied().collect();
-            &joined
-        }
+    let message = if let [only] = ranges {
+        &bytes[only.clone()]
+    } else {
+        joined = ranges.iter().flat_map(|r| &bytes[r.clone()]).copied().collect();
+        &joined
     };
     let first = chunk.before + ranges.first().map_or(0, |r| r.start as u64) + 1;
-    match otlp::decode(kind, Encoding::Protobuf, message, options.now_ns) {
-        Ok(ingested) => events.ingest(first, ingested),
-        // One broken part must not cost the others.
-        Err(_) => {
-            let parts = ranges.iter().flat_map(|r| {
-                framing::fields(&bytes[r.clone()]).into_iter().map(|f| r.start + f.start..r.start + f.end)
-            });
-            for range in parts {
-                let position = chunk.before + range.start as u64 + 1;
-                match otlp::decode(kind, Encoding::Protobuf, &bytes[range], options.now_ns) {
-                    Ok(ingested) => events.ingest(position, ingested),
-                    Err(error) => events.refuse(position, &error, &[]),
-                }
+    if let Ok(ingested) = otlp::decode(kind, Encoding::Protobuf, message, options.now_ns) {
+        return events.ingest(first, ingested);
+    }
+    // One broken part must not cost the others.
+    for range in ranges {
+        for part in framing::fields(&bytes[range.clone()]) {
+            let part = range.start + part.start..range.start + part.end;
+            let position = chunk.before + part.start as u64 + 1;
+            match otlp::decode(kind, Encoding::Protobuf, &bytes[part], options.now_ns) {
+                Ok(ingested) => events.ingest(position, ingested),
+                Err(error) => events.refuse(position, &error, &[]),
             }
         }
     }

@@ -28,6 +28,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::fields::FieldMap;
 use crate::ingest::otlp::RequestKind;
 use crate::ingest::sniff::Format;
+use crate::server::Signals;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -119,6 +120,7 @@ pub(super) async fn run(args: ImportArgs, globals: &Globals) -> Result<ExitCode>
     let settings = Settings::new(&globals.data);
     let options = args.options(settings.clock.now_ns())?;
     let inputs = inputs::expand(&args.inputs)?;
+    let signals = Signals::install()?;
     let mut report = Report::start(total_bytes(&inputs), args.rejects.as_deref())?;
     let database = Database::open(settings).await?;
     let importing = Import {
@@ -130,7 +132,7 @@ pub(super) async fn run(args: ImportArgs, globals: &Globals) -> Result<ExitCode>
         report: &mut report,
     };
     let pipeline = Pipeline::start(inputs, args.format(), options)?;
-    let outcome = importing.run(pipeline).await;
+    let outcome = importing.run(pipeline, signals).await;
     let closed = database.close().await;
     outcome?;
     closed?;
@@ -165,12 +167,11 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn run(mut self, mut pipeline: Pipeline) -> Result<()> {
-        let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
+    async fn run(mut self, mut pipeline: Pipeline, mut signals: Signals) -> Result<()> {
         let stopped = loop {
             let step = tokio::select! {
                 biased;
-                _ = &mut interrupted => break Some(Error::new(ErrorKind::Cancelled, "interrupted")),
+                signal = signals.next() => break Some(Error::new(ErrorKind::Cancelled, format!("stopped by {signal}"))),
                 step = pipeline.next() => step,
             };
             let Some(step) = step else { break None };
@@ -181,7 +182,10 @@ impl Import<'_> {
         let bytes = pipeline.bytes_read();
         drop(pipeline);
         // After an error, too: what was handed over before it is worth keeping.
-        let committed = self.importer.commit().await;
+        let committed = tokio::select! {
+            committed = self.importer.commit() => committed,
+            signal = signals.next() => Err(Error::new(ErrorKind::Cancelled, format!("{signal} again: stopped at once"))),
+        };
         self.ledger.committed(self.importer.progress().committed_rows);
         self.report.finish()?;
         if let Some(error) = stopped.or(committed.err()) {
