@@ -278,11 +278,14 @@ impl Engine {
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut planners = self.inner.template.expr_planners().to_vec();
         planners.insert(0, Arc::new(NumericAggregates::new(Arc::clone(&snapshot.keys))));
-        SessionStateBuilder::new_from_existing(self.inner.template.clone())
+        let mut state = SessionStateBuilder::new_from_existing(self.inner.template.clone())
             .with_session_id(uuid::Uuid::new_v4().to_string())
             .with_expr_planners(planners)
             .with_catalog_list(Arc::new(catalogs))
-            .build()
+            .build();
+        // now() is the moment at which the statement began.
+        state.mark_start_execution();
+        state
     }
 }
 
@@ -393,7 +396,7 @@ fn explain_types(error: Error, hints: &[String]) -> Error {
     if error.kind() != ErrorKind::InvalidInput || hints.is_empty() || !about_types {
         return error;
     }
-    Error::new(error.kind(), format!("{} ({})", error.message(), hints.join("; "))).with_source(error)
+    Error::new(error.kind(), format!("{} ({})", error.message(), hints.join("; ")))
 }
 
 fn timed_out(timeout: Duration) -> Error {

@@ -2,6 +2,7 @@
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use parquet::errors::ParquetError;
 
 use crate::error::{Error, ErrorKind};
 
@@ -18,11 +19,15 @@ impl From<DataFusionError> for Error {
 pub fn query_error(e: DataFusionError) -> Error {
     let kind = match e.find_root() {
         DataFusionError::External(source) => match source.downcast_ref::<Error>() {
-            Some(ours) => return copy(ours).with_source(e),
+            Some(ours) => return copy(ours),
             None => external_kind(source.as_ref()),
         },
         DataFusionError::ArrowError(arrow, _) => arrow_kind(arrow),
-        DataFusionError::ParquetError(_) => ErrorKind::Corrupt,
+        DataFusionError::ParquetError(source) => match source.as_ref() {
+            parquet if filter_failure(&parquet.to_string()).is_some() => ErrorKind::InvalidInput,
+            ParquetError::External(source) => external_kind(source.as_ref()),
+            _ => ErrorKind::Corrupt,
+        },
         DataFusionError::ObjectStore(source) => external_kind(source.as_ref()),
         DataFusionError::IoError(_) => ErrorKind::Unavailable,
         DataFusionError::ResourcesExhausted(_) => ErrorKind::LimitExceeded,
@@ -42,7 +47,17 @@ pub fn query_error(e: DataFusionError) -> Error {
         ),
         _ => text,
     };
-    Error::new(kind, message).with_source(e)
+    match kind {
+        // The cause says the same in other words.
+        ErrorKind::InvalidInput | ErrorKind::LimitExceeded => Error::new(kind, message),
+        _ => Error::new(kind, message).with_source(e),
+    }
+}
+
+/// What went wrong when the Parquet reader evaluated a filter; it only passes on the text.
+fn filter_failure(text: &str) -> Option<&str> {
+    let (_, cause) = text.split_once("Error evaluating filter predicate: ")?;
+    Some(if cause.contains("DivideByZero") { "division by zero" } else { cause })
 }
 
 fn copy(ours: &Error) -> Error {
@@ -71,6 +86,12 @@ fn arrow_kind(e: &ArrowError) -> ErrorKind {
 /// The message without what only helps developers of the engine.
 fn words(e: &DataFusionError) -> String {
     let mut text = e.find_root().strip_backtrace();
+    if let Some(cause) = filter_failure(&text) {
+        return cause.to_owned();
+    }
+    if let Some((what, _)) = text.split_once("\n\tCandidate functions:") {
+        text = what.to_owned();
+    }
     for noise in [
         "Error during planning: ",
         "Execution error: ",

@@ -259,6 +259,15 @@ async fn explain_shows_what_was_pruned_and_that_filters_are_in_the_scan() {
 }
 
 #[tokio::test]
+async fn now_is_the_moment_at_which_the_statement_began() {
+    let (engine, _dir) = engine();
+    let home = snapshot(&[&shop()], &[]).await;
+    let sql =
+        "SELECT count(*) FROM events WHERE timestamp < now() AND timestamp > now() - interval '100 years'";
+    assert_eq!(cells(&engine, &home, sql).await, ["6"]);
+}
+
+#[tokio::test]
 async fn people_can_ask_what_there_is() {
     let (engine, _dir) = engine();
     let home = snapshot(&[&shop()], &[]).await;
@@ -317,6 +326,10 @@ async fn errors_say_what_to_do() {
     assert!(types.message().contains("http.route holds text"), "{types}");
     let id = failure(&engine, &home, "SELECT 1 FROM events WHERE trace_id = 'zz'").await;
     assert!(id.message().contains("32 hexadecimal digits"), "{id}");
+    let zero =
+        failure(&engine, &home, "SELECT name FROM events WHERE 10 / (duration_ns - duration_ns) > 1").await;
+    assert_eq!(zero.kind(), ErrorKind::InvalidInput, "{zero}");
+    assert!(zero.message().contains("division by zero"), "{zero}");
     let write = failure(&engine, &home, "DROP TABLE events").await;
     assert_eq!(write.kind(), ErrorKind::InvalidInput);
 }

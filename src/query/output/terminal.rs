@@ -2,7 +2,7 @@
 //!
 //! Durations (columns whose name ends in `_ns`, aggregates of such included) are shown with units. A row
 //! that cannot fit the terminal's width legibly is shown as a list of its columns, one per line. Colours
-//! and the width only apply on a terminal.
+//! and the width only apply on a terminal. What EXPLAIN answers is shown as it is.
 
 use std::fmt::Write as _;
 
@@ -69,6 +69,16 @@ impl Table {
         text
     }
 
+    /// Whether this is what EXPLAIN answers.
+    fn is_plan(&self) -> bool {
+        self.names().eq(["plan_type", "plan"])
+    }
+
+    /// Plans, each under its name: a frame around their long lines would only hide them.
+    fn plan(&self) -> String {
+        self.rows.iter().map(|row| format!("── {} ──\n{}\n", row[0], row[1].trim_end())).collect()
+    }
+
     /// Whether the columns would be squeezed beyond legibility.
     fn too_wide(&self) -> bool {
         let Some(terminal) = comfy_table::Table::new().width().map(usize::from) else { return false };
@@ -88,7 +98,14 @@ impl Encoder for Table {
     fn batch(&mut self, batch: &RecordBatch) -> Result<Vec<u8>> {
         self.total += batch.num_rows();
         let room = ROWS_MAX.saturating_sub(self.rows.len());
+        let is_plan = self.is_plan();
         for row in 0..batch.num_rows().min(room) {
+            if is_plan {
+                let cells = batch.columns().iter().zip(self.schema.fields());
+                let whole = cells.map(|(column, field)| cell::display(column, row, field));
+                self.rows.push(whole.collect::<Result<_>>()?);
+                continue;
+            }
             let cells = batch.columns().iter().zip(self.schema.fields());
             self.rows.push(cells.map(|(column, field)| show(column, row, field)).collect::<Result<_>>()?);
         }
@@ -96,6 +113,9 @@ impl Encoder for Table {
     }
 
     fn finish(&mut self) -> Result<Vec<u8>> {
+        if self.is_plan() {
+            return Ok(self.plan().into_bytes());
+        }
         let mut text = if self.too_wide() { self.lists() } else { self.columns() };
         let hidden = self.total - self.rows.len();
         let rows = if self.total == 1 { "row" } else { "rows" };
