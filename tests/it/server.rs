@@ -346,15 +346,17 @@ fn a_query_ends_at_its_timeout() {
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
     let server = Running::start();
-    // Fails at the millionth row, long after the first were sent.
-    let sql = "select 1 / (1000000 - value) as x, repeat('x', 100) as y from generate_series(1, 1000000)";
+    // Fails at the last of many rows, after the first were sent.
+    let sql = "select 1 / (100000 - value) as x, repeat('x', 100) as y from generate_series(1, 100000)";
     for format in ["json", "ndjson", "csv", "arrow"] {
         let url = format!("{}/v1/sql?format={format}", server.url());
-        let mut response = ureq::post(&url).send(sql).unwrap();
-        assert_eq!(response.status(), 200);
         let mut body = Vec::new();
-        let broken = response.body_mut().as_reader().read_to_end(&mut body);
-        assert!(broken.is_err(), "{format}: {} bytes looked whole", body.len());
+        // The status may be on its way already, or not.
+        let broken = match ureq::post(&url).send(sql) {
+            Ok(mut response) => response.body_mut().as_reader().read_to_end(&mut body).is_err(),
+            Err(error) => matches!(error, ureq::Error::Io(_)),
+        };
+        assert!(broken, "{format}: {} bytes looked whole", body.len());
     }
 }
 
