@@ -244,3 +244,71 @@ fn decode_messages(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+    use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+    use prost::Message;
+
+    use super::*;
+
+    fn example(name: &str) -> Vec<u8> {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/otlp").join(name);
+        let json = std::fs::read(path).unwrap();
+        match name {
+            "trace.json" => {
+                serde_json::from_slice::<ExportTraceServiceRequest>(&json).unwrap().encode_to_vec()
+            }
+            "metrics.json" => {
+                serde_json::from_slice::<ExportMetricsServiceRequest>(&json).unwrap().encode_to_vec()
+            }
+            _ => serde_json::from_slice::<ExportLogsServiceRequest>(&json).unwrap().encode_to_vec(),
+        }
+    }
+
+    fn events(bytes: Vec<u8>, name: &str) -> Events {
+        let layout = sniff::sniff(&bytes, true).unwrap();
+        events_of(layout, bytes, name, None)
+    }
+
+    fn events_of(layout: Layout, bytes: Vec<u8>, name: &str, signal: Option<RequestKind>) -> Events {
+        let plan = Arc::new(Plan { index: 0, layout, name_kind: sniff::kind_of_name(name) });
+        let chunk = Chunk { plan, behind: bytes.len() as u64, payload: Payload::Bytes(bytes), before: 0 };
+        decode(&chunk, &Options { signal, map: FieldMap::default(), now_ns: 0 })
+    }
+
+    fn rows(events: &Events) -> Vec<usize> {
+        events.batches.iter().map(EventBatch::rows).collect()
+    }
+
+    #[test]
+    fn messages_of_all_signals_may_follow_each_other() {
+        let mut bytes = Vec::new();
+        for name in ["trace.json", "trace.json", "logs.json", "metrics.json", "events.json"] {
+            prost::encode_length_delimiter(example(name).len(), &mut bytes).unwrap();
+            bytes.extend(example(name));
+        }
+        let events = events(bytes, "everything.pb");
+        assert_eq!(rows(&events), [2, 1, 4, 1], "{:?}", events.rejects);
+        assert!(events.rejects.is_empty(), "{:?}", events.rejects);
+    }
+
+    #[test]
+    fn records_overrule_the_name_of_their_file() {
+        assert_eq!(rows(&events(example("trace.json"), "logs.pb")), [1]);
+    }
+
+    #[test]
+    fn a_broken_part_costs_itself() {
+        // A resource whose length is right and whose contents are not protobuf.
+        let bytes = [&example("trace.json")[..], &[0x0a, 2, 0x0f, 0xff], &example("trace.json")].concat();
+        let layout = Layout::Otlp { framing: Framing::ProtobufFields };
+        let events = events_of(layout, bytes, "", Some(RequestKind::Traces));
+        assert_eq!(rows(&events), [1, 1]);
+        assert_eq!(events.rejects.len(), 1);
+    }
+}
