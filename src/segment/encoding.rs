@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn repeating_text_gets_a_dictionary_and_unique_text_does_not() {
         let field = Field::new("t", DataType::Utf8View, true);
-        let routes = StringViewArray::from_iter((0..10_000).map(|i| Some(format!("/route/{}", i % 30))));
+        let routes: StringViewArray = (0..10_000).map(|i| Some(format!("/route/{}", i % 30))).collect();
         assert!(choose(&field, &routes).dictionary);
-        let ids = StringViewArray::from_iter((0..10_000).map(|i| Some(format!("id-{i}"))));
+        let ids: StringViewArray = (0..10_000).map(|i| Some(format!("id-{i}"))).collect();
         let chosen = choose(&field, &ids);
         assert!(!chosen.dictionary);
         assert_eq!(chosen.encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY);

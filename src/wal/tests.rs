@@ -200,9 +200,9 @@ async fn after_a_failed_fsync_nothing_is_accepted_any_more() {
     let options = {
         let broken = Arc::clone(&broken);
         WalOptions {
-            sync: Arc::new(move |file| match broken.load(Ordering::SeqCst) {
-                true => Err(std::io::Error::other("the disk is gone")),
-                false => file.sync_data(),
+            sync: Arc::new(move |file| {
+                let gone = || std::io::Error::other("the disk is gone");
+                if broken.load(Ordering::SeqCst) { Err(gone()) } else { file.sync_data() }
             }),
             ..WalOptions::default()
         }
@@ -291,7 +291,9 @@ proptest! {
         prop_assert_eq!(whole.records.len(), payloads.len());
         prop_assert!(whole.bad.is_empty());
 
-        harms.iter().for_each(|harm| apply(&mut file, harm));
+        for harm in &harms {
+            apply(&mut file, harm);
+        }
         // A harmed header may ask for another version; that needs a valid checksum.
         let scan = record::scan(&file, SequenceNumber(7)).unwrap();
         let mut last = 6;
