@@ -112,7 +112,8 @@ impl Database {
 
     /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.
     ///
-    /// Dropping a database without closing it loses nothing: the log has the events.
+    /// Dropping a database without closing it loses nothing: the log has the events. The directory is then
+    /// given back when a flush or import that is under way has ended.
     pub async fn close(&self) -> Result<()> {
         let writer = self.inner.writer.write().take();
         match writer {

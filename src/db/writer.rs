@@ -6,6 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::lock::DirectoryLock;
@@ -35,6 +36,9 @@ pub(super) struct Writer {
     flusher: Flusher,
     /// Wakes the background task when the buffer is full.
     full: Arc<Notify>,
+    /// Asks the background task to end. It is never aborted: a commit cut off half-way could still reach
+    /// the disk after the directory was given back.
+    stop: CancellationToken,
     background: Mutex<Option<JoinHandle<()>>>,
     /// Given up last: the log thread has its own share until it has ended.
     _lock: Arc<DirectoryLock>,
@@ -69,7 +73,9 @@ impl Writer {
             Arc::clone(&clock),
         );
         let full = Arc::new(Notify::new());
-        let writer = Self { live, catalog, wal, flusher, full, background: Mutex::new(None), _lock: lock };
+        let stop = CancellationToken::new();
+        let writer =
+            Self { live, catalog, wal, flusher, full, stop, background: Mutex::new(None), _lock: lock };
         let writer = Arc::new(writer);
         let task =
             flush_when_due(Arc::downgrade(&writer), Arc::clone(&writer.full), inner.settings.buffer, clock);
@@ -126,9 +132,8 @@ impl Writer {
         let background = self.background.lock().take();
         let flushed = self.flush_all().await;
         if let Some(task) = background {
-            task.abort();
-            // Aborted or ended: either way it is gone.
-            let _ = task.await;
+            self.stop.cancel();
+            task.await.map_err(|e| Error::internal("the background task failed").with_source(e))?;
         }
         flushed
     }
@@ -170,9 +175,11 @@ async fn flush_when_due(
     limits: BufferSettings,
     clock: Arc<dyn Clock>,
 ) {
+    let Some(stop) = writer.upgrade().map(|writer| writer.stop.clone()) else { return };
     let mut pause = RETRY_MIN;
     loop {
         tokio::select! {
+            () = stop.cancelled() => return,
             () = full.notified() => {}
             () = tokio::time::sleep(AGE_CHECK) => {}
         }
@@ -189,7 +196,10 @@ async fn flush_when_due(
             Err(error) => {
                 drop(writer);
                 tracing::error!(%error, "could not flush or merge the buffer; trying again");
-                tokio::time::sleep(pause).await;
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(pause) => {}
+                }
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }
