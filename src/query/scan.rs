@@ -387,3 +387,44 @@ impl ExecutionPlan for EventsExec {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::TimeRange;
+    use crate::segment::SegmentId;
+
+    fn segments(ranges: &[(i64, i64)]) -> Vec<Arc<SegmentMeta>> {
+        let segment = |(min_ns, max_ns): &(i64, i64)| {
+            let id = SegmentId::new(*max_ns);
+            let time = TimeRange { min_ns: *min_ns, max_ns: *max_ns };
+            let (path, columns) = (format!("{min_ns}-{max_ns}"), Vec::new());
+            Arc::new(SegmentMeta { id, path, bytes: 1, rows: 1, time, columns, overflow: None })
+        };
+        ranges.iter().map(segment).collect()
+    }
+
+    fn dealt(ranges: &[(i64, i64)], partitions: usize) -> (Vec<Vec<i64>>, bool) {
+        let segments = segments(ranges);
+        let (groups, ordered) = deal(&segments, partitions);
+        (groups.iter().map(|g| g.iter().map(|s| s.time.min_ns).collect()).collect(), ordered)
+    }
+
+    #[test]
+    fn segments_that_do_not_overlap_share_a_group_newest_first() {
+        assert_eq!(dealt(&[(0, 9), (20, 29), (10, 19), (30, 39)], 1), (vec![vec![30, 20, 10, 0]], true));
+        assert_eq!(
+            dealt(&[(0, 9), (20, 29), (10, 19), (30, 39)], 2),
+            (vec![vec![30, 20], vec![10, 0]], true)
+        );
+        assert_eq!(dealt(&[(0, 9), (5, 19), (19, 29)], 1), (vec![vec![19, 0], vec![5]], true));
+    }
+
+    #[test]
+    fn order_is_given_up_when_too_many_segments_overlap() {
+        let ranges = vec![(0, 9); ORDERED_GROUPS_MAX + 1];
+        let (groups, ordered) = dealt(&ranges, 2);
+        assert!(!ordered);
+        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [9, 8]);
+    }
+}

@@ -140,7 +140,9 @@ mod tests {
 
     fn sketch(values: &[f64]) -> Sketch {
         let mut sketch = Sketch::default();
-        values.iter().for_each(|v| sketch.add(*v));
+        for value in values {
+            sketch.add(*value);
+        }
         sketch
     }
 

@@ -76,7 +76,12 @@ impl Table {
 
     /// Plans, each under its name: a frame around their long lines would only hide them.
     fn plan(&self) -> String {
-        self.rows.iter().map(|row| format!("── {} ──\n{}\n", row[0], row[1].trim_end())).collect()
+        let mut text = String::new();
+        for row in &self.rows {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "── {} ──\n{}", row[0], row[1].trim_end());
+        }
+        text
     }
 
     /// Whether the columns would be squeezed beyond legibility.
