@@ -10,6 +10,7 @@
 //! a span has times in the fields in which a metric has its points: no record passes as two of them.
 
 use super::csv::CsvLayout;
+use super::fields::{FieldMap, Slot, Target};
 use super::framing::{self, Framing};
 use super::otlp::RequestKind;
 use crate::error::{Error, Result};
@@ -139,6 +140,22 @@ pub fn layout_of(format: Format, sample: &[u8], complete: bool) -> Result<Layout
         Format::Arrow if sample.starts_with(b"ARROW1") => Layout::ArrowFile,
         Format::Arrow => Layout::ArrowStream,
     })
+}
+
+/// Whether records of lines or tables that begin like this say when they happened; other formats always
+/// do. What does not is JSON or CSV about something else: a manifest, a list.
+pub fn says_when(layout: &Layout, sample: &[u8], map: &FieldMap) -> bool {
+    let is_time = |name: &String| {
+        matches!(
+            map.role(name).target,
+            Target::Core(Slot::Time | Slot::Start | Slot::End | Slot::Observed, _)
+        )
+    };
+    match layout {
+        Layout::Ndjson { .. } => top_keys(sample).iter().any(is_time),
+        Layout::Csv(layout) => layout.columns.iter().any(is_time),
+        _ => true,
+    }
 }
 
 fn without_mark(sample: &[u8]) -> &[u8] {

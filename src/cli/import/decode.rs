@@ -6,12 +6,14 @@ use crate::event::EventBatch;
 use crate::ingest::fields::FieldMap;
 use crate::ingest::framing::{self, Framing};
 use crate::ingest::otlp::{self, Encoding, RequestKind};
-use crate::ingest::sniff::{self, Layout};
+use crate::ingest::sniff::{self, Format, Layout};
 use crate::ingest::{Decoded, Hints, Ingested, csv, jaeger, ndjson, table};
 
 /// What a person said about how to read.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
+    /// The format, when it is not to be found out.
+    pub(super) format: Option<Format>,
     /// The signal of OTLP protobuf.
     pub(super) signal: Option<RequestKind>,
     /// The meaning of fields.
@@ -278,7 +280,7 @@ mod tests {
     fn events_of(layout: Layout, bytes: Vec<u8>, name: &str, signal: Option<RequestKind>) -> Events {
         let plan = Arc::new(Plan { index: 0, layout, name_kind: sniff::kind_of_name(name) });
         let chunk = Chunk { plan, behind: bytes.len() as u64, payload: Payload::Bytes(bytes), before: 0 };
-        decode(&chunk, &Options { signal, map: FieldMap::default(), now_ns: 0 })
+        decode(&chunk, &Options { format: None, signal, map: FieldMap::default(), now_ns: 0 })
     }
 
     fn rows(events: &Events) -> Vec<usize> {

@@ -37,8 +37,9 @@ Examples:
   broadloom import spans.csv --map time=StartedAt,duration_us=Took,name=Op --set signal=span
   broadloom import telemetry/ --rejects rejects.ndjson
 
-Formats are told from content. OTLP protobuf does not say which signal it carries: that is found out from
-its records, and --signal overrides it. gzip and Zstandard are undone.
+Formats are told from content; in directories, what is no telemetry is skipped. OTLP protobuf does not say
+which signal it carries: that is found out from its records, and --signal overrides it. gzip and Zstandard
+are undone.
 
 Fields of NDJSON, CSV and tables: the usual spellings of time, level, message, ids, duration, service and so
 on are recognised, the rest become attributes; nested objects become dotted names. A record with a span id
@@ -111,7 +112,7 @@ impl ImportArgs {
             SignalArg::Logs => RequestKind::Logs,
             SignalArg::Metrics => RequestKind::Metrics,
         });
-        Ok(Options { signal, map: FieldMap::parse(&self.map, &self.set)?, now_ns })
+        Ok(Options { format: self.format(), signal, map: FieldMap::parse(&self.map, &self.set)?, now_ns })
     }
 }
 
@@ -131,7 +132,7 @@ pub(super) async fn run(args: ImportArgs, globals: &Globals) -> Result<ExitCode>
         units: BTreeMap::new(),
         report: &mut report,
     };
-    let pipeline = Pipeline::start(inputs, args.format(), options)?;
+    let pipeline = Pipeline::start(inputs, options)?;
     let outcome = importing.run(pipeline, signals).await;
     let closed = database.close().await;
     outcome?;

@@ -22,7 +22,6 @@ use super::decode::{self, Events, Options};
 use super::inputs::Input;
 use super::source::{self, Chunk, Failure, Plan};
 use crate::error::{Error, Result};
-use crate::ingest::sniff::Format;
 
 /// Chunks in memory at once: one for each thread, and a few that wait.
 const CHUNKS_MAX: usize = 6;
@@ -62,7 +61,7 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// Starts reading the inputs.
-    pub(super) fn start(inputs: Vec<Input>, format: Option<Format>, options: Options) -> Result<Self> {
+    pub(super) fn start(inputs: Vec<Input>, options: Options) -> Result<Self> {
         let (permits, permit_queue) = sync_channel(CHUNKS_MAX);
         for _ in 0..CHUNKS_MAX {
             permits.send(()).map_err(|_| Error::internal("the queue of permits closed"))?;
@@ -78,8 +77,9 @@ impl Pipeline {
             threads.push(spawn(&format!("import-decode-{i}"), move || run_decoder(&work, &step, &options))?);
         }
         let counter = Arc::clone(&read);
-        threads
-            .push(spawn("import-read", move || run_reader(&inputs, format, &counter, &permit_queue, &work))?);
+        threads.push(spawn("import-read", move || {
+            run_reader(&inputs, &options, &counter, &permit_queue, &work);
+        })?);
         Ok(Self { steps, early: BTreeMap::new(), next: 0, permits: Some(permits), threads, read })
     }
 
@@ -128,7 +128,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 fn run_reader(
     inputs: &[Input],
-    format: Option<Format>,
+    options: &Options,
     read: &Arc<AtomicU64>,
     permits: &Receiver<()>,
     work: &SyncSender<(u64, Work)>,
@@ -140,7 +140,7 @@ fn run_reader(
         sent
     };
     for (index, input) in inputs.iter().enumerate() {
-        let ended = source::read(input, index, format, read, |chunk| {
+        let ended = source::read(input, index, options, read, |chunk| {
             permits.recv().is_ok() && send(Work::Decode(chunk))
         });
         if !send(Work::End { index, failure: ended.err() }) {

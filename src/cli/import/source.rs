@@ -14,11 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arrow::array::RecordBatch;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::decode::Options;
 use super::inputs::Input;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::framing::{self, Framing, RECORD_BYTES_MAX};
 use crate::ingest::otlp::RequestKind;
-use crate::ingest::sniff::{self, Format, Layout, SAMPLE_BYTES};
+use crate::ingest::sniff::{self, Layout, SAMPLE_BYTES};
 
 /// Bytes that are decoded at once. Large enough that the cost per chunk (a batch, its keys) does not
 /// count, small enough that the chunks in flight stay far below the memory of a segment.
@@ -87,7 +88,7 @@ impl From<Error> for Failure {
 pub(super) fn read(
     input: &Input,
     index: usize,
-    format: Option<Format>,
+    options: &Options,
     read: &Arc<AtomicU64>,
     mut take: impl FnMut(Chunk) -> bool,
 ) -> Result<(), Failure> {
@@ -99,13 +100,18 @@ pub(super) fn read(
         return Ok(());
     }
     let complete = sample.len() < SAMPLE_BYTES;
-    let layout = match format {
+    let layout = match options.format {
         Some(format) => sniff::layout_of(format, &sample, complete)?,
         None => sniff::sniff(&sample, complete).map_err(|e| match input {
             Input::Found(_) => Failure::Skipped(e.message().to_owned()),
             _ => Failure::Failed(e),
         })?,
     };
+    // What was only found has to look like telemetry: directories hold manifests and lists, too.
+    let found = matches!(input, Input::Found(_)) && options.format.is_none();
+    if found && !sniff::says_when(&layout, &sample, &options.map) {
+        return Err(Failure::Skipped(format!("{} without a time", layout.name())));
+    }
     let name_kind = path.and_then(Path::file_name).and_then(|n| sniff::kind_of_name(&n.to_string_lossy()));
     let plan = Arc::new(Plan { index, layout, name_kind });
     let reader = Cursor::new(sample).chain(reader);
