@@ -38,11 +38,15 @@ pub struct EventBatchBuilder {
     keys: Vec<KeyColumns>,
     by_key: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// The key that was looked up last.
+    last_key: usize,
 }
 
 /// The columns of one key: one per type that has been seen, by the type's code.
 struct KeyColumns {
     key: AttributeKey,
+    /// The key that was looked up after this one.
+    next_key: usize,
     types: [Option<AttributeValues>; 6],
 }
 
@@ -58,7 +62,24 @@ impl EventBatchBuilder {
     }
 
     /// Looks `key` up, for [`attribute`](Self::attribute). Expected O(1).
+    ///
+    /// Events of one kind bring their keys in one order, so the key that followed last time is tried
+    /// first: a comparison instead of a hash.
     pub fn key(&mut self, level: Level, key: &str) -> KeyId {
+        let is_it = |known: &&KeyColumns| known.key.level == level && &*known.key.key == key;
+        let expected = self.keys.get(self.last_key).map_or(0, |last| last.next_key);
+        if self.keys.get(expected).as_ref().is_some_and(is_it) {
+            self.last_key = expected;
+            return KeyId(expected as u32);
+        }
+        let id = self.find_or_insert(level, key);
+        let found = id.0 as usize;
+        self.keys[self.last_key].next_key = found;
+        self.last_key = found;
+        id
+    }
+
+    fn find_or_insert(&mut self, level: Level, key: &str) -> KeyId {
         let hash = self.hasher.hash_one((level, key));
         let found = self.by_key.find(hash, |i| {
             let known = &self.keys[*i as usize].key;
@@ -68,7 +89,11 @@ impl EventBatchBuilder {
             return KeyId(*i);
         }
         let id = self.keys.len() as u32;
-        self.keys.push(KeyColumns { key: AttributeKey::new(level, key), types: Default::default() });
+        self.keys.push(KeyColumns {
+            key: AttributeKey::new(level, key),
+            next_key: 0,
+            types: Default::default(),
+        });
         let (keys, hasher) = (&self.keys, &self.hasher);
         self.by_key.insert_unique(hash, id, |i| {
             let key = &keys[*i as usize].key;
@@ -101,7 +126,7 @@ impl EventBatchBuilder {
         let rows = self.rows as usize;
         let core = self.core.finish(rows)?;
         let mut attributes = Vec::with_capacity(self.keys.len());
-        for KeyColumns { key, types } in self.keys {
+        for KeyColumns { key, types, .. } in self.keys {
             for (ty, values) in super::AttributeType::ALL.into_iter().zip(types) {
                 if let Some(values) = values {
                     let (rows, values) = values.finish();

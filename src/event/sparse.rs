@@ -6,15 +6,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryViewBuilder, BooleanArray, FixedSizeBinaryBuilder, Float64Builder,
-    GenericByteViewArray, Int64Builder, ListArray, PrimitiveArray, StringViewBuilder, StructArray,
-    UInt32Array, UInt32Builder,
+    Array, ArrayRef, BinaryViewArray, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, Int64Builder,
+    ListArray, PrimitiveArray, StringViewArray, StringViewBuilder, StructArray, UInt32Array, UInt32Builder,
+    make_view,
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
 use arrow::datatypes::{
-    ArrowPrimitiveType, ByteViewType, Field, Float64Type, Int32Type, Int64Type, TimestampNanosecondType,
-    UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Field, Float64Type, Int32Type, Int64Type, TimestampNanosecondType, UInt32Type,
+    UInt64Type,
 };
 
 use super::core_event::{Exemplar, Link};
@@ -130,47 +130,93 @@ impl Values for Bools {
     }
 }
 
-pub(super) struct Texts(StringViewBuilder);
-
-impl Default for Texts {
-    fn default() -> Self {
-        Self(StringViewBuilder::with_capacity(0))
-    }
-}
+/// Text of one column.
+#[derive(Default)]
+pub(super) struct Texts(Views);
 
 impl Values for Texts {
     type Item<'a> = &'a str;
     fn push(&mut self, item: &str) {
-        self.0.append_value(item);
+        self.0.push(item.as_bytes());
     }
-    fn finish(mut self) -> ArrayRef {
-        Arc::new(compact(self.0.finish()))
+    fn finish(self) -> ArrayRef {
+        let (views, blocks) = self.0.finish();
+        Arc::new(StringViewArray::new(views, blocks, None))
     }
 }
 
-pub(super) struct Bytes(BinaryViewBuilder);
-
-impl Default for Bytes {
-    fn default() -> Self {
-        Self(BinaryViewBuilder::with_capacity(0))
-    }
-}
+/// Bytes of one column.
+#[derive(Default)]
+pub(super) struct Bytes(Views);
 
 impl Values for Bytes {
     type Item<'a> = &'a [u8];
     fn push(&mut self, item: &[u8]) {
-        self.0.append_value(item);
+        self.0.push(item);
     }
-    fn finish(mut self) -> ArrayRef {
-        Arc::new(compact(self.0.finish()))
+    fn finish(self) -> ArrayRef {
+        let (views, blocks) = self.0.finish();
+        Arc::new(BinaryViewArray::new(views, blocks, None))
     }
 }
 
-/// A builder's first block has 16 KiB, however short the column: hundreds of columns of a small batch
-/// would hold, and be counted as, megabytes. So what is mostly empty is copied to its size.
-fn compact<T: ByteViewType + ?Sized>(array: GenericByteViewArray<T>) -> GenericByteViewArray<T> {
-    let held: usize = array.data_buffers().iter().map(arrow::buffer::Buffer::capacity).sum();
-    if held > 2 * array.total_buffer_bytes_used() { array.gc() } else { array }
+/// Where a block of text ends: offsets in views are 32 bits, and Arrow reads them as signed ones.
+const BLOCK_BYTES_MAX: usize = 1 << 30;
+
+/// What a view holds itself, without a block.
+const INLINE_BYTES_MAX: usize = 12;
+
+/// Arrow's views and the bytes of those that are longer than a view holds.
+///
+/// Arrow's own builder is not used for two reasons. Its first block has 16 KiB, however short the column,
+/// which is megabytes for the hundreds of columns of a small batch. And a value that repeats the one before
+/// it, as the attributes of a resource do on every row, is here a view of the same bytes.
+#[derive(Default)]
+struct Views {
+    views: Vec<u128>,
+    full_blocks: Vec<Buffer>,
+    block: Vec<u8>,
+}
+
+impl Views {
+    fn push(&mut self, item: &[u8]) {
+        let view = make_view(item, self.full_blocks.len() as u32, self.block.len() as u32);
+        if item.len() <= INLINE_BYTES_MAX {
+            self.views.push(view);
+            return;
+        }
+        if let Some(last) = self.repeated(view, item) {
+            self.views.push(last);
+            return;
+        }
+        if self.block.len() + item.len() > BLOCK_BYTES_MAX && !self.block.is_empty() {
+            self.full_blocks.push(std::mem::take(&mut self.block).into());
+            return self.push(item);
+        }
+        self.block.extend_from_slice(item);
+        self.views.push(view);
+    }
+
+    /// The last view, if its bytes are in the current block and are those of `item`.
+    fn repeated(&self, view: u128, item: &[u8]) -> Option<u128> {
+        let last = *self.views.last()?;
+        // A view is, from the low end: length, first four bytes, block, offset; 32 bits each. A last value
+        // without a block has another length.
+        let (block, offset) = ((last >> 64) as u32 as usize, (last >> 96) as usize);
+        if last as u64 != view as u64 || block != self.full_blocks.len() {
+            return None;
+        }
+        (self.block.get(offset..offset + item.len())? == item).then_some(last)
+    }
+
+    fn finish(mut self) -> (ScalarBuffer<u128>, Vec<Buffer>) {
+        self.views.shrink_to_fit();
+        if !self.block.is_empty() {
+            self.block.shrink_to_fit();
+            self.full_blocks.push(self.block.into());
+        }
+        (self.views.into(), self.full_blocks)
+    }
 }
 
 /// Ids of `N` bytes.
@@ -404,5 +450,25 @@ impl AttributeValues {
             Self::Text(s) => s.finish(),
             Self::Bytes(s) => s.finish(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+
+    use super::*;
+
+    #[test]
+    fn repeated_text_is_held_once() {
+        let text = ["", "short", "longer than twelve bytes", "longer but another text!", "long"];
+        let mut texts = Texts::default();
+        let pushed: Vec<&str> = text.into_iter().flat_map(|text| [text; 100]).chain(text).collect();
+        pushed.iter().for_each(|text| texts.push(text));
+        let array = texts.finish();
+        let array = array.as_string_view();
+        assert_eq!(array.iter().flatten().collect::<Vec<_>>(), pushed);
+        let held: usize = array.data_buffers().iter().map(Buffer::len).sum();
+        assert_eq!(held, 2 * (text[2].len() + text[3].len()));
     }
 }
