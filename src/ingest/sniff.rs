@@ -142,20 +142,25 @@ pub fn layout_of(format: Format, sample: &[u8], complete: bool) -> Result<Layout
     })
 }
 
-/// Whether records of lines or tables that begin like this say when they happened; other formats always
-/// do. What does not is JSON or CSV about something else: a manifest, a list.
+/// Whether records of lines or tables that begin like this say when they happened: a time, or the start of
+/// something that has an id or an end. Other formats always do. What does not is JSON or CSV about
+/// something else: a manifest, a list.
 pub fn says_when(layout: &Layout, sample: &[u8], map: &FieldMap) -> bool {
-    let is_time = |name: &String| {
-        matches!(
-            map.role(name).target,
-            Target::Core(Slot::Time | Slot::Start | Slot::End | Slot::Observed, _)
-        )
+    let names = match layout {
+        Layout::Ndjson { .. } => top_keys(sample),
+        Layout::Csv(layout) => layout.columns.clone(),
+        _ => return true,
     };
-    match layout {
-        Layout::Ndjson { .. } => top_keys(sample).iter().any(is_time),
-        Layout::Csv(layout) => layout.columns.iter().any(is_time),
-        _ => true,
-    }
+    let slots: Vec<Slot> = names
+        .iter()
+        .filter_map(|name| match map.role(name).target {
+            Target::Core(slot, _) => Some(slot),
+            Target::Attribute(_) => None,
+        })
+        .collect();
+    let any = |wanted: &[Slot]| slots.iter().any(|slot| wanted.contains(slot));
+    any(&[Slot::Time, Slot::Observed])
+        || any(&[Slot::Start]) && any(&[Slot::Trace, Slot::Span, Slot::End, Slot::Duration])
 }
 
 fn without_mark(sample: &[u8]) -> &[u8] {

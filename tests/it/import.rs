@@ -47,7 +47,7 @@ async fn files_of_every_format_go_in_compressed_or_not() {
     std::fs::write(files.join("b"), zstd::encode_all(&lines[..], 1).unwrap()).unwrap();
     std::fs::write(files.join("c.csv"), "time,msg\n2026-01-01T00:00:02Z,c\n").unwrap();
     std::fs::write(files.join("d.csv"), "time,msg\n").unwrap();
-    std::fs::write(files.join("manifest.json"), "{\n \"events\": 7\n}\n").unwrap();
+    std::fs::write(files.join("manifest.json"), "{\n \"start_ns\": 7\n}\n").unwrap();
     std::fs::write(files.join("LICENSE"), "Permission is granted.\n").unwrap();
     let otlp = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/otlp/logs.json");
     let mut child = broadloom(&data)
