@@ -173,7 +173,7 @@ const INLINE_BYTES_MAX: usize = 12;
 /// it, as the attributes of a resource do on every row, is here a view of the same bytes.
 #[derive(Default)]
 struct Views {
-    views: Vec<u128>,
+    entries: Vec<u128>,
     full_blocks: Vec<Buffer>,
     block: Vec<u8>,
 }
@@ -182,11 +182,11 @@ impl Views {
     fn push(&mut self, item: &[u8]) {
         let view = make_view(item, self.full_blocks.len() as u32, self.block.len() as u32);
         if item.len() <= INLINE_BYTES_MAX {
-            self.views.push(view);
+            self.entries.push(view);
             return;
         }
         if let Some(last) = self.repeated(view, item) {
-            self.views.push(last);
+            self.entries.push(last);
             return;
         }
         if self.block.len() + item.len() > BLOCK_BYTES_MAX && !self.block.is_empty() {
@@ -194,12 +194,12 @@ impl Views {
             return self.push(item);
         }
         self.block.extend_from_slice(item);
-        self.views.push(view);
+        self.entries.push(view);
     }
 
     /// The last view, if its bytes are in the current block and are those of `item`.
     fn repeated(&self, view: u128, item: &[u8]) -> Option<u128> {
-        let last = *self.views.last()?;
+        let last = *self.entries.last()?;
         // A view is, from the low end: length, first four bytes, block, offset; 32 bits each. A last value
         // without a block has another length.
         let (block, offset) = ((last >> 64) as u32 as usize, (last >> 96) as usize);
@@ -210,12 +210,12 @@ impl Views {
     }
 
     fn finish(mut self) -> (ScalarBuffer<u128>, Vec<Buffer>) {
-        self.views.shrink_to_fit();
+        self.entries.shrink_to_fit();
         if !self.block.is_empty() {
             self.block.shrink_to_fit();
             self.full_blocks.push(self.block.into());
         }
-        (self.views.into(), self.full_blocks)
+        (self.entries.into(), self.full_blocks)
     }
 }
 
@@ -464,7 +464,9 @@ mod tests {
         let text = ["", "short", "longer than twelve bytes", "longer but another text!", "long"];
         let mut texts = Texts::default();
         let pushed: Vec<&str> = text.into_iter().flat_map(|text| [text; 100]).chain(text).collect();
-        pushed.iter().for_each(|text| texts.push(text));
+        for text in &pushed {
+            texts.push(text);
+        }
         let array = texts.finish();
         let array = array.as_string_view();
         assert_eq!(array.iter().flatten().collect::<Vec<_>>(), pushed);
