@@ -19,5 +19,11 @@ pub mod demo;
 pub mod server;
 pub mod cli;
 
+pub use config::Settings;
 pub use db::Database;
 pub use error::{Error, ErrorKind, Result};
+
+/// The README's Rust is compiled as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
