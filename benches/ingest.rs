@@ -11,7 +11,7 @@ use std::sync::Arc;
 use broadloom::demo::{DemoPayload, DemoSettings, Generator};
 use broadloom::event::EventBatch;
 use broadloom::ingest::otlp::{self, Encoding, RequestKind};
-use broadloom::segment::{self, SegmentId};
+use broadloom::segment::{self, SegmentId, Unobserved};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 
@@ -83,7 +83,10 @@ fn segment_write(c: &mut Criterion) {
     let mut group = c.benchmark_group("segment");
     group.throughput(Throughput::Elements(batches.iter().map(|b| b.rows() as u64).sum()));
     group.bench_function("build", |b| {
-        b.iter(|| segment::build(SegmentId::new(NOW_NS), &batches).map_or(0, |built| built.object.len()));
+        b.iter(|| {
+            segment::build(SegmentId::new(NOW_NS), &batches, &Unobserved)
+                .map_or(0, |built| built.object.len())
+        });
     });
 }
 

@@ -20,6 +20,7 @@ fn segment(max_ns: i64) -> Arc<SegmentMeta> {
         id,
         path: SegmentMeta::object_path(id, max_ns),
         bytes: 10,
+        index: None,
         rows: 3,
         overflow: None,
         time: TimeRange { min_ns: 0, max_ns },

@@ -113,7 +113,7 @@ pub async fn store_segment(
     batches: Vec<Arc<EventBatch>>,
 ) -> Result<Arc<SegmentMeta>> {
     let id = SegmentId::new(now_ns);
-    let build = tokio::task::spawn_blocking(move || segment::build(id, &batches));
+    let build = tokio::task::spawn_blocking(move || segment::build(id, &batches, &segment::Unobserved));
     let Built { meta, object } =
         build.await.map_err(|e| Error::internal("the segment writer failed").with_source(e))??;
     let path = Path::from(meta.path.as_str());

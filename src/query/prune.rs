@@ -271,7 +271,16 @@ mod tests {
         columns.sort_by(|a, b| a.name.cmp(&b.name));
         let id = SegmentId::new(0);
         let time = TimeRange { min_ns, max_ns };
-        Arc::new(SegmentMeta { id, path: String::new(), bytes: 1, rows: 10, time, columns, overflow: None })
+        Arc::new(SegmentMeta {
+            id,
+            path: String::new(),
+            bytes: 1,
+            index: None,
+            rows: 10,
+            time,
+            columns,
+            overflow: None,
+        })
     }
 
     fn kept(filter: Expr) -> Vec<i64> {

@@ -399,7 +399,7 @@ mod tests {
             let id = SegmentId::new(*max_ns);
             let time = TimeRange { min_ns: *min_ns, max_ns: *max_ns };
             let (path, columns) = (format!("{min_ns}-{max_ns}"), Vec::new());
-            Arc::new(SegmentMeta { id, path, bytes: 1, rows: 1, time, columns, overflow: None })
+            Arc::new(SegmentMeta { id, path, bytes: 1, index: None, rows: 1, time, columns, overflow: None })
         };
         ranges.iter().map(segment).collect()
     }

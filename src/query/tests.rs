@@ -17,7 +17,7 @@ use crate::error::ErrorKind;
 use crate::event::{
     CoreEvent, EventBatch, EventBatchBuilder, KeyDictionary, Level, Signal, SpanId, TraceId, Value,
 };
-use crate::segment::{SegmentId, SegmentMeta, build};
+use crate::segment::{SegmentId, SegmentMeta, Unobserved, build};
 
 /// Nanoseconds of 2026-01-01T00:00:00Z.
 const START: i64 = 1_767_225_600_000_000_000;
@@ -54,7 +54,7 @@ async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
     for rows in segments.iter().filter(|rows| !rows.is_empty()) {
         let events = batch(rows);
         keys.observe(&events);
-        let built = build(SegmentId::new(START), &[events]).unwrap();
+        let built = build(SegmentId::new(START), &[events], &Unobserved).unwrap();
         store.put(&Path::from(built.meta.path.clone()), built.object.into()).await.unwrap();
         metas.push(Arc::new(built.meta));
     }

@@ -4,7 +4,7 @@
 //! there is one entry per column and segment:
 //!
 //! ```text
-//! {"id":"0193…","path":"segments/2026/11/21/0193….parquet","bytes":1048576,"rows":200000,
+//! {"id":"0193…","path":"segments/2026/11/21/0193….parquet","bytes":1048576,"index":2048,"rows":200000,
 //!  "time":{"min_ns":…,"max_ns":…},
 //!  "columns":[["http.route",3,1200,"/cart","/pay"],["timestamp",null,0,…,…], …],      sorted by name
 //!  "overflow":["retry.count", …]}                        attributes that have no column in some row
@@ -95,6 +95,9 @@ pub struct SegmentMeta {
     pub path: String,
     /// Size of the object.
     pub bytes: u64,
+    /// Size of its index, the side-car object; none when it has none, and is read without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u64>,
     /// Number of events.
     pub rows: u64,
     /// Range of the timestamps.
@@ -206,6 +209,7 @@ impl SegmentMeta {
             id,
             path: path.to_owned(),
             bytes,
+            index: None,
             rows,
             time: TimeRange { min_ns: 0, max_ns: 0 },
             columns,

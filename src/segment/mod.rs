@@ -21,15 +21,17 @@
 //! - The footer alone is enough to make the [`SegmentMeta`] again.
 //!
 //! It does not know which segments exist: that is the catalog. [`store`] is where objects
-//! live, [`writer`] turns batches into an object, [`encoding`] picks how a column is stored, [`meta`] is
-//! what we remember of it.
+//! live, [`writer`] turns batches into an object, [`encoding`] picks how a column is stored, an
+//! [`observer`] sees the columns pass by, [`meta`] is what we remember of it.
 
 pub mod store;
 pub mod meta;
 pub mod encoding;
+pub mod observer;
 pub mod writer;
 
 pub use meta::{Bound, ColumnMeta, SegmentId, SegmentMeta};
+pub use observer::{ColumnObserver, Unobserved};
 pub use store::DurableFileSystem;
 pub use writer::{Built, ROWS_MAX, build};
 

@@ -51,7 +51,7 @@ fn batch(rows: usize, offset: usize) -> Arc<EventBatch> {
 }
 
 fn built(batches: &[Arc<EventBatch>]) -> Built {
-    build(SegmentId::new(1_700_000_000_000_000_000), batches).unwrap()
+    build(SegmentId::new(1_700_000_000_000_000_000), batches, &Unobserved).unwrap()
 }
 
 fn read(object: bytes::Bytes) -> (RecordBatch, usize) {

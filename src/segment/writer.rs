@@ -19,6 +19,7 @@ use parquet::file::writer::SerializedFileWriter;
 
 use super::encoding;
 use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, OVERFLOW_KEY, SegmentId, SegmentMeta, overflow_keys};
+use super::observer::ColumnObserver;
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
@@ -38,15 +39,15 @@ pub struct Built {
     pub object: Bytes,
 }
 
-/// Encodes the events of `batches` as the segment `id`. CPU-bound, so not for an async thread.
+/// Encodes the events of `batches` as the segment `id`; `observer` sees the columns that it wants. CPU-bound, so not for an async thread.
 ///
 /// # Panics
 /// When there is no event or more than [`ROWS_MAX`].
-pub fn build(id: SegmentId, batches: &[Arc<EventBatch>]) -> Result<Built> {
+pub fn build(id: SegmentId, batches: &[Arc<EventBatch>], observer: &dyn ColumnObserver) -> Result<Built> {
     let order = newest_first(batches);
     assert!((1..=ROWS_MAX).contains(&order.len()), "callers split and skip");
     let layout = PhysicalLayout::decide(batches, LayoutLimits::SEGMENT);
-    let chunks = encode_columns(&layout, batches, &order)?;
+    let chunks = encode_columns(&layout, batches, &order, observer)?;
     let newest_ns = batches.iter().filter_map(|b| b.time_range()).map(|t| t.max_ns).max().unwrap_or(0);
     assemble(id, &layout, chunks, newest_ns, overflow_keys(layout.overflowing(batches)))
 }
@@ -68,7 +69,12 @@ fn newest_first(batches: &[Arc<EventBatch>]) -> RowOrder {
 type Encoded = Result<Vec<ArrowColumnChunk>>;
 
 /// The chunks of every column, in order. A nested column has several.
-fn encode_columns(layout: &PhysicalLayout, batches: &[Arc<EventBatch>], order: &RowOrder) -> Encoded {
+fn encode_columns(
+    layout: &PhysicalLayout,
+    batches: &[Arc<EventBatch>],
+    order: &RowOrder,
+    observer: &dyn ColumnObserver,
+) -> Encoded {
     let count = layout.columns().len();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX));
     let next = AtomicUsize::new(0);
@@ -79,7 +85,7 @@ fn encode_columns(layout: &PhysicalLayout, batches: &[Arc<EventBatch>], order: &
             if i >= count {
                 return;
             }
-            let encoded = encode_column(layout, i, batches, order);
+            let encoded = encode_column(layout, i, batches, order, observer);
             done.lock()[i] = Some(encoded);
         }
     };
@@ -101,9 +107,13 @@ fn encode_column(
     i: usize,
     batches: &[Arc<EventBatch>],
     order: &RowOrder,
+    observer: &dyn ColumnObserver,
 ) -> Encoded {
     let field = &layout.columns()[i].field;
     let values = layout.materialize(i, batches, order)?;
+    if observer.wants(field) {
+        observer.observe(field, &values);
+    }
     // A file of this one column gives us a column writer with the column's own properties.
     let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
     let properties = Arc::new(encoding::choose(field, &values).properties());
