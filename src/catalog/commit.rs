@@ -2,7 +2,6 @@
 //!
 //! Pure: the [module](super) has the grammar, [`log`](super::log) reads and writes it.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::CatalogSnapshot;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
-use crate::segment::{SegmentId, SegmentMeta};
+use crate::segment::{NewSegment, SegmentId};
 use crate::wal::SequenceNumber;
 
 /// Version of the catalog format.
@@ -21,7 +20,7 @@ pub(super) const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     /// Segments that now exist.
-    pub add: Vec<Arc<SegmentMeta>>,
+    pub add: Vec<NewSegment>,
     /// Segments that no longer do.
     pub remove: Vec<SegmentId>,
     /// Keys of the added events.
@@ -115,7 +114,7 @@ pub(super) struct Commit {
     pub(super) id: String,
     pub(super) at_ns: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) add: Vec<SegmentMeta>,
+    pub(super) add: Vec<NewSegment>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) remove: Vec<SegmentId>,
     #[serde(default, skip_serializing_if = "Keys::is_empty")]
@@ -130,7 +129,7 @@ pub(super) struct Checkpoint {
     pub(super) format: u32,
     pub(super) version: u64,
     pub(super) wal: SequenceNumber,
-    pub(super) segments: Vec<SegmentMeta>,
+    pub(super) segments: Vec<NewSegment>,
     pub(super) keys: Keys,
 }
 
@@ -157,28 +156,33 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8]) -> Resul
 }
 
 impl Commit {
-    /// The snapshot after this commit.
+    /// Makes `snapshot` the one after this commit.
     ///
-    /// Fails with [`ErrorKind::Conflict`] when a removed segment is not there or the watermark is elsewhere.
-    pub(super) fn apply(&self, before: &CatalogSnapshot) -> Result<CatalogSnapshot> {
+    /// Fails with [`ErrorKind::Conflict`] when a removed segment is not there or the watermark is elsewhere;
+    /// `snapshot` is then of no use.
+    pub(super) fn apply(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
         let conflict = |what: String| Error::new(ErrorKind::Conflict, what);
-        let mut after = CatalogSnapshot { version: before.version + 1, ..before.clone() };
+        snapshot.version += 1;
         if let Some(WalRange { from, through }) = self.wal {
-            if from != before.wal_watermark {
-                let at = before.wal_watermark;
+            let at = std::mem::replace(&mut snapshot.wal_watermark, through);
+            if from != at {
                 return Err(conflict(format!(
                     "commit of the batches after {from}, but segments have all up to {at}"
                 )));
             }
-            after.wal_watermark = through;
         }
-        let gone: HashSet<_> = self.remove.iter().collect();
-        after.segments.retain(|segment| !gone.contains(&segment.id));
-        if after.segments.len() + gone.len() != before.segments.len() {
-            return Err(conflict("a segment to be removed is not in the catalog".to_owned()));
+        if !self.remove.is_empty() {
+            let gone: HashSet<_> = self.remove.iter().collect();
+            let before = snapshot.segments.len();
+            snapshot.segments.retain(|segment| !gone.contains(&segment.id));
+            if snapshot.segments.len() + gone.len() != before {
+                return Err(conflict("a segment to be removed is not in the catalog".to_owned()));
+            }
         }
-        after.segments.extend(self.add.iter().cloned().map(Arc::new));
-        after.segments.sort_by_key(|segment| Reverse((segment.time.max_ns, segment.id)));
-        Ok(after)
+        for segment in &self.add {
+            snapshot.insert(&segment.meta);
+        }
+        snapshot.columns.change(&self.add, &self.remove);
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use super::CatalogSnapshot;
 use super::commit::{self, Change, Checkpoint, Commit, FORMAT, Keys};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::segment::NewSegment;
 
 /// A checkpoint is written every so many commits: opening reads at most so many small objects.
 const CHECKPOINT_COMMITS: u64 = 64;
@@ -44,7 +45,7 @@ impl Catalog {
     pub async fn load(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut head = latest_checkpoint(&store).await?;
         while let Some(commit) = read_commit(&store, head.snapshot.version + 1).await? {
-            head = head.after(&commit)?;
+            head.apply(&commit)?;
         }
         Ok(Self { store, clock, committing: Mutex::new(()), head: RwLock::new(head) })
     }
@@ -79,12 +80,13 @@ impl Catalog {
                 format: FORMAT,
                 id: Uuid::new_v4().simple().to_string(),
                 at_ns: self.clock.now_ns(),
-                add: change.add.iter().map(|segment| segment.as_ref().clone()).collect(),
+                add: change.add.clone(),
                 remove: change.remove.clone(),
                 keys: change.keys.new_to(&before.keys),
                 wal: change.wal,
             };
-            let after = before.after(&commit)?;
+            let mut after = before.clone();
+            after.apply(&commit)?;
             if self.put(version, &commit).await? {
                 let snapshot = Arc::clone(&after.snapshot);
                 *self.head.write() = after;
@@ -94,7 +96,9 @@ impl Catalog {
             let other = read_commit(&self.store, version).await?;
             let other =
                 other.ok_or_else(|| Error::internal(format!("commit {version} exists and is not found")))?;
-            *self.head.write() = before.after(&other)?;
+            let mut after = before;
+            after.apply(&other)?;
+            *self.head.write() = after;
         }
         Err(Error::new(ErrorKind::Conflict, format!("{RETRIES_MAX} commits of others came first: try again")))
     }
@@ -125,13 +129,12 @@ impl Catalog {
 }
 
 impl Head {
-    fn after(&self, commit: &Commit) -> Result<Self> {
-        let snapshot = Arc::new(commit.apply(&self.snapshot)?);
-        let mut keys = Arc::clone(&self.keys);
+    fn apply(&mut self, commit: &Commit) -> Result<()> {
+        commit.apply(Arc::make_mut(&mut self.snapshot))?;
         if !commit.keys.is_empty() {
-            Arc::make_mut(&mut keys).extend(commit.keys.clone());
+            Arc::make_mut(&mut self.keys).extend(commit.keys.clone());
         }
-        Ok(Self { snapshot, keys })
+        Ok(())
     }
 }
 
@@ -172,20 +175,25 @@ async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
         let json = zstd::stream::decode_all(compressed.as_ref())
             .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
         let Checkpoint { version, wal, segments, keys, .. } = commit::parse(path.as_ref(), &json)?;
-        let segments = segments.into_iter().map(Arc::new).collect();
-        let snapshot = Arc::new(CatalogSnapshot { version, segments, wal_watermark: wal });
-        return Ok(Head { snapshot, keys: Arc::new(keys) });
+        let snapshot = CatalogSnapshot { version, wal_watermark: wal, ..CatalogSnapshot::of(&segments) };
+        return Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) });
     }
     Ok(Head::default())
 }
 
 async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<()> {
-    let CatalogSnapshot { version, segments, wal_watermark } = head.snapshot.as_ref();
+    let CatalogSnapshot { version, segments, wal_watermark, columns } = head.snapshot.as_ref();
     let checkpoint = Checkpoint {
         format: FORMAT,
         version: *version,
         wal: *wal_watermark,
-        segments: segments.iter().map(|segment| segment.as_ref().clone()).collect(),
+        segments: segments
+            .iter()
+            .filter_map(|meta| {
+                let columns = Arc::clone(columns.recent(meta.id)?);
+                Some(NewSegment { meta: meta.as_ref().clone(), columns })
+            })
+            .collect(),
         keys: head.keys.as_ref().clone(),
     };
     let json =

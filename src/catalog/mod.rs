@@ -16,7 +16,7 @@
 //! types      = sum of 1 << AttributeType code
 //! ```
 //!
-//! `segment` is [`SegmentMeta`](crate::segment::SegmentMeta) as JSON. Fields that are empty are left out.
+//! `segment` is a [`NewSegment`](crate::segment::NewSegment) as JSON. Fields that are empty are left out.
 //!
 //! # Invariants
 //!
@@ -27,21 +27,25 @@
 //! - Version 1 is the creation of the database. Segments without any commit mean a lost catalog, and never
 //!   an empty one.
 //!
-//! Only `maintenance` commits. [`commit`] is the format, [`log`] the protocol.
+//! Only `maintenance` commits. [`commit`] is the format, [`log`] the protocol, [`columns`] what queries prune by.
 
 pub mod commit;
+pub mod columns;
 pub mod log;
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
-use crate::segment::SegmentMeta;
+use crate::segment::{NewSegment, SegmentMeta};
 use crate::wal::SequenceNumber;
 
+use columns::ColumnSource;
+pub use columns::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 pub use commit::{Change, Keys, WalRange};
 pub use log::Catalog;
 
 /// The segments at one version; never changes.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct CatalogSnapshot {
     /// Number of the last commit.
     pub version: u64,
@@ -49,9 +53,35 @@ pub struct CatalogSnapshot {
     pub segments: Vec<Arc<SegmentMeta>>,
     /// The batches up to here are in segments.
     pub wal_watermark: SequenceNumber,
+    columns: ColumnSource,
+}
+
+/// What is known of the columns is not compared: it follows from the segments.
+impl PartialEq for CatalogSnapshot {
+    fn eq(&self, other: &Self) -> bool {
+        (self.version, &self.segments, self.wal_watermark)
+            == (other.version, &other.segments, other.wal_watermark)
+    }
 }
 
 impl CatalogSnapshot {
+    /// One with these segments, at version 0.
+    pub fn of(segments: &[NewSegment]) -> Self {
+        let mut snapshot = Self::default();
+        for segment in segments {
+            snapshot.insert(&segment.meta);
+        }
+        snapshot.columns.change(segments, &[]);
+        snapshot
+    }
+
+    /// Puts a segment where it belongs.
+    fn insert(&mut self, segment: &SegmentMeta) {
+        let place = |segment: &SegmentMeta| Reverse((segment.time.max_ns, segment.id));
+        let at = self.segments.partition_point(|other| place(other) < place(segment));
+        self.segments.insert(at, Arc::new(segment.clone()));
+    }
+
     /// Events in all segments.
     pub fn rows(&self) -> u64 {
         self.segments.iter().map(|s| s.rows).sum()

@@ -8,22 +8,17 @@ use super::*;
 use crate::config::{Clock, SystemClock};
 use crate::error::ErrorKind;
 use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level, TimeRange};
-use crate::segment::{Bound, ColumnMeta, SegmentId};
+use crate::segment::{Bound, ColumnMeta, SegmentColumns, SegmentId};
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-fn segment(max_ns: i64) -> Arc<SegmentMeta> {
-    let id = SegmentId::new(max_ns);
-    Arc::new(SegmentMeta {
-        id,
-        path: SegmentMeta::object_path(id, max_ns),
-        bytes: 10,
-        index: None,
-        rows: 3,
+fn segment(max_ns: i64) -> NewSegment {
+    let time = TimeRange { min_ns: 0, max_ns };
+    let meta = SegmentMeta { id: SegmentId::new(max_ns), bytes: 10, index: None, rows: 3, time };
+    let columns = SegmentColumns {
         overflow: None,
-        time: TimeRange { min_ns: 0, max_ns },
         columns: vec![
             ColumnMeta {
                 name: "http.route".into(),
@@ -44,7 +39,8 @@ fn segment(max_ns: i64) -> Arc<SegmentMeta> {
                 bounds: Some((Bound::Int(0), Bound::Int(max_ns))),
             },
         ],
-    })
+    };
+    NewSegment { meta, columns: Arc::new(columns) }
 }
 
 fn add(max_ns: i64) -> Change {
@@ -179,4 +175,37 @@ fn keys_of_any_spelling_survive() {
         back.fill(&dictionary);
         assert_eq!(dictionary.len(), 1);
     }
+}
+
+/// What version 1 of the format wrote: a checkpoint of 64 segments, and two commits behind it.
+#[tokio::test]
+async fn a_catalog_of_the_first_format_opens() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/formats/catalog-1");
+    let store = empty();
+    for file in ["checkpoint/00000000000000000064.json.zst", "log/65.json", "log/66.json"] {
+        let file = file.replace("log/", "log/000000000000000000");
+        let bytes = std::fs::read(folder.join(&file)).unwrap();
+        store.put(&Path::from(format!("catalog/{file}")), bytes.into()).await.unwrap();
+    }
+    let catalog = load(&store).await;
+    let snapshot = catalog.snapshot();
+    assert_eq!((snapshot.version, snapshot.segments.len(), snapshot.rows()), (66, 65, 1950));
+    assert_eq!(
+        snapshot.segments[64].path(),
+        format!("segments/2026/01/01/{}.parquet", snapshot.segments[64].id)
+    );
+    let known = snapshot.columns(&["code", "http.route", "nope"]).await;
+    for segment in &snapshot.segments {
+        let columns = known.of(segment.id);
+        let Fact::Present(route) = columns.get("http.route") else { panic!("{segment:?}") };
+        assert_eq!(route.attribute_type, Some(AttributeType::Text));
+        assert_eq!(route.bounds, Some((Bound::Text("/r0"), Bound::Text("/r2"))));
+        assert_eq!(columns.get("nope"), Fact::Absent);
+    }
+    let overflowing = snapshot.segments.iter().filter(|s| known.of(s.id).may_overflow("code")).count();
+    assert_eq!(overflowing, 22, "every third has a text among its integers");
+    assert!(!snapshot.segments.iter().any(|s| known.of(s.id).may_overflow("http.route")));
+    let keys = KeyDictionary::new();
+    catalog.keys().fill(&keys);
+    assert_eq!(keys.names(), ["code", "http.route", "load", "ok", "service.name", "tags"]);
 }

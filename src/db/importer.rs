@@ -32,7 +32,7 @@ pub struct Importer {
     collected: Vec<Arc<EventBatch>>,
     rows: usize,
     bytes: usize,
-    building: Option<JoinHandle<Result<Arc<SegmentMeta>>>>,
+    building: Option<JoinHandle<Result<SegmentMeta>>>,
     progress: ImportProgress,
 }
 
@@ -124,12 +124,12 @@ async fn store_and_commit(
     store: &Arc<dyn ObjectStore>,
     now_ns: i64,
     batches: Vec<Arc<EventBatch>>,
-) -> Result<Arc<SegmentMeta>> {
+) -> Result<SegmentMeta> {
     let keys = Keys::of(&batches);
     let segment = store_segment(store, now_ns, batches).await?;
-    let change = Change { add: vec![Arc::clone(&segment)], keys: keys.clone(), ..Change::default() };
+    let change = Change { add: vec![segment.clone()], keys: keys.clone(), ..Change::default() };
     let snapshot = writer.catalog().commit(change).await?;
     keys.fill(writer.live().keys());
     writer.live().committed(&snapshot);
-    Ok(segment)
+    Ok(segment.meta)
 }

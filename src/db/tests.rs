@@ -30,7 +30,7 @@ async fn numbers(snapshot: &ReadSnapshot) -> Vec<i64> {
         }
     }
     for segment in &snapshot.catalog.segments {
-        let path = object_store::path::Path::from(segment.path.as_str());
+        let path = object_store::path::Path::from(segment.path());
         let object = snapshot.store.get(&path).await.unwrap().bytes().await.unwrap();
         for batch in ParquetRecordBatchReaderBuilder::try_new(object).unwrap().build().unwrap() {
             let batch = batch.unwrap();

@@ -11,7 +11,7 @@ use crate::catalog::{Catalog, Change, Keys};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
-use crate::segment::{self, Built, SegmentId, SegmentMeta};
+use crate::segment::{self, Built, NewSegment, SegmentId, SegmentMeta};
 use crate::wal::{SequenceNumber, Wal};
 
 /// Moves the buffer into segments. One flush at a time; appends go on meanwhile.
@@ -30,7 +30,7 @@ pub struct Flusher {
 #[derive(Debug, Clone)]
 pub struct Flushed {
     /// The new segment.
-    pub segment: Arc<SegmentMeta>,
+    pub segment: SegmentMeta,
     /// The log up to here is in segments.
     pub through: SequenceNumber,
 }
@@ -72,12 +72,13 @@ impl Flusher {
         };
         let keys = Keys::of(&sealed.batches);
         let segment = store_segment(&self.store, self.clock.now_ns(), sealed.batches).await?;
-        let change = Change { add: vec![Arc::clone(&segment)], keys, wal: Some(range), ..Change::default() };
+        let change = Change { add: vec![segment.clone()], keys, wal: Some(range), ..Change::default() };
         let committed = self.catalog.commit(change).await;
         // After a conflict too: the catalog now knows what the other commit moved.
         self.live.committed(&self.catalog.snapshot());
         committed?;
         self.flushes.fetch_add(1, Ordering::Relaxed);
+        let segment = segment.meta;
         tracing::info!(
             rows = segment.rows,
             bytes = segment.bytes,
@@ -111,14 +112,14 @@ pub async fn store_segment(
     store: &Arc<dyn ObjectStore>,
     now_ns: i64,
     batches: Vec<Arc<EventBatch>>,
-) -> Result<Arc<SegmentMeta>> {
+) -> Result<NewSegment> {
     let id = SegmentId::new(now_ns);
     let build = tokio::task::spawn_blocking(move || segment::build(id, &batches, &segment::Unobserved));
-    let Built { meta, object } =
+    let Built { segment, object } =
         build.await.map_err(|e| Error::internal("the segment writer failed").with_source(e))??;
-    let path = Path::from(meta.path.as_str());
+    let path = Path::from(segment.meta.path());
     match store.put_opts(&path, object.into(), PutMode::Create.into()).await {
-        Ok(_) => Ok(Arc::new(meta)),
+        Ok(_) => Ok(segment),
         Err(e) => {
             let error = Error::new(ErrorKind::Unavailable, format!("cannot store segment {path}: {e}"));
             Err(error.with_source(e))

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// commit beside existing segments means that the catalog is lost: that is
 /// [`Corrupt`](crate::ErrorKind::Corrupt), and nothing is deleted.
 pub async fn remove_orphans(store: &Arc<dyn ObjectStore>, catalog: &CatalogSnapshot) -> Result<usize> {
-    let known: HashSet<&str> = catalog.segments.iter().map(|segment| segment.path.as_str()).collect();
+    let known: HashSet<String> = catalog.segments.iter().map(|segment| segment.path()).collect();
     let folder = Path::from("segments");
     let objects: Vec<_> = store.list(Some(&folder)).map_ok(|object| object.location).try_collect().await?;
     if catalog.version == 0 && !objects.is_empty() {

@@ -36,6 +36,7 @@ use parquet::file::metadata::{
 use parquet::schema::types::{SchemaDescriptor, Type};
 
 use super::adapter::Demanded;
+use crate::catalog::{Fact, LoadedColumns};
 use crate::event::schema;
 use crate::segment::{SegmentId, SegmentMeta};
 
@@ -106,23 +107,28 @@ pub(crate) enum Want {
         core: HashSet<String>,
         /// The attributes.
         demanded: Vec<Demanded>,
+        /// What the segments have of them.
+        columns: Arc<LoadedColumns>,
     },
 }
 
 impl Want {
     /// The physical names to read of `segment`; `None` for all.
     fn of(&self, segment: &SegmentMeta) -> Option<HashSet<&str>> {
-        let Self::Some { core, demanded } = self else { return None };
+        let Self::Some { core, demanded, columns } = self else { return None };
+        let columns = columns.of(segment.id);
         let mut names: HashSet<&str> = core.iter().map(String::as_str).collect();
         for attribute in demanded {
             for candidate in &attribute.candidates {
-                let column = segment.column(candidate);
-                names.extend(column.map(|_| candidate.as_str()));
-                if column.is_some_and(|column| column.null_count == 0) {
+                let fact = columns.get(candidate);
+                if fact != Fact::Absent {
+                    names.insert(candidate);
+                }
+                if matches!(fact, Fact::Present(column) if column.null_count == 0) {
                     // Every row has a value there: nothing after it is ever looked at.
                     break;
                 }
-                if segment.may_overflow(candidate) {
+                if columns.may_overflow(candidate) {
                     names.insert(schema::OVERFLOW);
                 }
             }

@@ -17,8 +17,9 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::adapter::Demanded;
+use crate::catalog::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 use crate::event::{TimeRange, schema};
-use crate::segment::{Bound, ColumnMeta, SegmentMeta};
+use crate::segment::{Bound, SegmentMeta};
 
 /// What is left to read.
 #[derive(Debug, Clone)]
@@ -33,16 +34,34 @@ pub(crate) struct Pruned {
     pub(crate) by_columns: usize,
 }
 
-/// Leaves out what `filters`, all of which must hold, exclude.
-pub(crate) fn prune(segments: &[Arc<SegmentMeta>], filters: &[Expr], demanded: &[Demanded]) -> Pruned {
+/// Physical names of the columns that [`prune`] and reading ask about.
+pub(crate) fn columns<'a>(filters: &'a [Expr], demanded: &'a [Demanded]) -> Vec<&'a str> {
+    let core = filters.iter().flat_map(|filter| filter.column_refs());
+    let mut names: Vec<&str> =
+        core.map(|c| c.name.as_str()).filter(|n| schema::core_index(n).is_some()).collect();
+    names.extend(demanded.iter().flat_map(|d| &d.candidates).map(String::as_str));
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Leaves out what `filters`, all of which must hold, exclude. `known` has the facts on [`columns`].
+pub(crate) fn prune(
+    segments: &[Arc<SegmentMeta>],
+    known: &LoadedColumns,
+    filters: &[Expr],
+    demanded: &[Demanded],
+) -> Pruned {
     let time = time_range(filters);
-    let columns: HashMap<&str, &Demanded> = demanded.iter().map(|d| (d.column.as_str(), d)).collect();
+    let demanded: HashMap<&str, &Demanded> = demanded.iter().map(|d| (d.column.as_str(), d)).collect();
     let mut pruned = Pruned { kept: Vec::new(), considered: segments.len(), by_time: 0, by_columns: 0 };
     for segment in segments {
-        let view = View { segment, demanded: &columns };
         if !overlaps(time, segment.time) {
             pruned.by_time += 1;
-        } else if filters.iter().all(|filter| view.may_be_true(filter)) {
+            continue;
+        }
+        let view = View { rows: segment.rows, columns: known.of(segment.id), demanded: &demanded };
+        if filters.iter().all(|filter| view.may_be_true(filter)) {
             pruned.kept.push(Arc::clone(segment));
         } else {
             pruned.by_columns += 1;
@@ -132,13 +151,14 @@ enum Content<'a> {
     /// No row has a value.
     Nothing,
     /// Exactly the values of one Parquet column.
-    Column(&'a ColumnMeta),
+    Column(ColumnFact<'a>),
     /// Some values.
     Unknown,
 }
 
 struct View<'a> {
-    segment: &'a SegmentMeta,
+    rows: u64,
+    columns: ColumnsOf<'a>,
     demanded: &'a HashMap<&'a str, &'a Demanded>,
 }
 
@@ -186,7 +206,7 @@ impl View<'_> {
         let bounds = match self.content(name) {
             Content::Nothing => return false,
             Content::Unknown => return true,
-            Content::Column(column) => column.bounds.as_ref(),
+            Content::Column(column) => column.bounds,
         };
         let Some((min, max)) = bounds else { return true };
         let (Some(min), Some(max)) = (compare(min, value), compare(max, value)) else { return true };
@@ -202,26 +222,28 @@ impl View<'_> {
 
     fn content(&self, name: &str) -> Content<'_> {
         let Some(demanded) = self.demanded.get(name) else {
-            return match (self.segment.column(name), schema::core_index(name)) {
-                (Some(column), Some(_)) => Content::Column(column),
-                (None, Some(_)) => Content::Nothing,
+            return match (self.columns.get(name), schema::core_index(name)) {
+                (Fact::Present(column), Some(_)) => Content::Column(column),
+                (Fact::Absent, Some(_)) => Content::Nothing,
                 // `attributes`, `typed_attributes`.
-                (_, None) => Content::Unknown,
+                (Fact::Unknown, _) | (_, None) => Content::Unknown,
             };
         };
-        let mut found = demanded.candidates.iter().filter_map(|name| self.segment.column(name));
-        let overflows = demanded.candidates.iter().any(|name| self.segment.may_overflow(name));
-        match (found.next(), found.next(), overflows) {
-            (None, _, false) => Content::Nothing,
-            (Some(column), None, false) => self.exact(column, demanded),
-            _ => Content::Unknown,
+        let mut found = None;
+        for name in &demanded.candidates {
+            match (self.columns.get(name), found) {
+                (Fact::Absent, _) if !self.columns.may_overflow(name) => {}
+                (Fact::Present(column), None) if !self.columns.may_overflow(name) => found = Some(column),
+                _ => return Content::Unknown,
+            }
         }
+        found.map_or(Content::Nothing, |column| self.exact(column, demanded))
     }
 
     /// A column whose bounds mean what SQL would compare.
-    fn exact<'a>(&self, column: &'a ColumnMeta, demanded: &Demanded) -> Content<'a> {
+    fn exact<'a>(&self, column: ColumnFact<'a>, demanded: &Demanded) -> Content<'a> {
         let same = column.attribute_type.is_some_and(|ty| ty.data_type() == demanded.data_type);
-        if column.null_count == self.segment.rows {
+        if column.null_count == self.rows {
             Content::Nothing
         } else if same {
             Content::Column(column)
@@ -232,13 +254,15 @@ impl View<'_> {
 }
 
 /// A bound against a literal; `None` when they cannot be compared.
-fn compare(bound: &Bound, value: &ScalarValue) -> Option<Ordering> {
+fn compare(bound: Bound<&str>, value: &ScalarValue) -> Option<Ordering> {
     match (bound, value) {
         (Bound::Int(a), ScalarValue::Int64(Some(b)) | ScalarValue::TimestampNanosecond(Some(b), _)) => {
             Some(a.cmp(b))
         }
         (Bound::Double(a), ScalarValue::Float64(Some(b))) => a.partial_cmp(b),
-        (Bound::Text(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => Some(a.cmp(b)),
+        (Bound::Text(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => {
+            Some(a.cmp(b.as_str()))
+        }
         _ => None,
     }
 }
@@ -247,12 +271,14 @@ fn compare(bound: &Bound, value: &ScalarValue) -> Option<Ordering> {
 mod tests {
     use arrow::datatypes::DataType;
     use datafusion::logical_expr::{col, lit};
+    use futures::FutureExt;
 
     use super::*;
+    use crate::catalog::CatalogSnapshot;
     use crate::event::AttributeType;
-    use crate::segment::SegmentId;
+    use crate::segment::{ColumnMeta, NewSegment, SegmentColumns, SegmentId};
 
-    fn segment(min_ns: i64, max_ns: i64, columns: &[(&str, Option<(i64, i64)>)]) -> Arc<SegmentMeta> {
+    fn segment(min_ns: i64, max_ns: i64, columns: &[(&str, Option<(i64, i64)>)]) -> NewSegment {
         let mut columns: Vec<_> = columns
             .iter()
             .map(|(name, bounds)| ColumnMeta {
@@ -269,29 +295,23 @@ mod tests {
             bounds: Some((Bound::Int(min_ns), Bound::Int(max_ns))),
         });
         columns.sort_by(|a, b| a.name.cmp(&b.name));
-        let id = SegmentId::new(0);
         let time = TimeRange { min_ns, max_ns };
-        Arc::new(SegmentMeta {
-            id,
-            path: String::new(),
-            bytes: 1,
-            index: None,
-            rows: 10,
-            time,
-            columns,
-            overflow: None,
-        })
+        let meta = SegmentMeta { id: SegmentId::new(0), bytes: 1, index: None, rows: 10, time };
+        NewSegment { meta, columns: Arc::new(SegmentColumns { columns, overflow: None }) }
     }
 
     fn kept(filter: Expr) -> Vec<i64> {
-        let segments = [
+        let catalog = CatalogSnapshot::of(&[
             segment(0, 9, &[("code", Some((200, 299)))]),
             segment(10, 19, &[("duration_ns", Some((5, 7))), ("code", Some((400, 499)))]),
             segment(20, 29, &[("resource.code", None), ("code", None)]),
             segment(30, 39, &[("overflow", None)]),
-        ];
-        let code = Demanded::new("code", "attributes['code']".to_owned(), DataType::Int64);
-        prune(&segments, &[filter], &[code]).kept.iter().map(|s| s.time.min_ns).collect()
+        ]);
+        let demanded = [Demanded::new("code", "attributes['code']".to_owned(), DataType::Int64)];
+        let filters = [filter];
+        let known = catalog.columns(&columns(&filters, &demanded)).now_or_never().unwrap();
+        let pruned = prune(&catalog.segments, &known, &filters, &demanded);
+        pruned.kept.iter().rev().map(|s| s.time.min_ns).collect()
     }
 
     fn at(ns: i64) -> Expr {

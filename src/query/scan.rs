@@ -49,6 +49,7 @@ use super::metadata::{MetadataCache, SegmentReaderFactory, Want};
 use super::prune::Pruned;
 use super::snapshot::ReadSnapshot;
 use super::table::EventsTable;
+use crate::catalog::LoadedColumns;
 use crate::event::{AttributeType, EventBatch, schema};
 use crate::segment::SegmentMeta;
 
@@ -70,6 +71,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) table: &'a EventsTable,
     /// The segments.
     pub(crate) pruned: Pruned,
+    /// What their columns hold.
+    pub(crate) columns: Arc<LoadedColumns>,
     /// The buffered batches.
     pub(crate) batches: Vec<Arc<EventBatch>>,
     /// Columns of the table, in order.
@@ -142,7 +145,11 @@ impl Scan<'_> {
         }
         let core = names.iter().filter(|n| schema::core_index(n).is_some()).map(ToString::to_string);
         let demanded = self.table.demanded().iter().filter(|d| names.contains(d.column.as_str()));
-        Want::Some { core: core.collect(), demanded: demanded.cloned().collect() }
+        Want::Some {
+            core: core.collect(),
+            demanded: demanded.cloned().collect(),
+            columns: Arc::clone(&self.columns),
+        }
     }
 }
 
@@ -188,7 +195,7 @@ fn file(segment: &Arc<SegmentMeta>, schema: &SchemaRef) -> PartitionedFile {
             ..ColumnStatistics::new_unknown()
         };
     }
-    PartitionedFile::new(segment.path.clone(), segment.bytes)
+    PartitionedFile::new(segment.path(), segment.bytes)
         .with_statistics(Arc::new(statistics))
         .with_extension(Arc::clone(segment))
 }
@@ -398,8 +405,7 @@ mod tests {
         let segment = |(min_ns, max_ns): &(i64, i64)| {
             let id = SegmentId::new(*max_ns);
             let time = TimeRange { min_ns: *min_ns, max_ns: *max_ns };
-            let (path, columns) = (format!("{min_ns}-{max_ns}"), Vec::new());
-            Arc::new(SegmentMeta { id, path, bytes: 1, index: None, rows: 1, time, columns, overflow: None })
+            Arc::new(SegmentMeta { id, bytes: 1, index: None, rows: 1, time })
         };
         ranges.iter().map(segment).collect()
     }

@@ -99,10 +99,13 @@ impl TableProvider for EventsTable {
             Some(projection) => projection.clone(),
             None => (0..self.schema.fields().len()).collect(),
         };
-        let pruned = prune::prune(&self.snapshot.catalog.segments, filters, &self.demanded);
+        let catalog = &self.snapshot.catalog;
+        let columns = catalog.columns(&prune::columns(filters, &self.demanded)).await;
+        let pruned = prune::prune(&catalog.segments, &columns, filters, &self.demanded);
         let time = prune::time_range(filters);
         let batches = self.snapshot.buffer.iter();
         let batches = batches.filter(|b| b.time_range().is_some_and(|t| prune::overlaps(t, time))).cloned();
-        Scan { table: self, pruned, batches: batches.collect(), projection, limit }.plan()
+        let columns = Arc::new(columns);
+        Scan { table: self, pruned, columns, batches: batches.collect(), projection, limit }.plan()
     }
 }

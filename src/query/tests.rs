@@ -17,7 +17,7 @@ use crate::error::ErrorKind;
 use crate::event::{
     CoreEvent, EventBatch, EventBatchBuilder, KeyDictionary, Level, Signal, SpanId, TraceId, Value,
 };
-use crate::segment::{SegmentId, SegmentMeta, Unobserved, build};
+use crate::segment::{NewSegment, SegmentId, Unobserved, build};
 
 /// Nanoseconds of 2026-01-01T00:00:00Z.
 const START: i64 = 1_767_225_600_000_000_000;
@@ -50,19 +50,19 @@ fn batch(rows: &[Row]) -> Arc<EventBatch> {
 async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
     let store = Arc::new(InMemory::new());
     let keys = Arc::new(KeyDictionary::new());
-    let mut metas: Vec<Arc<SegmentMeta>> = Vec::new();
+    let mut stored: Vec<NewSegment> = Vec::new();
     for rows in segments.iter().filter(|rows| !rows.is_empty()) {
         let events = batch(rows);
         keys.observe(&events);
         let built = build(SegmentId::new(START), &[events], &Unobserved).unwrap();
-        store.put(&Path::from(built.meta.path.clone()), built.object.into()).await.unwrap();
-        metas.push(Arc::new(built.meta));
+        store.put(&Path::from(built.segment.meta.path()), built.object.into()).await.unwrap();
+        stored.push(built.segment);
     }
     let buffer: Vec<_> = buffer.iter().filter(|rows| !rows.is_empty()).map(|rows| batch(rows)).collect();
     for batch in &buffer {
         keys.observe(batch);
     }
-    let catalog = CatalogSnapshot { segments: metas, ..CatalogSnapshot::default() };
+    let catalog = CatalogSnapshot::of(&stored);
     ReadSnapshot {
         catalog: Arc::new(catalog),
         buffer: buffer.into(),
@@ -228,8 +228,8 @@ async fn a_filter_on_an_overflowing_key_returns_only_matching_rows() {
     let mut data: Vec<Row> = (0..50).map(|i| (i, vec![(Level::Record, "k", Value::Int(i))])).collect();
     data[20].1[0].2 = Value::Text("odd");
     let home = snapshot(&[&data], &[]).await;
-    let segment = &home.catalog.segments[0];
-    assert_eq!(segment.overflow.as_deref(), Some(&["k".to_owned()][..]));
+    let known = home.catalog.columns(&["k", "other"]).await;
+    let segment = known.of(home.catalog.segments[0].id);
     assert!(segment.may_overflow("k") && !segment.may_overflow("other"));
     assert_eq!(cells(&engine, &home, "SELECT k FROM events WHERE k = 'odd'").await, ["odd"]);
     assert_eq!(cells(&engine, &home, "SELECT k FROM events WHERE k = '21'").await, ["21"]);

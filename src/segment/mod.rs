@@ -18,19 +18,22 @@
 //!
 //! - An object is never changed, and never written twice: its name is a fresh UUID.
 //! - Rows are in descending order of `timestamp`; equal timestamps keep the order of arrival.
-//! - The footer alone is enough to make the [`SegmentMeta`] again.
+//! - The footer alone is enough to make the [`NewSegment`] again.
 //!
 //! It does not know which segments exist: that is the catalog. [`store`] is where objects
 //! live, [`writer`] turns batches into an object, [`encoding`] picks how a column is stored, an
-//! [`observer`] sees the columns pass by, [`meta`] is what we remember of it.
+//! [`observer`] sees the columns pass by, [`meta`] is what we remember of it,
+//! [`columns`] of its columns.
 
 pub mod store;
 pub mod meta;
+pub mod columns;
 pub mod encoding;
 pub mod observer;
 pub mod writer;
 
-pub use meta::{Bound, ColumnMeta, SegmentId, SegmentMeta};
+pub use columns::{Bound, ColumnMeta, SegmentColumns};
+pub use meta::{NewSegment, SegmentId, SegmentMeta};
 pub use observer::{ColumnObserver, Unobserved};
 pub use store::DurableFileSystem;
 pub use writer::{Built, ROWS_MAX, build};

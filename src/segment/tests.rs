@@ -91,26 +91,22 @@ fn a_segment_reads_back_as_what_went_in_newest_first() {
 #[test]
 fn meta_says_what_is_in_the_object() {
     let built = built(&[batch(5000, 0)]);
-    let meta = &built.meta;
+    let (meta, columns) = (&built.segment.meta, &built.segment.columns);
     assert_eq!((meta.rows, meta.bytes), (5000, built.object.len() as u64));
-    assert!(
-        meta.path.starts_with("segments/1970/01/01/") && meta.path.ends_with(".parquet"),
-        "{}",
-        meta.path
-    );
-    let types = |name: &str| meta.column(name).and_then(|c| c.attribute_type);
+    assert_eq!(meta.path(), format!("segments/1970/01/01/{}.parquet", meta.id));
+    let types = |name: &str| columns.get(name).and_then(|c| c.attribute_type);
     assert_eq!(types("http.route"), Some(AttributeType::Text));
     assert_eq!(types("code"), Some(AttributeType::Int));
     assert_eq!(types("resource.load"), Some(AttributeType::Double));
     assert_eq!(types("list"), Some(AttributeType::Json));
     assert_eq!(types("flag"), Some(AttributeType::Bool));
     assert_eq!(types("bytes"), Some(AttributeType::Bytes));
-    assert_eq!(meta.column("timestamp").unwrap().attribute_type, None);
-    assert!(meta.column("rare").is_none() && meta.has_overflow());
-    let route = meta.column("http.route").unwrap();
+    assert_eq!(columns.get("timestamp").unwrap().attribute_type, None);
+    assert!(columns.get("rare").is_none() && columns.has_overflow());
+    let route = columns.get("http.route").unwrap();
     assert_eq!(route.bounds, Some((Bound::Text("/cart".into()), Bound::Text("/pay".into()))));
-    assert_eq!((route.null_count, meta.column("list").unwrap().null_count), (0, 2500));
-    assert_eq!(meta.column("bytes").unwrap().bounds, None);
+    assert_eq!((route.null_count, columns.get("list").unwrap().null_count), (0, 2500));
+    assert_eq!(columns.get("bytes").unwrap().bounds, None);
 
     let (found, _) = read(built.object.clone());
     let timestamps = found.column_by_name("timestamp").unwrap().as_primitive::<TimestampNanosecondType>();
@@ -123,12 +119,12 @@ fn meta_says_what_is_in_the_object() {
 #[test]
 fn meta_survives_json_and_can_be_made_again_from_the_footer() {
     let built = built(&[batch(3000, 0)]);
-    let json = serde_json::to_string(&built.meta).unwrap();
-    assert_eq!(serde_json::from_str::<SegmentMeta>(&json).unwrap(), built.meta);
+    let json = serde_json::to_string(&built.segment).unwrap();
+    assert_eq!(serde_json::from_str::<NewSegment>(&json).unwrap(), built.segment);
     let reader = ParquetRecordBatchReaderBuilder::try_new(built.object.clone()).unwrap();
     let footer = reader.metadata();
-    let again = SegmentMeta::from_footer(&built.meta.path, built.meta.bytes, footer).unwrap();
-    assert_eq!(again, built.meta);
+    let again = NewSegment::from_footer(built.segment.meta.bytes, footer).unwrap();
+    assert_eq!(again, built.segment);
 }
 
 #[test]
@@ -139,7 +135,7 @@ fn another_parquet_file_is_no_segment() {
     let mut writer = parquet::arrow::ArrowWriter::try_new(&mut file, batch.schema(), None).unwrap();
     writer.write(&batch).unwrap();
     let footer = writer.close().unwrap();
-    let error = SegmentMeta::from_footer("x.parquet", 1, &footer).unwrap_err();
+    let error = NewSegment::from_footer(1, &footer).unwrap_err();
     assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
 }
 

@@ -17,8 +17,9 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory,
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::writer::SerializedFileWriter;
 
+use super::columns::{OVERFLOW_KEY, overflow_keys};
 use super::encoding;
-use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, OVERFLOW_KEY, SegmentId, SegmentMeta, overflow_keys};
+use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, NewSegment, SegmentId};
 use super::observer::ColumnObserver;
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
@@ -34,7 +35,7 @@ const THREADS_MAX: usize = 2;
 #[derive(Debug)]
 pub struct Built {
     /// What the catalog will know of it.
-    pub meta: SegmentMeta,
+    pub segment: NewSegment,
     /// The Parquet object.
     pub object: Bytes,
 }
@@ -48,8 +49,7 @@ pub fn build(id: SegmentId, batches: &[Arc<EventBatch>], observer: &dyn ColumnOb
     assert!((1..=ROWS_MAX).contains(&order.len()), "callers split and skip");
     let layout = PhysicalLayout::decide(batches, LayoutLimits::SEGMENT);
     let chunks = encode_columns(&layout, batches, &order, observer)?;
-    let newest_ns = batches.iter().filter_map(|b| b.time_range()).map(|t| t.max_ns).max().unwrap_or(0);
-    assemble(id, &layout, chunks, newest_ns, overflow_keys(layout.overflowing(batches)))
+    assemble(id, &layout, chunks, overflow_keys(layout.overflowing(batches)))
 }
 
 /// Rows by descending timestamp; the sort is stable, so ties keep the order of arrival.
@@ -131,7 +131,6 @@ fn assemble(
     id: SegmentId,
     layout: &PhysicalLayout,
     chunks: Vec<ArrowColumnChunk>,
-    newest_ns: i64,
     overflow: Option<String>,
 ) -> Result<Built> {
     let parquet = ArrowSchemaConverter::new().convert(&layout.schema())?;
@@ -154,7 +153,6 @@ fn assemble(
     }
     group.close()?;
     let footer = file.close()?;
-    let path = SegmentMeta::object_path(id, newest_ns);
-    let meta = SegmentMeta::from_footer(&path, object.len() as u64, &footer)?;
-    Ok(Built { meta, object: object.into() })
+    let segment = NewSegment::from_footer(object.len() as u64, &footer)?;
+    Ok(Built { segment, object: object.into() })
 }

@@ -141,7 +141,7 @@ async fn count(snapshot: &ReadSnapshot) -> HashMap<i64, u32> {
         batch.attributes().iter().filter(|c| c.key().level == Level::Record).for_each(|c| add(c.values()));
     }
     for segment in &snapshot.catalog.segments {
-        let path = object_store::path::Path::from(segment.path.as_str());
+        let path = object_store::path::Path::from(segment.path());
         let object = snapshot.store.get(&path).await.unwrap().bytes().await.unwrap();
         for batch in ParquetRecordBatchReaderBuilder::try_new(object).unwrap().build().unwrap() {
             add(batch.unwrap().column_by_name("n").unwrap());
