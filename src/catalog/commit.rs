@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::CatalogSnapshot;
+use super::{CatalogSnapshot, Removed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
 use crate::segment::{NewSegment, SegmentId};
@@ -15,6 +15,8 @@ use crate::wal::SequenceNumber;
 
 /// Version of the catalog format.
 pub(super) const FORMAT: u32 = 1;
+/// How long removed segments are remembered: a day, far longer than any query runs.
+const REMOVED_KEPT_NS: i64 = 24 * 3600 * 1_000_000_000;
 
 /// What a commit shall change.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +133,8 @@ pub(super) struct Checkpoint {
     pub(super) wal: SequenceNumber,
     pub(super) segments: Vec<NewSegment>,
     pub(super) keys: Keys,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) removed: Vec<Removed>,
 }
 
 /// Reads a commit or checkpoint, after looking at the format alone: a newer one may look different.
@@ -173,11 +177,14 @@ impl Commit {
         }
         if !self.remove.is_empty() {
             let gone: HashSet<_> = self.remove.iter().collect();
-            let before = snapshot.segments.len();
-            snapshot.segments.retain(|segment| !gone.contains(&segment.id));
-            if snapshot.segments.len() + gone.len() != before {
+            let removed: Vec<_> = snapshot.segments.extract_if(.., |s| gone.contains(&s.id)).collect();
+            if removed.len() != gone.len() {
                 return Err(conflict("a segment to be removed is not in the catalog".to_owned()));
             }
+            let at_ns = self.at_ns;
+            let known = Arc::make_mut(&mut snapshot.removed);
+            known.retain(|removed| removed.at_ns > at_ns.saturating_sub(REMOVED_KEPT_NS));
+            known.extend(removed.iter().map(|segment| Removed { path: segment.path(), at_ns }));
         }
         for segment in &self.add {
             snapshot.insert(&segment.meta);

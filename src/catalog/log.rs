@@ -174,15 +174,16 @@ async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
         let Some(compressed) = read(store, path).await? else { continue };
         let json = zstd::stream::decode_all(compressed.as_ref())
             .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
-        let Checkpoint { version, wal, segments, keys, .. } = commit::parse(path.as_ref(), &json)?;
-        let snapshot = CatalogSnapshot { version, wal_watermark: wal, ..CatalogSnapshot::of(&segments) };
+        let Checkpoint { version, wal, segments, keys, removed, .. } = commit::parse(path.as_ref(), &json)?;
+        let (wal_watermark, removed) = (wal, Arc::new(removed));
+        let snapshot = CatalogSnapshot { version, wal_watermark, removed, ..CatalogSnapshot::of(&segments) };
         return Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) });
     }
     Ok(Head::default())
 }
 
 async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<()> {
-    let CatalogSnapshot { version, segments, wal_watermark, columns } = head.snapshot.as_ref();
+    let CatalogSnapshot { version, segments, wal_watermark, removed, columns } = head.snapshot.as_ref();
     let checkpoint = Checkpoint {
         format: FORMAT,
         version: *version,
@@ -195,6 +196,7 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<(
             })
             .collect(),
         keys: head.keys.as_ref().clone(),
+        removed: removed.as_ref().clone(),
     };
     let json =
         serde_json::to_vec(&checkpoint).map_err(|e| Error::internal("checkpoint as JSON").with_source(e))?;

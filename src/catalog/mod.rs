@@ -12,7 +12,8 @@
 //!               "add":[segment…], "remove":[segment id…],
 //!               "keys":[[physical name, types]…],          keys and types that were not known before
 //!               "wal":{"from":n,"through":n}}              absent when the events did not come by the log
-//! checkpoint = {"format":1, "version":n, "wal":n, "segments":[segment…], "keys":[[physical name, types]…]}
+//! checkpoint = {"format":1, "version":n, "wal":n, "segments":[segment…], "keys":[[physical name, types]…],
+//!               "removed":[[object path, at_ns]…]}         segments removed within a day of the last removal
 //! types      = sum of 1 << AttributeType code
 //! ```
 //!
@@ -36,6 +37,8 @@ pub mod log;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::segment::{NewSegment, SegmentMeta};
 use crate::wal::SequenceNumber;
 
@@ -53,6 +56,9 @@ pub struct CatalogSnapshot {
     pub segments: Vec<Arc<SegmentMeta>>,
     /// The batches up to here are in segments.
     pub wal_watermark: SequenceNumber,
+    /// Segments that were removed lately, oldest first. Their objects may be there still: queries that began
+    /// before the removal read them.
+    pub removed: Arc<Vec<Removed>>,
     columns: ColumnSource,
 }
 
@@ -61,6 +67,29 @@ impl PartialEq for CatalogSnapshot {
     fn eq(&self, other: &Self) -> bool {
         (self.version, &self.segments, self.wal_watermark)
             == (other.version, &other.segments, other.wal_watermark)
+            && self.removed == other.removed
+    }
+}
+
+/// A segment that is no longer in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(String, i64)", into = "(String, i64)")]
+pub struct Removed {
+    /// Path of its object.
+    pub path: String,
+    /// When the commit was made that removed it.
+    pub at_ns: i64,
+}
+
+impl From<(String, i64)> for Removed {
+    fn from((path, at_ns): (String, i64)) -> Self {
+        Self { path, at_ns }
+    }
+}
+
+impl From<Removed> for (String, i64) {
+    fn from(Removed { path, at_ns }: Removed) -> Self {
+        (path, at_ns)
     }
 }
 

@@ -133,6 +133,22 @@ async fn a_removed_segment_must_exist() {
 }
 
 #[tokio::test]
+async fn removed_segments_are_remembered_across_checkpoints() {
+    let store = empty();
+    let catalog = load(&store).await;
+    let snapshot = catalog.commit(add(1)).await.unwrap();
+    let path = snapshot.segments[0].path();
+    let remove = Change { remove: vec![snapshot.segments[0].id], ..Change::default() };
+    catalog.commit(remove).await.unwrap();
+    for i in 0..70 {
+        catalog.commit(add(i)).await.unwrap();
+    }
+    let loaded = load(&store).await.snapshot();
+    assert_eq!(loaded.removed, catalog.snapshot().removed);
+    assert_eq!(loaded.removed.iter().map(|r| r.path.as_str()).collect::<Vec<_>>(), [path.as_str()]);
+}
+
+#[tokio::test]
 async fn only_new_keys_are_written_again() {
     let store = empty();
     let catalog = load(&store).await;

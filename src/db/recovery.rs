@@ -40,7 +40,7 @@ pub(super) async fn open(settings: Settings) -> Result<Database> {
     let lock = DirectoryLock::acquire(&settings.data, now_ns)?;
     let inner = inner(settings, files, Access::Write)?;
     let catalog = Arc::new(inner.load_catalog().await?);
-    remove_orphans(&inner.store, &catalog.snapshot()).await?;
+    remove_orphans(&inner.store, &catalog.snapshot(), now_ns).await?;
     if catalog.snapshot().version == 0 {
         catalog.commit(Change::default()).await?;
     }

@@ -30,6 +30,7 @@ mod builder;
 mod batch;
 mod codec;
 mod concat;
+pub mod overflow;
 pub mod physical;
 mod dictionary;
 

@@ -10,20 +10,23 @@
 //!        core columns          |  attributes that earned a column    | {"retry.count":"three"}
 //! ```
 //!
-//! A [`PhysicalLayout`] is the decision (pure); [`PhysicalLayout::materialize`] carries it out for one
-//! column at a time, so that a wide segment is never in memory as a whole. The scan of the buffer reads
-//! batches through the same layout, without limits, so that a query meets one shape everywhere.
+//! A [`PhysicalLayout`] is the decision (pure), made from [`ValueCounts`]; [`PhysicalLayout::materialize`]
+//! carries it out for batches, one column at a time, so that a wide segment is never in memory as a whole.
+//! The scan of the buffer reads batches through the same layout, without limits, so that a query meets one
+//! shape everywhere. Compaction decides again from what its segments hold.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringViewBuilder, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::compute::interleave;
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimestampNanosecondType};
 use arrow_schema::extension::Json;
 
 use super::batch::AttributeColumn;
-use super::{AttributeKey, AttributeType, EventBatch, schema, typed_json};
+use super::overflow::OverflowBuilder;
+use super::{AttributeKey, AttributeType, EventBatch, schema};
 use crate::error::Result;
 
 /// Longest key, in bytes, that earns a column; longer ones overflow.
@@ -76,24 +79,27 @@ pub struct PhysicalLayout {
 impl PhysicalLayout {
     /// Decides which columns the events of all `batches` together need.
     pub fn decide(batches: &[Arc<EventBatch>], limits: LayoutLimits) -> Self {
-        let rows: usize = batches.iter().map(|b| b.rows()).sum();
-        let counts = count_values(batches);
-        let total: usize = counts.values().flatten().sum();
-        let mut owners: Vec<(&AttributeKey, AttributeType, usize)> = counts
+        Self::of_counts(&ValueCounts::of(batches), limits)
+    }
+
+    /// Decides which columns events need that have so many values.
+    pub fn of_counts(counts: &ValueCounts, limits: LayoutLimits) -> Self {
+        let ValueCounts { rows, core, attributes } = counts;
+        let total: usize = attributes.values().flatten().sum();
+        let mut owners: Vec<(&AttributeKey, AttributeType, usize)> = attributes
             .iter()
             .filter(|(key, _)| key.key.len() <= COLUMN_KEY_BYTES_MAX)
-            .map(|(key, counts)| (*key, majority(counts), counts.iter().sum()))
-            .filter(|(_, _, count): &(_, _, usize)| count.saturating_mul(limits.rows_per_value_max) >= rows)
+            .map(|(key, counts)| (key, majority(counts), counts.iter().sum()))
+            .filter(|(_, _, count): &(_, _, usize)| count.saturating_mul(limits.rows_per_value_max) >= *rows)
             .collect();
         owners.sort_by(|a, b| b.2.cmp(&a.2).then_with(|| a.0.cmp(b.0)));
         owners.truncate(limits.columns_max);
-        let held: usize = owners.iter().map(|(key, ty, _)| counts[*key][*ty as usize]).sum();
+        let held: usize = owners.iter().map(|(key, ty, _)| attributes[*key][*ty as usize]).sum();
 
-        let mut columns = core_columns(batches);
-        let mut attributes: Vec<_> =
-            owners.into_iter().map(|(key, ty, _)| attribute_column(key, ty)).collect();
-        attributes.sort_by(|a, b| a.field.name().cmp(b.field.name()));
-        columns.append(&mut attributes);
+        let mut columns: Vec<_> = core.iter().map(|i| core_column(*i)).collect();
+        let mut owned: Vec<_> = owners.into_iter().map(|(key, ty, _)| attribute_column(key, ty)).collect();
+        owned.sort_by(|a, b| a.field.name().cmp(b.field.name()));
+        columns.append(&mut owned);
         if held < total {
             let field =
                 Field::new(schema::OVERFLOW, DataType::Utf8View, true).with_extension_type(Json::default());
@@ -150,50 +156,76 @@ impl PhysicalLayout {
     pub fn overflowing(&self, batches: &[Arc<EventBatch>]) -> BTreeSet<String> {
         let columns = batches.iter().flat_map(|batch| batch.attributes());
         let names = columns.map(|column| (column, column.key().physical_name()));
-        names.filter(|(column, name)| !self.holds(column, name)).map(|(_, name)| name).collect()
+        let overflows =
+            |(column, name): &(&AttributeColumn, String)| !self.holds(name, column.attribute_type());
+        names.filter(overflows).map(|(_, name)| name).collect()
     }
 
-    /// Whether the values of this column have a column of their own.
-    fn holds(&self, column: &AttributeColumn, name: &str) -> bool {
+    /// Whether values of this type of the attribute with this physical name have a column of their own.
+    pub fn holds(&self, name: &str, ty: AttributeType) -> bool {
         let Some(index) = self.index_of(name) else { return false };
-        matches!(&self.columns[index].source, Source::Attribute(_, ty) if *ty == column.attribute_type())
+        matches!(&self.columns[index].source, Source::Attribute(_, owner) if *owner == ty)
     }
 
     fn overflow(&self, batches: &[Arc<EventBatch>], order: &RowOrder) -> ArrayRef {
-        let mut objects = vec![String::new(); order.len()];
+        let mut builder = OverflowBuilder::new(order.len());
         for (batch, positions) in batches.iter().zip(&order.positions) {
             for column in batch.attributes() {
                 let name = column.key().physical_name();
-                if self.holds(column, &name) {
+                if self.holds(&name, column.attribute_type()) {
                     continue;
                 }
                 for (i, row) in column.rows().iter().enumerate() {
-                    let object = &mut objects[positions[*row as usize] as usize];
-                    object.push(if object.is_empty() { '{' } else { ',' });
-                    typed_json::write_key(object, &name);
-                    typed_json::write(object, &column.value(i));
+                    builder.push(positions[*row as usize] as usize, &name, &column.value(i));
                 }
             }
         }
-        let mut builder = StringViewBuilder::with_capacity(objects.len());
-        for mut object in objects {
-            if object.is_empty() {
-                builder.append_null();
-            } else {
-                object.push('}');
-                builder.append_value(object);
-            }
-        }
-        Arc::new(builder.finish())
+        builder.finish()
     }
 }
 
-fn count_values(batches: &[Arc<EventBatch>]) -> HashMap<&AttributeKey, [usize; 6]> {
-    let mut counts: HashMap<&AttributeKey, [usize; 6]> = HashMap::new();
-    for column in batches.iter().flat_map(|b| b.attributes()) {
-        counts.entry(column.key()).or_default()[column.attribute_type() as usize] += column.rows().len();
+/// What a layout is decided from: which core columns have values, and how many values each key has.
+#[derive(Debug, Clone, Default)]
+pub struct ValueCounts {
+    rows: usize,
+    /// Positions in [`schema::core_columns`].
+    core: BTreeSet<usize>,
+    attributes: HashMap<AttributeKey, [usize; 6]>,
+}
+
+impl ValueCounts {
+    /// Those of all `batches` together.
+    pub fn of(batches: &[Arc<EventBatch>]) -> Self {
+        let mut counts = Self::default();
+        for batch in batches {
+            counts.add_rows(batch.rows());
+            batch.core().schema_ref().fields().iter().for_each(|field| counts.add_core(field.name()));
+            for column in batch.attributes() {
+                counts.add(column.key(), column.attribute_type(), column.rows().len());
+            }
+        }
+        counts
     }
-    counts
+
+    /// Counts events.
+    pub fn add_rows(&mut self, rows: usize) {
+        self.rows += rows;
+    }
+
+    /// Takes note that the core column `name` has values; other names mean nothing.
+    pub fn add_core(&mut self, name: &str) {
+        self.core.extend(schema::core_index(name));
+    }
+
+    /// Counts values of a key that have this type.
+    pub fn add(&mut self, key: &AttributeKey, ty: AttributeType, values: usize) {
+        if !self.attributes.contains_key(key) {
+            self.attributes.insert(key.clone(), [0; 6]);
+        }
+        if let Some(counts) = self.attributes.get_mut(key) {
+            counts[ty as usize] += values;
+        }
+    }
 }
 
 /// The type that most values have; of equals the first.
@@ -201,13 +233,9 @@ fn majority(counts: &[usize; 6]) -> AttributeType {
     AttributeType::ALL.into_iter().rev().max_by_key(|ty| counts[*ty as usize]).unwrap_or(AttributeType::Text)
 }
 
-fn core_columns(batches: &[Arc<EventBatch>]) -> Vec<PhysicalColumn> {
-    let present = |name: &str| batches.iter().any(|b| b.core().schema_ref().index_of(name).is_ok());
-    let columns = schema::core_columns().iter().enumerate();
-    columns
-        .filter(|(_, column)| present(column.field.name()))
-        .map(|(i, column)| PhysicalColumn { field: Arc::new(column.field.clone()), source: Source::Core(i) })
-        .collect()
+fn core_column(index: usize) -> PhysicalColumn {
+    let field = Arc::new(schema::core_columns()[index].field.clone());
+    PhysicalColumn { field, source: Source::Core(index) }
 }
 
 fn attribute_column(key: &AttributeKey, ty: AttributeType) -> PhysicalColumn {
@@ -246,6 +274,33 @@ impl RowOrder {
         Self { positions, len: order.len() }
     }
 
+    /// The order of the rows of several parts, of which each has these timestamps, by descending timestamp;
+    /// ties stay in the order of parts and rows. O(n log parts) where the parts are in order themselves.
+    pub fn newest_first(timestamps: &[&[i64]]) -> Self {
+        let rows = |part: &&[i64]| part.len();
+        let mut order: Vec<(i64, u32, u32)> = Vec::with_capacity(timestamps.iter().map(rows).sum());
+        for (part, timestamps) in timestamps.iter().enumerate() {
+            order.extend(timestamps.iter().enumerate().map(|(row, ts)| (*ts, part as u32, row as u32)));
+        }
+        // Stable, and quick on runs.
+        order.sort_by_key(|(ts, ..)| Reverse(*ts));
+        let mut positions: Vec<Vec<u32>> = timestamps.iter().map(|part| vec![0; part.len()]).collect();
+        for (position, (_, part, row)) in order.iter().enumerate() {
+            positions[*part as usize][*row as usize] = position as u32;
+        }
+        Self { positions, len: order.len() }
+    }
+
+    /// Whether a single part comes out as it is.
+    fn is_as_arrived(&self) -> bool {
+        self.positions.len() == 1 && self.positions[0].iter().enumerate().all(|(i, p)| i == *p as usize)
+    }
+
+    /// Per part, the positions of its rows in the output.
+    pub fn positions(&self) -> &[Vec<u32>] {
+        &self.positions
+    }
+
     /// Number of rows.
     pub fn len(&self) -> usize {
         self.len
@@ -257,10 +312,25 @@ impl RowOrder {
     }
 }
 
-/// Rows that have a value (all when `None`), and the values.
-type Part<'a> = (Option<&'a [u32]>, ArrayRef);
+/// The timestamps of a batch.
+pub fn timestamps(batch: &EventBatch) -> &[i64] {
+    let column = batch.core().column_by_name(schema::column::TIMESTAMP);
+    column.map_or(&[], |column| column.as_primitive::<TimestampNanosecondType>().values())
+}
 
-fn gather(ty: &DataType, parts: &[Option<Part<'_>>], order: &RowOrder) -> Result<ArrayRef> {
+/// One part's share of a column: the rows that have a value (all when `None`), and the values.
+pub type Part<'a> = (Option<&'a [u32]>, ArrayRef);
+
+/// The column whose values the `parts` have, in order; null where a part has none.
+///
+/// # Panics
+/// When `order` was made for other parts.
+pub fn gather(ty: &DataType, parts: &[Option<Part<'_>>], order: &RowOrder) -> Result<ArrayRef> {
+    if let [Some((None, values))] = parts
+        && order.is_as_arrived()
+    {
+        return Ok(Arc::clone(values));
+    }
     let null = new_null_array(ty, 1);
     let mut arrays: Vec<&dyn Array> = vec![null.as_ref()];
     let mut indices = vec![(0, 0); order.len()];

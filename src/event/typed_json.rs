@@ -21,7 +21,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, Key
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Value;
+use super::{AttributeType, Value};
 use crate::error::{Error, Result};
 
 /// Deepest nesting that is read. Protobuf messages nest at most 100 deep (prost's limit), which is 50
@@ -147,6 +147,21 @@ pub fn parse_object(json: &str) -> Result<Vec<(String, &RawValue)>> {
 /// Undoes what [`write_key`] does to keys.
 pub fn unescape_key(key: &str) -> &str {
     if key.starts_with("$$") { &key[1..] } else { key }
+}
+
+/// The type of the attribute value that [`write`] made `raw` of. It is told from its first bytes: values are
+/// not checked.
+pub fn type_of(raw: &RawValue) -> AttributeType {
+    let text = raw.get();
+    match text.as_bytes().first() {
+        Some(b't' | b'f') => AttributeType::Bool,
+        Some(b'"') => AttributeType::Text,
+        Some(b'{') if text.starts_with(r#"{"$bytes":"#) => AttributeType::Bytes,
+        Some(b'{') if text.starts_with(r#"{"$double":"#) => AttributeType::Double,
+        Some(b'[' | b'{' | b'n') => AttributeType::Json,
+        _ if text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) => AttributeType::Double,
+        _ => AttributeType::Int,
+    }
 }
 
 /// Reads one raw value, as [`parse_object`] yields it.
@@ -293,6 +308,29 @@ mod tests {
         write(&mut json, &Value::Double(f64::NAN));
         let Some(V::DoubleValue(d)) = parse(&json).unwrap().value else { panic!("{json}") };
         assert!(d.is_nan());
+    }
+
+    #[test]
+    fn the_type_of_a_value_is_told_from_its_text() {
+        let values = [
+            Value::Int(-5),
+            Value::Double(5.0),
+            Value::Double(-1e300),
+            Value::Double(f64::NAN),
+            Value::Bool(false),
+            Value::Text("{\"$bytes\":1}"),
+            Value::Bytes(&[0, 255]),
+            Value::Json("[1.5]"),
+            Value::Json(r#"{"$$bytes":"AA=="}"#),
+            Value::Json("{}"),
+            Value::Json("null"),
+        ];
+        for value in values {
+            let mut json = String::new();
+            write(&mut json, &value);
+            let raw: &RawValue = serde_json::from_str(&json).unwrap();
+            assert_eq!(type_of(raw), value.attribute_type(), "{json}");
+        }
     }
 
     #[test]

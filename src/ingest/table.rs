@@ -20,10 +20,8 @@ use super::fields::FieldMap;
 use super::ndjson::typed_json_of;
 use super::record::{Assembler, Decoded, FieldId, Hints, Refused, Scalar};
 use crate::error::{Error, Result};
-use crate::event::{
-    AttributeColumn, AttributeKey, AttributeType, CoreEvent, EventBatch, EventBatchBuilder, Value, schema,
-    typed_json,
-};
+use crate::event::overflow::{self, OverflowValues};
+use crate::event::{AttributeColumn, AttributeKey, AttributeType, EventBatch, Value, schema, typed_json};
 
 /// Decodes the rows of a batch. Positions are rows.
 ///
@@ -130,36 +128,15 @@ fn convert(name: &str, array: &ArrayRef, ty: &DataType) -> Result<ArrayRef> {
 
 /// The attributes in an overflow column: per row a typed JSON object from physical names to values.
 fn overflowed(overflow: &ArrayRef) -> Result<Vec<AttributeColumn>> {
-    let mut builder = EventBatchBuilder::new();
-    let texts = overflow.as_string_view();
-    for row in 0..texts.len() {
-        builder.push(&CoreEvent::default());
-        if texts.is_null(row) {
-            continue;
-        }
-        for (name, raw) in typed_json::parse_object(texts.value(row))? {
-            // The names are physical, none is escaped; the object's keys are as typed JSON writes them.
-            let Some(key) = AttributeKey::from_physical_name(typed_json::unescape_key(&name)) else {
-                continue;
-            };
-            let key = builder.key(key.level, &key.key);
-            push_typed(&mut builder, key, raw.get())?;
+    let mut values = OverflowValues::default();
+    for (row, object) in overflow.as_string_view().iter().enumerate() {
+        for entry in object.map(overflow::entries).transpose()?.unwrap_or_default() {
+            if let Some(key) = AttributeKey::from_physical_name(&entry.name) {
+                values.push(key, row as u32, &entry)?;
+            }
         }
     }
-    Ok(builder.finish()?.attributes().to_vec())
-}
-
-fn push_typed(builder: &mut EventBatchBuilder, key: crate::event::KeyId, json: &str) -> Result<()> {
-    use opentelemetry_proto::tonic::common::v1::any_value::Value as V;
-    match typed_json::parse(json)?.value {
-        Some(V::IntValue(v)) => builder.attribute(key, Value::Int(v)),
-        Some(V::DoubleValue(v)) => builder.attribute(key, Value::Double(v)),
-        Some(V::BoolValue(v)) => builder.attribute(key, Value::Bool(v)),
-        Some(V::StringValue(v)) => builder.attribute(key, Value::Text(&v)),
-        Some(V::BytesValue(v)) => builder.attribute(key, Value::Bytes(&v)),
-        _ => builder.attribute(key, Value::Json(json)),
-    }
-    Ok(())
+    Ok(values.finish())
 }
 
 /// A column of somebody's table, ready to be read by row.
@@ -385,6 +362,7 @@ mod tests {
 
     use super::*;
     use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
+    use crate::event::{CoreEvent, EventBatchBuilder};
     use crate::event::{Level, Link, Signal, TraceId};
     use crate::ingest::record::testing::{core, shown};
 

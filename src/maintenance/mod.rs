@@ -21,8 +21,9 @@
 
 pub mod live;
 pub mod flush;
+pub mod compaction_policy;
 pub mod orphans;
 
 pub use flush::{Flushed, Flusher, store_segment};
 pub use live::{Admission, Live};
-pub use orphans::remove_orphans;
+pub use orphans::{GRACE, remove_orphans, remove_retired};

@@ -1,7 +1,8 @@
-//! What did a crash leave behind?
+//! Which objects does nobody need any more?
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -10,14 +11,25 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::catalog::CatalogSnapshot;
 use crate::error::{Error, Result};
 
-/// Deletes the segment objects that no commit knows: a flush or import stored them and never got to its
-/// commit. Their events are in the log or were never reported as done. Returns how many.
+/// How long the objects of removed segments are kept, so that queries which began before, in this process
+/// or another, find what they read.
+pub const GRACE: Duration = Duration::from_secs(600);
+
+/// Deletes the objects below `segments/` that no commit knows: a flush, import or compaction stored them
+/// and never got to its commit, or a commit removed them longer than [`GRACE`] ago. Returns how many.
 ///
 /// Only the owner of the directory may call it, before anything is written. A catalog without a single
 /// commit beside existing segments means that the catalog is lost: that is
 /// [`Corrupt`](crate::ErrorKind::Corrupt), and nothing is deleted.
-pub async fn remove_orphans(store: &Arc<dyn ObjectStore>, catalog: &CatalogSnapshot) -> Result<usize> {
-    let known: HashSet<String> = catalog.segments.iter().map(|segment| segment.path()).collect();
+pub async fn remove_orphans(
+    store: &Arc<dyn ObjectStore>,
+    catalog: &CatalogSnapshot,
+    now_ns: i64,
+) -> Result<usize> {
+    let live = catalog.segments.iter().map(|segment| segment.path());
+    let lately = catalog.removed.iter().filter(|removed| age(removed.at_ns, now_ns) < GRACE);
+    let known = live.chain(lately.map(|removed| removed.path.clone()));
+    let known: HashSet<String> = known.map(|path| stem(&path).to_owned()).collect();
     let folder = Path::from("segments");
     let objects: Vec<_> = store.list(Some(&folder)).map_ok(|object| object.location).try_collect().await?;
     if catalog.version == 0 && !objects.is_empty() {
@@ -26,10 +38,42 @@ pub async fn remove_orphans(store: &Arc<dyn ObjectStore>, catalog: &CatalogSnaps
             objects.len()
         )));
     }
-    let orphans: Vec<_> = objects.into_iter().filter(|path| !known.contains(path.as_ref())).collect();
+    let orphans: Vec<_> = objects.into_iter().filter(|path| !known.contains(stem(path.as_ref()))).collect();
     for orphan in &orphans {
-        tracing::info!(segment = %orphan, "removing a segment that was never committed");
+        tracing::info!(object = %orphan, "removing an object that no query can need");
         store.delete(orphan).await?;
     }
     Ok(orphans.len())
+}
+
+/// Deletes the objects of segments that were removed longer than `grace` ago. Returns how many.
+///
+/// Unlike [`remove_orphans`] it may run while segments are being written.
+pub async fn remove_retired(
+    store: &Arc<dyn ObjectStore>,
+    catalog: &CatalogSnapshot,
+    now_ns: i64,
+    grace: Duration,
+) -> Result<usize> {
+    let mut deleted = 0;
+    for removed in catalog.removed.iter().filter(|removed| age(removed.at_ns, now_ns) >= grace) {
+        for path in [removed.path.clone(), format!("{}.index", stem(&removed.path))] {
+            match store.delete(&Path::from(path)).await {
+                Ok(()) => deleted += 1,
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(deleted)
+}
+
+/// What the objects of one segment have in common: the path without its extension.
+fn stem(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(stem, _)| stem)
+}
+
+/// How long ago `at_ns` was; nothing when the clock was set back.
+fn age(at_ns: i64, now_ns: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(now_ns.saturating_sub(at_ns)).unwrap_or(0))
 }

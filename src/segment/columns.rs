@@ -144,7 +144,8 @@ fn column_meta(name: &str, leaf: &ColumnChunkMetaData) -> ColumnMeta {
     }
 }
 
-fn attribute_type(leaf: &ColumnChunkMetaData) -> AttributeType {
+/// The type of the attribute values in this column.
+pub(super) fn attribute_type(leaf: &ColumnChunkMetaData) -> AttributeType {
     match (leaf.column_type(), leaf.column_descr().logical_type_ref()) {
         (ParquetType::BOOLEAN, _) => AttributeType::Bool,
         (ParquetType::DOUBLE, _) => AttributeType::Double,

@@ -21,9 +21,9 @@
 //! - The footer alone is enough to make the [`NewSegment`] again.
 //!
 //! It does not know which segments exist: that is the catalog. [`store`] is where objects
-//! live, [`writer`] turns batches into an object, [`encoding`] picks how a column is stored, an
-//! [`observer`] sees the columns pass by, [`meta`] is what we remember of it,
-//! [`columns`] of its columns.
+//! live, [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
+//! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
+//! [`merge`] makes segments of segments, which `reader` reads a column at a time.
 
 pub mod store;
 pub mod meta;
@@ -31,8 +31,11 @@ pub mod columns;
 pub mod encoding;
 pub mod observer;
 pub mod writer;
+mod reader;
+pub mod merge;
 
 pub use columns::{Bound, ColumnMeta, SegmentColumns};
+pub use merge::Merge;
 pub use meta::{NewSegment, SegmentId, SegmentMeta};
 pub use observer::{ColumnObserver, Unobserved};
 pub use store::DurableFileSystem;

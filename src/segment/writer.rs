@@ -1,15 +1,16 @@
-//! How do batches become a segment object?
+//! How do events become a segment object?
 //!
-//! Column by column: one column of all rows is [materialised](crate::event::physical), encoded,
-//! compressed and dropped before the next one, by two threads. So memory is about two dense columns plus
-//! the compressed output, however wide the events are.
+//! Column by column: one column of all rows is materialised, encoded, compressed and dropped before the
+//! next one, by two threads. So memory is about two dense columns plus the compressed output, however wide
+//! the events are. The events come as batches ([`build`]) or from other segments ([`merge`](super::merge));
+//! both are [`Columns`].
 
-use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::AsArray;
-use arrow::datatypes::{Schema, TimestampNanosecondType};
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::{FieldRef, Schema};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use parquet::arrow::ArrowSchemaConverter;
@@ -23,7 +24,7 @@ use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, NewSegment, SegmentId};
 use super::observer::ColumnObserver;
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
-use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
+use crate::event::physical::{self, LayoutLimits, PhysicalLayout, RowOrder};
 use crate::event::schema::column;
 
 /// Most rows of a segment: one row group each, and one core reads it.
@@ -40,52 +41,77 @@ pub struct Built {
     pub object: Bytes,
 }
 
-/// Encodes the events of `batches` as the segment `id`; `observer` sees the columns that it wants. CPU-bound, so not for an async thread.
+/// Events about to become a segment: which columns, and each in the order of the segment's rows.
+pub(super) trait Columns: Sync {
+    /// The columns, in order. One of them may turn out to have no value.
+    fn layout(&self) -> &PhysicalLayout;
+
+    /// The values of the `i`th column, newest event first.
+    fn column(&self, i: usize) -> Result<ArrayRef>;
+
+    /// Physical names of the attributes that are in the overflow of some row.
+    fn overflowing(&self) -> BTreeSet<String>;
+}
+
+/// Encodes the events of `batches` as the segment `id`; `observer` sees the columns that it wants.
+/// CPU-bound, so not for an async thread.
 ///
 /// # Panics
 /// When there is no event or more than [`ROWS_MAX`].
 pub fn build(id: SegmentId, batches: &[Arc<EventBatch>], observer: &dyn ColumnObserver) -> Result<Built> {
-    let order = newest_first(batches);
+    let timestamps: Vec<_> = batches.iter().map(|batch| physical::timestamps(batch)).collect();
+    let order = RowOrder::newest_first(&timestamps);
     assert!((1..=ROWS_MAX).contains(&order.len()), "callers split and skip");
     let layout = PhysicalLayout::decide(batches, LayoutLimits::SEGMENT);
-    let chunks = encode_columns(&layout, batches, &order, observer)?;
-    assemble(id, &layout, chunks, overflow_keys(layout.overflowing(batches)))
+    encode(id, &Batches { batches, order, layout }, observer)
 }
 
-/// Rows by descending timestamp; the sort is stable, so ties keep the order of arrival.
-fn newest_first(batches: &[Arc<EventBatch>]) -> RowOrder {
-    let mut rows: Vec<(i64, u32, u32)> = Vec::with_capacity(batches.iter().map(|b| b.rows()).sum());
-    for (b, batch) in batches.iter().enumerate() {
-        if let Some(timestamps) = batch.core().column_by_name(column::TIMESTAMP) {
-            let timestamps = timestamps.as_primitive::<TimestampNanosecondType>().values().iter();
-            rows.extend(timestamps.enumerate().map(|(row, ts)| (*ts, b as u32, row as u32)));
-        }
+/// What a flush or an import has.
+struct Batches<'a> {
+    batches: &'a [Arc<EventBatch>],
+    order: RowOrder,
+    layout: PhysicalLayout,
+}
+
+impl Columns for Batches<'_> {
+    fn layout(&self) -> &PhysicalLayout {
+        &self.layout
     }
-    rows.sort_by_key(|(ts, ..)| Reverse(*ts));
-    let rows: Vec<_> = rows.into_iter().map(|(_, batch, row)| (batch, row)).collect();
-    RowOrder::new(batches, &rows)
+
+    fn column(&self, i: usize) -> Result<ArrayRef> {
+        self.layout.materialize(i, self.batches, &self.order)
+    }
+
+    fn overflowing(&self) -> BTreeSet<String> {
+        self.layout.overflowing(self.batches)
+    }
 }
 
-type Encoded = Result<Vec<ArrowColumnChunk>>;
+/// Encodes `columns` as the segment `id`.
+pub(super) fn encode(id: SegmentId, columns: &dyn Columns, observer: &dyn ColumnObserver) -> Result<Built> {
+    let encoded = encode_columns(columns, observer)?;
+    assemble(id, encoded, overflow_keys(columns.overflowing()))
+}
 
-/// The chunks of every column, in order. A nested column has several.
+/// A column and its chunks, of which a nested one has several; none when no row has a value.
+type Encoded = Option<(FieldRef, Vec<ArrowColumnChunk>)>;
+
+/// The columns that have values, in order.
 fn encode_columns(
-    layout: &PhysicalLayout,
-    batches: &[Arc<EventBatch>],
-    order: &RowOrder,
+    columns: &dyn Columns,
     observer: &dyn ColumnObserver,
-) -> Encoded {
-    let count = layout.columns().len();
+) -> Result<Vec<(FieldRef, Vec<ArrowColumnChunk>)>> {
+    let count = columns.layout().columns().len();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX));
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<Encoded>>> = Mutex::new((0..count).map(|_| None).collect());
+    let done: Mutex<Vec<Option<Result<Encoded>>>> = Mutex::new((0..count).map(|_| None).collect());
     let work = || {
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             if i >= count {
                 return;
             }
-            let encoded = encode_column(layout, i, batches, order, observer);
+            let encoded = encode_column(columns, i, observer);
             done.lock()[i] = Some(encoded);
         }
     };
@@ -95,22 +121,19 @@ fn encode_columns(
         }
         work();
     });
-    let mut chunks = Vec::with_capacity(count);
+    let mut all = Vec::with_capacity(count);
     for encoded in done.into_inner() {
-        chunks.append(&mut encoded.ok_or_else(|| Error::internal("a column was not encoded"))??);
+        all.extend(encoded.ok_or_else(|| Error::internal("a column was not encoded"))??);
     }
-    Ok(chunks)
+    Ok(all)
 }
 
-fn encode_column(
-    layout: &PhysicalLayout,
-    i: usize,
-    batches: &[Arc<EventBatch>],
-    order: &RowOrder,
-    observer: &dyn ColumnObserver,
-) -> Encoded {
-    let field = &layout.columns()[i].field;
-    let values = layout.materialize(i, batches, order)?;
+fn encode_column(columns: &dyn Columns, i: usize, observer: &dyn ColumnObserver) -> Result<Encoded> {
+    let field = &columns.layout().columns()[i].field;
+    let values = columns.column(i)?;
+    if field.is_nullable() && values.null_count() == values.len() {
+        return Ok(None);
+    }
     if observer.wants(field) {
         observer.observe(field, &values);
     }
@@ -123,32 +146,34 @@ fn encode_column(
     for (leaf, writer) in compute_leaves(field, &values)?.iter().zip(&mut writers) {
         writer.write(leaf)?;
     }
-    writers.into_iter().map(|writer| Ok(writer.close()?)).collect()
+    let chunks = writers.into_iter().map(|writer| Ok(writer.close()?)).collect::<Result<_>>()?;
+    Ok(Some((Arc::clone(field), chunks)))
 }
 
 /// Puts the encoded columns into one file, in memory.
 fn assemble(
     id: SegmentId,
-    layout: &PhysicalLayout,
-    chunks: Vec<ArrowColumnChunk>,
+    columns: Vec<(FieldRef, Vec<ArrowColumnChunk>)>,
     overflow: Option<String>,
 ) -> Result<Built> {
-    let parquet = ArrowSchemaConverter::new().convert(&layout.schema())?;
+    let (fields, chunks): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
+    // Core columns of one leaf come first, so the position of the column is that of the leaf.
+    let sorting = fields
+        .iter()
+        .position(|field| field.name() == column::TIMESTAMP)
+        .map(|i| vec![SortingColumn { column_idx: i as i32, descending: true, nulls_first: false }]);
+    let parquet = ArrowSchemaConverter::new().convert(&Schema::new(fields))?;
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-    let sorting = layout.index_of(column::TIMESTAMP).map(|i| {
-        // Core columns of one leaf come first, so the position of the column is that of the leaf.
-        vec![SortingColumn { column_idx: i as i32, descending: true, nulls_first: false }]
-    });
     let mut pairs = vec![pair(FORMAT_KEY, FORMAT.to_owned()), pair(ID_KEY, id.to_string())];
     pairs.extend(overflow.map(|keys| pair(OVERFLOW_KEY, keys)));
     let properties =
         encoding::base_properties().set_key_value_metadata(Some(pairs)).set_sorting_columns(sorting).build();
-    let bytes: u64 = chunks.iter().map(|c| c.close().bytes_written).sum();
+    let bytes: u64 = chunks.iter().flatten().map(|c| c.close().bytes_written).sum();
     // A kilobyte of indexes and footer a column.
     let mut object = Vec::with_capacity(bytes as usize + chunks.len() * 1024);
     let mut file = SerializedFileWriter::new(&mut object, parquet.root_schema_ptr(), Arc::new(properties))?;
     let mut group = file.next_row_group()?;
-    for chunk in chunks {
+    for chunk in chunks.into_iter().flatten() {
         chunk.append_to_row_group(&mut group)?;
     }
     group.close()?;

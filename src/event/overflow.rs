@@ -1,0 +1,188 @@
+//! How do attributes get into the overflow column, and out of it?
+//!
+//! The overflow of a row is a typed JSON object from physical names to values; rows without overflow are
+//! null:
+//!
+//! ```text
+//! {"retry.count":"three","resource.attributes.name":{"$bytes":"AAE="}}
+//! ```
+//!
+//! [`OverflowBuilder`] writes the column; [`entries`] reads a row, and [`OverflowValues`] makes ordinary
+//! attribute columns of entries again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringViewBuilder};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
+use serde_json::value::RawValue;
+
+use super::batch::AttributeColumn;
+use super::sparse::AttributeValues;
+use super::{AttributeKey, AttributeType, Value, typed_json};
+use crate::error::Result;
+
+/// One value in the overflow of a row.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Physical name of the attribute.
+    pub name: String,
+    /// Type of the value.
+    pub ty: AttributeType,
+    /// The value as typed JSON.
+    pub json: &'a RawValue,
+}
+
+/// The entries of one row's object, in order.
+///
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no JSON object.
+pub fn entries(object: &str) -> Result<Vec<Entry<'_>>> {
+    let entries = typed_json::parse_object(object)?;
+    Ok(entries
+        .into_iter()
+        .map(|(key, json)| Entry { ty: typed_json::type_of(json), name: unescaped(key), json })
+        .collect())
+}
+
+fn unescaped(mut key: String) -> String {
+    if typed_json::unescape_key(&key).len() < key.len() {
+        key.remove(0);
+    }
+    key
+}
+
+/// Collects an overflow column, row by row in any order.
+#[derive(Debug)]
+pub struct OverflowBuilder {
+    /// The objects, none closed yet.
+    objects: Vec<String>,
+}
+
+impl OverflowBuilder {
+    /// A column of so many rows, all empty.
+    pub fn new(rows: usize) -> Self {
+        Self { objects: vec![String::new(); rows] }
+    }
+
+    /// Adds a value to the overflow of a row.
+    ///
+    /// # Panics
+    /// When there is no such row; so do the others.
+    pub fn push(&mut self, row: usize, name: &str, value: &Value<'_>) {
+        typed_json::write(self.begin(row, name), value);
+    }
+
+    /// Adds a value that is typed JSON already.
+    pub fn push_json(&mut self, row: usize, name: &str, json: &RawValue) {
+        self.begin(row, name).push_str(json.get());
+    }
+
+    fn begin(&mut self, row: usize, name: &str) -> &mut String {
+        let object = &mut self.objects[row];
+        object.push(if object.is_empty() { '{' } else { ',' });
+        typed_json::write_key(object, name);
+        object
+    }
+
+    /// The column.
+    pub fn finish(self) -> ArrayRef {
+        let mut builder = StringViewBuilder::with_capacity(self.objects.len());
+        for mut object in self.objects {
+            if object.is_empty() {
+                builder.append_null();
+            } else {
+                object.push('}');
+                builder.append_value(object);
+            }
+        }
+        Arc::new(builder.finish())
+    }
+}
+
+/// Collects values from the overflow of one row after the other.
+#[derive(Default)]
+pub struct OverflowValues {
+    columns: HashMap<(AttributeKey, AttributeType), AttributeValues>,
+}
+
+impl OverflowValues {
+    /// Adds the value of `key` in `row`; rows must come in order.
+    ///
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no typed JSON.
+    pub fn push(&mut self, key: AttributeKey, row: u32, entry: &Entry<'_>) -> Result<()> {
+        let parsed = typed_json::parse_value(entry.json)?.value;
+        let value = match &parsed {
+            Some(Any::IntValue(value)) => Value::Int(*value),
+            Some(Any::DoubleValue(value)) => Value::Double(*value),
+            Some(Any::BoolValue(value)) => Value::Bool(*value),
+            Some(Any::StringValue(value)) => Value::Text(value),
+            Some(Any::BytesValue(value)) => Value::Bytes(value),
+            _ => Value::Json(entry.json.get()),
+        };
+        let ty = value.attribute_type();
+        self.columns.entry((key, ty)).or_insert_with(|| AttributeValues::new(ty)).push(row, value);
+        Ok(())
+    }
+
+    /// The columns, in no particular order.
+    pub fn finish(self) -> Vec<AttributeColumn> {
+        let columns = self.columns.into_iter().map(|((key, ty), values)| {
+            let (rows, values) = values.finish();
+            AttributeColumn::new(key, ty, rows, values)
+        });
+        columns.collect()
+    }
+}
+
+impl std::fmt::Debug for OverflowValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.columns.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray};
+
+    use super::*;
+    use crate::event::Level;
+
+    #[test]
+    fn what_overflows_comes_back_as_it_was() {
+        let values = [
+            ("i", Value::Int(i64::MIN)),
+            ("d", Value::Double(-0.0)),
+            ("inf", Value::Double(f64::INFINITY)),
+            ("b", Value::Bool(true)),
+            ("$t", Value::Text("\"quoted\"")),
+            ("bytes", Value::Bytes(&[0, 255])),
+            ("j", Value::Json(r#"{"a":[1,2.0,null]}"#)),
+        ];
+        let mut builder = OverflowBuilder::new(3);
+        for (name, value) in &values {
+            builder.push(2, name, value);
+        }
+        let column = builder.finish();
+        assert!(column.is_null(0) && column.is_null(1));
+        let mut read = OverflowValues::default();
+        for entry in entries(column.as_string_view().value(2)).unwrap() {
+            read.push(AttributeKey::new(Level::Record, entry.name.as_str()), 7, &entry).unwrap();
+        }
+        let columns = read.finish();
+        assert_eq!(columns.len(), values.len());
+        for (name, value) in &values {
+            let column = columns.iter().find(|c| &*c.key().key == *name).unwrap();
+            assert_eq!((column.rows(), column.value(0)), (&[7][..], *value));
+        }
+    }
+
+    #[test]
+    fn raw_values_pass_through_unread() {
+        let mut builder = OverflowBuilder::new(1);
+        let text = r#"{"$$x":1.50,"y":{"k":[ ]}}"#;
+        for entry in entries(text).unwrap() {
+            builder.push_json(0, &entry.name, entry.json);
+        }
+        assert_eq!(builder.finish().as_string_view().value(0), text);
+    }
+}

@@ -1,0 +1,379 @@
+//! How do segments become other segments, with the same events?
+//!
+//! The segments to be merged are sorted, so an output needs a slice of each: the rows from where the last
+//! output ended down to a timestamp. [`Merge`] finds these cuts, [`Slices`] is one output's columns.
+//!
+//! ```text
+//! time ──▶ new                                     old
+//! input A  ████████████████│███████│
+//! input B        ██████████│███████│███████
+//! input C                  │  █████│██████████████      is not opened before a cut comes near it
+//!          output 1 ◀──────┘
+//!          output 2 ◀──────────────┘
+//!          output 3 ◀─────────────────────────────
+//! ```
+//!
+//! Cuts come between different timestamps, so outputs do not overlap in time; only when more events than
+//! fit into a segment have one and the same timestamp, two outputs share it.
+//!
+//! Which keys have columns is decided anew for every output, from what its slices have: values may move
+//! from the overflow to a column and back. Nothing is lost by that, as the overflow keeps types.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, StringViewArray};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::DataType;
+use object_store::ObjectStore;
+
+use super::meta::{SegmentId, SegmentMeta};
+use super::observer::ColumnObserver;
+use super::reader::{Objects, SegmentReader};
+use super::writer::{Built, Columns, ROWS_MAX, encode};
+use crate::error::{Error, Result};
+use crate::event::overflow::{self, OverflowBuilder, OverflowValues};
+use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder, Source, ValueCounts, gather};
+use crate::event::{AttributeColumn, AttributeKey, AttributeType, schema};
+
+/// Makes segments of the events of other segments, newest first.
+#[derive(Debug)]
+pub struct Merge {
+    objects: Objects,
+    /// In the order in which they were made, which is the order of events with equal timestamps.
+    inputs: Vec<Input>,
+    rows_max: usize,
+    rows_left: usize,
+}
+
+#[derive(Debug)]
+struct Input {
+    segment: Arc<SegmentMeta>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting,
+    Open(Open),
+    Done,
+}
+
+#[derive(Debug)]
+struct Open {
+    reader: SegmentReader,
+    timestamps: ScalarBuffer<i64>,
+    /// Rows that are in outputs.
+    taken: usize,
+}
+
+impl Open {
+    /// How many of the rows that are left are at `ns` or later.
+    fn rows_from(&self, ns: i64) -> usize {
+        self.timestamps[self.taken..].partition_point(|timestamp| *timestamp >= ns)
+    }
+
+    fn newest(&self) -> Option<i64> {
+        self.timestamps.get(self.taken).copied()
+    }
+}
+
+impl Merge {
+    /// Merges `segments`, which `store` has, into ones of about equal size and at most `rows_max` events.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, and when `rows_max` is not in `1..=ROWS_MAX`.
+    pub fn new(store: Arc<dyn ObjectStore>, mut segments: Vec<Arc<SegmentMeta>>, rows_max: usize) -> Self {
+        assert!((1..=ROWS_MAX).contains(&rows_max), "a segment has 1 to {ROWS_MAX} rows");
+        segments.sort_by_key(|segment| segment.id);
+        let rows_left = segments.iter().map(|segment| segment.rows as usize).sum();
+        let inputs = segments.into_iter().map(|segment| Input { segment, state: State::Waiting }).collect();
+        Self { objects: Objects::new(store), inputs, rows_max, rows_left }
+    }
+
+    /// Events that are in no output yet.
+    pub fn rows_left(&self) -> usize {
+        self.rows_left
+    }
+
+    /// Encodes the next older events as the segment `id`; `None` when there are no more. `observer` sees
+    /// the columns that it wants.
+    ///
+    /// Blocks for long: for a thread of its own. Memory is that of about two dense columns, the output, the
+    /// overflow, and the footers and timestamps of the inputs that the output overlaps.
+    pub fn next(&mut self, id: SegmentId, observer: &dyn ColumnObserver) -> Result<Option<Built>> {
+        if self.rows_left == 0 {
+            return Ok(None);
+        }
+        self.open_newest()?;
+        let takes = self.cut();
+        let rows: usize = takes.iter().sum();
+        if rows == 0 {
+            return Err(Error::corrupt("segments have fewer events than the catalog says"));
+        }
+        let open: Vec<&Open> = self.inputs.iter().filter_map(Input::open).collect();
+        let slices = open.iter().zip(&takes).filter(|(_, take)| **take > 0);
+        let slices = slices.map(|(open, take)| Slice::new(open, open.taken..open.taken + take)).collect();
+        let built = encode(id, &Slices::new(slices)?, observer)?;
+        self.take(&takes);
+        Ok(Some(built))
+    }
+
+    /// Opens inputs, newest first, until no other can have an event of the next output.
+    fn open_newest(&mut self) -> Result<()> {
+        loop {
+            let waiting = self.inputs.iter_mut().filter(|input| matches!(input.state, State::Waiting));
+            let Some(next) = waiting.max_by_key(|input| input.segment.time.max_ns) else { return Ok(()) };
+            let (segment, newest_ns) = (Arc::clone(&next.segment), next.segment.time.max_ns);
+            let newer = newest_ns.checked_add(1).map_or(0, |newer| self.rows_from(newer));
+            if newer >= self.rows_max {
+                return Ok(());
+            }
+            let reader = SegmentReader::open(self.objects.clone(), &segment)?;
+            let timestamps = reader.timestamps()?;
+            let found = (reader.rows() as u64, timestamps.first().copied());
+            if found != (segment.rows, Some(newest_ns)) {
+                let path = segment.path();
+                return Err(Error::corrupt(format!("{path} has other events than the catalog says")));
+            }
+            let open = Open { reader, timestamps, taken: 0 };
+            if let Some(input) = self.inputs.iter_mut().find(|input| input.segment.id == segment.id) {
+                input.state = State::Open(open);
+            }
+        }
+    }
+
+    fn rows_from(&self, ns: i64) -> usize {
+        self.inputs.iter().filter_map(Input::open).map(|open| open.rows_from(ns)).sum()
+    }
+
+    /// How many rows of each open input go into the next output.
+    fn cut(&self) -> Vec<usize> {
+        let target = self.rows_left.div_ceil(self.rows_left.div_ceil(self.rows_max));
+        let newest = self.inputs.iter().filter_map(Input::open).filter_map(Open::newest).max();
+        let Some(newest) = newest else { return Vec::new() };
+        // The earliest time from which on there are not too many events.
+        let (mut low, mut high) = (i64::MIN, newest);
+        while low < high {
+            let middle = (i128::from(low) + i128::from(high)).div_euclid(2) as i64;
+            if self.rows_from(middle) <= target { high = middle } else { low = middle + 1 }
+        }
+        let open = self.inputs.iter().filter_map(Input::open);
+        // When events of one time are more than wanted, they stay together as long as they fit.
+        let mut room = self.rows_max;
+        open.map(|open| {
+            let take = open.rows_from(high).min(room);
+            room -= take;
+            take
+        })
+        .collect()
+    }
+
+    fn take(&mut self, takes: &[usize]) {
+        let open = self.inputs.iter_mut().filter(|input| input.open().is_some());
+        for (input, take) in open.zip(takes) {
+            if let State::Open(open) = &mut input.state {
+                open.taken += take;
+                self.rows_left -= take;
+                if open.taken == open.timestamps.len() {
+                    input.state = State::Done;
+                }
+            }
+        }
+    }
+}
+
+impl Input {
+    fn open(&self) -> Option<&Open> {
+        if let State::Open(open) = &self.state { Some(open) } else { None }
+    }
+}
+
+/// Some rows of a segment.
+struct Slice<'a> {
+    reader: &'a SegmentReader,
+    timestamps: &'a [i64],
+    rows: Range<usize>,
+    /// The overflow of these rows.
+    overflow: Option<StringViewArray>,
+    /// Values of the overflow that are to have a column, by its name.
+    promoted: HashMap<String, AttributeColumn>,
+}
+
+impl<'a> Slice<'a> {
+    fn new(open: &'a Open, rows: Range<usize>) -> Self {
+        let timestamps = &open.timestamps[rows.clone()];
+        Self { reader: &open.reader, timestamps, rows, overflow: None, promoted: HashMap::new() }
+    }
+
+    fn read(&self, name: &str, ty: &DataType) -> Result<Option<ArrayRef>> {
+        self.reader.read(name, self.rows.clone(), ty)
+    }
+
+    /// Reads the overflow, and adds what the slice has to `counts`. Only a whole segment's values are
+    /// known; of a part they are estimated, none only where the segment has none.
+    fn count(&mut self, counts: &mut ValueCounts) -> Result<()> {
+        counts.add_rows(self.rows.len());
+        for (name, column) in self.reader.columns() {
+            match &column.attribute {
+                _ if column.values == 0 => {}
+                Some((key, ty)) => {
+                    let share = (column.values * self.rows.len()).div_ceil(self.reader.rows());
+                    counts.add(key, *ty, share);
+                }
+                None => counts.add_core(name),
+            }
+        }
+        if let Some(overflow) = self.read(schema::OVERFLOW, &DataType::Utf8View)? {
+            let overflow = overflow.as_string_view().clone();
+            for object in overflow.iter().flatten() {
+                for entry in overflow::entries(object)? {
+                    counts.add(&key_of(&entry.name)?, entry.ty, 1);
+                }
+            }
+            self.overflow = Some(overflow);
+        }
+        Ok(())
+    }
+
+    /// Whether the values of this type and name are in the overflow and shall have a column.
+    fn promotes(&self, layout: &PhysicalLayout, name: &str, ty: AttributeType) -> bool {
+        layout.holds(name, ty) && self.reader.attribute_type(name) != Some(ty)
+    }
+
+    /// Parts the overflow into what gets a column and what stays.
+    fn split_overflow(&mut self, layout: &PhysicalLayout, positions: &[u32], rest: &mut Rest) -> Result<()> {
+        let mut promoted = OverflowValues::default();
+        for (row, object) in self.overflow.take().iter().flatten().enumerate() {
+            let Some(object) = object else { continue };
+            for entry in overflow::entries(object)? {
+                if self.promotes(layout, &entry.name, entry.ty) {
+                    promoted.push(key_of(&entry.name)?, row as u32, &entry)?;
+                } else {
+                    rest.builder.push_json(positions[row] as usize, &entry.name, entry.json);
+                    rest.name(&entry.name);
+                }
+            }
+        }
+        self.promoted = promoted.finish().into_iter().map(|c| (c.key().physical_name(), c)).collect();
+        Ok(())
+    }
+
+    /// Moves the values of columns that are to be no more into the overflow.
+    fn demote(&self, layout: &PhysicalLayout, positions: &[u32], rest: &mut Rest) -> Result<()> {
+        for (name, column) in self.reader.columns() {
+            let Some((key, ty)) = &column.attribute else { continue };
+            if layout.holds(name, *ty) || column.values == 0 {
+                continue;
+            }
+            let Some(values) = self.read(name, &ty.data_type())? else { continue };
+            let values = AttributeColumn::from_dense(key.clone(), *ty, &values)?;
+            for (i, row) in values.rows().iter().enumerate() {
+                rest.builder.push(positions[*row as usize] as usize, name, &values.value(i));
+                rest.name(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the slice has of an attribute's values of one type: the rows, all if `None`, and the values.
+    fn attribute(&self, name: &str, ty: AttributeType) -> Result<Option<(Option<&[u32]>, ArrayRef)>> {
+        if self.reader.attribute_type(name) == Some(ty) {
+            return Ok(self.read(name, &ty.data_type())?.map(|values| (None, values)));
+        }
+        let promoted = self.promoted.get(name);
+        Ok(promoted.map(|column| (Some(column.rows()), Arc::clone(column.values()))))
+    }
+}
+
+/// The overflow of an output.
+struct Rest {
+    builder: OverflowBuilder,
+    names: BTreeSet<String>,
+}
+
+impl Rest {
+    fn name(&mut self, name: &str) {
+        if !self.names.contains(name) {
+            self.names.insert(name.to_owned());
+        }
+    }
+}
+
+fn key_of(name: &str) -> Result<AttributeKey> {
+    AttributeKey::from_physical_name(name).ok_or_else(|| {
+        Error::corrupt(format!("the overflow of a segment has {name:?}, which is no attribute"))
+    })
+}
+
+/// The columns of one output.
+struct Slices<'a> {
+    slices: Vec<Slice<'a>>,
+    order: RowOrder,
+    layout: PhysicalLayout,
+    overflow: Option<ArrayRef>,
+    overflowing: BTreeSet<String>,
+}
+
+impl<'a> Slices<'a> {
+    fn new(mut slices: Vec<Slice<'a>>) -> Result<Self> {
+        let timestamps: Vec<&[i64]> = slices.iter().map(|slice| slice.timestamps).collect();
+        let order = RowOrder::newest_first(&timestamps);
+        let mut counts = ValueCounts::default();
+        for slice in &mut slices {
+            slice.count(&mut counts)?;
+        }
+        let layout = PhysicalLayout::of_counts(&counts, LayoutLimits::SEGMENT);
+        let mut all = Self { slices, order, layout, overflow: None, overflowing: BTreeSet::new() };
+        all.decide_overflow()?;
+        Ok(all)
+    }
+
+    fn decide_overflow(&mut self) -> Result<()> {
+        let overflows = self.layout.index_of(schema::OVERFLOW).is_some();
+        if !overflows && self.slices.iter().all(|slice| slice.overflow.is_none()) {
+            return Ok(());
+        }
+        let mut rest = Rest { builder: OverflowBuilder::new(self.order.len()), names: BTreeSet::new() };
+        for (slice, positions) in self.slices.iter_mut().zip(self.order.positions()) {
+            slice.split_overflow(&self.layout, positions, &mut rest)?;
+            slice.demote(&self.layout, positions, &mut rest)?;
+        }
+        if !overflows && !rest.names.is_empty() {
+            return Err(Error::corrupt(format!("{:?} is in the column and in the overflow", rest.names)));
+        }
+        self.overflow = overflows.then(|| rest.builder.finish());
+        self.overflowing = rest.names;
+        Ok(())
+    }
+}
+
+impl Columns for Slices<'_> {
+    fn layout(&self) -> &PhysicalLayout {
+        &self.layout
+    }
+
+    fn column(&self, i: usize) -> Result<ArrayRef> {
+        let column = &self.layout.columns()[i];
+        let (name, ty) = (column.field.name(), column.field.data_type());
+        let slices = self.slices.iter();
+        let parts = match &column.source {
+            Source::Core(_) => slices
+                .map(|slice| Ok(slice.read(name, ty)?.map(|values| (None, values))))
+                .collect::<Result<Vec<_>>>()?,
+            Source::Attribute(_, ty) => {
+                slices.map(|slice| slice.attribute(name, *ty)).collect::<Result<_>>()?
+            }
+            Source::Overflow => {
+                let overflow = self.overflow.as_ref().map(Arc::clone);
+                return overflow.ok_or_else(|| Error::internal("the overflow was not collected"));
+            }
+        };
+        gather(ty, &parts, &self.order)
+    }
+
+    fn overflowing(&self) -> BTreeSet<String> {
+        self.overflowing.clone()
+    }
+}

@@ -1,0 +1,291 @@
+//! How is a segment read one column at a time?
+//!
+//! For compaction, which must never have a wide segment in memory: only the footer and the column that is
+//! asked for are fetched and decoded. Everything here blocks; it is called by the threads that encode.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::{cast, concat};
+use arrow::datatypes::{DataType, Field, Fields, Schema, TimestampNanosecondType};
+use bytes::{Buf, Bytes};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
+};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
+    RowGroupMetaData,
+};
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+use parquet::schema::types::{SchemaDescriptor, Type};
+use tokio::runtime::Handle;
+
+use super::columns::attribute_type;
+use super::meta::SegmentMeta;
+use crate::error::{Error, Result};
+use crate::event::schema::column;
+use crate::event::{AttributeKey, AttributeType, schema};
+
+/// Objects up to this size are fetched at once: they have a few kilobytes per column, and a request each
+/// would take longer.
+const WHOLE_BYTES_MAX: u64 = 512 << 10;
+/// How much of an object's end is read at first: most footers fit.
+const FOOTER_BYTES: u64 = 64 << 10;
+
+/// Objects, for threads that may block.
+#[derive(Debug, Clone)]
+pub(super) struct Objects {
+    store: Arc<dyn ObjectStore>,
+    runtime: Handle,
+}
+
+impl Objects {
+    /// Fetches from `store` with the help of the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, runtime: Handle::current() }
+    }
+
+    fn range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
+        Ok(self.runtime.block_on(self.store.get_range(path, range))?)
+    }
+}
+
+/// One column of an opened segment.
+#[derive(Debug)]
+pub(super) struct SegmentColumn {
+    /// Type of the attribute; none for core columns and the overflow.
+    pub(super) attribute: Option<(AttributeKey, AttributeType)>,
+    /// Rows that have a value; of nested columns all.
+    pub(super) values: usize,
+    /// Position among the columns of the file.
+    root: usize,
+    /// Positions of its leaves among all leaves.
+    leaves: Range<usize>,
+}
+
+/// An opened segment.
+#[derive(Debug)]
+pub(super) struct SegmentReader {
+    objects: Objects,
+    path: Path,
+    /// The whole object, when it is small.
+    object: Option<Bytes>,
+    footer: ParquetMetaData,
+    columns: HashMap<String, SegmentColumn>,
+    rows: usize,
+}
+
+impl SegmentReader {
+    /// Reads the footer of a segment.
+    ///
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the object is no segment.
+    pub(super) fn open(objects: Objects, segment: &SegmentMeta) -> Result<Self> {
+        let path = Path::from(segment.path());
+        let whole = segment.bytes <= WHOLE_BYTES_MAX;
+        let object = whole.then(|| objects.range(&path, 0..segment.bytes)).transpose()?;
+        let fetch = |range: Range<u64>| match &object {
+            Some(object) => Ok(object.slice(range.start as usize..range.end as usize)),
+            None => objects.range(&path, range),
+        };
+        let footer = footer(segment.bytes, fetch).map_err(|e| e.context(&path))?;
+        let [group] = footer.row_groups() else {
+            return Err(Error::corrupt(format!("{path}: expected one row group")));
+        };
+        let rows = group.num_rows() as usize;
+        let columns = columns(group);
+        Ok(Self { objects, path, object, footer, columns, rows })
+    }
+
+    /// The number of events.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// All columns by physical name, in no particular order.
+    pub(super) fn columns(&self) -> impl Iterator<Item = (&str, &SegmentColumn)> {
+        self.columns.iter().map(|(name, column)| (name.as_str(), column))
+    }
+
+    /// The type of the attribute values in the column with this physical name.
+    pub(super) fn attribute_type(&self, name: &str) -> Option<AttributeType> {
+        self.columns.get(name)?.attribute.as_ref().map(|(_, ty)| *ty)
+    }
+
+    /// All timestamps; checked to be in descending order.
+    pub(super) fn timestamps(&self) -> Result<ScalarBuffer<i64>> {
+        let times = self.read(column::TIMESTAMP, 0..self.rows, &schema::timestamp_type())?;
+        let times = times.ok_or_else(|| Error::corrupt(format!("{}: no timestamps", self.path)))?;
+        let times = times.as_primitive::<TimestampNanosecondType>();
+        if times.null_count() > 0 || times.values().windows(2).any(|pair| pair[0] < pair[1]) {
+            return Err(Error::corrupt(format!("{}: the events are not newest first", self.path)));
+        }
+        Ok(times.values().clone())
+    }
+
+    /// The values of a column in a range of rows, as `ty`; `None` when there is no such column.
+    ///
+    /// Fetches and decodes the column up to the end of the range.
+    pub(super) fn read(&self, name: &str, rows: Range<usize>, ty: &DataType) -> Result<Option<ArrayRef>> {
+        let Some(column) = self.columns.get(name) else { return Ok(None) };
+        let array = self.decode(column, rows).map_err(|e| e.context(format!("{}, {name:?}", self.path)))?;
+        if array.data_type() == ty { Ok(Some(array)) } else { Ok(Some(cast(&array, ty)?)) }
+    }
+
+    fn decode(&self, column: &SegmentColumn, rows: Range<usize>) -> Result<ArrayRef> {
+        let metadata = Arc::new(narrow(&self.footer, column)?);
+        let inferred = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
+        let schema = Arc::new(Schema::new(as_views(inferred.schema().fields())));
+        let options = ArrowReaderOptions::new().with_schema(schema);
+        let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
+        let selection =
+            RowSelection::from(vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())]);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunk(column)?, metadata)
+            .with_batch_size(rows.len())
+            .with_row_selection(selection)
+            .build()?;
+        let batches = reader.collect::<std::result::Result<Vec<RecordBatch>, _>>()?;
+        let arrays: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(0).as_ref()).collect();
+        let array = match batches.as_slice() {
+            [only] => Arc::clone(only.column(0)),
+            _ => concat(&arrays)?,
+        };
+        if array.len() == rows.len() {
+            Ok(array)
+        } else {
+            Err(Error::corrupt(format!("{} values for {} rows", array.len(), rows.len())))
+        }
+    }
+
+    /// The bytes of a column.
+    fn chunk(&self, column: &SegmentColumn) -> Result<Chunk> {
+        if let Some(object) = &self.object {
+            return Ok(Chunk { start: 0, bytes: object.clone() });
+        }
+        let ranges = self.footer.row_group(0).columns()[column.leaves.clone()].iter().map(|leaf| {
+            let (start, len) = leaf.byte_range();
+            start..start.saturating_add(len)
+        });
+        let range = ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
+        Ok(Chunk { start: range.start, bytes: self.objects.range(&self.path, range)? })
+    }
+}
+
+/// Reads the footer of an object of so many bytes.
+fn footer(size: u64, fetch: impl Fn(Range<u64>) -> Result<Bytes>) -> Result<ParquetMetaData> {
+    let mut tail = FOOTER_BYTES.min(size);
+    loop {
+        let bytes = fetch(size - tail..size)?;
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&bytes, size) {
+            Ok(()) => return Ok(reader.finish()?),
+            Err(ParquetError::NeedMoreData(needed)) if (tail..=size).contains(&(needed as u64)) => {
+                tail = needed as u64;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn columns(group: &RowGroupMetaData) -> HashMap<String, SegmentColumn> {
+    let mut columns: HashMap<String, SegmentColumn> = HashMap::new();
+    let rows = group.num_rows() as usize;
+    for (i, leaf) in group.columns().iter().enumerate() {
+        let [name, nested @ ..] = leaf.column_path().parts() else { continue };
+        let root = columns.len();
+        let found = columns.entry(name.clone()).or_insert_with(|| SegmentColumn {
+            attribute: AttributeKey::from_physical_name(name).map(|key| (key, attribute_type(leaf))),
+            values: if nested.is_empty() { rows - nulls(leaf).min(rows) } else { rows },
+            root,
+            leaves: i..i,
+        });
+        found.leaves.end = i + 1;
+    }
+    columns
+}
+
+fn nulls(leaf: &ColumnChunkMetaData) -> usize {
+    leaf.statistics().and_then(Statistics::null_count_opt).unwrap_or(0) as usize
+}
+
+/// `footer` with only one column.
+fn narrow(
+    footer: &ParquetMetaData,
+    column: &SegmentColumn,
+) -> std::result::Result<ParquetMetaData, ParquetError> {
+    let file = footer.file_metadata();
+    let field = Arc::clone(&file.schema_descr().root_schema().get_fields()[column.root]);
+    let root = Type::group_type_builder("schema").with_fields(vec![field]).build()?;
+    let schema = Arc::new(SchemaDescriptor::new(Arc::new(root)));
+    let group = footer.row_group(0);
+    let group = RowGroupMetaData::builder(Arc::clone(&schema))
+        .set_num_rows(group.num_rows())
+        .set_column_metadata(group.columns()[column.leaves.clone()].to_vec())
+        .build()?;
+    let file = FileMetaData::new(file.version(), file.num_rows(), None, None, schema, None);
+    Ok(ParquetMetaDataBuilder::new(file).set_row_groups(vec![group]).build())
+}
+
+/// Fields with text and bytes as views, which is how everything of ours has them.
+fn as_views(fields: &Fields) -> Fields {
+    let view = |field: &Field| field.clone().with_data_type(as_view(field.data_type()));
+    fields.iter().map(|field| view(field)).collect()
+}
+
+fn as_view(ty: &DataType) -> DataType {
+    match ty {
+        DataType::Utf8 => DataType::Utf8View,
+        DataType::Binary => DataType::BinaryView,
+        DataType::List(item) => {
+            DataType::List(Arc::new(item.as_ref().clone().with_data_type(as_view(item.data_type()))))
+        }
+        DataType::Struct(fields) => DataType::Struct(as_views(fields)),
+        other => other.clone(),
+    }
+}
+
+/// Some bytes of an object, at their place.
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Chunk {
+    fn from(&self, start: u64) -> std::result::Result<Bytes, ParquetError> {
+        let skip = start.checked_sub(self.start).filter(|skip| *skip <= self.bytes.len() as u64);
+        let skip =
+            skip.ok_or_else(|| ParquetError::EOF(format!("offset {start} is outside of the column")))?;
+        Ok(self.bytes.slice(skip as usize..))
+    }
+}
+
+impl Length for Chunk {
+    fn len(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl ChunkReader for Chunk {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> std::result::Result<Self::T, ParquetError> {
+        Ok(self.from(start)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
+        let bytes = self.from(start)?;
+        if bytes.len() < length {
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} reach beyond the column")));
+        }
+        Ok(bytes.slice(..length))
+    }
+}
