@@ -35,6 +35,8 @@ pub struct Settings {
     pub buffer: BufferSettings,
     /// Limits of queries.
     pub query: QuerySettings,
+    /// What is found by index.
+    pub index: IndexSettings,
     /// Where "now" comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -46,6 +48,7 @@ impl Settings {
             data: data.into(),
             buffer: BufferSettings::default(),
             query: QuerySettings::default(),
+            index: IndexSettings::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -85,5 +88,22 @@ impl Default for QuerySettings {
             memory_bytes_max: 2 << 30,
             parallelism: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         }
+    }
+}
+
+/// What is found by index, beside trace ids.
+#[derive(Debug, Clone)]
+pub struct IndexSettings {
+    /// SQL names of attributes whose values are looked up often and stand in few events each, such as
+    /// `user.id`. Segments that are written from now on get an index of each; it costs about six bytes per
+    /// value and page.
+    pub lookup_keys: Vec<String>,
+    /// Memory for indexes that are open, in bytes; what has not been used for the longest time is closed.
+    pub memory_bytes_max: usize,
+}
+
+impl Default for IndexSettings {
+    fn default() -> Self {
+        Self { lookup_keys: Vec::new(), memory_bytes_max: 128 << 20 }
     }
 }

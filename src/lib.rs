@@ -11,6 +11,7 @@ pub mod ingest;
 pub mod wal;
 pub mod buffer;
 pub mod segment;
+pub mod index;
 pub mod catalog;
 pub mod maintenance;
 pub mod query;

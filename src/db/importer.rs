@@ -11,11 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::writer::Writer;
 use crate::catalog::{Change, Keys};
-use crate::config::Clock;
+use crate::config::{Clock, IndexSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
 use crate::maintenance::store_segment;
-use crate::segment::{ROWS_MAX, SegmentMeta};
+use crate::segment::{NewSegment, ROWS_MAX, SegmentMeta};
 
 /// A segment is begun with so much memory of batches. Twice that is held, collecting and encoding: with
 /// columns and output it stays under 300 MB.
@@ -29,6 +29,7 @@ pub struct Importer {
     writer: Arc<Writer>,
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
+    index: IndexSettings,
     collected: Vec<Arc<EventBatch>>,
     rows: usize,
     bytes: usize,
@@ -50,9 +51,18 @@ pub struct ImportProgress {
 }
 
 impl Importer {
-    pub(super) fn new(writer: Arc<Writer>, store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>) -> Self {
-        let progress = ImportProgress::default();
-        Self { writer, store, clock, collected: Vec::new(), rows: 0, bytes: 0, building: None, progress }
+    pub(super) fn new(writer: Arc<Writer>, store: Arc<dyn ObjectStore>, settings: &Settings) -> Self {
+        Self {
+            writer,
+            store,
+            clock: Arc::clone(&settings.clock),
+            index: settings.index.clone(),
+            collected: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            building: None,
+            progress: ImportProgress::default(),
+        }
     }
 
     /// Adds events; returns at once unless a segment has to be finished first. They are durable and
@@ -101,10 +111,13 @@ impl Importer {
         }
         let batches = std::mem::take(&mut self.collected);
         (self.rows, self.bytes) = (0, 0);
-        let (writer, store, now_ns) =
-            (Arc::clone(&self.writer), Arc::clone(&self.store), self.clock.now_ns());
-        self.building =
-            Some(tokio::spawn(async move { store_and_commit(&writer, &store, now_ns, batches).await }));
+        let (writer, store) = (Arc::clone(&self.writer), Arc::clone(&self.store));
+        let (now_ns, index) = (self.clock.now_ns(), self.index.clone());
+        self.building = Some(tokio::spawn(async move {
+            let keys = Keys::of(&batches);
+            let segment = store_segment(&store, now_ns, batches, &index).await?;
+            commit(&writer, segment, keys).await
+        }));
         Ok(())
     }
 
@@ -119,14 +132,7 @@ impl Importer {
     }
 }
 
-async fn store_and_commit(
-    writer: &Writer,
-    store: &Arc<dyn ObjectStore>,
-    now_ns: i64,
-    batches: Vec<Arc<EventBatch>>,
-) -> Result<SegmentMeta> {
-    let keys = Keys::of(&batches);
-    let segment = store_segment(store, now_ns, batches).await?;
+async fn commit(writer: &Writer, segment: NewSegment, keys: Keys) -> Result<SegmentMeta> {
     let change = Change { add: vec![segment.clone()], keys: keys.clone(), ..Change::default() };
     let snapshot = writer.catalog().commit(change).await?;
     keys.fill(writer.live().keys());

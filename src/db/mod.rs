@@ -98,11 +98,7 @@ impl Database {
 
     /// Starts a bulk load: events go straight into segments, and count once they are committed.
     pub fn importer(&self) -> Result<Importer> {
-        Ok(Importer::new(
-            self.writer()?,
-            Arc::clone(&self.inner.store),
-            Arc::clone(&self.inner.settings.clock),
-        ))
+        Ok(Importer::new(self.writer()?, Arc::clone(&self.inner.store), &self.inner.settings))
     }
 
     /// Returns once every event that was appended before is in a segment.

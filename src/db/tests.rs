@@ -204,7 +204,7 @@ async fn a_crash_between_any_two_steps_of_a_flush_loses_and_repeats_nothing() {
         let database = open(&step).await;
         assert_eq!(numbers(&database.snapshot()).await, upto(100), "{}", step.display());
         let known = database.snapshot().catalog.segments.len();
-        assert_eq!(files(&step, "segments"), known, "orphans are removed: {}", step.display());
+        assert_eq!(files(&step, "segments"), 2 * known, "orphans are removed: {}", step.display());
         database.append(batch(100..101)).await.unwrap();
         database.close().await.unwrap();
         assert_eq!(numbers(&open(&step).await.snapshot()).await, upto(101), "{}", step.display());
@@ -318,7 +318,7 @@ async fn a_lost_catalog_is_reported_and_its_segments_are_kept() {
     std::fs::remove_dir_all(dir.path().join("catalog")).unwrap();
     let error = Database::open(manual(dir.path())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert_eq!(files(dir.path(), "segments"), 1);
+    assert_eq!(files(dir.path(), "segments"), 2, "the segment and its index");
 }
 
 #[tokio::test]

@@ -71,6 +71,7 @@ impl Writer {
             Arc::clone(&inner.store),
             Arc::clone(&wal),
             Arc::clone(&clock),
+            inner.settings.index.clone(),
         );
         let full = Arc::new(Notify::new());
         let stop = CancellationToken::new();

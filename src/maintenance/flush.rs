@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use object_store::path::Path;
-use object_store::{ObjectStore, PutMode};
+use object_store::{ObjectStore, PutMode, PutPayload};
 
 use super::Live;
 use crate::catalog::{Catalog, Change, Keys};
-use crate::config::Clock;
+use crate::config::{Clock, IndexSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
+use crate::index::IndexBuilder;
+use crate::index::segment_index::BuiltIndex;
 use crate::segment::{self, Built, NewSegment, SegmentId, SegmentMeta};
 use crate::wal::{SequenceNumber, Wal};
 
@@ -22,6 +24,7 @@ pub struct Flusher {
     store: Arc<dyn ObjectStore>,
     wal: Arc<Wal<Arc<EventBatch>>>,
     clock: Arc<dyn Clock>,
+    index: IndexSettings,
     one_at_a_time: tokio::sync::Mutex<()>,
     flushes: AtomicU64,
 }
@@ -43,6 +46,7 @@ impl Flusher {
         store: Arc<dyn ObjectStore>,
         wal: Arc<Wal<Arc<EventBatch>>>,
         clock: Arc<dyn Clock>,
+        index: IndexSettings,
     ) -> Self {
         Self {
             live,
@@ -50,6 +54,7 @@ impl Flusher {
             store,
             wal,
             clock,
+            index,
             one_at_a_time: tokio::sync::Mutex::default(),
             flushes: AtomicU64::new(0),
         }
@@ -71,7 +76,7 @@ impl Flusher {
             return Ok(None);
         };
         let keys = Keys::of(&sealed.batches);
-        let segment = store_segment(&self.store, self.clock.now_ns(), sealed.batches).await?;
+        let segment = store_segment(&self.store, self.clock.now_ns(), sealed.batches, &self.index).await?;
         let change = Change { add: vec![segment.clone()], keys, wal: Some(range), ..Change::default() };
         let committed = self.catalog.commit(change).await;
         // After a conflict too: the catalog now knows what the other commit moved.
@@ -107,22 +112,42 @@ impl Flusher {
     }
 }
 
-/// Encodes `batches` and stores the segment durably; it counts once it is committed.
+/// Encodes `batches` and stores the segment and its index durably; it counts once it is committed.
 pub async fn store_segment(
     store: &Arc<dyn ObjectStore>,
     now_ns: i64,
     batches: Vec<Arc<EventBatch>>,
+    index: &IndexSettings,
 ) -> Result<NewSegment> {
     let id = SegmentId::new(now_ns);
-    let build = tokio::task::spawn_blocking(move || segment::build(id, &batches, &segment::Unobserved));
-    let Built { segment, object } =
+    let builder = IndexBuilder::new(index);
+    let build = tokio::task::spawn_blocking(move || {
+        let built = segment::build(id, &batches, &builder)?;
+        let index = builder.finish(&built.segment);
+        Ok::<_, Error>((built, index))
+    });
+    let (built, index) =
         build.await.map_err(|e| Error::internal("the segment writer failed").with_source(e))??;
-    let path = Path::from(segment.meta.path());
-    match store.put_opts(&path, object.into(), PutMode::Create.into()).await {
-        Ok(_) => Ok(segment),
-        Err(e) => {
-            let error = Error::new(ErrorKind::Unavailable, format!("cannot store segment {path}: {e}"));
-            Err(error.with_source(e))
-        }
-    }
+    store_built(store, built, index).await
+}
+
+/// Stores a segment and its index durably.
+pub async fn store_built(
+    store: &Arc<dyn ObjectStore>,
+    built: Built,
+    index: BuiltIndex,
+) -> Result<NewSegment> {
+    let Built { mut segment, object } = built;
+    segment.meta.index = Some(index.bytes());
+    store_object(store, &segment.meta.index_path(), index.object).await?;
+    store_object(store, &segment.meta.path(), object.into()).await?;
+    Ok(segment)
+}
+
+/// Stores a new object durably.
+pub(super) async fn store_object(store: &Arc<dyn ObjectStore>, path: &str, object: PutPayload) -> Result<()> {
+    let stored = store.put_opts(&Path::from(path), object, PutMode::Create.into()).await;
+    stored
+        .map(drop)
+        .map_err(|e| Error::new(ErrorKind::Unavailable, format!("cannot store {path}: {e}")).with_source(e))
 }

@@ -24,6 +24,6 @@ pub mod flush;
 pub mod compaction_policy;
 pub mod orphans;
 
-pub use flush::{Flushed, Flusher, store_segment};
+pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use live::{Admission, Live};
 pub use orphans::{GRACE, remove_orphans, remove_retired};

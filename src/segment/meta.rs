@@ -45,6 +45,13 @@ impl SegmentId {
     }
 }
 
+impl SegmentId {
+    /// The id as it stands in binary formats.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+}
+
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.simple().fmt(f)
@@ -127,6 +134,11 @@ impl SegmentMeta {
         let Self { id, time, .. } = self;
         let day = chrono::DateTime::from_timestamp_nanos(time.max_ns).date_naive();
         format!("segments/{:04}/{:02}/{:02}/{id}.parquet", day.year(), day.month(), day.day())
+    }
+
+    /// Path of its index, if it has one: beside the object.
+    pub fn index_path(&self) -> String {
+        format!("{}.index", self.path().trim_end_matches(".parquet"))
     }
 }
 

@@ -1,0 +1,296 @@
+//! How is the index of a segment made?
+//!
+//! The builder looks on while the segment's columns are encoded. Of a lookup key it takes the hash of every
+//! value with the page that the row is in, and sorts them. Which columns are lookup keys:
+//!
+//! 1. `trace_id`, always;
+//! 2. the keys that the settings pin, by all physical names that the SQL name may mean, and wherever the
+//!    values are, in a column or in the overflow;
+//! 3. text attributes that have the shape of an id: there are many values, each stands in few pages, and
+//!    looking them up costs little ([`Shape`]).
+//!
+//! `span_id` is none of them, as it would cost 6 bytes a row: it can be pinned.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
+use arrow::datatypes::{DataType, Field, Int64Type};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
+use parking_lot::Mutex;
+
+use super::hash::ValueHash;
+use super::postings::{Postings, PostingsWriter};
+use super::segment_index::{BuiltIndex, put_lookup, put_segment};
+use super::sidecar::SidecarWriter;
+use crate::config::IndexSettings;
+use crate::event::schema::{self, column};
+use crate::event::{AttributeKey, typed_json};
+use crate::segment::encoding::PAGE_ROWS;
+use crate::segment::{ColumnObserver, NewSegment, SegmentMeta};
+
+/// Most text columns of a segment that become lookup keys by their shape.
+const SHAPED_COLUMNS_MAX: usize = 8;
+/// A shaped key stands in one row of so many at least.
+const SHAPED_ROWS_PER_VALUE_MAX: usize = 100;
+/// Bytes for a shaped key in the index, at most, per two rows of the segment.
+const SHAPED_BYTES_PER_TWO_ROWS_MAX: usize = 3;
+/// Fewer different values are better found by other means.
+const SHAPED_DISTINCT_MIN: usize = 64;
+/// A value of a shaped key stands in one page of so many, on average, or in fewer.
+const SHAPED_PAGES_PER_PAGE_MIN: usize = 8;
+/// After so many pages a column is given up that will hardly make it.
+const TRIAL_PAGES: usize = 8;
+/// Values that are looked at before all are hashed.
+const SAMPLE_VALUES: usize = 4096;
+
+/// Makes the index of one segment from its columns.
+#[derive(Debug)]
+pub struct IndexBuilder {
+    /// Physical names of the pinned columns.
+    pinned: BTreeSet<String>,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    /// `trace_id` and pinned columns: each value's hash and page. None: a value that has no hash.
+    always: BTreeMap<String, Option<Vec<Place>>>,
+    shaped: Vec<Shape>,
+}
+
+impl IndexBuilder {
+    /// For one segment.
+    pub fn new(settings: &IndexSettings) -> Self {
+        let pinned = settings.lookup_keys.iter().flat_map(|name| physical_names(name)).collect();
+        Self { pinned, found: Mutex::default() }
+    }
+
+    /// The index of the segment whose columns were observed.
+    pub fn finish(self, segment: &NewSegment) -> BuiltIndex {
+        let SegmentMeta { id, rows, .. } = segment.meta;
+        let pages = pages(rows as usize);
+        let Found { mut always, mut shaped } = self.found.into_inner();
+        // What has no value in the segment is known to be absent.
+        for name in self.pinned.into_iter().chain([column::TRACE_ID.to_owned()]) {
+            always.entry(name).or_insert_with(|| Some(Vec::new()));
+        }
+        // The overflow was not read for these.
+        shaped.retain(|shape| !segment.columns.may_overflow(&shape.column));
+        shaped.sort_by(|a, b| b.distinct.cmp(&a.distinct).then_with(|| a.column.cmp(&b.column)));
+        shaped.truncate(SHAPED_COLUMNS_MAX);
+
+        let mut writer = SidecarWriter::new();
+        put_segment(&mut writer, id, rows, PAGE_ROWS as u32);
+        for (name, places) in always {
+            if let Some(places) = places {
+                put_lookup(&mut writer, &name, postings(places, pages));
+            }
+        }
+        for shape in shaped {
+            put_lookup(&mut writer, &shape.column, shape.postings);
+        }
+        BuiltIndex { object: writer.finish() }
+    }
+
+    fn add(&self, name: &str, places: Option<Vec<Place>>) {
+        let mut found = self.found.lock();
+        let before = found.always.entry(name.to_owned()).or_insert_with(|| Some(Vec::new()));
+        match (before.as_mut(), places) {
+            (Some(all), Some(mut places)) => all.append(&mut places),
+            _ => *before = None,
+        }
+    }
+
+    /// Finds the pinned attributes in the overflow.
+    fn observe_overflow(&self, values: &StringViewArray) {
+        let mut all: BTreeMap<&String, Option<Vec<Place>>> = BTreeMap::new();
+        for (row, json) in values.iter().enumerate() {
+            let Some(json) = json else { continue };
+            let Ok(entries) = typed_json::parse_object(json) else { continue };
+            for (name, raw) in entries {
+                let Some(name) = self.pinned.get(&name) else { continue };
+                let places = all.entry(name).or_insert_with(|| Some(Vec::new()));
+                match typed_json::parse_value(raw).ok().and_then(|value| hash_of(value.value.as_ref())) {
+                    Some(hash) => places.iter_mut().for_each(|places| places.push(Place::new(hash, row))),
+                    None => *places = None,
+                }
+            }
+        }
+        for (name, places) in all {
+            self.add(name, places);
+        }
+    }
+}
+
+impl ColumnObserver for IndexBuilder {
+    fn wants(&self, field: &Field) -> bool {
+        let name = field.name();
+        name == column::TRACE_ID
+            || self.pinned.contains(name)
+            || (name == schema::OVERFLOW && !self.pinned.is_empty())
+            || (is_text(field) && AttributeKey::from_physical_name(name).is_some())
+    }
+
+    fn observe(&self, field: &Field, values: &ArrayRef) {
+        let name = field.name();
+        if name == schema::OVERFLOW {
+            self.observe_overflow(values.as_string_view());
+        } else if name == column::TRACE_ID || self.pinned.contains(name) {
+            self.add(name, places(field, values));
+        } else if let Some(shape) = Shape::of(name, values.as_string_view()) {
+            self.found.lock().shaped.push(shape);
+        }
+    }
+}
+
+/// The physical columns that an SQL name may mean.
+fn physical_names(name: &str) -> Vec<String> {
+    if schema::core_index(name).is_some() {
+        return vec![name.to_owned()];
+    }
+    AttributeKey::candidates(name).iter().map(AttributeKey::physical_name).collect()
+}
+
+fn is_text(field: &Field) -> bool {
+    field.data_type() == &DataType::Utf8View && field.extension_type_name().is_none()
+}
+
+fn pages(rows: usize) -> u32 {
+    rows.div_ceil(PAGE_ROWS) as u32
+}
+
+/// A value's hash and the page it is in, as one number that sorts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u64);
+
+impl Place {
+    const PAGE_BITS: u32 = u64::BITS - ValueHash::BITS;
+
+    fn new(hash: ValueHash, row: usize) -> Self {
+        // A segment has at most 128 pages.
+        Self(hash.get() << Self::PAGE_BITS | (row / PAGE_ROWS) as u64)
+    }
+
+    fn hash(self) -> ValueHash {
+        ValueHash::from_bits(self.0 >> Self::PAGE_BITS)
+    }
+
+    fn page(self) -> u32 {
+        (self.0 & ((1 << Self::PAGE_BITS) - 1)) as u32
+    }
+}
+
+/// Where each value of a column is; none when it has values of a type that is not looked up.
+fn places(field: &Field, values: &ArrayRef) -> Option<Vec<Place>> {
+    let mut places = Vec::new();
+    // Rows of one trace often follow each other.
+    let mut put = |row: usize, hash: ValueHash| {
+        let place = Place::new(hash, row);
+        if places.last() != Some(&place) {
+            places.push(place);
+        }
+    };
+    let rows = (0..values.len()).filter(|row| values.is_valid(*row));
+    match values.data_type() {
+        DataType::FixedSizeBinary(_) => {
+            let values = values.as_fixed_size_binary();
+            rows.for_each(|row| put(row, ValueHash::of_bytes(values.value(row))));
+        }
+        DataType::Utf8View if is_text(field) => {
+            let values = values.as_string_view();
+            rows.for_each(|row| put(row, ValueHash::of_text(values.value(row))));
+        }
+        DataType::Int64 => {
+            let values = values.as_primitive::<Int64Type>();
+            rows.for_each(|row| put(row, ValueHash::of_int(values.value(row))));
+        }
+        _ => return None,
+    }
+    Some(places)
+}
+
+fn hash_of(value: Option<&AnyValue>) -> Option<ValueHash> {
+    match value? {
+        AnyValue::StringValue(text) => Some(ValueHash::of_text(text)),
+        AnyValue::IntValue(value) => Some(ValueHash::of_int(*value)),
+        _ => None,
+    }
+}
+
+fn postings(mut places: Vec<Place>, pages: u32) -> Postings {
+    places.sort_unstable();
+    places.dedup();
+    let mut writer = PostingsWriter::new(distinct(&places), pages);
+    let mut of_value = Vec::new();
+    for places in places.chunk_by(|a, b| a.hash() == b.hash()) {
+        of_value.clear();
+        of_value.extend(places.iter().map(|place| place.page()));
+        writer.push(places[0].hash(), &of_value);
+    }
+    writer.finish()
+}
+
+/// How many different hashes there are in sorted places.
+fn distinct(sorted: &[Place]) -> usize {
+    sorted.chunk_by(|a, b| a.hash() == b.hash()).count()
+}
+
+/// A text column that looks like an id.
+#[derive(Debug)]
+struct Shape {
+    column: String,
+    distinct: usize,
+    postings: Postings,
+}
+
+impl Shape {
+    /// None when the column has another shape.
+    fn of(column: &str, values: &StringViewArray) -> Option<Self> {
+        let rows = values.len();
+        let present = rows - values.null_count();
+        if present * SHAPED_ROWS_PER_VALUE_MAX < rows || distinct_in_sample(values) < SHAPED_DISTINCT_MIN {
+            return None;
+        }
+        let mut places: Vec<Place> = Vec::new();
+        let mut of_page: Vec<Place> = Vec::new();
+        for start in (0..rows).step_by(PAGE_ROWS) {
+            let page = (start..rows.min(start + PAGE_ROWS)).filter(|row| values.is_valid(*row));
+            of_page.extend(page.map(|row| Place::new(ValueHash::of_text(values.value(row)), row)));
+            of_page.sort_unstable();
+            of_page.dedup();
+            places.append(&mut of_page);
+            if start == (TRIAL_PAGES - 1) * PAGE_ROWS && is_hopeless(&places, TRIAL_PAGES) {
+                return None;
+            }
+        }
+        places.sort_unstable();
+        let (pages, distinct) = (pages(rows), distinct(&places));
+        let few_pages = places.len() * SHAPED_PAGES_PER_PAGE_MIN
+            <= distinct * (pages as usize).max(SHAPED_PAGES_PER_PAGE_MIN);
+        if distinct < SHAPED_DISTINCT_MIN || !few_pages {
+            return None;
+        }
+        let postings = postings(places, pages);
+        let cheap = postings.bytes() * 2 <= rows * SHAPED_BYTES_PER_TWO_ROWS_MAX;
+        cheap.then(|| Self { column: column.to_owned(), distinct, postings })
+    }
+}
+
+/// Whether values that are in so many places after `pages` pages stand in too many pages, or are too many.
+fn is_hopeless(places: &[Place], pages: usize) -> bool {
+    let mut sorted = places.to_vec();
+    sorted.sort_unstable();
+    let distinct = distinct(&sorted);
+    // Lenient, as values that are new now come again later, and those that came often may not.
+    sorted.len() * 2 > distinct * pages || distinct * 2 > pages * PAGE_ROWS
+}
+
+fn distinct_in_sample(values: &StringViewArray) -> usize {
+    let step = ((values.len() - values.null_count()) / SAMPLE_VALUES).max(1);
+    let hash = |row: usize| ValueHash::of_text(values.value(row));
+    let sample: HashSet<ValueHash> = match values.nulls() {
+        None => (0..values.len()).step_by(step).map(hash).collect(),
+        Some(nulls) => nulls.valid_indices().step_by(step).map(hash).collect(),
+    };
+    sample.len()
+}

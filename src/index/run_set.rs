@@ -1,0 +1,103 @@
+//! Which segments may have a value, out of all?
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use object_store::ObjectStore;
+
+use super::cache::IndexCache;
+use super::hash::ValueHash;
+use super::run::{Run, RunMeta};
+use crate::segment::SegmentId;
+
+/// The runs of one catalog snapshot. Making it takes O(segments); make it once per snapshot.
+#[derive(Debug)]
+pub struct RunSet {
+    runs: Vec<Arc<RunMeta>>,
+    /// Per segment: the position of its run, and its number there.
+    places: HashMap<SegmentId, (u32, u32)>,
+}
+
+impl RunSet {
+    /// Of these runs.
+    pub fn new(runs: &[Arc<RunMeta>]) -> Self {
+        let segments: usize = runs.iter().map(|run| run.segments.len()).sum();
+        let mut places = HashMap::with_capacity(segments);
+        for (run, at) in runs.iter().zip(0..) {
+            places.extend(run.segments.iter().zip(0..).map(|(segment, number)| (*segment, (at, number))));
+        }
+        Self { runs: runs.to_vec(), places }
+    }
+
+    /// Which segments may have `hash` in the attribute or core column with this physical name. One read of
+    /// 2 kB per run, all at once. Runs that cannot be read are as if they were not there.
+    pub async fn segments(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        cache: &IndexCache,
+        column: &str,
+        hash: ValueHash,
+    ) -> RunAnswer<'_> {
+        let ask = |meta| async move {
+            let run = cache.run(store, meta).await?;
+            let numbers = run.numbers(column, hash).await?;
+            Some(OfRun { run, numbers })
+        };
+        let answers = join_all(self.runs.iter().map(ask)).await;
+        RunAnswer { set: self, column: column.to_owned(), answers }
+    }
+
+    /// Number of runs.
+    pub fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether there are no runs.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether the segment is in some run.
+    pub fn contains(&self, segment: SegmentId) -> bool {
+        self.places.contains_key(&segment)
+    }
+}
+
+/// What the runs say about one value.
+#[derive(Debug)]
+pub struct RunAnswer<'a> {
+    set: &'a RunSet,
+    column: String,
+    /// Per run; none where nothing is known.
+    answers: Vec<Option<OfRun>>,
+}
+
+#[derive(Debug)]
+struct OfRun {
+    run: Arc<Run>,
+    /// Numbers of the segments that have the value.
+    numbers: Vec<u32>,
+}
+
+impl RunAnswer<'_> {
+    /// Whether the segment has a value with this hash; none when no run knows, and the segment has to be
+    /// asked itself.
+    pub fn has(&self, segment: SegmentId) -> Option<bool> {
+        let (run, number) = self.set.places.get(&segment)?;
+        let answer = self.answers.get(*run as usize)?.as_ref()?;
+        answer.run.covers(&self.column, *number).then(|| answer.numbers.binary_search(number).is_ok())
+    }
+
+    /// Whether the segment may have the value: it has it, or no run knows.
+    pub fn may_have(&self, segment: SegmentId) -> bool {
+        self.has(segment) != Some(false)
+    }
+
+    /// The segments that have the value according to the runs, in no particular order; some may be gone.
+    pub fn holders(&self) -> impl Iterator<Item = SegmentId> {
+        let answers = self.answers.iter().flatten();
+        answers
+            .flat_map(|of| of.numbers.iter().filter_map(|n| of.run.meta().segments.get(*n as usize).copied()))
+    }
+}
