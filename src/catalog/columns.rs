@@ -8,17 +8,27 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::CatalogSnapshot;
-use crate::event::AttributeType;
-use crate::segment::{Bound, ColumnMeta, NewSegment, SegmentColumns, SegmentId};
+use super::checkpoint::Checkpoint;
+use super::section::ColumnSection;
+use crate::error::ErrorKind;
+use crate::event::{AttributeType, schema};
+use crate::segment::{Bound, ColumnMeta, NewSegment, SegmentColumns, SegmentId, SegmentMeta};
 
 /// Where the facts of a snapshot are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ColumnSource {
     /// Of the segments that came after the checkpoint.
-    recent: Arc<HashMap<SegmentId, Arc<SegmentColumns>>>,
+    pub(super) recent: Arc<HashMap<SegmentId, Arc<SegmentColumns>>>,
+    /// Of the segments before.
+    pub(super) checkpoint: Option<Arc<Checkpoint>>,
 }
 
 impl ColumnSource {
+    /// All in a checkpoint.
+    pub(super) fn in_checkpoint(checkpoint: Checkpoint) -> Self {
+        Self { recent: Arc::default(), checkpoint: Some(Arc::new(checkpoint)) }
+    }
+
     /// Adds and removes what a commit does.
     pub(super) fn change(&mut self, add: &[NewSegment], remove: &[SegmentId]) {
         let recent = Arc::make_mut(&mut self.recent);
@@ -27,18 +37,37 @@ impl ColumnSource {
         }
         recent.extend(add.iter().map(|segment| (segment.meta.id, Arc::clone(&segment.columns))));
     }
-
-    /// What is known of a segment since the checkpoint.
-    pub(super) fn recent(&self, id: SegmentId) -> Option<&Arc<SegmentColumns>> {
-        self.recent.get(&id)
-    }
 }
 
 impl CatalogSnapshot {
+    /// Memory of what is known of segments and columns, about, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let ColumnSource { recent, checkpoint } = &self.columns;
+        let segments = self.segments.len() * (size_of::<SegmentMeta>() + 3 * size_of::<usize>());
+        let recent: usize = recent.values().map(|columns| columns.memory_bytes()).sum();
+        segments + recent + checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.memory_bytes())
+    }
+
     /// What is known of the columns with these physical names, in every segment.
-    #[expect(clippy::unused_async, reason = "they may have to be read")]
-    pub async fn columns(&self, _names: &[&str]) -> LoadedColumns {
-        LoadedColumns { source: self.columns.clone() }
+    ///
+    /// Where that cannot be read, nothing is known: it is damaged, which is logged, or a newer checkpoint
+    /// has replaced the one that this snapshot came from.
+    pub async fn columns(&self, names: &[&str]) -> LoadedColumns {
+        let source = self.columns.clone();
+        let Some(checkpoint) = &source.checkpoint else {
+            return LoadedColumns { source, ..Default::default() };
+        };
+        // It says where attributes may be besides their columns.
+        let mut names = names.to_vec();
+        names.push(schema::OVERFLOW);
+        let loaded = checkpoint.columns(&names).await;
+        let sections = loaded.unwrap_or_else(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                checkpoint.report(&error);
+            }
+            HashMap::new()
+        });
+        LoadedColumns { source, sections }
     }
 }
 
@@ -46,12 +75,21 @@ impl CatalogSnapshot {
 #[derive(Debug, Clone, Default)]
 pub struct LoadedColumns {
     source: ColumnSource,
+    /// By name; none where no segment of the checkpoint has such a column.
+    sections: HashMap<String, Option<Arc<ColumnSection>>>,
 }
 
 /// What is known of the loaded columns in one segment.
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnsOf<'a> {
-    columns: Option<&'a SegmentColumns>,
+    place: Place<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place<'a> {
+    Nowhere,
+    Recent(&'a SegmentColumns),
+    Checkpoint(&'a LoadedColumns, u32),
 }
 
 /// What is known of one column in one segment.
@@ -79,20 +117,52 @@ pub struct ColumnFact<'a> {
 impl LoadedColumns {
     /// What is known of the segment `id`.
     pub fn of(&self, id: SegmentId) -> ColumnsOf<'_> {
-        ColumnsOf { columns: self.source.recent(id).map(Arc::as_ref) }
+        let checkpoint = || self.source.checkpoint.as_ref()?.ordinal(id);
+        let place = match self.source.recent.get(&id) {
+            Some(columns) => Place::Recent(columns),
+            None => checkpoint().map_or(Place::Nowhere, |ordinal| Place::Checkpoint(self, ordinal)),
+        };
+        ColumnsOf { place }
+    }
+
+    /// The column `name` in the checkpoint; the outer `None` when it was not loaded.
+    fn section(&self, name: &str) -> Option<Option<&ColumnSection>> {
+        self.sections.get(name).map(|section| section.as_deref())
     }
 }
 
 impl<'a> ColumnsOf<'a> {
     /// What is known of the column `name`.
     pub fn get(&self, name: &str) -> Fact<'a> {
-        let Some(columns) = self.columns else { return Fact::Unknown };
-        columns.get(name).map_or(Fact::Absent, |column| Fact::Present(column.into()))
+        let found = match self.place {
+            Place::Nowhere => return Fact::Unknown,
+            Place::Recent(columns) => columns.get(name).map(ColumnFact::from),
+            Place::Checkpoint(loaded, ordinal) => match loaded.section(name) {
+                None => return Fact::Unknown,
+                Some(section) => section.and_then(|section| section.get(ordinal)),
+            },
+        };
+        found.map_or(Fact::Absent, Fact::Present)
     }
 
     /// Whether the overflow may have values of the attribute with this physical name.
     pub fn may_overflow(&self, name: &str) -> bool {
-        self.columns.is_none_or(|columns| columns.may_overflow(name))
+        let (loaded, ordinal) = match self.place {
+            Place::Nowhere => return true,
+            Place::Recent(columns) => return columns.may_overflow(name),
+            Place::Checkpoint(loaded, ordinal) => (loaded, ordinal),
+        };
+        let listed = || {
+            let section = loaded.section(name);
+            section.is_none_or(|section| section.is_some_and(|section| section.overflows(ordinal)))
+        };
+        match loaded.section(schema::OVERFLOW) {
+            None => true,
+            Some(None) => false,
+            Some(Some(overflow)) => {
+                overflow.get(ordinal).is_some() && (overflow.overflows(ordinal) || listed())
+            }
+        }
     }
 }
 

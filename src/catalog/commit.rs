@@ -13,7 +13,7 @@ use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
 use crate::segment::{NewSegment, SegmentId};
 use crate::wal::SequenceNumber;
 
-/// Version of the catalog format.
+/// Version of the format of commits.
 pub(super) const FORMAT: u32 = 1;
 /// How long removed segments are remembered: a day, far longer than any query runs.
 const REMOVED_KEPT_NS: i64 = 24 * 3600 * 1_000_000_000;
@@ -125,20 +125,17 @@ pub(super) struct Commit {
     pub(super) wal: Option<WalRange>,
 }
 
-/// A checkpoint as stored.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Checkpoint {
-    pub(super) format: u32,
+/// A checkpoint as the first format had it: everything in one document.
+#[derive(Debug, Deserialize)]
+pub(super) struct WholeCheckpoint {
     pub(super) version: u64,
     pub(super) wal: SequenceNumber,
     pub(super) segments: Vec<NewSegment>,
     pub(super) keys: Keys,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) removed: Vec<Removed>,
 }
 
-/// Reads a commit or checkpoint, after looking at the format alone: a newer one may look different.
-pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8]) -> Result<T> {
+/// Reads a document of format `expected`, after looking at the format alone: a newer one may look different.
+pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8], expected: u32) -> Result<T> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
@@ -151,9 +148,9 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8]) -> Resul
         ))
     };
     let Format { format } = serde_json::from_slice(json).map_err(corrupt)?;
-    if format != FORMAT {
+    if format != expected {
         return Err(Error::invalid(format!(
-            "{path} has catalog format {format}, this program reads {FORMAT}: use the Broadloom that wrote it"
+            "{path} has catalog format {format}, this program reads {expected}: use the Broadloom that wrote it"
         )));
     }
     serde_json::from_slice(json).map_err(corrupt)

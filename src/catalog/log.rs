@@ -5,19 +5,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::CatalogSnapshot;
-use super::commit::{self, Change, Checkpoint, Commit, FORMAT, Keys};
+use super::checkpoint::{self, Checkpoint, Sources};
+use super::columns::ColumnSource;
+use super::commit::{self, Change, Commit, FORMAT, Keys, WholeCheckpoint};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::NewSegment;
 
 /// A checkpoint is written every so many commits: opening reads at most so many small objects.
 const CHECKPOINT_COMMITS: u64 = 64;
+/// How names of checkpoints end.
+const CHECKPOINT: &str = ".checkpoint";
+/// How they ended in the first format.
+const WHOLE_CHECKPOINT: &str = ".json.zst";
 /// Checkpoints that are kept: a reader may be about to read the one before the last.
 const CHECKPOINTS_KEPT: usize = 2;
 /// Other writers' commits that one commit steps over before it gives up.
@@ -88,10 +93,9 @@ impl Catalog {
             let mut after = before.clone();
             after.apply(&commit)?;
             if self.put(version, &commit).await? {
-                let snapshot = Arc::clone(&after.snapshot);
                 *self.head.write() = after;
                 self.checkpoint_if_due().await;
-                return Ok(snapshot);
+                return Ok(self.snapshot());
             }
             let other = read_commit(&self.store, version).await?;
             let other =
@@ -120,10 +124,14 @@ impl Catalog {
     /// Checkpoints only save time, so a failure is logged, and the next one is written 64 commits later.
     async fn checkpoint_if_due(&self) {
         let head = self.head.read().clone();
-        if head.snapshot.version.is_multiple_of(CHECKPOINT_COMMITS)
-            && let Err(error) = write_checkpoint(&self.store, &head).await
-        {
-            tracing::warn!(%error, version = head.snapshot.version, "could not write a catalog checkpoint");
+        let version = head.snapshot.version;
+        if !version.is_multiple_of(CHECKPOINT_COMMITS) {
+            return;
+        }
+        match write_checkpoint(&self.store, &head).await {
+            Ok(Some(lighter)) => *self.head.write() = lighter,
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, version, "could not write a catalog checkpoint"),
         }
     }
 }
@@ -143,7 +151,7 @@ fn log_path(version: u64) -> Path {
 }
 
 fn checkpoint_path(version: u64) -> Path {
-    Path::from(format!("catalog/checkpoint/{version:020}.json.zst"))
+    Path::from(format!("catalog/checkpoint/{version:020}{CHECKPOINT}"))
 }
 
 async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>> {
@@ -156,58 +164,86 @@ async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>
 
 async fn read_commit(store: &Arc<dyn ObjectStore>, version: u64) -> Result<Option<Commit>> {
     let path = log_path(version);
-    read(store, &path).await?.map(|json| commit::parse(path.as_ref(), &json)).transpose()
+    read(store, &path).await?.map(|json| commit::parse(path.as_ref(), &json, FORMAT)).transpose()
 }
 
-/// Paths of all checkpoints, oldest first.
-async fn checkpoints(store: &Arc<dyn ObjectStore>) -> Result<Vec<Path>> {
+/// All checkpoints, oldest first.
+async fn checkpoints(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
     let folder = Path::from("catalog/checkpoint");
-    let mut paths: Vec<_> = store.list(Some(&folder)).map_ok(|object| object.location).try_collect().await?;
-    paths.retain(|path| path.as_ref().ends_with(".json.zst"));
-    paths.sort_unstable();
-    Ok(paths)
+    let mut objects: Vec<_> = store.list(Some(&folder)).try_collect().await?;
+    objects.retain(|object| {
+        [CHECKPOINT, WHOLE_CHECKPOINT].iter().any(|end| object.location.as_ref().ends_with(end))
+    });
+    objects.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+    Ok(objects)
 }
 
 async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
     // Newest first: one that vanishes while we look has been replaced by a newer one.
-    for path in checkpoints(store).await?.iter().rev() {
-        let Some(compressed) = read(store, path).await? else { continue };
-        let json = zstd::stream::decode_all(compressed.as_ref())
-            .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
-        let Checkpoint { version, wal, segments, keys, removed, .. } = commit::parse(path.as_ref(), &json)?;
-        let (wal_watermark, removed) = (wal, Arc::new(removed));
-        let snapshot = CatalogSnapshot { version, wal_watermark, removed, ..CatalogSnapshot::of(&segments) };
-        return Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) });
+    for object in checkpoints(store).await?.iter().rev() {
+        let read = if object.location.as_ref().ends_with(CHECKPOINT) {
+            read_checkpoint(store, object).await
+        } else {
+            read_whole_checkpoint(store, &object.location).await
+        };
+        match read {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            read => return read,
+        }
     }
     Ok(Head::default())
 }
 
-async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<()> {
+async fn read_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<Head> {
+    let (checkpoint, head) = Checkpoint::open(store, object.location.as_ref(), object.size).await?;
+    let checkpoint::Head { version, wal: wal_watermark, segments, keys, removed, .. } = head;
+    let segments = segments.into_iter().map(Arc::new).collect();
+    let columns = ColumnSource::in_checkpoint(checkpoint);
+    let removed = Arc::new(removed);
+    let snapshot = CatalogSnapshot { version, segments, wal_watermark, removed, columns };
+    Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
+}
+
+/// Reads a checkpoint of the first format.
+async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Head> {
+    let compressed = store.get(path).await?.bytes().await?;
+    let json = zstd::stream::decode_all(compressed.as_ref())
+        .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
+    let WholeCheckpoint { version, wal, segments, keys } = commit::parse(path.as_ref(), &json, FORMAT)?;
+    let snapshot = CatalogSnapshot { version, wal_watermark: wal, ..CatalogSnapshot::of(&segments) };
+    Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
+}
+
+/// Writes a checkpoint of `head`, and returns the same state, its columns being in the checkpoint; `None`
+/// when another process has written it.
+async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Option<Head>> {
     let CatalogSnapshot { version, segments, wal_watermark, removed, columns } = head.snapshot.as_ref();
-    let checkpoint = Checkpoint {
-        format: FORMAT,
+    let stored = checkpoint::Head {
+        format: checkpoint::FORMAT,
         version: *version,
         wal: *wal_watermark,
-        segments: segments
-            .iter()
-            .filter_map(|meta| {
-                let columns = Arc::clone(columns.recent(meta.id)?);
-                Some(NewSegment { meta: meta.as_ref().clone(), columns })
-            })
-            .collect(),
+        segments: segments.iter().map(|segment| segment.as_ref().clone()).collect(),
         keys: head.keys.as_ref().clone(),
         removed: removed.as_ref().clone(),
     };
-    let json =
-        serde_json::to_vec(&checkpoint).map_err(|e| Error::internal("checkpoint as JSON").with_source(e))?;
-    let compressed = zstd::bulk::compress(&json, 3)?;
-    match store.put_opts(&checkpoint_path(*version), compressed.into(), PutMode::Create.into()).await {
-        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => {}
+    let sources = Sources::read(columns).await?;
+    let encode = tokio::task::spawn_blocking(move || sources.encode(&stored));
+    let object =
+        encode.await.map_err(|e| Error::internal("the checkpoint writer failed").with_source(e))??;
+    let (path, bytes) = (checkpoint_path(*version), object.content_length() as u64);
+    let written = match store.put_opts(&path, object, PutMode::Create.into()).await {
+        Ok(_) => {
+            let (checkpoint, _) = Checkpoint::open(store, path.as_ref(), bytes).await?;
+            let columns = ColumnSource::in_checkpoint(checkpoint);
+            let snapshot = CatalogSnapshot { columns, ..head.snapshot.as_ref().clone() };
+            Some(Head { snapshot: Arc::new(snapshot), keys: Arc::clone(&head.keys) })
+        }
+        Err(object_store::Error::AlreadyExists { .. }) => None,
         Err(error) => return Err(error.into()),
+    };
+    let objects = checkpoints(store).await?;
+    for old in objects.iter().rev().skip(CHECKPOINTS_KEPT) {
+        store.delete(&old.location).await?;
     }
-    let paths = checkpoints(store).await?;
-    for old in paths.iter().rev().skip(CHECKPOINTS_KEPT) {
-        store.delete(old).await?;
-    }
-    Ok(())
+    Ok(written)
 }

@@ -5,15 +5,13 @@
 //! other's commit, and tries the version after it. Nothing is ever overwritten.
 //!
 //! ```text
-//! catalog/log/{version:020}.json            one commit, versions 1, 2, 3, … without gaps
-//! catalog/checkpoint/{version:020}.json.zst everything up to that version, so that opening is quick
+//! catalog/log/{version:020}.json               one commit, versions 1, 2, 3, … without gaps
+//! catalog/checkpoint/{version:020}.checkpoint  everything up to that version, so that opening is quick
 //!
 //! commit     = {"format":1, "id":uuid, "at_ns":n,
 //!               "add":[segment…], "remove":[segment id…],
 //!               "keys":[[physical name, types]…],          keys and types that were not known before
 //!               "wal":{"from":n,"through":n}}              absent when the events did not come by the log
-//! checkpoint = {"format":1, "version":n, "wal":n, "segments":[segment…], "keys":[[physical name, types]…],
-//!               "removed":[[object path, at_ns]…]}         segments removed within a day of the last removal
 //! types      = sum of 1 << AttributeType code
 //! ```
 //!
@@ -28,10 +26,13 @@
 //! - Version 1 is the creation of the database. Segments without any commit mean a lost catalog, and never
 //!   an empty one.
 //!
-//! Only `maintenance` commits. [`commit`] is the format, [`log`] the protocol, [`columns`] what queries prune by.
+//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`columns`] what queries
+//! prune by, and `checkpoint` how all of it is summed up.
 
 pub mod commit;
 pub mod columns;
+mod section;
+mod checkpoint;
 pub mod log;
 
 use std::cmp::Reverse;

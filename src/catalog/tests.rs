@@ -93,6 +93,126 @@ async fn checkpoints_give_the_same_state_and_few_are_kept() {
     assert_eq!(folder.objects.len(), 2);
 }
 
+/// What `catalog` says of some columns in each segment, as text.
+async fn facts(catalog: &Catalog) -> Vec<String> {
+    const NAMES: [&str; 6] = ["http.route", "load", "timestamp", "overflow", "rare", "nope"];
+    let snapshot = catalog.snapshot();
+    let known = snapshot.columns(&NAMES).await;
+    let facts = snapshot.segments.iter().flat_map(|segment| {
+        let columns = known.of(segment.id);
+        NAMES.map(|n| format!("{} {n}: {:?} {}", segment.id, columns.get(n), columns.may_overflow(n)))
+    });
+    facts.collect()
+}
+
+/// A segment in whose overflow there is `rare`, or more than can be listed.
+fn overflowing(max_ns: i64, listed: bool) -> NewSegment {
+    let mut new = segment(max_ns);
+    let columns = Arc::make_mut(&mut new.columns);
+    let column = ColumnMeta { name: "overflow".into(), attribute_type: None, null_count: 2, bounds: None };
+    columns.columns.insert(2, column);
+    columns.overflow = listed.then(|| vec!["rare".to_owned()]);
+    new
+}
+
+#[tokio::test]
+async fn facts_on_columns_are_the_same_from_commits_and_from_checkpoints() {
+    let store = empty();
+    let catalog = load(&store).await;
+    let mut versions = Vec::new();
+    for i in 1..=130_i64 {
+        // Times out of order, so that new segments come in between; and now and then one goes.
+        let mut change = add(i * 7919 % 1000);
+        change.add.extend((i % 5 == 0).then(|| overflowing(i, i % 10 == 0)));
+        if i % 6 == 0 {
+            let segments = &catalog.snapshot().segments;
+            change.remove.push(segments[i as usize % segments.len()].id);
+        }
+        catalog.commit(change).await.unwrap();
+        if i % 32 == 0 {
+            versions.push((catalog.snapshot().version, facts(&catalog).await));
+        }
+    }
+    let expected = facts(&catalog).await;
+    assert!(expected.iter().any(|fact| fact.contains("rare: Absent true")), "{expected:?}");
+    assert!(expected.iter().any(|fact| fact.contains("rare: Absent false")));
+    assert!(!expected.iter().any(|fact| fact.contains("Unknown")));
+    assert_eq!(facts(&load(&store).await).await, expected, "two commits behind the second checkpoint");
+    // Without any checkpoint, from the commits alone.
+    for object in store.list_with_delimiter(Some(&Path::from("catalog/checkpoint"))).await.unwrap().objects {
+        store.delete(&object.location).await.unwrap();
+    }
+    let replayed = load(&store).await;
+    assert_eq!(facts(&replayed).await, expected);
+    assert_eq!(facts(&catalog).await, expected, "what was loaded before stays, though its object is gone");
+    assert_eq!(versions.len(), 4);
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_replaced_meanwhile_leaves_facts_unknown() {
+    let store = empty();
+    let catalog = load(&store).await;
+    for i in 0..64 {
+        // So large that it is not read as a whole.
+        let mut new = segment(i);
+        Arc::make_mut(&mut new.columns).columns[0].bounds = None;
+        let columns = (0..20).map(|n| ColumnMeta {
+            name: format!("a{n:03}"),
+            attribute_type: Some(AttributeType::Int),
+            null_count: rand::random(),
+            bounds: Some((Bound::Int(rand::random()), Bound::Int(rand::random()))),
+        });
+        Arc::make_mut(&mut new.columns).columns.splice(0..0, columns);
+        catalog.commit(Change { add: vec![new], ..Change::default() }).await.unwrap();
+    }
+    let reader = load(&store).await;
+    store.delete(&checkpoint(64)).await.unwrap();
+    let snapshot = reader.snapshot();
+    let known = snapshot.columns(&["load"]).await;
+    let columns = known.of(snapshot.segments[0].id);
+    assert_eq!((columns.get("load"), columns.may_overflow("load")), (Fact::Unknown, true));
+}
+
+fn checkpoint(version: u64) -> Path {
+    Path::from(format!("catalog/checkpoint/{version:020}.checkpoint"))
+}
+
+#[tokio::test]
+async fn damage_of_a_checkpoint_is_named_and_never_misleads() {
+    let store = empty();
+    let catalog = load(&store).await;
+    for i in 0..64 {
+        catalog.commit(add(i)).await.unwrap();
+    }
+    let expected = facts(&catalog).await;
+    let intact = store.get(&checkpoint(64)).await.unwrap().bytes().await.unwrap();
+    let (mut refused, mut unknown) = (0, 0);
+    for at in (0..intact.len()).step_by(23) {
+        let mut bytes = intact.to_vec();
+        if at % 2 == 0 {
+            bytes.truncate(at)
+        } else {
+            bytes[at] ^= 0x10
+        }
+        store.put(&checkpoint(64), bytes.into()).await.unwrap();
+        match Catalog::load(Arc::clone(&store), clock()).await {
+            Ok(loaded) => {
+                let found = facts(&loaded).await;
+                unknown += usize::from(found != expected);
+                assert!(found.iter().zip(&expected).all(|(a, b)| a == b || a.contains("Unknown true")));
+            }
+            Err(error) => {
+                refused += 1;
+                let newer =
+                    error.kind() == ErrorKind::InvalidInput && error.message().contains("this program reads");
+                assert!(error.kind() == ErrorKind::Corrupt || newer, "{error}");
+                assert!(error.message().contains("00000000000000000064.checkpoint"), "{error}");
+            }
+        }
+    }
+    assert!(refused > 5 && unknown > 5, "{refused} {unknown}");
+}
+
 #[tokio::test]
 async fn two_writers_step_over_each_others_commits() {
     let store = empty();
@@ -195,7 +315,7 @@ fn keys_of_any_spelling_survive() {
 
 /// What version 1 of the format wrote: a checkpoint of 64 segments, and two commits behind it.
 #[tokio::test]
-async fn a_catalog_of_the_first_format_opens() {
+async fn a_catalog_of_the_first_format_opens_and_goes_on_in_the_present_one() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/formats/catalog-1");
     let store = empty();
     for file in ["checkpoint/00000000000000000064.json.zst", "log/65.json", "log/66.json"] {
@@ -224,4 +344,18 @@ async fn a_catalog_of_the_first_format_opens() {
     let keys = KeyDictionary::new();
     catalog.keys().fill(&keys);
     assert_eq!(keys.names(), ["code", "http.route", "load", "ok", "service.name", "tags"]);
+
+    for i in 67..=128 {
+        catalog.commit(add(i)).await.unwrap();
+    }
+    store.get(&checkpoint(128)).await.unwrap();
+    let loaded = load(&store).await;
+    assert_eq!((loaded.snapshot(), loaded.keys()), (catalog.snapshot(), catalog.keys()));
+    let later = loaded.snapshot().columns(&["code", "http.route"]).await;
+    for segment in &snapshot.segments {
+        for name in ["code", "http.route"] {
+            assert_eq!(later.of(segment.id).get(name), known.of(segment.id).get(name));
+            assert_eq!(later.of(segment.id).may_overflow(name), known.of(segment.id).may_overflow(name));
+        }
+    }
 }

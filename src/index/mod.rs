@@ -22,13 +22,15 @@
 //! - Bytes from the store are not trusted: whatever they are, reading them ends in an answer or in
 //!   [`Corrupt`](crate::ErrorKind::Corrupt), and takes no more memory than they have bytes.
 //!
-//! [`sidecar`] is the container of all index objects, [`postings`] the format inside, [`builder`] makes the
+//! [`sidecar`] is the container of all index objects, [`blocks`] keeps many small things in one, [`postings`] the format inside, [`builder`] makes the
 //! side-car of a segment while it is written, [`segment_index`] reads it, [`run`] and [`run_set`] are about
 //! many segments, and [`cache`] bounds the memory of it all.
 
 mod cursor;
 pub mod hash;
 pub mod sidecar;
+pub mod blocks;
+pub mod lru;
 pub mod postings;
 pub mod builder;
 pub mod segment_index;

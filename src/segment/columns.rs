@@ -115,6 +115,13 @@ impl SegmentColumns {
         self.has_overflow() && self.overflow.as_ref().is_none_or(listed)
     }
 
+    /// Memory that it holds, about, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let column = |c: &ColumnMeta| size_of::<ColumnMeta>() + 2 * c.name.len();
+        let listed = |names: &Vec<String>| names.iter().map(|n| size_of::<String>() + n.len()).sum();
+        self.columns.iter().map(column).sum::<usize>() + self.overflow.as_ref().map_or(0, listed)
+    }
+
     /// What a footer says of its columns.
     pub(super) fn from_footer(footer: &ParquetMetaData) -> Self {
         let mut columns: Vec<ColumnMeta> = Vec::new();
