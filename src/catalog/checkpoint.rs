@@ -6,7 +6,8 @@
 //! ```text
 //! catalog/checkpoint/{version:020}.checkpoint = container (index::sidecar) with the sections
 //!   head             zstd of {"format":2, "version":n, "wal":n, "segments":[segment…], "keys":[…],
-//!                             "removed":[[object path, at_ns]…]}    within a day of the last removal
+//!                             "removed":[[object path, at_ns]…],    within a day of the last removal
+//!                             "runs":[run…]}
 //!   columns          blocks (index::blocks): for each physical name, what all segments have of it
 //!   columns.names    where they are
 //!
@@ -30,6 +31,7 @@ use super::commit::{self, Keys};
 use super::section::{ColumnSection, SectionWriter};
 use crate::error::{Error, Result};
 use crate::event::schema;
+use crate::index::RunMeta;
 use crate::index::blocks::{BlockNames, BlocksWriter};
 use crate::index::lru::Lru;
 use crate::index::sidecar::{Sidecar, SidecarWriter};
@@ -55,6 +57,8 @@ pub(super) struct Head {
     pub(super) keys: Keys,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) removed: Vec<Removed>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) runs: Vec<RunMeta>,
 }
 
 /// The columns in a checkpoint, read when they are asked for.

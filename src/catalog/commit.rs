@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{CatalogSnapshot, Removed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
+use crate::index::{RunId, RunMeta, RunSet};
 use crate::segment::{NewSegment, SegmentId};
 use crate::wal::SequenceNumber;
 
@@ -25,6 +26,10 @@ pub struct Change {
     pub add: Vec<NewSegment>,
     /// Segments that no longer do.
     pub remove: Vec<SegmentId>,
+    /// Runs that now exist.
+    pub add_runs: Vec<Arc<RunMeta>>,
+    /// Runs that no longer do.
+    pub remove_runs: Vec<RunId>,
     /// Keys of the added events.
     pub keys: Keys,
     /// How far the log is now in segments.
@@ -119,6 +124,10 @@ pub(super) struct Commit {
     pub(super) add: Vec<NewSegment>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) remove: Vec<SegmentId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) add_runs: Vec<RunMeta>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) remove_runs: Vec<RunId>,
     #[serde(default, skip_serializing_if = "Keys::is_empty")]
     pub(super) keys: Keys,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,8 +168,8 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8], expected
 impl Commit {
     /// Makes `snapshot` the one after this commit.
     ///
-    /// Fails with [`ErrorKind::Conflict`] when a removed segment is not there or the watermark is elsewhere;
-    /// `snapshot` is then of no use.
+    /// Fails with [`ErrorKind::Conflict`] when a removed segment or run is not there or the watermark is
+    /// elsewhere; `snapshot` is then of no use.
     pub(super) fn apply(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
         let conflict = |what: String| Error::new(ErrorKind::Conflict, what);
         snapshot.version += 1;
@@ -182,6 +191,15 @@ impl Commit {
             let known = Arc::make_mut(&mut snapshot.removed);
             known.retain(|removed| removed.at_ns > at_ns.saturating_sub(REMOVED_KEPT_NS));
             known.extend(removed.iter().map(|segment| Removed { path: segment.path(), at_ns }));
+        }
+        if !self.add_runs.is_empty() || !self.remove_runs.is_empty() {
+            let mut runs = snapshot.runs.runs().to_vec();
+            runs.retain(|run| !self.remove_runs.contains(&run.id));
+            if runs.len() + self.remove_runs.len() != snapshot.runs.len() {
+                return Err(conflict("a run to be removed is not in the catalog".to_owned()));
+            }
+            runs.extend(self.add_runs.iter().cloned().map(Arc::new));
+            snapshot.runs = Arc::new(RunSet::new(runs));
         }
         for segment in &self.add {
             snapshot.insert(&segment.meta);

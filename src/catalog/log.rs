@@ -16,6 +16,7 @@ use super::columns::ColumnSource;
 use super::commit::{self, Change, Commit, FORMAT, Keys, WholeCheckpoint};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::index::RunSet;
 
 /// A checkpoint is written every so many commits: opening reads at most so many small objects.
 const CHECKPOINT_COMMITS: u64 = 64;
@@ -87,6 +88,8 @@ impl Catalog {
                 at_ns: self.clock.now_ns(),
                 add: change.add.clone(),
                 remove: change.remove.clone(),
+                add_runs: change.add_runs.iter().map(|run| run.as_ref().clone()).collect(),
+                remove_runs: change.remove_runs.clone(),
                 keys: change.keys.new_to(&before.keys),
                 wal: change.wal,
             };
@@ -196,11 +199,12 @@ async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
 
 async fn read_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<Head> {
     let (checkpoint, head) = Checkpoint::open(store, object.location.as_ref(), object.size).await?;
-    let checkpoint::Head { version, wal: wal_watermark, segments, keys, removed, .. } = head;
+    let checkpoint::Head { version, wal: wal_watermark, segments, keys, removed, runs, .. } = head;
     let segments = segments.into_iter().map(Arc::new).collect();
     let columns = ColumnSource::in_checkpoint(checkpoint);
     let removed = Arc::new(removed);
-    let snapshot = CatalogSnapshot { version, segments, wal_watermark, removed, columns };
+    let runs = Arc::new(RunSet::new(runs.into_iter().map(Arc::new).collect()));
+    let snapshot = CatalogSnapshot { version, segments, wal_watermark, removed, runs, columns };
     Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
 }
 
@@ -217,7 +221,7 @@ async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Res
 /// Writes a checkpoint of `head`, and returns the same state, its columns being in the checkpoint; `None`
 /// when another process has written it.
 async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Option<Head>> {
-    let CatalogSnapshot { version, segments, wal_watermark, removed, columns } = head.snapshot.as_ref();
+    let CatalogSnapshot { version, segments, wal_watermark, removed, runs, columns } = head.snapshot.as_ref();
     let stored = checkpoint::Head {
         format: checkpoint::FORMAT,
         version: *version,
@@ -225,6 +229,7 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<O
         segments: segments.iter().map(|segment| segment.as_ref().clone()).collect(),
         keys: head.keys.as_ref().clone(),
         removed: removed.as_ref().clone(),
+        runs: runs.runs().iter().map(|run| run.as_ref().clone()).collect(),
     };
     let sources = Sources::read(columns).await?;
     let encode = tokio::task::spawn_blocking(move || sources.encode(&stored));

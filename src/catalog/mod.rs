@@ -10,12 +10,14 @@
 //!
 //! commit     = {"format":1, "id":uuid, "at_ns":n,
 //!               "add":[segment…], "remove":[segment id…],
+//!               "add_runs":[run…], "remove_runs":[run id…],
 //!               "keys":[[physical name, types]…],          keys and types that were not known before
 //!               "wal":{"from":n,"through":n}}              absent when the events did not come by the log
 //! types      = sum of 1 << AttributeType code
 //! ```
 //!
-//! `segment` is a [`NewSegment`](crate::segment::NewSegment) as JSON. Fields that are empty are left out.
+//! `segment` is a [`NewSegment`](crate::segment::NewSegment), `run` a [`RunMeta`](crate::index::RunMeta), as
+//! JSON. Fields that are empty are left out.
 //!
 //! # Invariants
 //!
@@ -40,6 +42,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::RunSet;
 use crate::segment::{NewSegment, SegmentMeta};
 use crate::wal::SequenceNumber;
 
@@ -60,6 +63,8 @@ pub struct CatalogSnapshot {
     /// Segments that were removed lately, oldest first. Their objects may be there still: queries that began
     /// before the removal read them.
     pub removed: Arc<Vec<Removed>>,
+    /// What finds values in many segments at once.
+    pub runs: Arc<RunSet>,
     columns: ColumnSource,
 }
 
@@ -69,6 +74,7 @@ impl PartialEq for CatalogSnapshot {
         (self.version, &self.segments, self.wal_watermark)
             == (other.version, &other.segments, other.wal_watermark)
             && self.removed == other.removed
+            && self.runs.runs() == other.runs.runs()
     }
 }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::config::{Clock, SystemClock};
 use crate::error::ErrorKind;
 use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level, TimeRange};
+use crate::index::{RunId, RunMeta};
 use crate::segment::{Bound, ColumnMeta, SegmentColumns, SegmentId};
 
 fn clock() -> Arc<dyn Clock> {
@@ -357,5 +358,31 @@ async fn a_catalog_of_the_first_format_opens_and_goes_on_in_the_present_one() {
             assert_eq!(later.of(segment.id).get(name), known.of(segment.id).get(name));
             assert_eq!(later.of(segment.id).may_overflow(name), known.of(segment.id).may_overflow(name));
         }
+    }
+}
+
+#[tokio::test]
+async fn runs_come_and_go_and_are_in_checkpoints() {
+    let store = empty();
+    let catalog = load(&store).await;
+    let run = |at_ns| {
+        let segments = vec![SegmentId::new(at_ns), SegmentId::new(at_ns)];
+        Arc::new(RunMeta { id: RunId::new(at_ns), bytes: 10, entries: 3, segments })
+    };
+    let runs = [run(1), run(2), run(3)];
+    let change = Change { add_runs: runs[..2].to_vec(), ..Change::default() };
+    catalog.commit(change).await.unwrap();
+    let replace =
+        Change { add_runs: vec![runs[2].clone()], remove_runs: vec![runs[0].id], ..Change::default() };
+    let snapshot = catalog.commit(replace.clone()).await.unwrap();
+    assert_eq!(snapshot.runs.runs(), &runs[1..]);
+    assert!(snapshot.runs.contains(runs[2].segments[1]) && !snapshot.runs.contains(runs[0].segments[1]));
+    let error = catalog.commit(replace).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "it is gone already");
+    for versions in [0, 70] {
+        for i in 0..versions {
+            catalog.commit(add(i)).await.unwrap();
+        }
+        assert_eq!(load(&store).await.snapshot().runs.runs(), &runs[1..]);
     }
 }

@@ -22,7 +22,7 @@ use crate::catalog::{Catalog, Change};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
-use crate::maintenance::{Live, remove_orphans};
+use crate::maintenance::{Live, remove_orphan_runs, remove_orphans};
 use crate::query::Engine;
 use crate::segment::DurableFileSystem;
 use crate::wal::{self, Replay, SequenceNumber, WalOptions};
@@ -41,6 +41,7 @@ pub(super) async fn open(settings: Settings) -> Result<Database> {
     let inner = inner(settings, files, Access::Write)?;
     let catalog = Arc::new(inner.load_catalog().await?);
     remove_orphans(&inner.store, &catalog.snapshot(), now_ns).await?;
+    remove_orphan_runs(&inner.store, &catalog.snapshot()).await?;
     if catalog.snapshot().version == 0 {
         catalog.commit(Change::default()).await?;
     }

@@ -7,6 +7,7 @@ use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
+use crate::catalog::CatalogSnapshot;
 use crate::config::BufferSettings;
 use crate::event::{CoreEvent, EventBatchBuilder, Level, Value};
 
@@ -368,4 +369,26 @@ async fn damage_in_the_log_costs_its_own_batch() {
     database.close().await.unwrap();
     assert!(file.with_extension("wal.damaged").exists());
     assert_eq!(numbers(&open(dir.path()).await.snapshot()).await, left);
+}
+
+#[tokio::test]
+async fn many_segments_are_found_by_few_runs_which_outlive_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path()).await;
+    for i in 0..30 {
+        let mut importer = database.importer().unwrap();
+        importer.append(batch(i * 10..(i + 1) * 10)).await.unwrap();
+        importer.commit().await.unwrap();
+    }
+    database.close().await.unwrap();
+    let catalog = database.snapshot().catalog;
+    let uncovered = |catalog: &CatalogSnapshot| {
+        catalog.segments.iter().filter(|segment| !catalog.runs.contains(segment.id)).count()
+    };
+    assert!(!catalog.runs.is_empty() && uncovered(&catalog) <= 8);
+    let known = catalog.runs.len();
+    std::fs::write(dir.path().join("runs/0123.run"), "left by a crash").unwrap();
+    let again = open(dir.path()).await.snapshot().catalog;
+    assert_eq!(again.runs.runs(), catalog.runs.runs());
+    assert!(files(dir.path(), "runs") == known, "what the catalog does not know is removed");
 }

@@ -15,12 +15,14 @@ use crate::config::{BufferSettings, Clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
 use crate::maintenance::live::BufferLevel;
-use crate::maintenance::{Flusher, Live};
+use crate::maintenance::{Flusher, Live, RunKeeper};
 use crate::segment;
 use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalOptions, WalStats};
 
 /// How often the age of the buffer is looked at; size is looked at after every append.
 const AGE_CHECK: Duration = Duration::from_millis(250);
+/// How often it is looked at whether there are new segments for the runs.
+const RUN_CHECK: Duration = Duration::from_millis(500);
 /// Smaller batches are encoded where they are: going to another thread would take longer.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Pauses between attempts when flushing fails.
@@ -34,6 +36,7 @@ pub(super) struct Writer {
     catalog: Arc<Catalog>,
     wal: Arc<Wal<Arc<EventBatch>>>,
     flusher: Flusher,
+    runs: RunKeeper,
     /// Wakes the background task when the buffer is full.
     full: Arc<Notify>,
     /// Asks the background task to end. It is never aborted: a commit cut off half-way could still reach
@@ -73,14 +76,23 @@ impl Writer {
             Arc::clone(&clock),
             inner.settings.index.clone(),
         );
+        let runs = RunKeeper::new(
+            Arc::clone(&live),
+            Arc::clone(&catalog),
+            Arc::clone(&inner.store),
+            Arc::clone(&clock),
+        );
         let full = Arc::new(Notify::new());
         let stop = CancellationToken::new();
         let writer =
-            Self { live, catalog, wal, flusher, full, stop, background: Mutex::new(None), _lock: lock };
+            Self { live, catalog, wal, flusher, runs, full, stop, background: Mutex::default(), _lock: lock };
         let writer = Arc::new(writer);
         let task =
             flush_when_due(Arc::downgrade(&writer), Arc::clone(&writer.full), inner.settings.buffer, clock);
-        *writer.background.lock() = Some(tokio::spawn(task));
+        let runs = keep_runs(Arc::downgrade(&writer));
+        *writer.background.lock() = Some(tokio::spawn(async move {
+            tokio::join!(task, runs);
+        }));
         Ok(writer)
     }
 
@@ -128,10 +140,13 @@ impl Writer {
         self.flusher.merge_small().await
     }
 
-    /// Flushes and ends the background task.
+    /// Flushes, does what is due for the runs, and ends the background task.
     pub(super) async fn close(self: Arc<Self>) -> Result<()> {
         let background = self.background.lock().take();
         let flushed = self.flush_all().await;
+        if flushed.is_ok() {
+            self.runs.settle().await;
+        }
         if let Some(task) = background {
             self.stop.cancel();
             task.await.map_err(|e| Error::internal("the background task failed").with_source(e))?;
@@ -204,5 +219,31 @@ async fn flush_when_due(
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }
+    }
+}
+
+/// Makes and merges runs when segments have come or gone, until the writer is gone.
+async fn keep_runs(writer: Weak<Writer>) {
+    let Some(stop) = writer.upgrade().map(|writer| writer.stop.clone()) else { return };
+    let mut settled = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RUN_CHECK) => {}
+        }
+        let Some(writer) = writer.upgrade() else { return };
+        let version = writer.catalog.snapshot().version;
+        if settled == Some(version) {
+            continue;
+        }
+        // What failed is tried again when there are other segments.
+        settled = match writer.runs.step().await {
+            Ok(true) => None,
+            Ok(false) => Some(version),
+            Err(error) => {
+                tracing::warn!(%error, "could not merge indexes; lookups ask more objects until it works");
+                Some(version)
+            }
+        };
     }
 }

@@ -11,8 +11,8 @@ use super::hash::ValueHash;
 use super::run::{Run, RunMeta};
 use crate::segment::SegmentId;
 
-/// The runs of one catalog snapshot. Making it takes O(segments); make it once per snapshot.
-#[derive(Debug)]
+/// The runs of one catalog snapshot. Making one takes O(segments), so it is made once per change.
+#[derive(Debug, Default)]
 pub struct RunSet {
     runs: Vec<Arc<RunMeta>>,
     /// Per segment: the position of its run, and its number there.
@@ -21,13 +21,18 @@ pub struct RunSet {
 
 impl RunSet {
     /// Of these runs.
-    pub fn new(runs: &[Arc<RunMeta>]) -> Self {
+    pub fn new(runs: Vec<Arc<RunMeta>>) -> Self {
         let segments: usize = runs.iter().map(|run| run.segments.len()).sum();
         let mut places = HashMap::with_capacity(segments);
         for (run, at) in runs.iter().zip(0..) {
             places.extend(run.segments.iter().zip(0..).map(|(segment, number)| (*segment, (at, number))));
         }
-        Self { runs: runs.to_vec(), places }
+        Self { runs, places }
+    }
+
+    /// The runs, in no particular order.
+    pub fn runs(&self) -> &[Arc<RunMeta>] {
+        &self.runs
     }
 
     /// Which segments may have `hash` in the attribute or core column with this physical name. One read of

@@ -153,6 +153,11 @@ impl SegmentIndex {
         &self.sidecar
     }
 
+    /// Bytes of all postings.
+    pub fn lookup_bytes(&self) -> u64 {
+        self.lookups.keys().filter_map(|column| self.sidecar.length(&lookup_section(column))).sum()
+    }
+
     /// The heads of the postings, by column.
     pub(super) fn lookups(&self) -> &BTreeMap<Box<str>, PostingsReader> {
         &self.lookups

@@ -228,8 +228,8 @@ async fn runs_and_runs_of_runs_name_exactly_the_segments_that_have_a_trace() {
     assert_eq!(merged.segments, [metas[0].id, metas[2].id, metas[3].id, metas[4].id]);
 
     let cache = IndexCache::new(1 << 20);
-    for (runs, known) in [(vec![first, second], [0, 1, 2, 3, 4].as_slice()), (vec![merged], &[0, 2, 3, 4])] {
-        let set = RunSet::new(&runs);
+    for (runs, known) in [(vec![first, second], &[0, 1, 2, 3, 4][..]), (vec![merged], &[0, 2, 3, 4])] {
+        let set = RunSet::new(runs);
         for n in (0..1400).step_by(7) {
             let answer = set.segments(&store, &cache, "trace_id", trace_hash(n as u128)).await;
             for (i, meta) in metas.iter().enumerate() {
@@ -254,7 +254,7 @@ async fn a_segment_whose_index_cannot_be_read_is_not_covered() {
     let metas = segments(&store, 2).await;
     let mut inputs = inputs(&store, &metas).await;
     inputs[1] = RunInput::Segment(metas[1].id, None);
-    let set = RunSet::new(&[run_of(&store, &inputs).await]);
+    let set = RunSet::new(vec![run_of(&store, &inputs).await]);
     let cache = IndexCache::new(1 << 20);
     let answer = set.segments(&store, &cache, "trace_id", trace_hash(1)).await;
     assert_eq!((answer.has(metas[0].id), answer.has(metas[1].id)), (Some(true), None));
@@ -268,7 +268,7 @@ async fn a_damaged_or_missing_run_knows_nothing_and_is_never_wrong() {
     let run = run_of(&store, &inputs(&store, &metas).await).await;
     let whole = store.get(&Path::from(run.path())).await.unwrap().bytes().await.unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(2);
-    let set = RunSet::new(&[Arc::clone(&run)]);
+    let set = RunSet::new(vec![Arc::clone(&run)]);
     for _ in 0..500 {
         let mut damaged = whole.to_vec();
         let at = random.random_range(0..damaged.len());

@@ -17,13 +17,17 @@
 //! - Catalog and buffer, as queries see them, change together ([`live`]).
 //! - A flush never holds up an append: it works on shared batches and takes the lock for moments.
 //!
-//! [`live`] is the state that queries see, [`flush`] the steps above, [`orphans`] cleans up after crashes.
+//! [`live`] is the state that queries see, [`flush`] the steps above, [`runs`] merges the indexes
+//! of many segments in the background, [`orphans`] cleans up after crashes.
 
 pub mod live;
 pub mod flush;
 pub mod compaction_policy;
 pub mod orphans;
+mod run_policy;
+pub mod runs;
 
 pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use live::{Admission, Live};
 pub use orphans::{GRACE, remove_orphans, remove_retired};
+pub use runs::{RunKeeper, remove_orphan_runs};
