@@ -80,6 +80,10 @@ pub struct QuerySettings {
     pub memory_bytes_max: usize,
     /// Threads that one query may use.
     pub parallelism: usize,
+    /// Memory that bitmaps of columns may take, in bytes.
+    pub bitmap_bytes_max: usize,
+    /// How many queries must have asked for a column before it gets bitmaps.
+    pub bitmap_asks: u32,
 }
 
 impl Default for QuerySettings {
@@ -87,6 +91,8 @@ impl Default for QuerySettings {
         Self {
             memory_bytes_max: 2 << 30,
             parallelism: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            bitmap_bytes_max: 512 << 20,
+            bitmap_asks: 1,
         }
     }
 }

@@ -47,3 +47,6 @@ pub use segment_index::SegmentIndex;
 
 #[cfg(test)]
 mod tests;
+//! What finds rows in segments without reading them?
+
+pub mod bitmap;

@@ -72,6 +72,11 @@ impl AttributeAdapterFactory {
         }
     }
 
+    /// The attribute that the table's column `name` shows.
+    pub(crate) fn demanded(&self, name: &str) -> Option<&Demanded> {
+        self.demanded.get(name)
+    }
+
     /// The attribute keys that the table's columns `names` may read.
     pub(crate) fn candidates<'a>(
         &'a self,

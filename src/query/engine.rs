@@ -41,6 +41,8 @@ use tokio::time::Sleep;
 
 use super::compare::NumericAggregates;
 use super::functions;
+use super::indexed::columns::ColumnCache;
+use super::indexed::counts::CountFromBitmaps;
 use super::resolver::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
 use super::rewrite::{RewriteRule, rewrite_plan};
 use super::scan::ScanShared;
@@ -175,7 +177,8 @@ impl Engine {
         functions.sort_unstable();
         functions.dedup();
         let table_functions = template.table_functions().keys().cloned().collect();
-        let shared = Arc::new(ScanShared { footers: Arc::default(), parallelism });
+        let columns = Arc::new(ColumnCache::new(settings.bitmap_bytes_max, settings.bitmap_asks));
+        let shared = Arc::new(ScanShared { footers: Arc::default(), columns, parallelism });
         let views = Views::builtin()?;
         let tables = OnceCell::new();
         let inner = Inner { template, shared, views, functions, table_functions, tables };
@@ -319,6 +322,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rules(rules)
+        .with_physical_optimizer_rule(Arc::new(CountFromBitmaps))
         .build();
     for function in functions::scalar_functions() {
         // A first registration is never refused.

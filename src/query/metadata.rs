@@ -187,7 +187,8 @@ fn external(e: object_store::Error) -> ParquetError {
     ParquetError::External(Box::new(e))
 }
 
-struct SegmentReader {
+/// Reads some columns of one segment.
+pub(crate) struct SegmentReader {
     object: Object,
     segment: Arc<SegmentMeta>,
     cache: Arc<MetadataCache>,
@@ -196,6 +197,24 @@ struct SegmentReader {
 }
 
 impl SegmentReader {
+    /// Reads the physical column `name` alone.
+    pub(crate) fn of_column(
+        store: &Arc<dyn ObjectStore>,
+        cache: &Arc<MetadataCache>,
+        segment: &Arc<SegmentMeta>,
+        name: &str,
+    ) -> Self {
+        let path = Path::from(segment.path.as_str());
+        let want = Want::Some { core: HashSet::from([name.to_owned()]), demanded: Vec::new() };
+        Self {
+            metrics: ParquetFileMetrics::new(0, path.as_ref(), &ExecutionPlanMetricsSet::new()),
+            object: Object { store: Arc::clone(store), path },
+            segment: Arc::clone(segment),
+            cache: Arc::clone(cache),
+            want: Arc::new(want),
+        }
+    }
+
     async fn footer(&self) -> parquet::errors::Result<Arc<ParquetMetaData>> {
         if let Some(footer) = self.cache.get(self.segment.id) {
             return Ok(footer);

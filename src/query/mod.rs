@@ -26,6 +26,7 @@ mod scan;
 mod buffer_scan;
 mod adapter;
 mod metadata;
+mod indexed;
 mod functions;
 pub mod output;
 mod error;

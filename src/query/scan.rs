@@ -45,6 +45,9 @@ use datafusion::physical_plan::{
 
 use super::adapter::AttributeAdapterFactory;
 use super::buffer_scan::BufferExec;
+use super::indexed::columns::{ColumnCache, Files};
+use super::indexed::rows::Context;
+use super::indexed::source::IndexedSource;
 use super::metadata::{MetadataCache, SegmentReaderFactory, Want};
 use super::prune::Pruned;
 use super::snapshot::ReadSnapshot;
@@ -61,6 +64,8 @@ const ORDERED_GROUPS_MAX: usize = 16;
 pub(crate) struct ScanShared {
     /// Footers of segments.
     pub(crate) footers: Arc<MetadataCache>,
+    /// Bitmaps of columns.
+    pub(crate) columns: Arc<ColumnCache>,
     /// Partitions of a scan.
     pub(crate) parallelism: usize,
 }
@@ -120,6 +125,16 @@ impl Scan<'_> {
             .with_reorder_filters(true)
             .with_enable_page_index(true)
             .with_bloom_filter_on_read(false);
+        let context = Context {
+            cache: Arc::clone(&self.table.shared().columns),
+            files: Files {
+                store: Arc::clone(&snapshot.store),
+                footers: Arc::clone(&self.table.shared().footers),
+            },
+            adapter: Arc::clone(adapter),
+            table: Arc::clone(&schema),
+        };
+        let source = IndexedSource::new(source, Arc::new(context));
         let (groups, ordered) = deal(&self.pruned.kept, self.table.shared().parallelism);
         let groups: Vec<FileGroup> = groups
             .into_iter()
@@ -268,7 +283,13 @@ impl EventsExec {
         }
     }
 
-    fn over(&self, child: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    /// What is passed through.
+    pub(crate) fn child(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.child
+    }
+
+    /// The same over another child.
+    pub(crate) fn over(&self, child: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         Arc::new(Self { child, ..self.clone() })
     }
 }

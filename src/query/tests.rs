@@ -73,7 +73,7 @@ async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
 
 fn engine() -> (Engine, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let settings = QuerySettings { parallelism: 2, ..QuerySettings::default() };
+    let settings = QuerySettings { parallelism: 2, bitmap_asks: 0, ..QuerySettings::default() };
     (Engine::new(&settings, dir.path().join("spill")).unwrap(), dir)
 }
 
@@ -296,7 +296,7 @@ async fn people_can_ask_what_there_is() {
 #[tokio::test]
 async fn a_query_that_needs_too_much_memory_says_which_setting_limits_it() {
     let dir = tempfile::tempdir().unwrap();
-    let settings = QuerySettings { memory_bytes_max: 1 << 16, parallelism: 1 };
+    let settings = QuerySettings { memory_bytes_max: 1 << 16, parallelism: 1, ..QuerySettings::default() };
     let engine = Engine::new(&settings, dir.path().join("spill")).unwrap();
     let home = snapshot(&[&shop()], &[]).await;
     let sql = "SELECT count(*) FROM generate_series(1, 500000) a(x) JOIN generate_series(1, 500000) b(y) ON a.x = b.y";

@@ -71,7 +71,9 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
 }
 
 async fn load(place: Place, data: &Path) -> Result<Database> {
-    let database = Database::open(Settings::new(data)).await?;
+    let mut settings = Settings::new(data);
+    settings.query.bitmap_asks = 0;
+    let database = Database::open(settings).await?;
     for (kind, file) in [
         (RequestKind::Traces, "traces.json"),
         (RequestKind::Logs, "logs.json"),

@@ -13,6 +13,7 @@ const LAYERS: &[&str] = &[
     "buffer",
     "segment",
     "index",
+    "index",
     "catalog",
     "maintenance",
     "query",

@@ -1,0 +1,277 @@
+//! Which predicates can bitmaps evaluate?
+//!
+//! Any predicate over *one* column, whatever functions it uses: it is evaluated once for each distinct
+//! value. And AND, OR and NOT of such predicates. Pure.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
+};
+use datafusion::physical_expr::utils::{collect_columns, split_conjunction};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
+
+use crate::event::schema::column;
+
+/// A predicate of which every part is over a single column.
+#[derive(Debug, Clone)]
+pub(crate) enum Condition {
+    /// Over one column.
+    Leaf(Leaf),
+    /// All hold.
+    And(Vec<Condition>),
+    /// One holds.
+    Or(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+}
+
+/// An expression over one column of the table, or over none.
+#[derive(Debug, Clone)]
+pub(crate) struct Leaf {
+    /// The column's name in the table.
+    pub(crate) column: String,
+    /// The expression, over the table's schema.
+    pub(crate) expr: Arc<dyn PhysicalExpr>,
+}
+
+impl Condition {
+    /// The condition that `expr` is, if it is one.
+    pub(crate) fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+        if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
+            let sides = || Some(vec![Self::of(binary.left())?, Self::of(binary.right())?]);
+            match binary.op() {
+                Operator::And => return sides().map(Self::And),
+                Operator::Or => return sides().map(Self::Or),
+                _ => {}
+            }
+        }
+        if let Some(not) = expr.downcast_ref::<NotExpr>() {
+            return Self::of(not.arg()).map(|c| Self::Not(Box::new(c)));
+        }
+        Leaf::of(expr).map(Self::Leaf)
+    }
+
+    /// All leaves.
+    pub(crate) fn leaves(&self) -> Vec<&Leaf> {
+        match self {
+            Self::Leaf(leaf) => vec![leaf],
+            Self::And(parts) | Self::Or(parts) => parts.iter().flat_map(Self::leaves).collect(),
+            Self::Not(inner) => inner.leaves(),
+        }
+    }
+}
+
+impl Leaf {
+    /// `expr`, if it is over exactly one column and gives the same every time.
+    pub(crate) fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+        let columns = collect_columns(expr);
+        let mut columns = columns.iter();
+        let (Some(column), None) = (columns.next(), columns.next()) else { return None };
+        if is_volatile(expr) || !is_constant_apart_from_columns(expr) {
+            return None;
+        }
+        Some(Self { column: column.name().to_owned(), expr: Arc::clone(expr) })
+    }
+
+    /// Whether this is `column IS NULL` (`true`) or `column IS NOT NULL` (`false`), if it is either.
+    pub(crate) fn null_test(&self) -> Option<bool> {
+        let is_column = |arg: &Arc<dyn PhysicalExpr>| arg.is::<Column>();
+        if self.expr.downcast_ref::<IsNullExpr>().is_some_and(|e| is_column(e.arg())) {
+            return Some(true);
+        }
+        self.expr.downcast_ref::<IsNotNullExpr>().filter(|e| is_column(e.arg())).map(|_| false)
+    }
+
+    /// The half-open comparison with a literal time that this is: `(at or after?, nanoseconds)`.
+    ///
+    /// `timestamp >= t` is `(true, t)`, `timestamp < t` is `(false, t)`; `>` and `<=` are those of the next
+    /// nanosecond.
+    pub(crate) fn since(&self) -> Option<(bool, i64)> {
+        let binary = self.expr.downcast_ref::<BinaryExpr>()?;
+        let (op, ns) = match (column_name(binary.left()), time(binary.right())) {
+            (Some(column::TIMESTAMP), Some(ns)) => (*binary.op(), ns),
+            _ => match (time(binary.left()), column_name(binary.right())) {
+                (Some(ns), Some(column::TIMESTAMP)) => (binary.op().swap()?, ns),
+                _ => return None,
+            },
+        };
+        match op {
+            Operator::GtEq => Some((true, ns)),
+            Operator::Gt => Some((true, ns.checked_add(1)?)),
+            Operator::Lt => Some((false, ns)),
+            Operator::LtEq => Some((false, ns.checked_add(1)?)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether nothing in `expr` changes while the query runs.
+fn is_constant_apart_from_columns(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let mut constant = true;
+    let walked = expr.apply(|node| {
+        constant &= !node.is::<DynamicFilterPhysicalExpr>();
+        Ok(if constant { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    walked.is_ok() && constant
+}
+
+/// A predicate, taken apart.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conditions {
+    /// What bitmaps may answer.
+    pub(crate) indexed: Vec<Condition>,
+    /// The same, as expressions.
+    pub(crate) indexed_exprs: Vec<Arc<dyn PhysicalExpr>>,
+    /// What they cannot.
+    pub(crate) residual: Vec<Arc<dyn PhysicalExpr>>,
+    /// Columns that must equal one of some values: candidates for lookups. All must hold.
+    pub(crate) lookups: Vec<Lookup>,
+}
+
+/// `column IN (values)`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Lookup {
+    /// The column's name in the table.
+    pub(crate) column: String,
+    /// The values; none is null.
+    pub(crate) values: Vec<ScalarValue>,
+}
+
+/// A list longer than this is no lookup.
+const LOOKUP_VALUES_MAX: usize = 256;
+
+impl Conditions {
+    /// Takes `predicate` apart.
+    pub(crate) fn of(predicate: Option<&Arc<dyn PhysicalExpr>>) -> Self {
+        let mut conditions = Self::default();
+        for part in predicate.into_iter().flat_map(split_conjunction) {
+            conditions.lookups.extend(Lookup::of(part));
+            match Condition::of(part) {
+                Some(condition) => {
+                    conditions.indexed.push(condition);
+                    conditions.indexed_exprs.push(Arc::clone(part));
+                }
+                None => conditions.residual.push(Arc::clone(part)),
+            }
+        }
+        conditions
+    }
+}
+
+impl Lookup {
+    /// `expr` as a lookup, if it is one.
+    pub(crate) fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
+        if let Some(list) = expr.downcast_ref::<InListExpr>() {
+            let column = column_name(list.expr()).filter(|_| !list.negated())?;
+            let values: Vec<_> = list.list().iter().map(literal).collect::<Option<_>>()?;
+            let values: Vec<_> = values.into_iter().filter(|v| !v.is_null()).collect();
+            let few = values.len() <= LOOKUP_VALUES_MAX;
+            return few.then(|| Self { column: column.to_owned(), values });
+        }
+        let binary = expr.downcast_ref::<BinaryExpr>()?;
+        match binary.op() {
+            Operator::Eq => {
+                let (column, value) = match (column_name(binary.left()), literal(binary.right())) {
+                    (Some(column), Some(value)) => (column, value),
+                    _ => (column_name(binary.right())?, literal(binary.left())?),
+                };
+                let values = if value.is_null() { Vec::new() } else { vec![value] };
+                Some(Self { column: column.to_owned(), values })
+            }
+            Operator::Or => {
+                let mut left = Self::of(binary.left())?;
+                let right = Self::of(binary.right())?;
+                let fits = left.column == right.column
+                    && left.values.len() + right.values.len() <= LOOKUP_VALUES_MAX;
+                left.values.extend(right.values);
+                fits.then_some(left)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn column_name(expr: &Arc<dyn PhysicalExpr>) -> Option<&str> {
+    expr.downcast_ref::<Column>().map(Column::name)
+}
+
+fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
+    expr.downcast_ref::<Literal>().map(|literal| literal.value().clone())
+}
+
+fn time(expr: &Arc<dyn PhysicalExpr>) -> Option<i64> {
+    match literal(expr)? {
+        ScalarValue::TimestampNanosecond(ns, _) => ns,
+        _ => None,
+    }
+}
+
+/// Whether values of this type can have bitmaps.
+pub(crate) fn is_countable(ty: &DataType) -> bool {
+    matches!(
+        ty,
+        DataType::Utf8View
+            | DataType::Boolean
+            | DataType::Int64
+            | DataType::Int32
+            | DataType::UInt32
+            | DataType::UInt64
+            | DataType::Float64
+            | DataType::FixedSizeBinary(_)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Field, Schema};
+    use datafusion::physical_expr::expressions::{binary, col, in_list, is_not_null, lit};
+
+    use super::*;
+
+    fn schema() -> Schema {
+        Schema::new(vec![
+            Field::new("a", DataType::Utf8View, true),
+            Field::new("b", DataType::Int64, true),
+            Field::new("c", DataType::Int64, true),
+        ])
+    }
+
+    fn compare(name: &str, op: Operator, value: i64) -> Arc<dyn PhysicalExpr> {
+        binary(col(name, &schema()).unwrap(), op, lit(value), &schema()).unwrap()
+    }
+
+    #[test]
+    fn predicates_over_single_columns_combine_and_others_remain() {
+        let one = binary(compare("b", Operator::Gt, 1), Operator::Or, compare("c", Operator::Lt, 2), &schema());
+        let both = binary(col("b", &schema()).unwrap(), Operator::Eq, col("c", &schema()).unwrap(), &schema());
+        let null = is_not_null(col("a", &schema()).unwrap()).unwrap();
+        let all = binary(one.unwrap(), Operator::And, both.unwrap(), &schema()).unwrap();
+        let all = binary(all, Operator::And, null, &schema()).unwrap();
+        let conditions = Conditions::of(Some(&all));
+        assert_eq!(conditions.residual.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b@1 = c@2"]);
+        let leaves: Vec<_> = conditions.indexed.iter().flat_map(Condition::leaves).collect();
+        assert_eq!(leaves.iter().map(|l| l.column.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
+    }
+
+    #[test]
+    fn equality_and_lists_are_lookups() {
+        let values = |expr: &Arc<dyn PhysicalExpr>| Lookup::of(expr).map(|l| l.values.len());
+        assert_eq!(values(&compare("b", Operator::Eq, 1)), Some(1));
+        assert_eq!(values(&compare("b", Operator::Gt, 1)), None);
+        let either = binary(compare("b", Operator::Eq, 1), Operator::Or, compare("b", Operator::Eq, 2), &schema());
+        assert_eq!(values(&either.unwrap()), Some(2));
+        let either = binary(compare("b", Operator::Eq, 1), Operator::Or, compare("c", Operator::Eq, 2), &schema());
+        assert_eq!(values(&either.unwrap()), None);
+        let list = |negated| {
+            in_list(col("b", &schema()).unwrap(), vec![lit(1_i64), lit(2_i64)], &negated, &schema()).unwrap()
+        };
+        assert_eq!(values(&list(false)), Some(2));
+        assert_eq!(values(&list(true)), None);
+    }
+}

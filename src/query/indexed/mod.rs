@@ -1,0 +1,23 @@
+//! How do queries use what is known of a segment beyond Parquet's own statistics?
+//!
+//! ```text
+//!  predicate ──▶ condition ──┬─ trace_id = …  ──▶ side-car: pages ──┐
+//!                            └─ few-valued    ──▶ columns: bitmaps ─┴▶ rows ──▶ source: row selection
+//!  count(*) … group by       ───────────────────▶ columns: bitmaps ──────────▶ counts: no Parquet at all
+//! ```
+//!
+//! [`condition`] says which parts of a predicate can be answered, [`columns`] keeps the bitmaps of columns
+//! that queries ask for, [`rows`] evaluates a condition on one segment, [`source`] is a Parquet source that
+//! asks when it opens a file, [`counts`] replaces aggregations that bitmaps alone can answer.
+//!
+//! # Invariants
+//!
+//! - What bitmaps answer is exact, so the predicate is not evaluated again; what the side-car answers is a
+//!   superset, so it is.
+//! - Whatever cannot be answered is scanned: an index changes how long a query takes, never its result.
+
+pub(crate) mod condition;
+pub(crate) mod columns;
+pub(crate) mod rows;
+pub(crate) mod source;
+pub(crate) mod counts;

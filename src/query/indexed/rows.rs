@@ -1,0 +1,248 @@
+//! Which rows of a segment fulfil a condition?
+//!
+//! SQL has three truth values, so a condition has two sets of rows: those where it is true, and those where
+//! it is false; NOT swaps them, and null rows are in neither.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::error::Result;
+use datafusion::physical_expr::PhysicalExpr;
+use roaring::RoaringBitmap;
+
+use super::columns::{ColumnCache, Files, Known, physical_type};
+use super::condition::{Condition, Leaf};
+use crate::event::schema::{self, column};
+use crate::index::bitmap::{SECOND_NS, all_rows};
+use crate::query::adapter::AttributeAdapterFactory;
+use crate::segment::SegmentMeta;
+
+/// What evaluation needs of the scan.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The bitmaps.
+    pub(crate) cache: Arc<ColumnCache>,
+    /// Where columns are.
+    pub(crate) files: Files,
+    /// From table columns to physical ones.
+    pub(crate) adapter: Arc<AttributeAdapterFactory>,
+    /// The table's columns.
+    pub(crate) table: SchemaRef,
+}
+
+/// One segment, with all the bitmaps that some expressions need.
+#[derive(Debug)]
+pub(crate) struct Segment<'a> {
+    context: &'a Context,
+    meta: &'a Arc<SegmentMeta>,
+    rows: u32,
+    known: HashMap<String, Known>,
+}
+
+impl Context {
+    /// The segment, with what is known of the columns of `leaves`, and of the seconds if asked for.
+    pub(crate) async fn segment<'a>(
+        &'a self,
+        meta: &'a Arc<SegmentMeta>,
+        leaves: &[&Leaf],
+        seconds: bool,
+    ) -> Result<Segment<'a>> {
+        let mut columns = HashSet::new();
+        for leaf in leaves {
+            if leaf.column == column::TIMESTAMP {
+                let within = leaf.since().filter(|(_, ns)| outside(meta, *ns).is_none());
+                columns.extend(within.filter(|(_, ns)| is_whole(*ns)).map(|_| column::TIMESTAMP));
+                continue;
+            }
+            let candidates = self.candidates(meta, &leaf.column).unwrap_or_default();
+            let is_id = |name: &&str| matches!(physical_type(meta, name), Some(DataType::FixedSizeBinary(_)));
+            if leaf.null_test().is_some() || !candidates.iter().any(is_id) {
+                columns.extend(candidates);
+            }
+        }
+        if seconds {
+            columns.insert(column::TIMESTAMP);
+        }
+        let rows = u32::try_from(meta.rows).unwrap_or(u32::MAX);
+        let mut known = self.cache.get(meta, &columns, &self.files).await?;
+        // A file that disagrees with the catalog is not asked: the scan will say what is wrong with it.
+        known.retain(|_, known| match known {
+            Known::Bitmaps(bitmaps) => bitmaps.row_count() == rows,
+            Known::Seconds(seconds) => seconds.row_count() == rows,
+            Known::Unfit => false,
+        });
+        Ok(Segment { context: self, meta, rows, known })
+    }
+
+    /// The physical columns, in order of precedence, that together are the table's column `name`; `None`
+    /// when they are not all there is.
+    fn candidates<'a>(&'a self, meta: &SegmentMeta, name: &'a str) -> Option<Vec<&'a str>> {
+        if schema::core_index(name).is_some() {
+            return Some(meta.column(name).map(|_| name).into_iter().collect());
+        }
+        let mut found = Vec::new();
+        for candidate in &self.adapter.demanded(name)?.candidates {
+            let column = meta.column(candidate);
+            found.extend(column.map(|_| candidate.as_str()));
+            if column.is_some_and(|column| column.null_count == 0) {
+                break;
+            }
+            if meta.may_overflow(candidate) {
+                return None;
+            }
+        }
+        Some(found)
+    }
+}
+
+/// The answer for all rows alike, when the time `ns` is not within the segment: whether they are at or
+/// after it.
+fn outside(meta: &SegmentMeta, ns: i64) -> Option<bool> {
+    if ns <= meta.time.min_ns {
+        Some(true)
+    } else if ns > meta.time.max_ns {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+fn is_whole(ns: i64) -> bool {
+    ns.rem_euclid(SECOND_NS) == 0
+}
+
+/// Rows by the value that an expression has there. They do not overlap.
+pub(crate) struct ByValue {
+    /// The values, one per set of rows; may repeat, and may be null.
+    pub(crate) values: ArrayRef,
+    /// The rows of each.
+    pub(crate) rows: Vec<RoaringBitmap>,
+}
+
+impl Segment<'_> {
+    /// The rows of each second, when it was asked for.
+    pub(crate) fn seconds(&self) -> Option<&crate::index::bitmap::SecondRuns> {
+        match self.known.get(column::TIMESTAMP) {
+            Some(Known::Seconds(seconds)) => Some(seconds),
+            _ => None,
+        }
+    }
+
+    /// The rows where all of `conditions` are true; `None` when that cannot be told.
+    pub(crate) fn all_true(&self, conditions: &[Condition]) -> Result<Option<RoaringBitmap>> {
+        self.every(conditions, true)
+    }
+
+    /// The rows where `condition` is `truth`.
+    fn rows(&self, condition: &Condition, truth: bool) -> Result<Option<RoaringBitmap>> {
+        match (condition, truth) {
+            (Condition::Leaf(leaf), _) => self.leaf(leaf, truth),
+            (Condition::And(parts), true) | (Condition::Or(parts), false) => self.every(parts, truth),
+            (Condition::And(parts), false) | (Condition::Or(parts), true) => {
+                let mut any = RoaringBitmap::new();
+                for part in parts {
+                    let Some(rows) = self.rows(part, truth)? else { return Ok(None) };
+                    any |= rows;
+                }
+                Ok(Some(any))
+            }
+            (Condition::Not(inner), _) => self.rows(inner, !truth),
+        }
+    }
+
+    /// The rows where every part is `truth`.
+    fn every(&self, parts: &[Condition], truth: bool) -> Result<Option<RoaringBitmap>> {
+        let mut all: Option<RoaringBitmap> = None;
+        for part in parts {
+            let Some(rows) = self.rows(part, truth)? else { return Ok(None) };
+            all = Some(match all {
+                Some(all) => all & rows,
+                None => rows,
+            });
+        }
+        Ok(Some(all.unwrap_or_else(|| all_rows(self.rows))))
+    }
+
+    fn leaf(&self, leaf: &Leaf, truth: bool) -> Result<Option<RoaringBitmap>> {
+        if leaf.column == column::TIMESTAMP {
+            return Ok(self.time(leaf, truth));
+        }
+        let Some(by_value) = self.by_value(leaf)? else { return Ok(None) };
+        let Some(verdicts) = by_value.values.as_boolean_opt() else { return Ok(None) };
+        let mut rows = RoaringBitmap::new();
+        for (i, of_value) in by_value.rows.into_iter().enumerate() {
+            if verdicts.is_valid(i) && verdicts.value(i) == truth {
+                rows |= of_value;
+            }
+        }
+        Ok(Some(rows))
+    }
+
+    fn time(&self, leaf: &Leaf, truth: bool) -> Option<RoaringBitmap> {
+        let (at_or_after, ns) = leaf.since()?;
+        let newer = match outside(self.meta, ns) {
+            Some(true) => self.rows,
+            Some(false) => 0,
+            None => self.seconds().filter(|_| is_whole(ns))?.rows_since(ns.div_euclid(SECOND_NS)),
+        };
+        let mut rows = RoaringBitmap::new();
+        // Rows are newest first, and every row has a time.
+        rows.insert_range(if at_or_after == truth { 0..newer } else { newer..self.rows });
+        Some(rows)
+    }
+
+    /// The rows by the value of `leaf`'s expression, which is evaluated once per value of its column.
+    pub(crate) fn by_value(&self, leaf: &Leaf) -> Result<Option<ByValue>> {
+        let Some(candidates) = self.context.candidates(self.meta, &leaf.column) else { return Ok(None) };
+        let mut values: Vec<ArrayRef> = Vec::new();
+        let mut rows: Vec<RoaringBitmap> = Vec::new();
+        let mut taken = RoaringBitmap::new();
+        for name in candidates {
+            let Some(Known::Bitmaps(bitmaps)) = self.known.get(name) else { return Ok(None) };
+            let Some(physical) = physical_type(self.meta, name) else { return Ok(None) };
+            let file = Arc::new(Schema::new(vec![Field::new(name, physical, true)]));
+            let Some(by_value) = bitmaps.values() else {
+                // Too many values: what matters may be only whether there is one.
+                let Some(of_null) = leaf.null_test() else { return Ok(None) };
+                values.push(Arc::new(BooleanArray::from(vec![!of_null])));
+                rows.push(bitmaps.present() - &taken);
+                taken |= bitmaps.present();
+                continue;
+            };
+            let options = RecordBatchOptions::new().with_row_count(Some(by_value.array().len()));
+            let columns = vec![Arc::clone(by_value.array())];
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&file), columns, &options)?;
+            values.push(self.evaluate(&leaf.expr, &file, &batch)?);
+            if taken.is_empty() {
+                rows.extend(by_value.rows().iter().cloned());
+            } else {
+                rows.extend(by_value.rows().iter().map(|of_value| of_value - &taken));
+            }
+            taken |= bitmaps.present();
+        }
+        if taken.len() < u64::from(self.rows) {
+            let nothing = Arc::new(Schema::empty());
+            let options = RecordBatchOptions::new().with_row_count(Some(1));
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&nothing), Vec::new(), &options)?;
+            values.push(self.evaluate(&leaf.expr, &nothing, &batch)?);
+            rows.push(all_rows(self.rows) - taken);
+        }
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let arrays: Vec<&dyn Array> = values.iter().map(AsRef::as_ref).collect();
+        Ok(Some(ByValue { values: arrow::compute::concat(&arrays)?, rows }))
+    }
+
+    fn evaluate(
+        &self,
+        expr: &Arc<dyn PhysicalExpr>,
+        file: &SchemaRef,
+        batch: &RecordBatch,
+    ) -> Result<ArrayRef> {
+        let adapted = self.context.adapter.adapt(Arc::clone(expr), &self.context.table, file)?;
+        adapted.evaluate(batch)?.into_array(batch.num_rows())
+    }
+}
