@@ -183,7 +183,43 @@ const STATEMENTS: &[&str] = &[
     "SELECT count(*) FROM events WHERE links IS NOT NULL",
     "SELECT a.name, b.code FROM spans a JOIN events b USING (trace_id) ORDER BY a.timestamp",
     "SELECT attributes['nope'] IS NULL, count(*) FROM events GROUP BY 1",
+    "SELECT count(*) FROM spans WHERE service.name = 'web' AND NOT (code = 7 OR code IS NULL)",
+    "SELECT service.name, name, count(*), count(code), count(*) FILTER (WHERE code > 100) FROM events GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT signal, sum(CASE WHEN code = '500' THEN 1 ELSE 0 END), sum(ratio) FROM events GROUP BY 1 ORDER BY 1",
+    "SELECT date_trunc('second', timestamp), count(*) FROM events WHERE signal = 'span' GROUP BY 1 ORDER BY 1",
+    "SELECT date_bin(interval '2 seconds', timestamp), ok, count(*) FROM events WHERE timestamp > '2026-01-01T00:00:00.5Z' GROUP BY 1, 2 ORDER BY 1, 2",
+    "SELECT date_bin(interval '500 milliseconds', timestamp), count(*) FROM events GROUP BY 1 ORDER BY 1",
+    "SELECT count(*), sum(duration_ns) FROM events WHERE service.name = 'nobody'",
+    "SELECT upper(service.name), count(*) FROM events WHERE length(service.name) = 3 GROUP BY 1 ORDER BY 1",
+    "SELECT DISTINCT service.name, ok FROM events ORDER BY 1, 2",
+    "SELECT count(DISTINCT service.name) FROM events",
+    "SELECT count(*) FROM events WHERE parent_span_id IS NULL AND duration_ns IS NOT NULL",
 ];
+
+/// Predicates for which bitmaps, the Parquet reader and the buffer must find the same rows.
+fn predicate() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("attributes['a'] = '2'"),
+        Just("attributes['a'] > 0"),
+        Just("attributes['a'] IS NULL"),
+        Just("attributes['b'] IN ('x', '1', 'true')"),
+        Just("attributes['b'] <> 'x'"),
+        Just("attributes['name'] LIKE '%a%'"),
+        Just("coalesce(attributes['b'], '') = ''"),
+        Just("signal = 'span'"),
+        Just("duration_ns IS NOT NULL"),
+        Just("timestamp >= '2026-01-01T00:00:03Z'"),
+        Just("timestamp < '2026-01-01T00:00:05.5Z'"),
+        Just("attributes['a'] = attributes['b']"),
+    ];
+    leaf.prop_map(str::to_owned).prop_recursive(3, 8, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} AND {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} OR {b})")),
+            inner.prop_map(|a| format!("NOT ({a})")),
+        ]
+    })
+}
 
 #[tokio::test]
 async fn where_events_are_stored_does_not_matter() {
@@ -414,6 +450,7 @@ proptest! {
     #[test]
     fn random_events_read_the_same_from_everywhere(
         attributes in proptest::collection::vec(attributes(), 1..12),
+        predicates in proptest::collection::vec(predicate(), 6),
     ) {
         let data: Vec<Row> = attributes
             .into_iter()
@@ -429,15 +466,20 @@ proptest! {
         runtime.block_on(async {
             let (engine, _dir) = engine();
             let homes = homes(&data).await;
-            for sql in [
+            let found = predicates.iter().map(|p| format!("SELECT timestamp FROM events WHERE {p} ORDER BY 1"));
+            let counted = predicates.iter().map(|p| {
+                format!("SELECT attributes['a'], signal, count(*) FROM events WHERE {p} GROUP BY 1, 2 ORDER BY 1, 2")
+            });
+            let fixed = [
                 "SELECT attributes['a'], attributes['b'], attributes['name'], attributes['it''s'] FROM events ORDER BY timestamp",
                 "SELECT timestamp FROM events WHERE attributes['a'] = '2' OR attributes['b'] IS NULL ORDER BY timestamp",
                 "SELECT timestamp FROM events WHERE attributes['a'] > 0 ORDER BY timestamp",
                 "SELECT attributes FROM events ORDER BY timestamp",
-            ] {
+            ];
+            for sql in fixed.into_iter().map(str::to_owned).chain(found).chain(counted) {
                 let mut answers = Vec::new();
                 for home in &homes {
-                    let answer = match engine.query(home, QueryRequest::new(sql)).await {
+                    let answer = match engine.query(home, QueryRequest::new(sql.clone())).await {
                         Ok(result) => result.collect().await.map(|b| pretty_format_batches(&b).unwrap().to_string()),
                         Err(e) => Err(e),
                     };

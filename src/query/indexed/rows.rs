@@ -214,7 +214,8 @@ impl Segment<'_> {
             let options = RecordBatchOptions::new().with_row_count(Some(by_value.array().len()));
             let columns = vec![Arc::clone(by_value.array())];
             let batch = RecordBatch::try_new_with_options(Arc::clone(&file), columns, &options)?;
-            values.push(self.evaluate(&leaf.expr, &file, &batch)?);
+            let Some(evaluated) = self.evaluate(&leaf.expr, &file, &batch) else { return Ok(None) };
+            values.push(evaluated);
             if taken.is_empty() {
                 rows.extend(by_value.rows().iter().cloned());
             } else {
@@ -226,7 +227,8 @@ impl Segment<'_> {
             let nothing = Arc::new(Schema::empty());
             let options = RecordBatchOptions::new().with_row_count(Some(1));
             let batch = RecordBatch::try_new_with_options(Arc::clone(&nothing), Vec::new(), &options)?;
-            values.push(self.evaluate(&leaf.expr, &nothing, &batch)?);
+            let Some(evaluated) = self.evaluate(&leaf.expr, &nothing, &batch) else { return Ok(None) };
+            values.push(evaluated);
             rows.push(all_rows(self.rows) - taken);
         }
         if values.is_empty() {
@@ -236,13 +238,14 @@ impl Segment<'_> {
         Ok(Some(ByValue { values: arrow::compute::concat(&arrays)?, rows }))
     }
 
+    /// `None` where it fails: for a value that no row which matters may have. The scan will tell.
     fn evaluate(
         &self,
         expr: &Arc<dyn PhysicalExpr>,
         file: &SchemaRef,
         batch: &RecordBatch,
-    ) -> Result<ArrayRef> {
-        let adapted = self.context.adapter.adapt(Arc::clone(expr), &self.context.table, file)?;
-        adapted.evaluate(batch)?.into_array(batch.num_rows())
+    ) -> Option<ArrayRef> {
+        let adapted = self.context.adapter.adapt(Arc::clone(expr), &self.context.table, file).ok()?;
+        adapted.evaluate(batch).and_then(|value| value.into_array(batch.num_rows())).ok()
     }
 }
