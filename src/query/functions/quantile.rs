@@ -1,11 +1,13 @@
 //! `p50`, `p75`, `p90`, `p95`, `p99`, `p999` and `quantile(x, q)`.
 //!
-//! Within 1 % of the exact value (see [`Sketch`]); integers give integers. The state is one binary column,
-//! so partial results of partitions merge.
+//! Within 1 % of the exact value (see [`Sketch`]); integers give integers. One more argument is the weight
+//! of each value: `p99(duration_ns, sample_weight)`, `quantile(duration_ns, 0.99, sample_weight)`; rows
+//! whose weight is null or not above zero do not count. The state is one binary column, so partial results
+//! of partitions merge.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, Float64Array, Int64Array};
 use arrow::compute::cast_with_options;
 use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use datafusion::common::ScalarValue;
@@ -17,7 +19,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr::expressions::Literal;
 
-use super::sketch::Sketch;
+use super::sketch::{Sketch, write_one};
 use super::text::SAFE;
 
 /// All of them.
@@ -38,11 +40,15 @@ struct Quantile {
 
 impl Quantile {
     fn new(name: &'static str, permille: Option<u64>) -> Self {
-        let signature = match permille {
-            Some(_) => TypeSignature::Any(1),
-            None => TypeSignature::Any(2),
-        };
-        Self { name, permille, signature: Signature::new(signature, Volatility::Immutable) }
+        let least = if permille.is_some() { 1 } else { 2 };
+        let signatures = vec![TypeSignature::Any(least), TypeSignature::Any(least + 1)];
+        Self { name, permille, signature: Signature::one_of(signatures, Volatility::Immutable) }
+    }
+
+    /// Which argument is the weight, if there is one.
+    fn weight(&self, args: &AccumulatorArgs<'_>) -> Option<usize> {
+        let place = if self.permille.is_some() { 1 } else { 2 };
+        (args.exprs.len() > place).then_some(place)
     }
 
     fn q(&self, args: &AccumulatorArgs<'_>) -> Result<f64> {
@@ -89,7 +95,7 @@ impl AggregateUDFImpl for Quantile {
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
         let q = self.q(&args)?;
         let data_type = args.return_field.data_type().clone();
-        Ok(Box::new(One { sketch: Sketch::default(), q, data_type }))
+        Ok(Box::new(One { sketch: Sketch::default(), q, weight: self.weight(&args), data_type }))
     }
 
     fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
@@ -99,24 +105,41 @@ impl AggregateUDFImpl for Quantile {
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         let q = self.q(&args)?;
         let data_type = args.return_field.data_type().clone();
-        Ok(Box::new(Many { sketches: Vec::new(), q, data_type, bytes: 0 }))
+        Ok(Box::new(Many { sketches: Vec::new(), q, weight: self.weight(&args), data_type, bytes: 0 }))
     }
 }
 
-fn doubles(values: &ArrayRef) -> Result<Float64Array> {
-    Ok(cast_with_options(values, &DataType::Float64, &SAFE)?.as_primitive::<Float64Type>().clone())
+/// Values and weights of a batch, as doubles.
+struct Weighted {
+    values: Float64Array,
+    weights: Option<Float64Array>,
 }
 
-fn decode(bytes: &[u8]) -> Result<Sketch> {
-    Sketch::from_bytes(bytes)
-        .ok_or_else(|| DataFusionError::Internal("a quantile's state is damaged".to_owned()))
-}
-
-fn scalar(value: Option<f64>, data_type: &DataType) -> ScalarValue {
-    match data_type {
-        DataType::Int64 => ScalarValue::Int64(value.map(|v| v.round() as i64)),
-        _ => ScalarValue::Float64(value),
+impl Weighted {
+    fn new(columns: &[ArrayRef], weight: Option<usize>) -> Result<Self> {
+        let doubles = |column: &ArrayRef| {
+            let doubles = cast_with_options(column, &DataType::Float64, &SAFE)?;
+            Ok::<_, DataFusionError>(doubles.as_primitive::<Float64Type>().clone())
+        };
+        Ok(Self { values: doubles(&columns[0])?, weights: weight.map(|i| doubles(&columns[i])).transpose()? })
     }
+
+    /// The value and the weight of a row that counts.
+    fn get(&self, row: usize) -> Option<(f64, f64)> {
+        let weight = match &self.weights {
+            Some(weights) => weights.is_valid(row).then(|| weights.value(row))?,
+            None => 1.0,
+        };
+        self.values.is_valid(row).then(|| (self.values.value(row), weight))
+    }
+
+    fn rows(&self) -> std::ops::Range<usize> {
+        0..self.values.len()
+    }
+}
+
+fn damaged() -> DataFusionError {
+    DataFusionError::Internal("a quantile's state is damaged".to_owned())
 }
 
 /// Without GROUP BY, and in windows.
@@ -124,30 +147,40 @@ fn scalar(value: Option<f64>, data_type: &DataType) -> ScalarValue {
 struct One {
     sketch: Sketch,
     q: f64,
+    weight: Option<usize>,
     data_type: DataType,
 }
 
 impl Accumulator for One {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        doubles(&values[0])?.iter().flatten().for_each(|v| self.sketch.add(v));
+    fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
+        let batch = Weighted::new(columns, self.weight)?;
+        for (value, weight) in batch.rows().filter_map(|row| batch.get(row)) {
+            self.sketch.add(value, weight);
+        }
         Ok(())
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        Ok(scalar(self.sketch.quantile(self.q), &self.data_type))
+        let value = self.sketch.quantile(self.q);
+        Ok(match self.data_type {
+            DataType::Int64 => ScalarValue::Int64(value.map(|v| v.round() as i64)),
+            _ => ScalarValue::Float64(value),
+        })
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>() + self.sketch.memory_bytes()
+        size_of::<Self>() + self.sketch.heap_bytes()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::Binary(Some(self.sketch.to_bytes()))])
+        let mut bytes = Vec::new();
+        self.sketch.write(&mut bytes);
+        Ok(vec![ScalarValue::Binary(Some(bytes))])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         for bytes in states[0].as_binary::<i32>().iter().flatten() {
-            self.sketch.merge(&decode(bytes)?);
+            self.sketch.merge(bytes).ok_or_else(damaged)?;
         }
         Ok(())
     }
@@ -158,8 +191,9 @@ impl Accumulator for One {
 struct Many {
     sketches: Vec<Sketch>,
     q: f64,
+    weight: Option<usize>,
     data_type: DataType,
-    /// Memory of the sketches, estimated when they change.
+    /// Memory of the buckets, kept up to date.
     bytes: usize,
 }
 
@@ -170,13 +204,18 @@ impl Many {
         }
     }
 
-    fn update_size(&mut self) {
-        self.bytes = self.sketches.iter().map(Sketch::memory_bytes).sum();
+    /// Changes one sketch and keeps count of its memory.
+    fn change<T>(&mut self, group: usize, change: impl FnOnce(&mut Sketch) -> T) -> T {
+        let sketch = &mut self.sketches[group];
+        let before = sketch.heap_bytes();
+        let changed = change(sketch);
+        self.bytes = (self.bytes + sketch.heap_bytes()).saturating_sub(before);
+        changed
     }
 
     fn take(&mut self, emit_to: EmitTo) -> Vec<Sketch> {
         let taken = emit_to.take_needed(&mut self.sketches);
-        self.update_size();
+        self.bytes = self.bytes.saturating_sub(taken.iter().map(Sketch::heap_bytes).sum());
         taken
     }
 }
@@ -188,61 +227,66 @@ fn selected(filter: Option<&BooleanArray>, row: usize) -> bool {
 impl GroupsAccumulator for Many {
     fn update_batch(
         &mut self,
-        values: &[ArrayRef],
+        columns: &[ArrayRef],
         groups: &[usize],
         filter: Option<&BooleanArray>,
         total: usize,
     ) -> Result<()> {
         self.grow(total);
-        for (row, value) in doubles(&values[0])?.iter().enumerate() {
-            if let Some(value) = value.filter(|_| selected(filter, row)) {
-                self.sketches[groups[row]].add(value);
+        let batch = Weighted::new(columns, self.weight)?;
+        for row in batch.rows().filter(|row| selected(filter, *row)) {
+            if let Some((value, weight)) = batch.get(row) {
+                self.change(groups[row], |sketch| sketch.add(value, weight));
             }
         }
-        self.update_size();
         Ok(())
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let sketches = self.take(emit_to);
-        let values = sketches.iter().map(|s| scalar(s.quantile(self.q), &self.data_type));
-        if sketches.is_empty() {
-            return Ok(arrow::array::new_empty_array(&self.data_type));
-        }
-        ScalarValue::iter_to_array(values)
+        let values = sketches.iter().map(|sketch| sketch.quantile(self.q));
+        Ok(match self.data_type {
+            DataType::Int64 => Arc::new(values.map(|v| v.map(|v| v.round() as i64)).collect::<Int64Array>()),
+            _ => Arc::new(values.collect::<Float64Array>()),
+        })
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let sketches = self.take(emit_to);
-        let states: BinaryArray = sketches.iter().map(|s| Some(s.to_bytes())).collect();
-        Ok(vec![Arc::new(states)])
+        let mut states = BinaryBuilder::new();
+        let mut bytes = Vec::new();
+        for sketch in self.take(emit_to) {
+            bytes.clear();
+            sketch.write(&mut bytes);
+            states.append_value(&bytes);
+        }
+        Ok(vec![Arc::new(states.finish())])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef], groups: &[usize], total: usize) -> Result<()> {
         self.grow(total);
-        for (row, bytes) in states[0].as_binary::<i32>().iter().enumerate() {
+        for (bytes, group) in states[0].as_binary::<i32>().iter().zip(groups) {
             if let Some(bytes) = bytes {
-                self.sketches[groups[row]].merge(&decode(bytes)?);
+                self.change(*group, |sketch| sketch.merge(bytes)).ok_or_else(damaged)?;
             }
         }
-        self.update_size();
         Ok(())
     }
 
-    fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let states: BinaryArray = doubles(&values[0])?
-            .iter()
-            .enumerate()
-            .map(|(row, value)| {
-                let mut sketch = Sketch::default();
-                value.filter(|_| selected(filter, row)).into_iter().for_each(|v| sketch.add(v));
-                Some(sketch.to_bytes())
-            })
-            .collect();
-        Ok(vec![Arc::new(states)])
+    fn convert_to_state(&self, columns: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
+        let batch = Weighted::new(columns, self.weight)?;
+        let mut states = BinaryBuilder::new();
+        let mut bytes = Vec::new();
+        for row in batch.rows() {
+            bytes.clear();
+            if let Some((value, weight)) = batch.get(row).filter(|_| selected(filter, row)) {
+                write_one(&mut bytes, value, weight);
+            }
+            states.append_value(&bytes);
+        }
+        Ok(vec![Arc::new(states.finish())])
     }
 
     fn size(&self) -> usize {
-        self.bytes + size_of::<Self>()
+        self.bytes + self.sketches.capacity() * size_of::<Sketch>() + size_of::<Self>()
     }
 }

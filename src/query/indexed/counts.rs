@@ -53,8 +53,8 @@ use crate::index::bitmap::SECOND_NS;
 use crate::query::scan::EventsExec;
 use crate::segment::SegmentMeta;
 
-/// Combinations of values, per segment, beyond which scanning is as quick.
-const COMBINATIONS_MAX: usize = 1 << 16;
+/// Rows that scanning gets through in the time that one combination of values takes.
+const ROWS_PER_COMBINATION: usize = 64;
 
 /// Puts [`CountsExec`] where it can answer.
 #[derive(Debug)]
@@ -284,7 +284,8 @@ impl Counting {
             dimensions.push(dimension);
         }
         let combinations = dimensions.iter().try_fold(1_usize, |n, d| n.checked_mul(d.len()));
-        if combinations.is_none_or(|n| n > COMBINATIONS_MAX) {
+        let few = |n: usize| n.saturating_mul(ROWS_PER_COMBINATION) <= meta.rows as usize || n <= 64;
+        if !combinations.is_some_and(few) {
             return Ok(false);
         }
         let mut measures = Vec::new();

@@ -20,4 +20,5 @@ pub(crate) mod condition;
 pub(crate) mod columns;
 pub(crate) mod rows;
 pub(crate) mod source;
+mod masked;
 pub(crate) mod counts;

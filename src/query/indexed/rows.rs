@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBa
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
-use roaring::RoaringBitmap;
+use roaring::{MultiOps, RoaringBitmap};
 
 use super::columns::{ColumnCache, Files, Known, physical_type};
 use super::condition::{Condition, Leaf};
@@ -171,13 +171,9 @@ impl Segment<'_> {
         }
         let Some(by_value) = self.by_value(leaf)? else { return Ok(None) };
         let Some(verdicts) = by_value.values.as_boolean_opt() else { return Ok(None) };
-        let mut rows = RoaringBitmap::new();
-        for (i, of_value) in by_value.rows.into_iter().enumerate() {
-            if verdicts.is_valid(i) && verdicts.value(i) == truth {
-                rows |= of_value;
-            }
-        }
-        Ok(Some(rows))
+        let of_values = by_value.rows.into_iter().enumerate();
+        let matching = of_values.filter(|(i, _)| verdicts.is_valid(*i) && verdicts.value(*i) == truth);
+        Ok(Some(matching.map(|(_, rows)| rows).union()))
     }
 
     fn time(&self, leaf: &Leaf, truth: bool) -> Option<RoaringBitmap> {
@@ -203,14 +199,14 @@ impl Segment<'_> {
             let Some(Known::Bitmaps(bitmaps)) = self.known.get(name) else { return Ok(None) };
             let Some(physical) = physical_type(self.meta, name) else { return Ok(None) };
             let file = Arc::new(Schema::new(vec![Field::new(name, physical, true)]));
-            let Some(by_value) = bitmaps.values() else {
-                // Too many values: what matters may be only whether there is one.
-                let Some(of_null) = leaf.null_test() else { return Ok(None) };
+            if let Some(of_null) = leaf.null_test() {
+                // What the values are does not matter.
                 values.push(Arc::new(BooleanArray::from(vec![!of_null])));
                 rows.push(bitmaps.present() - &taken);
                 taken |= bitmaps.present();
                 continue;
-            };
+            }
+            let Some(by_value) = bitmaps.values() else { return Ok(None) };
             let options = RecordBatchOptions::new().with_row_count(Some(by_value.array().len()));
             let columns = vec![Arc::clone(by_value.array())];
             let batch = RecordBatch::try_new_with_options(Arc::clone(&file), columns, &options)?;

@@ -7,15 +7,21 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
-use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
-use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, conjunction};
+use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking};
+use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
+use datafusion::physical_expr::{
+    EquivalenceProperties, PhysicalExpr, PhysicalSortExpr, conjunction, conjunction_opt,
+};
 use datafusion::physical_plan::DisplayFormatType;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
@@ -26,13 +32,16 @@ use parquet::arrow::arrow_reader::RowSelection;
 use roaring::RoaringBitmap;
 
 use super::condition::{Conditions, Leaf};
+use super::masked::{Mask, MaskedPlanner, bits, coarse};
 use super::rows::Context;
 use crate::segment::SegmentMeta;
 
 /// Scans segments, skipping what indexes exclude.
 #[derive(Debug, Clone)]
 pub(crate) struct IndexedSource {
-    /// Without a predicate.
+    /// All columns of the table, without a predicate.
+    root: ParquetSource,
+    /// The columns that are asked for, without a predicate.
     bare: ParquetSource,
     /// What `bare` agreed to evaluate; all must hold.
     filters: Vec<Arc<dyn PhysicalExpr>>,
@@ -42,7 +51,7 @@ pub(crate) struct IndexedSource {
 impl IndexedSource {
     /// A source over `bare`, which has no predicate.
     pub(crate) fn new(bare: ParquetSource, context: Arc<Context>) -> Self {
-        Self { bare, filters: Vec::new(), context }
+        Self { root: bare.clone(), bare, filters: Vec::new(), context }
     }
 
     /// What evaluating conditions needs.
@@ -71,8 +80,52 @@ impl IndexedSource {
     /// The same over another source, which a method of `bare` gave.
     fn over(&self, bare: &Arc<dyn FileSource>) -> Option<Arc<dyn FileSource>> {
         let bare = bare.downcast_ref::<ParquetSource>()?.clone();
-        Some(Arc::new(Self { bare, filters: self.filters.clone(), context: Arc::clone(&self.context) }))
+        Some(Arc::new(Self { bare, ..self.clone() }))
     }
+
+    /// Reads the wanted columns and those of `residual`, without a predicate. Returns also `residual` over
+    /// what is read, and the schema of the wanted columns.
+    fn masked(
+        &self,
+        residual: &[Arc<dyn PhysicalExpr>],
+        store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Option<Masked>> {
+        let Some(wanted) = self.bare.projection() else { return Ok(None) };
+        let table = self.bare.table_schema().table_schema();
+        let output = Arc::new(wanted.project_schema(table)?);
+        let mut exprs: Vec<ProjectionExpr> = wanted.iter().cloned().collect();
+        let residual = conjunction_opt(residual.iter().cloned())
+            .map(|expr| {
+                expr.transform(|node| {
+                    let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
+                    let place = exprs.len();
+                    let name = format!("{} {place}", column.name());
+                    exprs.push(ProjectionExpr::new(Arc::clone(&node), name.clone()));
+                    Ok(Transformed::yes(Arc::new(Column::new(&name, place)) as _))
+                })
+                .data()
+            })
+            .transpose()?;
+        let others = wanted.column_indices().len();
+        let Some(source) = self.root.try_pushdown_projection(&ProjectionExprs::new(exprs))? else {
+            return Ok(None);
+        };
+        // The limit counts rows after the filter, so it is not for this source.
+        let config = FileScanConfigBuilder::from(config.clone()).with_limit(None).build();
+        let morselizer = source.create_morselizer(store, &config, partition)?;
+        Ok(Some(Masked { morselizer, residual, output, others }))
+    }
+}
+
+/// How a file is read whose rows are filtered after decoding.
+struct Masked {
+    morselizer: Box<dyn Morselizer>,
+    residual: Option<Arc<dyn PhysicalExpr>>,
+    output: SchemaRef,
+    /// Columns that are wanted, apart from filtering.
+    others: usize,
 }
 
 impl FileSource for IndexedSource {
@@ -96,10 +149,16 @@ impl FileSource for IndexedSource {
             return Ok(full);
         }
         let conditions = self.conditions();
-        let residual = self.filtered(&conditions.residual).create_morselizer(store, config, partition)?;
+        let residual =
+            self.filtered(&conditions.residual).create_morselizer(Arc::clone(&store), config, partition)?;
+        // What may leave few rows first, then what bitmaps say leaves many.
+        let ordered: Vec<_> = conditions.residual.iter().chain(&conditions.indexed_exprs).cloned().collect();
+        let ordered = self.filtered(&ordered).with_reorder_filters(false);
+        let ordered = ordered.create_morselizer(Arc::clone(&store), config, partition)?;
+        let masked = self.masked(&conditions.residual, store, config, partition)?;
         let metrics = IndexMetrics::new(self.bare.metrics(), partition);
         let context = Arc::clone(&self.context);
-        let opener = Opener { full, residual, conditions, context, metrics };
+        let opener = Opener { full, residual, ordered, masked, conditions, context, metrics };
         Ok(Box::new(IndexedMorselizer(Arc::new(opener))))
     }
 
@@ -108,8 +167,13 @@ impl FileSource for IndexedSource {
     }
 
     fn with_batch_size(&self, rows: usize) -> Arc<dyn FileSource> {
-        let bare = self.bare.with_batch_size(rows);
-        self.over(&bare).unwrap_or(bare)
+        let (root, bare) = (self.root.with_batch_size(rows), self.bare.with_batch_size(rows));
+        match (root.downcast_ref::<ParquetSource>(), bare.downcast_ref::<ParquetSource>()) {
+            (Some(root), Some(bare)) => {
+                Arc::new(Self { root: root.clone(), bare: bare.clone(), ..self.clone() })
+            }
+            _ => bare,
+        }
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
@@ -149,7 +213,7 @@ impl FileSource for IndexedSource {
         if all.len() == self.filters.len() {
             return Ok(propagation);
         }
-        let source = Self { bare: self.bare.clone(), filters: all, context: Arc::clone(&self.context) };
+        let source = Self { filters: all, ..self.clone() };
         Ok(propagation.with_updated_node(Arc::new(source) as _))
     }
 
@@ -219,6 +283,10 @@ struct Opener {
     full: Box<dyn Morselizer>,
     /// With what bitmaps cannot answer.
     residual: Box<dyn Morselizer>,
+    /// With the whole predicate, what bitmaps cannot answer first.
+    ordered: Box<dyn Morselizer>,
+    /// With no predicate: batches are filtered.
+    masked: Option<Masked>,
     conditions: Conditions,
     context: Arc<Context>,
     metrics: IndexMetrics,
@@ -250,13 +318,60 @@ impl Opener {
             self.metrics.skipped.add(1);
             return Ok(Box::new(Nothing));
         }
-        let rest = if exact { &self.residual } else { &self.full };
         if rows.len() == segment.rows {
+            let rest = if exact { &self.residual } else { &self.full };
             return rest.plan_file(file);
         }
-        let selection = RowGroupAccess::Selection(selection(&rows, segment.rows as usize));
-        rest.plan_file(file.with_extension(ParquetAccessPlan::new(vec![selection])))
+        self.open_some(file, &segment, &rows, exact)
     }
+
+    /// Reads `rows` of a file; where they are many, more of it. `exact` says that the indexed part of the
+    /// predicate needs no evaluation on them.
+    fn open_some(
+        &self,
+        file: PartitionedFile,
+        segment: &SegmentMeta,
+        rows: &RoaringBitmap,
+        exact: bool,
+    ) -> Result<Box<dyn MorselPlanner>> {
+        let total = segment.rows as usize;
+        let others = self.masked.as_ref().map_or(1, |masked| masked.others);
+        // A piece of a selection costs about as much as decoding some 20 values.
+        let few = (rows.len() as usize).saturating_mul(20) <= total.saturating_mul(others.max(1));
+        if few {
+            let rest = if exact { &self.residual } else { &self.full };
+            return rest.plan_file(with_selection(file, selection(rows, total)));
+        }
+        let pieces = coarse(rows);
+        let wide = RowSelection::from_consecutive_ranges(pieces.iter().cloned(), total);
+        if !exact {
+            return self.full.plan_file(with_selection(file, wide));
+        }
+        match &self.masked {
+            Some(masked) if self.conditions.residual.is_empty() || self.is_cheap_to_decode(masked) => {
+                let mask = Mask {
+                    keep: bits(rows, &pieces),
+                    residual: masked.residual.clone(),
+                    output: Arc::clone(&masked.output),
+                };
+                let inner = masked.morselizer.plan_file(with_selection(file, wide))?;
+                Ok(Box::new(MaskedPlanner { inner, mask: Arc::new(mask) }))
+            }
+            _ => self.ordered.plan_file(with_selection(file, wide)),
+        }
+    }
+
+    /// Whether columns are so few that nothing is gained by evaluating the rest of the predicate first.
+    fn is_cheap_to_decode(&self, masked: &Masked) -> bool {
+        let dynamic = |expr: &Arc<dyn PhysicalExpr>| {
+            DynamicFilterTracking::classify(expr).contains_dynamic_filter()
+        };
+        masked.others <= 3 && !self.conditions.residual.iter().any(dynamic)
+    }
+}
+
+fn with_selection(file: PartitionedFile, selection: RowSelection) -> PartitionedFile {
+    file.with_extension(ParquetAccessPlan::new(vec![RowGroupAccess::Selection(selection)]))
 }
 
 /// `rows` as what the Parquet reader understands.

@@ -1,0 +1,202 @@
+//! Filters rows by their number after they were decoded.
+//!
+//! A row selection of many small pieces costs the Parquet reader more than the rows that it skips would:
+//! it looks at every piece several times. Where many rows match, it is quicker to decode all of them and to
+//! filter the batches, vector by vector. That is what this does to the stream of one file.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, BooleanBufferBuilder, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{BatchCoalescer, filter_record_batch};
+use arrow::datatypes::SchemaRef;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use roaring::RoaringBitmap;
+
+/// Rows of an output batch.
+const BATCH_ROWS: usize = 8192;
+/// Gaps between matching rows that are decoded rather than skipped, in rows.
+const GAP_ROWS: u32 = 4096;
+
+/// Which rows of what is read are to be kept.
+#[derive(Debug, Clone)]
+pub(super) struct Mask {
+    /// One bit for each row that is read, in order.
+    pub(super) keep: BooleanBuffer,
+    /// What also must hold, over the columns that are read.
+    pub(super) residual: Option<Arc<dyn PhysicalExpr>>,
+    /// Columns of the result; those that are read begin with them.
+    pub(super) output: SchemaRef,
+}
+
+/// The pieces of a file that have matching rows, with small gaps filled.
+pub(super) fn coarse(rows: &RoaringBitmap) -> Vec<Range<usize>> {
+    let mut iter = rows.iter();
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    while let Some(range) = iter.next_range() {
+        let (start, end) = (*range.start() as usize, *range.end() as usize + 1);
+        match pieces.last_mut() {
+            Some(last) if start - last.end <= GAP_ROWS as usize => last.end = end,
+            _ => pieces.push(start..end),
+        }
+    }
+    pieces
+}
+
+/// The bits of the rows in `pieces`, one after another.
+pub(super) fn bits(rows: &RoaringBitmap, pieces: &[Range<usize>]) -> BooleanBuffer {
+    let mut bits = BooleanBufferBuilder::new(pieces.iter().map(ExactSizeIterator::len).sum());
+    for piece in pieces {
+        let mut at = piece.start;
+        let mut iter = rows.range(piece.start as u32..piece.end as u32);
+        while let Some(range) = iter.next_range() {
+            let (start, end) = (*range.start() as usize, (*range.end() as usize + 1).min(piece.end));
+            bits.append_n(start - at, false);
+            bits.append_n(end - start, true);
+            at = end;
+        }
+        bits.append_n(piece.end - at, false);
+    }
+    bits.finish()
+}
+
+/// Opens a file and filters what it yields.
+pub(super) struct MaskedPlanner {
+    pub(super) inner: Box<dyn MorselPlanner>,
+    pub(super) mask: Arc<Mask>,
+}
+
+impl MaskedPlanner {
+    fn over(inner: Box<dyn MorselPlanner>, mask: &Arc<Mask>) -> Box<dyn MorselPlanner> {
+        Box::new(Self { inner, mask: Arc::clone(mask) })
+    }
+}
+
+impl fmt::Debug for MaskedPlanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MaskedPlanner").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl MorselPlanner for MaskedPlanner {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        let Self { inner, mask } = *self;
+        let Some(mut plan) = inner.plan()? else { return Ok(None) };
+        let morsels = plan.take_morsels();
+        if morsels.len() > 1 {
+            // Rows are counted from the first: a segment is one row group, and comes as one stream.
+            return Err(DataFusionError::Internal("a segment came in several parts".to_owned()));
+        }
+        let morsel = |inner| Box::new(MaskedMorsel { inner, mask: Arc::clone(&mask) }) as Box<dyn Morsel>;
+        let planners = plan.take_ready_planners().into_iter().map(|p| Self::over(p, &mask)).collect();
+        let pending = plan.take_pending_planner();
+        let mut plan = MorselPlan::new()
+            .with_morsels(morsels.into_iter().map(morsel).collect())
+            .with_planners(planners);
+        if let Some(pending) = pending {
+            plan.set_pending_planner(async move { Ok(Self::over(pending.await?, &mask)) });
+        }
+        Ok(Some(plan))
+    }
+}
+
+struct MaskedMorsel {
+    inner: Box<dyn Morsel>,
+    mask: Arc<Mask>,
+}
+
+impl fmt::Debug for MaskedMorsel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MaskedMorsel").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl Morsel for MaskedMorsel {
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        masked(self.inner.into_stream(), self.mask).boxed()
+    }
+}
+
+/// The rows of `input` that `mask` keeps, in batches of a good size.
+fn masked(
+    input: BoxStream<'static, Result<RecordBatch>>,
+    mask: Arc<Mask>,
+) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let output = BatchCoalescer::new(Arc::clone(&mask.output), BATCH_ROWS);
+    futures::stream::try_unfold((Some(input), output, 0, mask), |(mut input, mut output, mut read, mask)| async move {
+        loop {
+            if let Some(batch) = output.next_completed_batch() {
+                return Ok(Some((batch, (input, output, read, mask))));
+            }
+            let Some(stream) = &mut input else { return Ok(None) };
+            match stream.next().await.transpose()? {
+                Some(batch) => {
+                    let rows = read..read + batch.num_rows();
+                    read = rows.end;
+                    mask.push(batch, rows, &mut output)?;
+                }
+                None => {
+                    input = None;
+                    if read != mask.keep.len() {
+                        let message = format!("expected {} rows, read {read}", mask.keep.len());
+                        return Err(DataFusionError::Internal(message));
+                    }
+                    output.finish_buffered_batch()?;
+                }
+            }
+        }
+    })
+}
+
+impl Mask {
+    fn push(&self, batch: RecordBatch, rows: Range<usize>, output: &mut BatchCoalescer) -> Result<()> {
+        if rows.end > self.keep.len() {
+            return Err(DataFusionError::Internal(format!("read more than {} rows", self.keep.len())));
+        }
+        let keep = BooleanArray::new(self.keep.slice(rows.start, rows.len()), None);
+        let kept = keep.true_count();
+        let Some(residual) = &self.residual else {
+            match kept {
+                0 => {}
+                n if n == rows.len() => output.push_batch(batch)?,
+                _ => output.push_batch_with_filter(batch, &keep)?,
+            }
+            return Ok(());
+        };
+        if kept == 0 {
+            return Ok(());
+        }
+        let batch = if kept == rows.len() { batch } else { filter_record_batch(&batch, &keep)? };
+        let verdict = residual.evaluate(&batch)?.into_array(batch.num_rows())?;
+        let columns: Vec<usize> = (0..self.output.fields().len()).collect();
+        output.push_batch_with_filter(batch.project(&columns)?, as_boolean_array(&verdict)?)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn pieces_hold_all_rows_and_bits_tell_which(rows in prop::collection::vec(0..60_000_u32, 0..50)) {
+            let rows: RoaringBitmap = rows.into_iter().collect();
+            let pieces = coarse(&rows);
+            let bits = bits(&rows, &pieces);
+            let read = pieces.iter().cloned().flatten();
+            let kept: RoaringBitmap =
+                read.zip(bits.iter()).filter(|(_, keep)| *keep).map(|(row, _)| row as u32).collect();
+            prop_assert_eq!(kept, rows);
+        }
+    }
+}
