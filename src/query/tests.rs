@@ -483,7 +483,8 @@ proptest! {
                         Ok(result) => result.collect().await.map(|b| pretty_format_batches(&b).unwrap().to_string()),
                         Err(e) => Err(e),
                     };
-                    answers.push(answer.map_err(|e| e.to_string()));
+                    // Whether it fails must not depend on the place; the words may.
+                    answers.push(answer.map_err(|_| ()));
                 }
                 for answer in &answers[1..] {
                     assert_eq!(answer, &answers[0], "{sql}");
