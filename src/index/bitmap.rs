@@ -53,6 +53,12 @@ impl Values {
 }
 
 impl ColumnBitmaps {
+    /// A column that no row has a value of.
+    pub fn absent(rows: u32) -> Self {
+        let values = Values { array: new_empty_array(&DataType::Null), rows: Vec::new() };
+        Self { rows, present: RoaringBitmap::new(), values: Some(values) }
+    }
+
     /// Number of rows of the segment.
     pub fn row_count(&self) -> u32 {
         self.rows

@@ -204,8 +204,9 @@ impl SegmentReader {
         segment: &Arc<SegmentMeta>,
         name: &str,
     ) -> Self {
-        let path = Path::from(segment.path.as_str());
-        let want = Want::Some { core: HashSet::from([name.to_owned()]), demanded: Vec::new() };
+        let path = Path::from(segment.path());
+        let core = HashSet::from([name.to_owned()]);
+        let want = Want::Some { core, demanded: Vec::new(), columns: Arc::default() };
         Self {
             metrics: ParquetFileMetrics::new(0, path.as_ref(), &ExecutionPlanMetricsSet::new()),
             object: Object { store: Arc::clone(store), path },

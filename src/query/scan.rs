@@ -133,6 +133,7 @@ impl Scan<'_> {
             },
             adapter: Arc::clone(adapter),
             table: Arc::clone(&schema),
+            columns: Arc::clone(&self.columns),
         };
         let source = IndexedSource::new(source, Arc::new(context));
         let (groups, ordered) = deal(&self.pruned.kept, self.table.shared().parallelism);

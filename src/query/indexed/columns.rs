@@ -4,7 +4,7 @@
 //! would without any index, so that a question that is asked once costs nothing extra. What was not used
 //! for longest goes when the limit is reached.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -14,6 +14,7 @@ use object_store::ObjectStore;
 use parking_lot::Mutex;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
+use parquet::arrow::async_reader::AsyncFileReader;
 
 use super::condition::is_countable;
 use crate::event::schema::{self, column};
@@ -82,17 +83,17 @@ impl ColumnCache {
         self.inner.lock().bytes
     }
 
-    /// What is known of `columns` of `segment`. Those that have not been asked for often enough are left
+    /// What is known of `columns`, with their types in memory, of `segment`. Those that have not been asked for often enough are left
     /// out; they now have been once more.
     pub(crate) async fn get(
         &self,
         segment: &Arc<SegmentMeta>,
-        columns: &HashSet<&str>,
+        columns: &HashMap<&str, DataType>,
         files: &Files,
     ) -> Result<HashMap<String, Known>> {
         let mut known = HashMap::with_capacity(columns.len());
-        for name in self.ask(segment.id, columns, &mut known) {
-            let found = files.read(segment, name).await?;
+        for name in self.ask(segment.id, columns.keys().copied(), &mut known) {
+            let found = files.read(segment, name, &columns[name]).await?;
             self.put(segment.id, name, found.clone());
             known.insert(name.to_owned(), found);
         }
@@ -103,7 +104,7 @@ impl ColumnCache {
     fn ask<'a>(
         &self,
         id: SegmentId,
-        columns: &HashSet<&'a str>,
+        columns: impl Iterator<Item = &'a str>,
         known: &mut HashMap<String, Known>,
     ) -> Vec<&'a str> {
         let mut inner = self.inner.lock();
@@ -112,16 +113,16 @@ impl ColumnCache {
         let entries = inner.entries.entry(id).or_default();
         let mut missing = Vec::new();
         for name in columns {
-            let entry = entries.entry((*name).to_owned()).or_insert_with(|| {
+            let entry = entries.entry(name.to_owned()).or_insert_with(|| {
                 added += ASKED_BYTES;
                 Entry { known: None, asked: 0, used: tick, bytes: ASKED_BYTES }
             });
             entry.used = tick;
             match &entry.known {
                 Some(found) => {
-                    known.insert((*name).to_owned(), found.clone());
+                    known.insert(name.to_owned(), found.clone());
                 }
-                None if entry.asked >= self.asks => missing.push(*name),
+                None if entry.asked >= self.asks => missing.push(name),
                 None => {}
             }
             entry.asked = entry.asked.saturating_add(1);
@@ -176,19 +177,22 @@ pub(crate) struct Files {
 
 impl Files {
     /// Decodes one column of a segment and inverts it.
-    async fn read(&self, segment: &Arc<SegmentMeta>, name: &str) -> Result<Known> {
-        let Some(ty) = physical_type(segment, name).filter(|ty| name == column::TIMESTAMP || is_countable(ty))
-        else {
+    async fn read(&self, segment: &Arc<SegmentMeta>, name: &str, ty: &DataType) -> Result<Known> {
+        if name != column::TIMESTAMP && !is_countable(ty) {
             return Ok(Known::Unfit);
-        };
+        }
         // As Parquet has text: a dictionary, and a code per row.
-        let read_as = match &ty {
+        let read_as = match ty {
             DataType::Utf8View => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
             other => other.clone(),
         };
         let nullable = schema::core_index(name).is_none_or(|i| schema::core_columns()[i].field.is_nullable());
         let file = Arc::new(Schema::new(vec![Field::new(name, read_as, nullable)]));
-        let reader = SegmentReader::of_column(&self.store, &self.footers, segment, name);
+        let mut reader = SegmentReader::of_column(&self.store, &self.footers, segment, name);
+        if reader.get_metadata(None).await?.file_metadata().schema_descr().num_columns() == 0 {
+            let rows = u32::try_from(segment.rows).unwrap_or(u32::MAX);
+            return Ok(Known::Bitmaps(Arc::new(ColumnBitmaps::absent(rows))));
+        }
         let options = ArrowReaderOptions::new().with_schema(file);
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
         let mut batches = builder.with_batch_size(BATCH_ROWS).build()?;
@@ -203,14 +207,6 @@ impl Files {
         while let Some(batch) = batches.try_next().await? {
             bitmaps.push(batch.column(0))?;
         }
-        Ok(Known::Bitmaps(Arc::new(bitmaps.finish(&ty)?)))
-    }
-}
-
-/// Type of a physical column in memory.
-pub(crate) fn physical_type(segment: &SegmentMeta, name: &str) -> Option<DataType> {
-    match schema::core_index(name) {
-        Some(i) => Some(schema::core_columns()[i].field.data_type().clone()),
-        None => Some(segment.column(name)?.attribute_type?.data_type()),
+        Ok(Known::Bitmaps(Arc::new(bitmaps.finish(ty)?)))
     }
 }

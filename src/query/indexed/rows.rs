@@ -3,7 +3,7 @@
 //! SQL has three truth values, so a condition has two sets of rows: those where it is true, and those where
 //! it is false; NOT swaps them, and null rows are in neither.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
@@ -12,9 +12,10 @@ use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use roaring::{MultiOps, RoaringBitmap};
 
-use super::columns::{ColumnCache, Files, Known, physical_type};
+use super::columns::{ColumnCache, Files, Known};
 use super::condition::{Condition, Leaf};
-use crate::event::schema::{self, column};
+use crate::catalog::{Fact, LoadedColumns};
+use crate::event::schema::{self, column, timestamp_type};
 use crate::index::bitmap::{SECOND_NS, all_rows};
 use crate::query::adapter::AttributeAdapterFactory;
 use crate::segment::SegmentMeta;
@@ -30,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) adapter: Arc<AttributeAdapterFactory>,
     /// The table's columns.
     pub(crate) table: SchemaRef,
+    /// What the segments have of them.
+    pub(crate) columns: Arc<LoadedColumns>,
 }
 
 /// One segment, with all the bitmaps that some expressions need.
@@ -49,21 +52,21 @@ impl Context {
         leaves: &[&Leaf],
         seconds: bool,
     ) -> Result<Segment<'a>> {
-        let mut columns = HashSet::new();
+        let mut columns = HashMap::new();
         for leaf in leaves {
             if leaf.column == column::TIMESTAMP {
                 let within = leaf.since().filter(|(_, ns)| outside(meta, *ns).is_none());
-                columns.extend(within.filter(|(_, ns)| is_whole(*ns)).map(|_| column::TIMESTAMP));
+                columns.extend(within.filter(|(_, ns)| is_whole(*ns)).map(|_| (column::TIMESTAMP, timestamp_type())));
                 continue;
             }
             let candidates = self.candidates(meta, &leaf.column).unwrap_or_default();
-            let is_id = |name: &&str| matches!(physical_type(meta, name), Some(DataType::FixedSizeBinary(_)));
-            if leaf.null_test().is_some() || !candidates.iter().any(is_id) {
+            let is_id = |ty: &DataType| matches!(ty, DataType::FixedSizeBinary(_));
+            if leaf.null_test().is_some() || !candidates.iter().any(|(_, ty)| is_id(ty)) {
                 columns.extend(candidates);
             }
         }
         if seconds {
-            columns.insert(column::TIMESTAMP);
+            columns.extend([(column::TIMESTAMP, timestamp_type())]);
         }
         let rows = u32::try_from(meta.rows).unwrap_or(u32::MAX);
         let mut known = self.cache.get(meta, &columns, &self.files).await?;
@@ -76,20 +79,26 @@ impl Context {
         Ok(Segment { context: self, meta, rows, known })
     }
 
-    /// The physical columns, in order of precedence, that together are the table's column `name`; `None`
-    /// when they are not all there is.
-    fn candidates<'a>(&'a self, meta: &SegmentMeta, name: &'a str) -> Option<Vec<&'a str>> {
-        if schema::core_index(name).is_some() {
-            return Some(meta.column(name).map(|_| name).into_iter().collect());
+    /// The physical columns, in order of precedence and with their types, that together are the table's
+    /// column `name`; `None` when they are not all there is, or that is not known.
+    fn candidates<'a>(&'a self, meta: &SegmentMeta, name: &'a str) -> Option<Vec<(&'a str, DataType)>> {
+        if let Some(i) = schema::core_index(name) {
+            return Some(vec![(name, schema::core_columns()[i].field.data_type().clone())]);
         }
+        let columns = self.columns.of(meta.id);
         let mut found = Vec::new();
         for candidate in &self.adapter.demanded(name)?.candidates {
-            let column = meta.column(candidate);
-            found.extend(column.map(|_| candidate.as_str()));
-            if column.is_some_and(|column| column.null_count == 0) {
-                break;
+            match columns.get(candidate) {
+                Fact::Unknown => return None,
+                Fact::Absent => {}
+                Fact::Present(column) => {
+                    found.push((candidate.as_str(), column.attribute_type?.data_type()));
+                    if column.null_count == 0 {
+                        break;
+                    }
+                }
             }
-            if meta.may_overflow(candidate) {
+            if columns.may_overflow(candidate) {
                 return None;
             }
         }
@@ -195,10 +204,12 @@ impl Segment<'_> {
         let mut values: Vec<ArrayRef> = Vec::new();
         let mut rows: Vec<RoaringBitmap> = Vec::new();
         let mut taken = RoaringBitmap::new();
-        for name in candidates {
+        for (name, physical) in candidates {
             let Some(Known::Bitmaps(bitmaps)) = self.known.get(name) else { return Ok(None) };
-            let Some(physical) = physical_type(self.meta, name) else { return Ok(None) };
             let file = Arc::new(Schema::new(vec![Field::new(name, physical, true)]));
+            if bitmaps.present().is_empty() {
+                continue;
+            }
             if let Some(of_null) = leaf.null_test() {
                 // What the values are does not matter.
                 values.push(Arc::new(BooleanArray::from(vec![!of_null])));
