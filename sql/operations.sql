@@ -6,7 +6,7 @@
 --   calls         how many calls they stand for: the sum of sample_weight
 --   errors        how many of those calls failed (status error)
 --   error_rate    errors / calls, 0 to 1
---   p50_ns, p95_ns, p99_ns  approximate percentiles of the duration of the spans stored, nanoseconds
+--   p50_ns, p95_ns, p99_ns  percentiles of the duration of the calls, within 1 %, nanoseconds
 --   max_ns        the longest
 --   first_seen, last_seen   earliest and latest start
 SELECT
@@ -16,9 +16,9 @@ SELECT
   sum(sample_weight) AS calls,
   coalesce(sum(sample_weight) FILTER (WHERE status = 'error'), 0.0) AS errors,
   coalesce(sum(sample_weight) FILTER (WHERE status = 'error'), 0.0) / sum(sample_weight) AS error_rate,
-  approx_percentile_cont(duration_ns, 0.5) AS p50_ns,
-  approx_percentile_cont(duration_ns, 0.95) AS p95_ns,
-  approx_percentile_cont(duration_ns, 0.99) AS p99_ns,
+  p50(duration_ns, sample_weight) AS p50_ns,
+  p95(duration_ns, sample_weight) AS p95_ns,
+  p99(duration_ns, sample_weight) AS p99_ns,
   max(duration_ns) AS max_ns,
   min(timestamp) AS first_seen,
   max(timestamp) AS last_seen

@@ -11,8 +11,8 @@ SELECT
   child.attributes['service.name'] AS callee,
   sum(child.sample_weight) AS calls,
   coalesce(sum(child.sample_weight) FILTER (WHERE child.status = 'error'), 0.0) AS errors,
-  approx_percentile_cont(child.duration_ns, 0.5) AS p50_ns,
-  approx_percentile_cont(child.duration_ns, 0.99) AS p99_ns
+  p50(child.duration_ns, child.sample_weight) AS p50_ns,
+  p99(child.duration_ns, child.sample_weight) AS p99_ns
 FROM events AS child
 JOIN events AS parent ON parent.trace_id = child.trace_id AND parent.span_id = child.parent_span_id
 WHERE child.signal = 'span'
