@@ -22,6 +22,7 @@ use crate::catalog::{Catalog, Change};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
+use crate::index::IndexCache;
 use crate::maintenance::{Live, remove_orphan_runs, remove_orphans};
 use crate::query::Engine;
 use crate::segment::DurableFileSystem;
@@ -114,7 +115,8 @@ fn inner(settings: Settings, files: DurableFileSystem, access: Access) -> Result
         // A reader changes nothing in the directory.
         Access::Read => (true, std::env::temp_dir().join("broadloom-spill")),
     };
-    let engine = Engine::new(&settings.query, spill)?;
+    let indexes = Arc::new(IndexCache::new(settings.index.memory_bytes_max));
+    let engine = Engine::new(&settings.query, indexes, spill)?;
     Ok(Inner { settings, files, store, live, engine, writer: RwLock::new(None), read_only })
 }
 

@@ -24,8 +24,10 @@
 //!
 //! [`sidecar`] is the container of all index objects, [`blocks`] keeps many small things in one, [`postings`] the format inside, [`builder`] makes the
 //! side-car of a segment while it is written, [`segment_index`] reads it, [`run`] and [`run_set`] are about
-//! many segments, and [`cache`] bounds the memory of it all.
+//! many segments, and [`cache`] bounds the memory of it all. [`bitmap`] is another kind: the rows of each value of a column,
+//! made in memory when queries ask.
 
+pub mod bitmap;
 mod cursor;
 pub mod hash;
 pub mod sidecar;
@@ -47,6 +49,3 @@ pub use segment_index::SegmentIndex;
 
 #[cfg(test)]
 mod tests;
-//! What finds rows in segments without reading them?
-
-pub mod bitmap;

@@ -52,6 +52,7 @@ use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::AttributeType;
+use crate::index::IndexCache;
 
 /// Name of the catalog in `information_schema`.
 const CATALOG: &str = "broadloom";
@@ -165,8 +166,13 @@ struct Inner {
 }
 
 impl Engine {
-    /// An engine that keeps within `settings` and spills to `spill`, which it creates.
-    pub fn new(settings: &QuerySettings, spill: impl Into<PathBuf>) -> Result<Self> {
+    /// An engine that keeps within `settings`, opens indexes through `indexes`, and spills to `spill`, which
+    /// it creates.
+    pub fn new(
+        settings: &QuerySettings,
+        indexes: Arc<IndexCache>,
+        spill: impl Into<PathBuf>,
+    ) -> Result<Self> {
         let parallelism = settings.parallelism.max(1);
         let template = template(runtime(settings, spill.into())?, parallelism);
         let names = template.scalar_functions().keys().chain(template.aggregate_functions().keys());
@@ -178,7 +184,7 @@ impl Engine {
         functions.dedup();
         let table_functions = template.table_functions().keys().cloned().collect();
         let columns = Arc::new(ColumnCache::new(settings.bitmap_bytes_max, settings.bitmap_asks));
-        let shared = Arc::new(ScanShared { footers: Arc::default(), columns, parallelism });
+        let shared = Arc::new(ScanShared { footers: Arc::default(), indexes, columns, parallelism });
         let views = Views::builtin()?;
         let tables = OnceCell::new();
         let inner = Inner { template, shared, views, functions, table_functions, tables };

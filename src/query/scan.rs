@@ -54,6 +54,7 @@ use super::snapshot::ReadSnapshot;
 use super::table::EventsTable;
 use crate::catalog::LoadedColumns;
 use crate::event::{AttributeType, EventBatch, schema};
+use crate::index::IndexCache;
 use crate::segment::SegmentMeta;
 
 /// Groups of files that a scan keeps apart to stay in order, at most; beyond it order is given up.
@@ -64,6 +65,8 @@ const ORDERED_GROUPS_MAX: usize = 16;
 pub(crate) struct ScanShared {
     /// Footers of segments.
     pub(crate) footers: Arc<MetadataCache>,
+    /// Side-cars of segments.
+    pub(crate) indexes: Arc<IndexCache>,
     /// Bitmaps of columns.
     pub(crate) columns: Arc<ColumnCache>,
     /// Partitions of a scan.
@@ -126,6 +129,7 @@ impl Scan<'_> {
             .with_enable_page_index(true)
             .with_bloom_filter_on_read(false);
         let context = Context {
+            indexes: Arc::clone(&self.table.shared().indexes),
             cache: Arc::clone(&self.table.shared().columns),
             files: Files {
                 store: Arc::clone(&snapshot.store),

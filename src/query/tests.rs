@@ -17,6 +17,7 @@ use crate::error::ErrorKind;
 use crate::event::{
     CoreEvent, EventBatch, EventBatchBuilder, KeyDictionary, Level, Signal, SpanId, TraceId, Value,
 };
+use crate::index::IndexCache;
 use crate::segment::{NewSegment, SegmentId, Unobserved, build};
 
 /// Nanoseconds of 2026-01-01T00:00:00Z.
@@ -74,7 +75,7 @@ async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
 fn engine() -> (Engine, TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let settings = QuerySettings { parallelism: 2, bitmap_asks: 0, ..QuerySettings::default() };
-    (Engine::new(&settings, dir.path().join("spill")).unwrap(), dir)
+    (Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap(), dir)
 }
 
 async fn rows(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> Vec<RecordBatch> {
@@ -333,7 +334,7 @@ async fn people_can_ask_what_there_is() {
 async fn a_query_that_needs_too_much_memory_says_which_setting_limits_it() {
     let dir = tempfile::tempdir().unwrap();
     let settings = QuerySettings { memory_bytes_max: 1 << 16, parallelism: 1, ..QuerySettings::default() };
-    let engine = Engine::new(&settings, dir.path().join("spill")).unwrap();
+    let engine = Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap();
     let home = snapshot(&[&shop()], &[]).await;
     let sql = "SELECT count(*) FROM generate_series(1, 500000) a(x) JOIN generate_series(1, 500000) b(y) ON a.x = b.y";
     let error = failure(&engine, &home, sql).await;

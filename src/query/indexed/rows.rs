@@ -8,21 +8,25 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use roaring::{MultiOps, RoaringBitmap};
 
 use super::columns::{ColumnCache, Files, Known};
-use super::condition::{Condition, Leaf};
+use super::condition::{Condition, Leaf, Lookup};
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::schema::{self, column, timestamp_type};
 use crate::index::bitmap::{SECOND_NS, all_rows};
+use crate::index::{IndexCache, ValueHash};
 use crate::query::adapter::AttributeAdapterFactory;
 use crate::segment::SegmentMeta;
 
 /// What evaluation needs of the scan.
 #[derive(Debug)]
 pub(crate) struct Context {
+    /// Side-cars of segments.
+    pub(crate) indexes: Arc<IndexCache>,
     /// The bitmaps.
     pub(crate) cache: Arc<ColumnCache>,
     /// Where columns are.
@@ -45,6 +49,49 @@ pub(crate) struct Segment<'a> {
 }
 
 impl Context {
+    /// Rows of the pages in which all of `lookups` may hold, as far as the segment's side-car knows; `None`
+    /// when it knows nothing of them.
+    pub(crate) async fn pages(&self, meta: &SegmentMeta, lookups: &[Lookup]) -> Option<RoaringBitmap> {
+        let mut found: Option<RoaringBitmap> = None;
+        for lookup in lookups {
+            let Some(pages) = self.pages_of(meta, lookup).await else { continue };
+            found = Some(match found {
+                Some(found) => found & pages,
+                None => pages,
+            });
+        }
+        found
+    }
+
+    async fn pages_of(&self, meta: &SegmentMeta, lookup: &Lookup) -> Option<RoaringBitmap> {
+        let hashes = lookup.values.iter().map(hash).collect::<Option<Vec<_>>>()?;
+        let columns: Vec<&str> = match schema::core_index(&lookup.column) {
+            Some(_) => vec![&lookup.column],
+            None => {
+                let demanded = self.adapter.demanded(&lookup.column)?;
+                // Numbers that SQL compares as doubles have no hash of their own.
+                let exact = matches!(demanded.data_type, DataType::Utf8View | DataType::Int64);
+                let facts = self.columns.of(meta.id);
+                let may_have = |name: &&String| facts.get(name) != Fact::Absent || facts.may_overflow(name);
+                let names = demanded.candidates.iter().filter(may_have).map(String::as_str);
+                exact.then(|| names.collect())?
+            }
+        };
+        let index = self.indexes.segment(&self.files.store, meta).await?;
+        let page_rows = index.page_rows() as u64;
+        let mut rows = RoaringBitmap::new();
+        for column in columns {
+            for hash in &hashes {
+                for page in index.pages(column, *hash).await? {
+                    let start = u64::from(page) * page_rows;
+                    let end = (start + page_rows).min(meta.rows);
+                    rows.insert_range(start as u32..end as u32);
+                }
+            }
+        }
+        Some(rows)
+    }
+
     /// The segment, with what is known of the columns of `leaves`, and of the seconds if asked for.
     pub(crate) async fn segment<'a>(
         &'a self,
@@ -103,6 +150,16 @@ impl Context {
             }
         }
         Some(found)
+    }
+}
+
+/// What stands for a value in indexes, if one does.
+pub(crate) fn hash(value: &ScalarValue) -> Option<ValueHash> {
+    match value {
+        ScalarValue::FixedSizeBinary(_, Some(bytes)) => Some(ValueHash::of_bytes(bytes)),
+        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Some(ValueHash::of_text(text)),
+        ScalarValue::Int64(Some(value)) => Some(ValueHash::of_int(*value)),
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! selection, which the Parquet reader skips by, page by page. Where bitmaps answered a part of the
 //! predicate exactly, that part is not evaluated again, and its columns are not read.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricB
 use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
 use datafusion_datasource::morsel::{MorselPlan, MorselPlanner, Morselizer};
 use object_store::ObjectStore;
+use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::RowSelection;
 use roaring::RoaringBitmap;
 
@@ -148,17 +150,16 @@ impl FileSource for IndexedSource {
         if self.filters.is_empty() {
             return Ok(full);
         }
-        let conditions = self.conditions();
-        let residual =
-            self.filtered(&conditions.residual).create_morselizer(Arc::clone(&store), config, partition)?;
-        // What may leave few rows first, then what bitmaps say leaves many.
-        let ordered: Vec<_> = conditions.residual.iter().chain(&conditions.indexed_exprs).cloned().collect();
-        let ordered = self.filtered(&ordered).with_reorder_filters(false);
-        let ordered = ordered.create_morselizer(Arc::clone(&store), config, partition)?;
-        let masked = self.masked(&conditions.residual, store, config, partition)?;
-        let metrics = IndexMetrics::new(self.bare.metrics(), partition);
-        let context = Arc::clone(&self.context);
-        let opener = Opener { full, residual, ordered, masked, conditions, context, metrics };
+        let opener = Opener {
+            full,
+            conditions: self.conditions(),
+            metrics: IndexMetrics::new(self.bare.metrics(), partition),
+            source: self.clone(),
+            store,
+            config: config.clone(),
+            partition,
+            plans: Mutex::default(),
+        };
         Ok(Box::new(IndexedMorselizer(Arc::new(opener))))
     }
 
@@ -245,6 +246,7 @@ impl FileSource for IndexedSource {
 /// What EXPLAIN ANALYZE says of indexes.
 #[derive(Debug)]
 struct IndexMetrics {
+    looked_up: Count,
     answered: Count,
     skipped: Count,
     considered: Count,
@@ -255,11 +257,20 @@ impl IndexMetrics {
     fn new(metrics: &ExecutionPlanMetricsSet, partition: usize) -> Self {
         let count = |name: &'static str| MetricBuilder::new(metrics).counter(name, partition);
         Self {
+            looked_up: count("index_files_looked_up"),
             answered: count("index_files_answered"),
             skipped: count("index_files_skipped"),
             considered: count("index_rows_considered"),
             selected: count("index_rows_selected"),
         }
+    }
+
+    /// Counts what an index said of a segment. Returns whether any rows remain.
+    fn selects(&self, rows: &RoaringBitmap, segment: &SegmentMeta) -> bool {
+        self.considered.add(segment.rows as usize);
+        self.selected.add(rows.len() as usize);
+        self.skipped.add(usize::from(rows.is_empty()));
+        !rows.is_empty()
     }
 }
 
@@ -279,17 +290,85 @@ impl Morselizer for IndexedMorselizer {
 
 /// Opens the files of one partition.
 struct Opener {
+    source: IndexedSource,
+    store: Arc<dyn ObjectStore>,
+    config: FileScanConfig,
+    partition: usize,
     /// With the whole predicate.
     full: Box<dyn Morselizer>,
-    /// With what bitmaps cannot answer.
-    residual: Box<dyn Morselizer>,
-    /// With the whole predicate, what bitmaps cannot answer first.
-    ordered: Box<dyn Morselizer>,
-    /// With no predicate: batches are filtered.
-    masked: Option<Masked>,
     conditions: Conditions,
-    context: Arc<Context>,
     metrics: IndexMetrics,
+    /// By which of the conditions bitmaps answered.
+    plans: Mutex<HashMap<Vec<bool>, Arc<Plan>>>,
+}
+
+/// How to read files of which bitmaps answered the same part of the predicate.
+struct Plan {
+    /// What they did not answer.
+    residual: Vec<Arc<dyn PhysicalExpr>>,
+    /// Evaluates that while decoding.
+    selected: Box<dyn Morselizer>,
+    /// Evaluates the whole predicate while decoding, that first.
+    ordered: Box<dyn Morselizer>,
+    /// Evaluates nothing: batches are filtered.
+    masked: Option<Masked>,
+}
+
+impl Plan {
+    fn new(opener: &Opener, answered: &[bool]) -> Result<Self> {
+        let Opener { source, store, config, partition, conditions, .. } = opener;
+        let indexed = || conditions.indexed_exprs.iter().zip(answered);
+        let unanswered = indexed().filter(|(_, answered)| !**answered).map(|(expr, _)| expr);
+        let residual: Vec<_> = conditions.residual.iter().chain(unanswered).cloned().collect();
+        let answered = indexed().filter(|(_, answered)| **answered).map(|(expr, _)| expr);
+        let ordered: Vec<_> = residual.iter().chain(answered).cloned().collect();
+        let ordered = source.filtered(&ordered).with_reorder_filters(false);
+        Ok(Self {
+            selected: source.filtered(&residual).create_morselizer(Arc::clone(store), config, *partition)?,
+            ordered: ordered.create_morselizer(Arc::clone(store), config, *partition)?,
+            masked: source.masked(&residual, Arc::clone(store), config, *partition)?,
+            residual,
+        })
+    }
+
+    /// Reads `rows` of a file, to which the answered part of the predicate narrowed it.
+    fn open(
+        &self,
+        file: PartitionedFile,
+        segment: &SegmentMeta,
+        rows: &RoaringBitmap,
+    ) -> Result<Box<dyn MorselPlanner>> {
+        let total = segment.rows as usize;
+        if rows.len() == segment.rows {
+            return self.selected.plan_file(file);
+        }
+        let columns = self.masked.as_ref().map_or(1, |masked| masked.others.max(1));
+        // A piece of a selection costs about as much as decoding some 20 values.
+        if (rows.len() as usize).saturating_mul(20) <= total.saturating_mul(columns) {
+            return self.selected.plan_file(with_selection(file, selection(rows, total)));
+        }
+        let pieces = coarse(rows);
+        let wide = with_selection(file, RowSelection::from_consecutive_ranges(pieces.iter().cloned(), total));
+        match &self.masked {
+            Some(masked) if self.residual.is_empty() || self.is_cheap_to_decode(masked) => {
+                let mask = Mask {
+                    keep: bits(rows, &pieces),
+                    residual: masked.residual.clone(),
+                    output: Arc::clone(&masked.output),
+                };
+                let inner = masked.morselizer.plan_file(wide)?;
+                Ok(Box::new(MaskedPlanner { inner, mask: Arc::new(mask) }))
+            }
+            _ => self.ordered.plan_file(wide),
+        }
+    }
+
+    /// Whether columns are so few that nothing is gained by evaluating the rest of the predicate first.
+    fn is_cheap_to_decode(&self, masked: &Masked) -> bool {
+        let dynamic =
+            |expr: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(expr).contains_dynamic_filter();
+        masked.others <= 3 && !self.residual.iter().any(dynamic)
+    }
 }
 
 impl Opener {
@@ -297,76 +376,46 @@ impl Opener {
         let Some(segment) = file.extension::<Arc<SegmentMeta>>().cloned() else {
             return self.full.plan_file(file);
         };
+        let context = self.source.context();
+        if let Some(rows) = context.pages(&segment, &self.conditions.lookups).await {
+            self.metrics.looked_up.add(1);
+            if !self.metrics.selects(&rows, &segment) {
+                return Ok(Box::new(Nothing));
+            }
+            // Whole pages: which of their rows match is for the predicate to say.
+            let selection = selection(&rows, segment.rows as usize);
+            return self.full.plan_file(with_selection(file, selection));
+        }
         let leaves: Vec<&Leaf> = self.conditions.indexed.iter().flat_map(|c| c.leaves()).collect();
         if leaves.is_empty() {
             return self.full.plan_file(file);
         }
-        let found = self.context.segment(&segment, &leaves, false).await?;
+        let found = context.segment(&segment, &leaves, false).await?;
         let mut rows: Option<RoaringBitmap> = None;
-        let mut exact = true;
+        let mut answered = Vec::with_capacity(self.conditions.indexed.len());
         for condition in &self.conditions.indexed {
-            match found.all_true(std::slice::from_ref(condition))? {
-                Some(of_one) => rows = Some(rows.map_or_else(|| of_one.clone(), |rows| rows & &of_one)),
-                None => exact = false,
-            }
+            let of_one = found.all_true(std::slice::from_ref(condition))?;
+            answered.push(of_one.is_some());
+            rows = match (rows, of_one) {
+                (Some(rows), Some(of_one)) => Some(rows & of_one),
+                (rows, of_one) => rows.or(of_one),
+            };
         }
         let Some(rows) = rows else { return self.full.plan_file(file) };
         self.metrics.answered.add(1);
-        self.metrics.considered.add(segment.rows as usize);
-        self.metrics.selected.add(rows.len() as usize);
-        if rows.is_empty() {
-            self.metrics.skipped.add(1);
+        if !self.metrics.selects(&rows, &segment) {
             return Ok(Box::new(Nothing));
         }
-        if rows.len() == segment.rows {
-            let rest = if exact { &self.residual } else { &self.full };
-            return rest.plan_file(file);
-        }
-        self.open_some(file, &segment, &rows, exact)
+        self.plan(answered)?.open(file, &segment, &rows)
     }
 
-    /// Reads `rows` of a file; where they are many, more of it. `exact` says that the indexed part of the
-    /// predicate needs no evaluation on them.
-    fn open_some(
-        &self,
-        file: PartitionedFile,
-        segment: &SegmentMeta,
-        rows: &RoaringBitmap,
-        exact: bool,
-    ) -> Result<Box<dyn MorselPlanner>> {
-        let total = segment.rows as usize;
-        let others = self.masked.as_ref().map_or(1, |masked| masked.others);
-        // A piece of a selection costs about as much as decoding some 20 values.
-        let few = (rows.len() as usize).saturating_mul(20) <= total.saturating_mul(others.max(1));
-        if few {
-            let rest = if exact { &self.residual } else { &self.full };
-            return rest.plan_file(with_selection(file, selection(rows, total)));
+    fn plan(&self, answered: Vec<bool>) -> Result<Arc<Plan>> {
+        if let Some(plan) = self.plans.lock().get(&answered) {
+            return Ok(Arc::clone(plan));
         }
-        let pieces = coarse(rows);
-        let wide = RowSelection::from_consecutive_ranges(pieces.iter().cloned(), total);
-        if !exact {
-            return self.full.plan_file(with_selection(file, wide));
-        }
-        match &self.masked {
-            Some(masked) if self.conditions.residual.is_empty() || self.is_cheap_to_decode(masked) => {
-                let mask = Mask {
-                    keep: bits(rows, &pieces),
-                    residual: masked.residual.clone(),
-                    output: Arc::clone(&masked.output),
-                };
-                let inner = masked.morselizer.plan_file(with_selection(file, wide))?;
-                Ok(Box::new(MaskedPlanner { inner, mask: Arc::new(mask) }))
-            }
-            _ => self.ordered.plan_file(with_selection(file, wide)),
-        }
-    }
-
-    /// Whether columns are so few that nothing is gained by evaluating the rest of the predicate first.
-    fn is_cheap_to_decode(&self, masked: &Masked) -> bool {
-        let dynamic = |expr: &Arc<dyn PhysicalExpr>| {
-            DynamicFilterTracking::classify(expr).contains_dynamic_filter()
-        };
-        masked.others <= 3 && !self.conditions.residual.iter().any(dynamic)
+        let plan = Arc::new(Plan::new(self, &answered)?);
+        self.plans.lock().insert(answered, Arc::clone(&plan));
+        Ok(plan)
     }
 }
 
