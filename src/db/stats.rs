@@ -19,6 +19,8 @@ pub struct DatabaseStats {
     pub buffer_bytes: u64,
     /// Attribute keys that are known.
     pub attribute_keys: u64,
+    /// Memory of open indexes and bitmaps.
+    pub index_bytes: u64,
     /// Batches made durable in the log.
     pub wal_batches: u64,
     /// Bytes written to the log.
@@ -44,6 +46,7 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
         buffer_events: level.rows as u64,
         buffer_bytes: level.bytes as u64,
         attribute_keys: inner.live.keys().len() as u64,
+        index_bytes: inner.engine.index_memory_bytes() as u64,
         wal_batches: wal.records,
         wal_bytes: wal.bytes,
         wal_files: wal.files,

@@ -200,7 +200,8 @@ impl BitmapBuilder {
             .map_err(|_| ArrowError::InvalidArgumentError("more than 2^32 rows".to_owned()))?;
         if self.too_many {
             let with_value = self.codes.iter().zip(0..).filter(|(code, _)| **code != NULL);
-            let mut present = RoaringBitmap::from_sorted_iter(with_value.map(|(_, row)| row)).map_err(order)?;
+            let mut present =
+                RoaringBitmap::from_sorted_iter(with_value.map(|(_, row)| row)).map_err(order)?;
             present.optimize();
             return Ok(ColumnBitmaps { rows, present, values: None });
         }
@@ -255,7 +256,11 @@ fn distinct(first: &[(ArrayRef, usize)], value_type: &DataType) -> Result<ArrayR
     let values = interleave(&arrays, &indices)?;
     if *value_type == DataType::Boolean {
         let values: BooleanArray = cast(&values, &DataType::UInt32)
-            .map(|v| v.as_any().downcast_ref::<UInt32Array>().map(|v| v.iter().map(|b| b.map(|b| b == 1)).collect()))?
+            .map(|v| {
+                v.as_any()
+                    .downcast_ref::<UInt32Array>()
+                    .map(|v| v.iter().map(|b| b.map(|b| b == 1)).collect())
+            })?
             .unwrap_or_else(|| BooleanArray::new_null(values.len()));
         return Ok(Arc::new(values));
     }
@@ -361,7 +366,9 @@ mod tests {
     #[test]
     fn booleans_and_numbers_have_bitmaps_and_many_values_only_presence() {
         let mut builder = BitmapBuilder::default();
-        builder.push(&(Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])) as _)).unwrap();
+        builder
+            .push(&(Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])) as _))
+            .unwrap();
         let bitmaps = builder.finish(&DataType::Boolean).unwrap();
         let expected = [("true", vec![0, 3]), ("false", vec![2])];
         assert_eq!(rows(&bitmaps), expected.map(|(v, r)| (v.to_owned(), r)));

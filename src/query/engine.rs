@@ -191,6 +191,11 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Memory that bitmaps of columns and open indexes take, in bytes.
+    pub fn index_memory_bytes(&self) -> usize {
+        self.inner.shared.columns.memory_bytes() + self.inner.shared.indexes.memory_bytes()
+    }
+
     /// Starts a statement on what `snapshot` holds.
     ///
     /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong; what goes wrong later comes

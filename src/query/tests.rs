@@ -334,7 +334,8 @@ async fn people_can_ask_what_there_is() {
 async fn a_query_that_needs_too_much_memory_says_which_setting_limits_it() {
     let dir = tempfile::tempdir().unwrap();
     let settings = QuerySettings { memory_bytes_max: 1 << 16, parallelism: 1, ..QuerySettings::default() };
-    let engine = Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap();
+    let engine =
+        Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap();
     let home = snapshot(&[&shop()], &[]).await;
     let sql = "SELECT count(*) FROM generate_series(1, 500000) a(x) JOIN generate_series(1, 500000) b(y) ON a.x = b.y";
     let error = failure(&engine, &home, sql).await;

@@ -170,7 +170,7 @@ struct OfDatabase(Database);
 impl Collector for OfDatabase {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let stats = self.0.stats();
-        let gauges: [(&str, &str, Option<Unit>, u64); 8] = [
+        let gauges: [(&str, &str, Option<Unit>, u64); 9] = [
             ("events", "Events, in segments and buffer", None, stats.events),
             ("segments", "Segments", None, stats.segments),
             ("segment", "Size of the segments", Some(Unit::Bytes), stats.segment_bytes),
@@ -178,6 +178,7 @@ impl Collector for OfDatabase {
             ("buffer_events", "Events that are durable and not yet in a segment", None, stats.buffer_events),
             ("buffer", "Memory of the buffer", Some(Unit::Bytes), stats.buffer_bytes),
             ("attribute_keys", "Attribute keys that are known", None, stats.attribute_keys),
+            ("index", "Memory of open indexes and bitmaps", Some(Unit::Bytes), stats.index_bytes),
             ("wal_files", "Files of the write-ahead log", None, stats.wal_files),
         ];
         for (name, help, unit, value) in gauges {

@@ -9,11 +9,11 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::utils::{collect_columns, split_conjunction};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 
 use crate::event::schema::column;
@@ -248,8 +248,10 @@ mod tests {
 
     #[test]
     fn predicates_over_single_columns_combine_and_others_remain() {
-        let one = binary(compare("b", Operator::Gt, 1), Operator::Or, compare("c", Operator::Lt, 2), &schema());
-        let both = binary(col("b", &schema()).unwrap(), Operator::Eq, col("c", &schema()).unwrap(), &schema());
+        let one =
+            binary(compare("b", Operator::Gt, 1), Operator::Or, compare("c", Operator::Lt, 2), &schema());
+        let both =
+            binary(col("b", &schema()).unwrap(), Operator::Eq, col("c", &schema()).unwrap(), &schema());
         let null = is_not_null(col("a", &schema()).unwrap()).unwrap();
         let all = binary(one.unwrap(), Operator::And, both.unwrap(), &schema()).unwrap();
         let all = binary(all, Operator::And, null, &schema()).unwrap();
@@ -264,9 +266,11 @@ mod tests {
         let values = |expr: &Arc<dyn PhysicalExpr>| Lookup::of(expr).map(|l| l.values.len());
         assert_eq!(values(&compare("b", Operator::Eq, 1)), Some(1));
         assert_eq!(values(&compare("b", Operator::Gt, 1)), None);
-        let either = binary(compare("b", Operator::Eq, 1), Operator::Or, compare("b", Operator::Eq, 2), &schema());
+        let either =
+            binary(compare("b", Operator::Eq, 1), Operator::Or, compare("b", Operator::Eq, 2), &schema());
         assert_eq!(values(&either.unwrap()), Some(2));
-        let either = binary(compare("b", Operator::Eq, 1), Operator::Or, compare("c", Operator::Eq, 2), &schema());
+        let either =
+            binary(compare("b", Operator::Eq, 1), Operator::Or, compare("c", Operator::Eq, 2), &schema());
         assert_eq!(values(&either.unwrap()), None);
         let list = |negated| {
             in_list(col("b", &schema()).unwrap(), vec![lit(1_i64), lit(2_i64)], &negated, &schema()).unwrap()

@@ -19,7 +19,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, TimestampNanosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, TimestampNanosecondArray,
+};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
@@ -63,7 +65,9 @@ pub(crate) struct CountFromBitmaps;
 impl PhysicalOptimizerRule for CountFromBitmaps {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         plan.transform_down(|node| {
-            let Some(aggregate) = node.downcast_ref::<AggregateExec>() else { return Ok(Transformed::no(node)) };
+            let Some(aggregate) = node.downcast_ref::<AggregateExec>() else {
+                return Ok(Transformed::no(node));
+            };
             Ok(match replace(aggregate)? {
                 Some(counted) => Transformed::new(counted, true, TreeNodeRecursion::Jump),
                 None => Transformed::no(node),
@@ -247,7 +251,13 @@ impl Counting {
             return Ok(None);
         }
         let context = Arc::clone(source.context());
-        Ok(Some(Self { conditions: conditions.indexed, groups, aggregates, context, schema: partial.schema() }))
+        Ok(Some(Self {
+            conditions: conditions.indexed,
+            groups,
+            aggregates,
+            context,
+            schema: partial.schema(),
+        }))
     }
 
     /// All expressions that need bitmaps, and whether one needs the seconds.
@@ -481,7 +491,14 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn go(&self, depth: usize, rows: &RoaringBitmap, measures: &[Measure], at: &mut Vec<usize>, totals: &mut Totals) {
+    fn go(
+        &self,
+        depth: usize,
+        rows: &RoaringBitmap,
+        measures: &[Measure],
+        at: &mut Vec<usize>,
+        totals: &mut Totals,
+    ) {
         let Some(which) = self.order.get(depth) else {
             let counts = measures.iter().map(|m| count(m, rows.len(), RoaringBitmap::len));
             return totals.add(self.key(at), counts);
@@ -493,7 +510,8 @@ impl Walk<'_> {
                     let size = rows.range_cardinality(range.clone());
                     if size > 0 {
                         at[*which] = i;
-                        let counts = measures.iter().map(|m| count(m, size, |b| b.range_cardinality(range.clone())));
+                        let counts =
+                            measures.iter().map(|m| count(m, size, |b| b.range_cardinality(range.clone())));
                         totals.add(self.key(at), counts);
                     }
                 }
@@ -503,7 +521,8 @@ impl Walk<'_> {
                     let size = rows.intersection_len(of_value);
                     if size > 0 {
                         at[*which] = i;
-                        let counts = measures.iter().map(|m| count(m, size, |b| b.intersection_len(of_value)));
+                        let counts =
+                            measures.iter().map(|m| count(m, size, |b| b.intersection_len(of_value)));
                         totals.add(self.key(at), counts);
                     }
                 }
@@ -591,10 +610,15 @@ impl CountsExec {
 
 impl DisplayAs for CountsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let groups: Vec<String> = self.counting.groups.iter().map(|g| {
-            let (Group::Values(leaf) | Group::Time(leaf)) = g;
-            leaf.expr.to_string()
-        }).collect();
+        let groups: Vec<String> = self
+            .counting
+            .groups
+            .iter()
+            .map(|g| {
+                let (Group::Values(leaf) | Group::Time(leaf)) = g;
+                leaf.expr.to_string()
+            })
+            .collect();
         write!(f, "CountsExec: from bitmaps where they are, groups=[{}]", groups.join(", "))
     }
 }

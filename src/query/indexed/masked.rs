@@ -97,9 +97,8 @@ impl MorselPlanner for MaskedPlanner {
         let morsel = |inner| Box::new(MaskedMorsel { inner, mask: Arc::clone(&mask) }) as Box<dyn Morsel>;
         let planners = plan.take_ready_planners().into_iter().map(|p| Self::over(p, &mask)).collect();
         let pending = plan.take_pending_planner();
-        let mut plan = MorselPlan::new()
-            .with_morsels(morsels.into_iter().map(morsel).collect())
-            .with_planners(planners);
+        let mut plan =
+            MorselPlan::new().with_morsels(morsels.into_iter().map(morsel).collect()).with_planners(planners);
         if let Some(pending) = pending {
             plan.set_pending_planner(async move { Ok(Self::over(pending.await?, &mask)) });
         }
@@ -130,29 +129,32 @@ fn masked(
     mask: Arc<Mask>,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
     let output = BatchCoalescer::new(Arc::clone(&mask.output), BATCH_ROWS);
-    futures::stream::try_unfold((Some(input), output, 0, mask), |(mut input, mut output, mut read, mask)| async move {
-        loop {
-            if let Some(batch) = output.next_completed_batch() {
-                return Ok(Some((batch, (input, output, read, mask))));
-            }
-            let Some(stream) = &mut input else { return Ok(None) };
-            match stream.next().await.transpose()? {
-                Some(batch) => {
-                    let rows = read..read + batch.num_rows();
-                    read = rows.end;
-                    mask.push(batch, rows, &mut output)?;
+    futures::stream::try_unfold(
+        (Some(input), output, 0, mask),
+        |(mut input, mut output, mut read, mask)| async move {
+            loop {
+                if let Some(batch) = output.next_completed_batch() {
+                    return Ok(Some((batch, (input, output, read, mask))));
                 }
-                None => {
-                    input = None;
-                    if read != mask.keep.len() {
-                        let message = format!("expected {} rows, read {read}", mask.keep.len());
-                        return Err(DataFusionError::Internal(message));
+                let Some(stream) = &mut input else { return Ok(None) };
+                match stream.next().await.transpose()? {
+                    Some(batch) => {
+                        let rows = read..read + batch.num_rows();
+                        read = rows.end;
+                        mask.push(batch, rows, &mut output)?;
                     }
-                    output.finish_buffered_batch()?;
+                    None => {
+                        input = None;
+                        if read != mask.keep.len() {
+                            let message = format!("expected {} rows, read {read}", mask.keep.len());
+                            return Err(DataFusionError::Internal(message));
+                        }
+                        output.finish_buffered_batch()?;
+                    }
                 }
             }
-        }
-    })
+        },
+    )
 }
 
 impl Mask {

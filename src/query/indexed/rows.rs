@@ -103,7 +103,9 @@ impl Context {
         for leaf in leaves {
             if leaf.column == column::TIMESTAMP {
                 let within = leaf.since().filter(|(_, ns)| outside(meta, *ns).is_none());
-                columns.extend(within.filter(|(_, ns)| is_whole(*ns)).map(|_| (column::TIMESTAMP, timestamp_type())));
+                columns.extend(
+                    within.filter(|(_, ns)| is_whole(*ns)).map(|_| (column::TIMESTAMP, timestamp_type())),
+                );
                 continue;
             }
             let candidates = self.candidates(meta, &leaf.column).unwrap_or_default();

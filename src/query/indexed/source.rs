@@ -101,7 +101,9 @@ impl IndexedSource {
         let residual = conjunction_opt(residual.iter().cloned())
             .map(|expr| {
                 expr.transform(|node| {
-                    let Some(column) = node.downcast_ref::<Column>() else { return Ok(Transformed::no(node)) };
+                    let Some(column) = node.downcast_ref::<Column>() else {
+                        return Ok(Transformed::no(node));
+                    };
                     let place = exprs.len();
                     let name = format!("{} {place}", column.name());
                     exprs.push(ProjectionExpr::new(Arc::clone(&node), name.clone()));

@@ -228,6 +228,9 @@ impl Fixture {
         }
         let config = SessionConfig::new().with_information_schema(true).with_target_partitions(1);
         let context = SessionContext::new_with_config(config);
+        for function in crate::query::functions::aggregate_functions() {
+            context.register_udaf(function.as_ref().clone());
+        }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema("public", Arc::new(TestSchema(rows))).unwrap();
         context.register_catalog("datafusion", Arc::new(catalog));
