@@ -8,6 +8,7 @@
 //! rejected records.
 //! Answers go to stdout, everything about them to stderr.
 
+mod compact;
 mod config_file;
 mod demo;
 mod import;
@@ -80,6 +81,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Answer one SQL statement
     Query(query::QueryArgs),
+    /// Merge small and overlapping segments, so that queries open fewer
+    Compact(compact::CompactArgs),
     /// Make an online shop's telemetry, and investigate what went wrong there
     Demo(demo::DemoArgs),
 }
@@ -132,6 +135,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Import(args) => {
                 logging::start(globals, "warn")?;
                 import::run(args, globals).await
+            }
+            Command::Compact(args) => {
+                logging::start(globals, "warn")?;
+                compact::run(args, globals).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
         }

@@ -46,6 +46,7 @@ use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
 use crate::segment::DurableFileSystem;
 use crate::wal::SequenceNumber;
 
+pub use crate::maintenance::{CompactionOptions, CompactionProgress, CompactionReport, SegmentTotals};
 pub use importer::{ImportProgress, Importer};
 pub use stats::DatabaseStats;
 use writer::Writer;
@@ -104,6 +105,18 @@ impl Database {
     /// Returns once every event that was appended before is in a segment.
     pub async fn flush(&self) -> Result<()> {
         self.writer()?.flush_all().await
+    }
+
+    /// Merges small segments, and such that overlap in time, so that queries open fewer. Events stay as they
+    /// are; flushes and queries go on. `progress` is called now and then.
+    ///
+    /// What is done when it fails, or is dropped, stays done. It does nothing when there is nothing to gain.
+    pub async fn compact(
+        &self,
+        options: CompactionOptions,
+        progress: impl FnMut(CompactionProgress) + Send,
+    ) -> Result<CompactionReport> {
+        self.writer()?.compact(options, progress).await
     }
 
     /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.

@@ -15,7 +15,9 @@ use crate::config::{BufferSettings, Clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
 use crate::maintenance::live::BufferLevel;
-use crate::maintenance::{Flusher, Live, RunKeeper};
+use crate::maintenance::{
+    CompactionOptions, CompactionProgress, CompactionReport, Compactor, Flusher, Live, RunKeeper,
+};
 use crate::segment;
 use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalOptions, WalStats};
 
@@ -37,6 +39,7 @@ pub(super) struct Writer {
     wal: Arc<Wal<Arc<EventBatch>>>,
     flusher: Flusher,
     runs: RunKeeper,
+    compactor: Compactor,
     /// Wakes the background task when the buffer is full.
     full: Arc<Notify>,
     /// Asks the background task to end. It is never aborted: a commit cut off half-way could still reach
@@ -82,10 +85,18 @@ impl Writer {
             Arc::clone(&inner.store),
             Arc::clone(&clock),
         );
+        let compactor = Compactor::new(
+            Arc::clone(&live),
+            Arc::clone(&catalog),
+            Arc::clone(&inner.store),
+            Arc::clone(&clock),
+            inner.settings.index.clone(),
+        );
         let full = Arc::new(Notify::new());
         let stop = CancellationToken::new();
+        let background = Mutex::default();
         let writer =
-            Self { live, catalog, wal, flusher, runs, full, stop, background: Mutex::default(), _lock: lock };
+            Self { live, catalog, wal, flusher, runs, compactor, full, stop, background, _lock: lock };
         let writer = Arc::new(writer);
         let task =
             flush_when_due(Arc::downgrade(&writer), Arc::clone(&writer.full), inner.settings.buffer, clock);
@@ -138,6 +149,15 @@ impl Writer {
     /// Merges small batches in the buffer.
     pub(super) async fn merge_small(&self) -> Result<()> {
         self.flusher.merge_small().await
+    }
+
+    /// Merges segments.
+    pub(super) async fn compact(
+        &self,
+        options: CompactionOptions,
+        progress: impl FnMut(CompactionProgress) + Send,
+    ) -> Result<CompactionReport> {
+        self.compactor.run(options, progress).await
     }
 
     /// Flushes, does what is due for the runs, and ends the background task.

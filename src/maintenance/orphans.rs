@@ -46,26 +46,25 @@ pub async fn remove_orphans(
     Ok(orphans.len())
 }
 
-/// Deletes the objects of segments that were removed longer than `grace` ago. Returns how many.
-///
-/// Unlike [`remove_orphans`] it may run while segments are being written.
-pub async fn remove_retired(
+/// Deletes the objects of segments that were removed after `from_ns`, up to `until_ns`, if they are there
+/// still. Unlike [`remove_orphans`] it may run while segments are being written.
+pub(super) async fn remove_retired(
     store: &Arc<dyn ObjectStore>,
     catalog: &CatalogSnapshot,
-    now_ns: i64,
-    grace: Duration,
-) -> Result<usize> {
-    let mut deleted = 0;
-    for removed in catalog.removed.iter().filter(|removed| age(removed.at_ns, now_ns) >= grace) {
+    from_ns: i64,
+    until_ns: i64,
+) -> Result<()> {
+    let retired =
+        catalog.removed.iter().filter(|removed| from_ns < removed.at_ns && removed.at_ns <= until_ns);
+    for removed in retired {
         for path in [removed.path.clone(), format!("{}.index", stem(&removed.path))] {
             match store.delete(&Path::from(path)).await {
-                Ok(()) => deleted += 1,
-                Err(object_store::Error::NotFound { .. }) => {}
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
     }
-    Ok(deleted)
+    Ok(())
 }
 
 /// What the objects of one segment have in common: the path without its extension.

@@ -52,6 +52,39 @@ fn walk(folder: &Path) -> Vec<String> {
 }
 
 #[test]
+fn compact_merges_once_and_changes_no_answer() {
+    let data = data();
+    let server = Served::start(data.path());
+    let answer = post(&format!("{}/v1/traces", server.otlp_http), &[PROTOBUF], spans(4).encode_to_vec());
+    assert_eq!(answer.status, 200);
+    assert_eq!(server.terminate(), Some(0));
+    let events = || {
+        let all =
+            query(data.path(), &["select * from events order by span_id, timestamp", "--format", "ndjson"]);
+        stdout(&all).to_owned()
+    };
+    let before = events();
+    assert_eq!(before.lines().count(), 7);
+
+    let path = data.path().to_str().unwrap();
+    let refused = run(&["compact", "--data", path, "--segment-rows", "0"]);
+    assert!(!refused.status.success() && stderr(&refused).contains("1 to 1048576"), "{}", stderr(&refused));
+    let compacted = run(&["compact", "--data", path, "--grace", "0s"]);
+    let words: Vec<&str> = stdout(&compacted).split_whitespace().collect();
+    let segments = |name: &str| words[words.iter().position(|word| *word == name).unwrap() + 1];
+    assert_eq!((segments("before"), segments("after")), ("2", "1"), "{words:?}");
+    assert_eq!(events(), before);
+    let objects = walk(&data.path().join("segments"));
+    assert_eq!(objects.len(), 2, "a segment and its index: {objects:?}");
+
+    let again = run(&["compact", "--data", path]);
+    assert!(stdout(&again).contains("nothing to gain"), "{}", stdout(&again));
+    assert_eq!(walk(&data.path().join("segments")), objects);
+    let missing = run(&["compact", "--data", "/no/such/directory"]);
+    assert!(!missing.status.success() && stderr(&missing).contains("no Broadloom database"));
+}
+
+#[test]
 fn a_directory_is_asked_beside_the_server_that_writes_it() {
     let data = tempfile::tempdir().unwrap();
     let server = Served::start(data.path());

@@ -1,7 +1,8 @@
 //! Does `kill -9` at any moment lose nothing acknowledged, and duplicate nothing?
 //!
 //! The test binary starts itself as a child ([`child`]) that appends numbered events from several tasks,
-//! with flushes and imports going on all the time, and prints each range once it is acknowledged. After a
+//! with flushes, imports and compactions going on all the time, and prints each range once it is
+//! acknowledged. After a
 //! random number of acknowledgements it is killed. Then every acknowledged event must be there once, and
 //! no event twice; the next child goes on in the same directory.
 //!
@@ -12,11 +13,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use broadloom::Database;
 use broadloom::config::Settings;
+use broadloom::db::CompactionOptions;
 use broadloom::event::{CoreEvent, EventBatch, EventBatchBuilder, Level, Value};
 use broadloom::query::ReadSnapshot;
 use object_store::ObjectStoreExt;
@@ -69,7 +72,9 @@ fn child() {
             let first = base + p * NUMBERS_EACH;
             tokio::spawn(produce(database.clone(), first, p == 0))
         });
-        for producer in producers.collect::<Vec<_>>() {
+        let producers: Vec<_> = producers.collect();
+        tokio::spawn(compact(database));
+        for producer in producers {
             producer.await.unwrap();
         }
     });
@@ -93,6 +98,15 @@ async fn produce(database: Database, first: i64, imports: bool) {
         let line = format!("\nack {} {}\n", range.start, range.end);
         let mut out = std::io::stdout().lock();
         out.write_all(line.as_bytes()).and_then(|()| out.flush()).unwrap();
+    }
+}
+
+/// Compacts for ever, and deletes what it has merged at once.
+async fn compact(database: Database) {
+    let options = CompactionOptions { segment_rows: 3000, grace: Duration::ZERO };
+    loop {
+        database.compact(options, |_| {}).await.unwrap();
+        tokio::task::yield_now().await;
     }
 }
 

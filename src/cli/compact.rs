@@ -1,0 +1,134 @@
+//! `broadloom compact`: few large segments instead of many small ones.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Globals, units};
+use crate::config::Settings;
+use crate::db::{CompactionOptions, CompactionProgress, CompactionReport, Database, SegmentTotals};
+use crate::error::{Error, ErrorKind, Result};
+use crate::maintenance::GRACE;
+use crate::segment::ROWS_MAX;
+use crate::server::Signals;
+
+const AFTER_HELP: &str = "\
+Merges small segments, and segments that overlap in time, into ones of about --segment-rows events that do
+not overlap. Events stay as they are. Interrupted, it keeps what is done and goes on from there the next time;
+when there is nothing to gain it changes nothing.
+
+Needs the directory for itself: stop `broadloom serve` first. Queries of other processes go on; the files
+that they may be reading are deleted after --grace, by the next compaction or start.";
+
+/// Arguments of `broadloom compact`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct CompactArgs {
+    /// Events of a full segment
+    #[arg(long, value_name = "N", default_value_t = ROWS_MAX)]
+    segment_rows: usize,
+    /// How long to keep the files of merged segments, for queries that began before
+    #[arg(long, value_name = "TIME", default_value_t = humantime::Duration::from(GRACE), value_parser = grace)]
+    grace: humantime::Duration,
+}
+
+fn grace(text: &str) -> Result<humantime::Duration, String> {
+    units::duration(text).map(humantime::Duration::from)
+}
+
+/// Between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Compacts.
+pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
+    let options = CompactionOptions { segment_rows: args.segment_rows, grace: args.grace.into() };
+    let mut signals = Signals::install()?;
+    if !globals.data.is_dir() {
+        let message = format!("there is no Broadloom database in {}", globals.data.display());
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    let database = Database::open(Settings::new(&globals.data)).await?;
+    // What is in the log becomes a segment at the end; so it may as well be merged.
+    database.flush().await?;
+    let mut progress = Progress::start();
+    let compacted = tokio::select! {
+        compacted = database.compact(options, |step| progress.show(step)) => compacted,
+        signal = signals.next() => {
+            Err(Error::new(ErrorKind::Cancelled, format!("stopped by {signal}; what was merged stays merged")))
+        }
+    };
+    let seconds = progress.end();
+    let closed = database.close().await;
+    let report = compacted?;
+    closed?;
+    print(&report, seconds)
+}
+
+/// Shows how far it is, on stderr.
+struct Progress {
+    started: Instant,
+    shown: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn start() -> Self {
+        let now = Instant::now();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(0).with_message("events");
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            let style =
+                ProgressStyle::with_template("{wide_bar} {percent}% {human_pos}/{human_len} {msg} ETA {eta}");
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { started: now, shown: now, bar }
+    }
+
+    fn show(&mut self, CompactionProgress { rows_done, rows_planned }: CompactionProgress) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(rows_planned);
+            bar.set_position(rows_done);
+        } else if self.shown.elapsed() >= LINE_EVERY {
+            self.shown = Instant::now();
+            let line = format!("{} of {} events", HumanCount(rows_done), HumanCount(rows_planned));
+            // Nothing can be done about a terminal that is gone.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// Ends the bar; returns how many seconds it took.
+    fn end(self) -> f64 {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+fn print(report: &CompactionReport, seconds: f64) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{:8}{:>10}{:>16}{:>14}{:>14}", "", "segments", "events", "size", "bytes/event")?;
+    for (name, totals) in [("before", report.before), ("after", report.after)] {
+        let SegmentTotals { segments, rows, bytes } = totals;
+        writeln!(
+            out,
+            "{name:8}{:>10}{:>16}{:>14}{:>14.1}",
+            HumanCount(segments).to_string(),
+            HumanCount(rows).to_string(),
+            HumanBytes(bytes).to_string(),
+            bytes as f64 / rows.max(1) as f64,
+        )?;
+    }
+    if report.rewritten_rows == 0 {
+        writeln!(out, "There was nothing to gain; nothing was changed.")?;
+    } else {
+        let rewritten = HumanCount(report.rewritten_rows);
+        writeln!(out, "{rewritten} events were written in {seconds:.1} s.")?;
+    }
+    Ok(())
+}

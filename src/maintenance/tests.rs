@@ -1,0 +1,460 @@
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arrow::array::{Array, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::util::display::array_value_to_string;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::buffer::Buffer;
+use crate::catalog::{Catalog, Change};
+use crate::config::SystemClock;
+use crate::event::{
+    CoreEvent, EventBatch, EventBatchBuilder, Exemplar, KeyDictionary, Level, Link, NumberValue, Signal,
+    SpanId, TraceId, Value, typed_json,
+};
+use crate::ingest::fields::FieldMap;
+use crate::ingest::table;
+use crate::segment::{ROWS_MAX, SegmentMeta};
+
+/// One made-up event.
+#[derive(Debug, Clone)]
+struct Made {
+    timestamp_ns: i64,
+    core: u8,
+    attributes: Vec<(usize, usize, u8)>,
+}
+
+/// Keys of every kind: common ones, such as collide with core columns, and too long for a column.
+fn key(i: usize) -> (Level, String) {
+    let level = Level::ALL[i % 4];
+    let key = match i / 4 {
+        0 => "http.route".to_owned(),
+        1 => "name".to_owned(),
+        2 => "$dollar \"quoted\"".to_owned(),
+        3 => "k".repeat(300),
+        4 => String::new(),
+        n => format!("key.{n}"),
+    };
+    (level, key)
+}
+
+fn value(kind: usize, n: u8) -> (i64, String, [u8; 3]) {
+    (i64::from(n) - 100, format!("{{\"$bytes\": {kind} {n}"), [n, 0, 255])
+}
+
+fn batch(events: &[Made]) -> Arc<EventBatch> {
+    let mut builder = EventBatchBuilder::new();
+    for made in events {
+        let n = made.core;
+        let id = TraceId::new([n | 1; 16]);
+        let links = [Link { trace_id: Some(id), attributes: "{\"a\":1}", flags: 1, ..Link::default() }];
+        let exemplars = [Exemplar {
+            span_id: Some(SpanId::new([n | 1; 8])),
+            value: Some(NumberValue::Int(7)),
+            ..Exemplar::default()
+        }];
+        let text = format!("text number {n} of some length");
+        builder.push(&CoreEvent {
+            timestamp_ns: made.timestamp_ns,
+            signal: Signal::ALL[usize::from(n % 4)],
+            trace_id: (n % 3 > 0).then_some(id),
+            span_id: (n % 5 > 0).then_some(SpanId::new([n | 1; 8])),
+            name: (n % 4 < 2).then_some(&text),
+            body: (n % 7 == 0).then_some(r#"{"user.id":"u"}"#),
+            duration_ns: (n % 2 == 0).then_some(i64::from(n)),
+            value: (n % 11 == 0).then_some(NumberValue::Double(f64::from(n) / 3.0)),
+            flags: u32::from(n),
+            links: if n % 13 == 0 { &links } else { &[] },
+            exemplars: if n % 17 == 0 { &exemplars } else { &[] },
+            bucket_counts: (n % 19 == 0).then_some(&[1, 2, u64::MAX]),
+            quantiles: (n % 23 == 0).then_some(&[(0.5, 2.0)]),
+            ..CoreEvent::default()
+        });
+        for (k, kind, n) in &made.attributes {
+            let (level, name) = key(*k);
+            let id = builder.key(level, &name);
+            let (int, text, bytes) = value(*kind, *n);
+            builder.attribute(
+                id,
+                match kind % 8 {
+                    0 => Value::Int(int),
+                    1 => Value::Double(int as f64),
+                    2 => Value::Bool(n % 2 == 0),
+                    3 => Value::Text(&text),
+                    4 => Value::Bytes(&bytes),
+                    5 => Value::Json(r#"{"$$bytes":"AA==","x":[1,2.0,null]}"#),
+                    6 => Value::Double(if n % 2 == 0 { f64::NAN } else { f64::NEG_INFINITY }),
+                    _ => Value::Json("null"),
+                },
+            );
+        }
+    }
+    Arc::new(builder.finish().unwrap())
+}
+
+fn made() -> impl Strategy<Value = Made> {
+    let attributes = proptest::collection::vec((0_usize..28, 0_usize..8, any::<u8>()), 0..8);
+    (0_i64..50, any::<u8>(), attributes).prop_map(|(timestamp_ns, core, attributes)| Made {
+        timestamp_ns,
+        core,
+        attributes,
+    })
+}
+
+/// Every event as text that says all: core values, and attributes with their types.
+fn described(batch: &EventBatch) -> Vec<String> {
+    let mut rows: Vec<Vec<String>> = vec![Vec::new(); batch.rows()];
+    for (field, column) in batch.core().schema_ref().fields().iter().zip(batch.core().columns()) {
+        for (row, described) in rows.iter_mut().enumerate().filter(|(row, _)| column.is_valid(*row)) {
+            described.push(format!("{}={}", field.name(), array_value_to_string(column, row).unwrap()));
+        }
+    }
+    for column in batch.attributes() {
+        for (i, row) in column.rows().iter().enumerate() {
+            let mut json = String::new();
+            typed_json::write(&mut json, &column.value(i));
+            rows[*row as usize].push(format!("{:?}={json}", column.key()));
+        }
+    }
+    rows.iter_mut().for_each(|row| row.sort());
+    rows.into_iter().map(|row| row.join(" ")).collect()
+}
+
+/// A database without a log: a store, its catalog, and what compacts.
+struct Bench {
+    store: Arc<dyn ObjectStore>,
+    catalog: Arc<Catalog>,
+    compactor: Compactor,
+}
+
+impl Bench {
+    async fn open(store: Arc<dyn ObjectStore>) -> Self {
+        let clock: Arc<dyn crate::config::Clock> = Arc::new(SystemClock);
+        let catalog = Arc::new(Catalog::load(Arc::clone(&store), Arc::clone(&clock)).await.unwrap());
+        let live = Live::new(catalog.snapshot(), Buffer::default(), Arc::new(KeyDictionary::new()));
+        let index = crate::config::IndexSettings::default();
+        let compactor =
+            Compactor::new(Arc::new(live), Arc::clone(&catalog), Arc::clone(&store), clock, index);
+        Self { store, catalog, compactor }
+    }
+
+    async fn add(&self, events: &[Made]) {
+        let (batches, index) = (vec![batch(events)], crate::config::IndexSettings::default());
+        let segment = store_segment(&self.store, 1_700_000_000_000_000_000, batches, &index).await.unwrap();
+        self.catalog.commit(Change { add: vec![segment], ..Change::default() }).await.unwrap();
+    }
+
+    async fn compact(&self, segment_rows: usize) -> crate::error::Result<CompactionReport> {
+        let options = CompactionOptions { segment_rows, grace: GRACE };
+        self.compactor.run(options, |_| {}).await
+    }
+
+    /// All events in the order of each segment, and their timestamps.
+    async fn segments(&self) -> Vec<(Arc<SegmentMeta>, Vec<String>)> {
+        let mut segments = Vec::new();
+        for segment in &self.catalog.snapshot().segments {
+            let object = self.store.get(&Path::from(segment.path())).await.unwrap().bytes().await.unwrap();
+            segments.push((Arc::clone(segment), read(object)));
+        }
+        segments
+    }
+
+    async fn events(&self) -> Vec<String> {
+        let mut events: Vec<_> = self.segments().await.into_iter().flat_map(|(_, events)| events).collect();
+        events.sort();
+        events
+    }
+
+    async fn objects(&self) -> usize {
+        let folder = Path::from("segments");
+        self.store.list(Some(&folder)).try_collect::<Vec<_>>().await.unwrap().len()
+    }
+}
+
+/// Reads a segment by the way of imports, which knows nothing of how segments are merged.
+fn read(object: Bytes) -> Vec<String> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(object).unwrap();
+    let schema = Arc::clone(reader.schema());
+    let batches: Vec<RecordBatch> = reader.build().unwrap().collect::<Result<_, _>>().unwrap();
+    let batch = concat_batches(&schema, &batches).unwrap();
+    described(&table::decode(&batch, &FieldMap::default(), 0).unwrap().batch)
+}
+
+fn timestamp(event: &str) -> i64 {
+    let at = event.split("timestamp=").nth(1).unwrap().split(' ').next().unwrap();
+    chrono::DateTime::parse_from_rfc3339(at).unwrap().timestamp_nanos_opt().unwrap()
+}
+
+fn all(parts: &[Vec<Made>]) -> Vec<String> {
+    let mut events: Vec<_> = parts.iter().flat_map(|part| described(&batch(part))).collect();
+    events.sort();
+    events
+}
+
+/// Segments that have many and few values of some keys: columns come and go when they are merged.
+fn uneven(rows: Range<usize>) -> Vec<Made> {
+    rows.map(|i| {
+        let mut attributes = vec![(0, if i % 3000 == 0 { 3 } else { 0 }, i as u8)];
+        if i % 2500 == 7 {
+            attributes.extend([(20, 3, 1), (21, 0, 2)]);
+        }
+        if i < 2 {
+            attributes.extend([(22, 1, 3), (23, 4, 3), (24, 5, 3), (0, 1, 1)]);
+        }
+        Made { timestamp_ns: (i * 7919 % 20_011) as i64, core: (i % 251) as u8, attributes }
+    })
+    .collect()
+}
+
+#[tokio::test]
+async fn columns_come_and_go_and_values_stay() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    let parts = [uneven(0..50), uneven(50..9000), uneven(9000..9100), uneven(7..8)];
+    for part in &parts {
+        bench.add(part).await;
+    }
+    let report = bench.compact(ROWS_MAX).await.unwrap();
+    assert_eq!((report.before.segments, report.after.segments, report.after.rows), (4, 1, 9101));
+    assert_eq!(bench.events().await, all(&parts));
+    let object = &bench.catalog.snapshot().segments[0].path();
+    let object = bench.store.get(&Path::from(object.as_str())).await.unwrap().bytes().await.unwrap();
+    let footer = ParquetRecordBatchReaderBuilder::try_new(object).unwrap();
+    let columns: Vec<_> = footer.schema().fields().iter().map(|f| f.name().clone()).collect();
+    assert!(columns.contains(&"http.route".to_owned()), "{columns:?}");
+    assert!(!columns.contains(&"resource.key.5".to_owned()), "too few now: {columns:?}");
+    let listed = footer.metadata().file_metadata().key_value_metadata().unwrap();
+    let listed = listed.iter().find(|kv| kv.key == "broadloom.overflow").unwrap().value.clone().unwrap();
+    assert!(listed.contains("http.route") && listed.contains("key.5"), "{listed}");
+}
+
+#[tokio::test]
+async fn outputs_are_of_equal_size_in_order_and_do_not_overlap() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    let parts = [uneven(0..900), uneven(900..1300), uneven(1300..1400)];
+    for part in &parts {
+        bench.add(part).await;
+    }
+    bench.compact(400).await.unwrap();
+    let segments = bench.segments().await;
+    assert_eq!(segments.iter().map(|(meta, _)| meta.rows).collect::<Vec<_>>(), [350; 4]);
+    for (_, events) in &segments {
+        assert!(events.windows(2).all(|pair| timestamp(&pair[0]) >= timestamp(&pair[1])));
+    }
+    assert!(segments.windows(2).all(|pair| pair[0].0.time.min_ns > pair[1].0.time.max_ns));
+    assert_eq!(bench.events().await, all(&parts));
+    let version = bench.catalog.snapshot().version;
+    let again = bench.compact(400).await.unwrap();
+    assert_eq!((again.rewritten_rows, bench.catalog.snapshot().version), (0, version), "nothing to do");
+}
+
+#[tokio::test]
+async fn events_of_one_instant_stay_in_the_order_in_which_they_came() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    let part = |from: u8| (from..from + 30).map(|n| Made { timestamp_ns: 5, core: n, attributes: vec![] });
+    let parts: Vec<Vec<Made>> = [0, 30, 60].map(|from| part(from).collect()).into();
+    for part in &parts {
+        bench.add(part).await;
+    }
+    bench.compact(1000).await.unwrap();
+    let expected: Vec<_> = parts.iter().flat_map(|part| described(&batch(part))).collect();
+    let segments = bench.segments().await;
+    // Ids are made in a millisecond, so which segment came first is not said; events of one are in order.
+    let place = |event: &String| segments[0].1.iter().position(|e| e == event).unwrap();
+    for part in expected.chunks(30) {
+        let places: Vec<_> = part.iter().map(place).collect();
+        assert!(places.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{places:?}");
+    }
+    bench.compact(1000).await.unwrap();
+    assert_eq!(bench.segments().await.len(), 1);
+}
+
+#[tokio::test]
+async fn more_events_of_one_instant_than_a_segment_holds_are_split() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    let part = |from: u8| (from..from + 30).map(|n| Made { timestamp_ns: 5, core: n, attributes: vec![] });
+    let mut parts: Vec<Vec<Made>> = [0, 30, 60].map(|from| part(from).collect()).into();
+    parts[1][0].timestamp_ns = 9;
+    parts[2][3].timestamp_ns = 1;
+    for part in &parts {
+        bench.add(part).await;
+    }
+    bench.compact(40).await.unwrap();
+    assert_eq!(bench.events().await, all(&parts));
+    assert!(bench.segments().await.iter().all(|(meta, _)| meta.rows <= 40));
+    let version = bench.catalog.snapshot().version;
+    bench.compact(40).await.unwrap();
+    assert_eq!(bench.catalog.snapshot().version, version, "a shared instant is no reason to go on for ever");
+}
+
+#[tokio::test]
+async fn objects_outlive_their_segments_by_the_grace_period() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    for i in 0..3 {
+        bench.add(&uneven(i * 10..i * 10 + 10)).await;
+    }
+    bench.compact(1000).await.unwrap();
+    assert_eq!(bench.objects().await, 4 * 2, "each with its index");
+    let now_ns = crate::config::Clock::now_ns(&SystemClock);
+    let removed = remove_orphans(&bench.store, &bench.catalog.snapshot(), now_ns).await.unwrap();
+    assert_eq!((removed, bench.objects().await), (0, 8), "a start in between deletes nothing too early");
+
+    let options = CompactionOptions { segment_rows: 1000, grace: std::time::Duration::ZERO };
+    bench.compactor.run(options, |_| {}).await.unwrap();
+    assert_eq!(bench.objects().await, 2);
+
+    bench.add(&uneven(0..10)).await;
+    bench.compact(1000).await.unwrap();
+    let later_ns = now_ns + 3600 * 1_000_000_000;
+    let removed = remove_orphans(&bench.store, &bench.catalog.snapshot(), later_ns).await.unwrap();
+    assert_eq!((removed, bench.objects().await), (4, 2), "a start after the grace period deletes them");
+}
+
+#[tokio::test]
+async fn impossible_sizes_are_refused() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    for rows in [0, ROWS_MAX + 1] {
+        assert_eq!(bench.compact(rows).await.unwrap_err().kind(), crate::ErrorKind::InvalidInput);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn whatever_the_events_compaction_keeps_them(
+        parts in proptest::collection::vec(proptest::collection::vec(made(), 1..30), 1..8),
+        segment_rows in 1_usize..60,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (events, lost) = runtime.block_on(async {
+            let bench = Bench::open(Arc::new(InMemory::new())).await;
+            for part in &parts {
+                bench.add(part).await;
+            }
+            bench.compact(segment_rows).await.unwrap();
+            let reloaded = Bench::open(Arc::clone(&bench.store)).await;
+            let lost = reloaded.segments().await.iter().any(|(meta, events)| meta.rows != events.len() as u64);
+            (reloaded.events().await, lost)
+        });
+        prop_assert!(!lost, "the catalog counts the events of each segment");
+        prop_assert_eq!(events, all(&parts));
+    }
+}
+
+/// A store whose `put` fails from some call on: before it stores anything, or after.
+#[derive(Debug)]
+struct Failing {
+    inner: InMemory,
+    puts_left: AtomicUsize,
+    stores_all_the_same: bool,
+}
+
+impl fmt::Display for Failing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Failing")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Failing {
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
+        let fails =
+            self.puts_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
+        if fails {
+            if self.stores_all_the_same {
+                self.inner.put_opts(path, payload, options).await?;
+            }
+            return Err(object_store::Error::Generic { store: "Failing", source: "out of order".into() });
+        }
+        self.inner.put_opts(path, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn a_crash_between_any_two_steps_leaves_every_event_once() {
+    let parts = [uneven(0..90), uneven(90..130), uneven(130..200)];
+    for stores_all_the_same in [false, true] {
+        let mut failures = 0;
+        for puts in 0.. {
+            let failing = Arc::new(Failing {
+                inner: InMemory::new(),
+                puts_left: AtomicUsize::new(usize::MAX),
+                stores_all_the_same,
+            });
+            let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
+            let bench = Bench::open(Arc::clone(&store)).await;
+            for part in &parts {
+                bench.add(part).await;
+            }
+            failing.puts_left.store(puts, Ordering::SeqCst);
+            let failed = bench.compact(80).await.is_err();
+            failures += usize::from(failed);
+            failing.puts_left.store(usize::MAX, Ordering::SeqCst);
+            assert_eq!(bench.events().await, all(&parts), "the process that failed, at put {puts}");
+
+            let next = Bench::open(Arc::clone(&store)).await;
+            let later_ns = crate::config::Clock::now_ns(&SystemClock) + 3600 * 1_000_000_000;
+            remove_orphans(&store, &next.catalog.snapshot(), later_ns).await.unwrap();
+            assert_eq!(next.events().await, all(&parts), "the next process, put {puts}");
+            assert_eq!(next.objects().await, 2 * next.catalog.snapshot().segments.len());
+            next.compact(80).await.unwrap();
+            assert_eq!(next.events().await, all(&parts), "the next compaction, put {puts}");
+            assert_eq!(next.segments().await.len(), 3);
+            if !failed {
+                break;
+            }
+        }
+        assert!(failures >= 3, "every put of segments and commit failed once: {failures}");
+    }
+}
