@@ -1,0 +1,268 @@
+"""The engines: each answers SQL with an Arrow table, and runs in a process of its own.
+
+`Worker` is the parent's handle on that process. Broadloom's process is a server that a small client
+process talks to over one connection; DuckDB and ClickHouse are libraries inside theirs.
+"""
+
+import http.client
+import multiprocessing
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+START_SECONDS_MAX = 120
+STOP_SECONDS_MAX = 120
+ANSWER_SECONDS_MAX = 1800
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What every engine may use."""
+
+    threads: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Target:
+    """An engine and where its data is."""
+
+    engine: str
+    data: Path
+    limits: Limits
+    broadloom: str = ""
+
+
+class Engine(Protocol):
+    def sql(self, statement: str) -> pa.Table: ...
+
+    def pid(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Broadloom:
+    """`broadloom serve`, asked for Arrow over one connection that stays open."""
+
+    def __init__(self, target: Target) -> None:
+        command = [target.broadloom, "serve", "--data", str(target.data), "--http", "127.0.0.1:0"]
+        command += ["--otlp-grpc", "off", "--otlp-http", "off", "--log", "warn"]
+        command += ["--query-memory", str(target.limits.memory_bytes)]
+        command += ["--query-timeout", f"{ANSWER_SECONDS_MAX}s"]
+        self.server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            port = self._port()
+            self.http = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS_MAX)
+            self.http.connect()
+        except BaseException:
+            self.server.kill()
+            raise
+
+    def _port(self) -> int:
+        """Where it listens, from the line in which it says so."""
+        assert self.server.stdout is not None
+        ready, _, _ = select.select([self.server.stdout], [], [], START_SECONDS_MAX)
+        found = re.search(r"\bhttp=\S*?:(\d+)", self.server.stdout.readline()) if ready else None
+        if not found:
+            raise RuntimeError("the server did not say where it listens")
+        return int(found.group(1))
+
+    def sql(self, statement: str) -> pa.Table:
+        self.http.request("POST", "/v1/sql?format=arrow", statement.encode())
+        answer = self.http.getresponse()
+        body = answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status} {body[:1000].decode(errors='replace')}")
+        return pa.ipc.open_stream(body).read_all()
+
+    def pid(self) -> int:
+        return self.server.pid
+
+    def close(self) -> None:
+        self.http.close()
+        self.server.send_signal(signal.SIGTERM)
+        self.server.wait(STOP_SECONDS_MAX)
+
+
+class DuckDb:
+    def __init__(self, target: Target) -> None:
+        import duckdb
+
+        self.connection = duckdb.connect(str(target.data / "events.duckdb"))
+        self.connection.execute(f"SET threads = {target.limits.threads}")
+        self.connection.execute(f"SET memory_limit = '{target.limits.memory_bytes}B'")
+        self.connection.execute("SET TimeZone = 'UTC'")
+        self.connection.execute(f"SET temp_directory = '{target.data / 'spill'}'")
+
+    def sql(self, statement: str) -> pa.Table:
+        return self.connection.sql(statement).to_arrow_table()
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class ClickHouse:
+    def __init__(self, target: Target) -> None:
+        from chdb.session import Session
+
+        self.session = Session(str(target.data))
+        self.settings = f"max_threads = {target.limits.threads}, max_memory_usage = {target.limits.memory_bytes}"
+        self.execute("CREATE DATABASE IF NOT EXISTS comparison ENGINE = Atomic")
+        self.execute("USE comparison")
+
+    def execute(self, statement: str) -> str:
+        return str(self.session.query(statement, "TabSeparated"))
+
+    def sql(self, statement: str) -> pa.Table:
+        answer = self.session.query(f"{statement} SETTINGS {self.settings}", "ArrowStream")
+        return pa.ipc.open_stream(answer.bytes()).read_all()
+
+    def pid(self) -> int:
+        return os.getpid()
+
+    def close(self) -> None:
+        self.session.close()
+
+
+ENGINES: dict[str, type] = {
+    "broadloom": Broadloom,
+    "duckdb": DuckDb,
+    "clickhouse": ClickHouse,
+    "clickhouse-map": ClickHouse,
+}
+
+
+def open_engine(target: Target) -> Engine:
+    return ENGINES[target.engine](target)
+
+
+def memory_bytes(pid: int, what: str) -> int:
+    """`VmHWM`: the most that a process ever had in memory; `VmRSS`: what it has now."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{what}:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+@dataclass
+class Timing:
+    """How long statements took, in milliseconds, in the order of the runs."""
+
+    ms: list[float] = field(default_factory=list)
+    rows: int = 0
+
+
+class EngineError(Exception):
+    """An engine refused a statement; the text says why."""
+
+
+class Worker:
+    """An engine in a process of its own."""
+
+    def __init__(self, target: Target) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, target))
+        began = time.perf_counter()
+        self.process.start()
+        theirs.close()
+        self._answer()
+        self.start_ms = (time.perf_counter() - began) * 1e3
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.pipe.send(("stop", ()))
+        except OSError:
+            pass
+        self.process.join(STOP_SECONDS_MAX)
+        if self.process.is_alive():
+            self.process.kill()
+
+    def answer(self, statement: str) -> pa.Table:
+        return self._ask("answer", statement)
+
+    def time(self, statements: list[str], seconds_max: float = float("inf")) -> Timing:
+        """Runs the statements one after the other; stops early when that takes too long in all."""
+        return self._ask("time", statements, seconds_max)
+
+    def peak_bytes(self) -> int:
+        return self._ask("peak")
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        self.pipe.send((what, arguments))
+        return self._answer()
+
+    def _answer(self) -> Any:
+        try:
+            status, value = self.pipe.recv()
+        except EOFError:
+            raise EngineError("the engine's process ended") from None
+        if status == "error":
+            raise EngineError(value)
+        return value
+
+
+def _serve(pipe: Connection, target: Target) -> None:
+    """The worker's process: opens the engine, then does what it is asked until told to stop."""
+    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: target.limits.threads]))
+    try:
+        engine = open_engine(target)
+    except Exception:
+        pipe.send(("error", traceback.format_exc()))
+        return
+    pipe.send(("ok", None))
+    try:
+        while True:
+            what, arguments = pipe.recv()
+            if what == "stop":
+                break
+            try:
+                pipe.send(("ok", _do(engine, what, arguments)))
+            except Exception as error:
+                pipe.send(("error", f"{type(error).__name__}: {error}"))
+    except EOFError:
+        pass
+    finally:
+        engine.close()
+        sys.stdout.flush()
+
+
+def _do(engine: Engine, what: str, arguments: tuple) -> Any:
+    if what == "answer":
+        return engine.sql(*arguments)
+    if what == "time":
+        return _time(engine, *arguments)
+    if what == "peak":
+        return memory_bytes(engine.pid(), "VmHWM")
+    raise ValueError(what)
+
+
+def _time(engine: Engine, statements: list[str], seconds_max: float) -> Timing:
+    timing = Timing()
+    deadline = time.perf_counter() + seconds_max
+    for statement in statements:
+        began = time.perf_counter()
+        table = engine.sql(statement)
+        ended = time.perf_counter()
+        timing.ms.append((ended - began) * 1e3)
+        timing.rows = table.num_rows
+        if ended > deadline:
+            break
+    return timing

@@ -1,0 +1,1 @@
+SELECT * FROM trace('{trace_id}')

@@ -1,0 +1,3 @@
+SELECT date_trunc('minute', timestamp) AS minute, max(duration_ns) / 1e6 AS max_ms,
+       arg_max(trace_id, duration_ns) AS exemplar
+FROM events WHERE signal = 'span' AND parent_span_id IS NULL GROUP BY 1 ORDER BY 1
