@@ -1,23 +1,22 @@
 #!/usr/bin/env python3
 """Asks Broadloom, DuckDB and ClickHouse the same questions about the same events, and says how long each took.
 
-The corpus is the demo's (made by `broadloom demo`) or any directory of OTLP protobuf files. The peers run in
-process (Python packages duckdb and chdb) and are loaded with the same events out of Broadloom's segments.
-Every engine runs in a process of its own, one at a time. Databases are kept and used again.
+The corpus is the demo's (`broadloom demo`) or a directory of OTLP protobuf files. The peers run in process
+(Python packages duckdb and chdb); they are loaded with the same events, out of Broadloom's segments. Every
+engine has a process of its own, one at a time. First all answers are held against each other, then
+everything is timed. Databases are kept in --work and used again.
 
   compare.sh                                 2,000,000 events of the demo's shop
   compare.sh 50000000 --json figures.json    more of them
-  compare.sh --only trace_by_id,heat_map     some queries
-  compare.sh --otlp telemetry/               the events of these files
-
-Exit codes: 0 all engines agree, 1 something failed, 2 wrong usage, 3 answers differ.
+  compare.sh --only trace_by_id,heat_map     some of the queries
+  compare.sh --otlp telemetry/ --set route=/api/cart --set text=timeout
 """
 
 import argparse
+import datetime
 import json
 import os
 import platform
-import statistics
 import sys
 import tempfile
 import time
@@ -28,15 +27,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 try:
     from comparison import answers, report
-    from comparison.corpus import Corpus, Failed, Source
-    from comparison.engines import EngineError, Limits, Target, Worker
+    from comparison.corpus import Corpus, Failed, Source, say
+    from comparison.engines import ENGINES, EngineError, Limits, Target, Usage, Worker
+    from comparison.load import LOADS
     from comparison.queries import ALL, VALUES, Query
-except ImportError as error:
-    sys.exit(f"{error}: use benches/compare.sh, which sees to it")
+except ImportError as missing:
+    sys.exit(f"{missing}; benches/compare.sh installs what is needed and calls this program")
 
 WARM_UPS = 2
-SECONDS_MAX = 60.0
-DIFFER = 3
+FLOOR_RUNS = 20
+CHECKED_IDS = 10
+MINUTES_MAX = 1440
+EVENTS_PER_MINUTE = 33_333
+SAMPLE_EVENTS_MAX = 1_000_000
+SECONDS_PER_QUERY_MAX = 60.0
+EXIT_FAILED = 1
+EXIT_DIFFERENT = 3
+
+EPILOGUE = """queries: {queries}
+
+Exit codes: 0 done, and all answers agree; 1 something failed; 2 wrong usage; 3 answers differ.
+Needs about 700 bytes of disk per event in --work, and 1.5 GB more while `broadloom import` is measured.
+"""
 
 
 def main() -> int:
@@ -44,173 +56,289 @@ def main() -> int:
     try:
         return compare(options)
     except (Failed, EngineError) as error:
-        print(f"compare: {error}", file=sys.stderr)
-        return 1
+        say(f"compare: {error}")
+        return EXIT_FAILED
 
 
 def parse() -> argparse.Namespace:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [q.name for q in ALL]
-    arguments.add_argument("events", nargs="?", type=int, default=2_000_000, help="default 2000000")
-    arguments.add_argument("--broadloom", required=True, help="the program to measure")
-    arguments.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "broadloom-compare")
-    arguments.add_argument("--engines", default="broadloom,duckdb,clickhouse")
-    arguments.add_argument("--only", default=",".join(names), help="queries, by name")
-    arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--runs", type=int, default=3, help="of each query in each round, after 2 to warm up")
-    arguments.add_argument("--ids", type=int, default=200, help="traces that are looked up")
-    arguments.add_argument("--no-cold", action="store_true")
-    arguments.add_argument("--json", type=Path)
-    arguments.add_argument("--otlp", type=Path)
-    arguments.add_argument("--threads", type=int, default=os.cpu_count())
-    arguments.add_argument("--seed", type=int, default=1)
-    options = arguments.parse_args()
-    options.engines = options.engines.split(",")
-    options.queries = [q for q in ALL if q.name in options.only.split(",")]
+    parser = argparse.ArgumentParser(
+        prog="compare.sh",
+        description=__doc__,
+        epilog=EPILOGUE.format(queries=", ".join(q.name for q in ALL)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    steps = ["all", "broadloom", "import", "export", "compact", *LOADS]
+    parser.add_argument("events", nargs="?", type=int, default=2_000_000, help="size of the demo's corpus; 2000000")
+    parser.add_argument("--broadloom", metavar="PROGRAM", required=True, help="what to measure; compare.sh sets it")
+    parser.add_argument("--engines", default="broadloom,duckdb,clickhouse", help=f"of {','.join(ENGINES)}")
+    parser.add_argument("--only", metavar="QUERIES", default="", help="these instead of all, separated by commas")
+    parser.add_argument("--otlp", metavar="DIR", type=Path, help="import these files instead of the demo's corpus")
+    parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help=described(VALUES))
+    parser.add_argument("--minutes", type=int, help="how many the corpus spans; by default 33,333 events each")
+    parser.add_argument("--seed", type=int, default=1, help="of the demo; 1")
+    parser.add_argument("--rounds", type=int, default=3, help="in each, every engine gets its turn; 3")
+    parser.add_argument("--runs", type=int, default=3, help="of each query in each round, warmed up; 3")
+    parser.add_argument("--ids", type=int, default=200, help="traces that are looked up in each round; 200")
+    parser.add_argument("--no-cold", action="store_true", help="leave out first runs after dropping caches")
+    parser.add_argument("--no-compact", action="store_true", help="measure the data as loaded")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for each engine; as many as CPUs")
+    parser.add_argument("--memory", metavar="GIB", type=int, default=8, help="for each engine's queries; 8")
+    parser.add_argument("--work", metavar="DIR", type=Path, help="where databases are kept; broadloom-compare in $TMPDIR")
+    parser.add_argument("--reload", metavar="STEPS", nargs="?", const="all", default="", help=f"do these again: {', '.join(steps)}")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything that was measured to this file")
+    options = parser.parse_args()
+    options.engines = chosen(parser, "--engines", options.engines, list(ENGINES))
+    names = chosen(parser, "--only", options.only, [q.name for q in ALL]) if options.only else [q.name for q in ALL]
+    options.queries = [q for q in ALL if q.name in names]
+    options.reload = chosen(parser, "--reload", options.reload, steps) if options.reload else []
+    options.values = VALUES | dict(setting(parser, text) for text in options.set)
+    options.work = options.work or Path(tempfile.gettempdir()) / "broadloom-compare"
+    if options.otlp and not options.otlp.is_dir():
+        parser.error(f"--otlp: {options.otlp} is no directory")
+    if options.json and not options.json.resolve().parent.is_dir():
+        parser.error(f"--json: {options.json.resolve().parent} is no directory")
+    for name in ("events", "rounds", "runs", "ids", "threads", "memory"):
+        if getattr(options, name) < 1:
+            parser.error(f"{name} has to be at least 1")
     return options
 
 
+def described(values: dict[str, str]) -> str:
+    return "a value in the queries; by default " + ", ".join(f"{name}={value}" for name, value in values.items())
+
+
+def chosen(parser: argparse.ArgumentParser, option: str, text: str, known: list[str]) -> list[str]:
+    names = list(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in known:
+            parser.error(f"{option}: there is no {name!r}, but {', '.join(known)}")
+    return names
+
+
+def setting(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in VALUES:
+        parser.error(f"--set: {text!r} is not NAME=VALUE with a name of {', '.join(VALUES)}")
+    return name, value
+
+
 def compare(options: argparse.Namespace) -> int:
-    limits = Limits(options.threads, 8 << 30)
-    minutes = min(max(30, options.events * 30 // 1_000_000), 1440)
+    limits = Limits(options.threads, options.memory << 30)
+    minutes = options.minutes or min(max(30, options.events // EVENTS_PER_MINUTE), MINUTES_MAX)
     source = Source(options.events, minutes, options.seed, options.otlp)
     corpus = Corpus(options.work / source.name(), source, options.broadloom, limits)
-    corpus.make(options.engines, compact=True, otlp_sample=min(options.events, 1_000_000))
+    corpus.forget(steps_of(options.reload))
+    peers = [e for e in options.engines if e != "broadloom"]
+    corpus.make(peers, not options.no_compact, min(options.events, SAMPLE_EVENTS_MAX))
     run = Run(options, corpus, limits)
     run.check()
     for number in range(options.rounds):
         run.warm_round(number)
-    if not options.no_cold:
-        for number in range(options.rounds):
-            run.cold_round(number)
+    for number in range(0 if options.no_cold else options.rounds):
+        run.cold_round(number)
     figures = run.figures()
     print(report.markdown(figures))
     if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
-    return DIFFER if run.differences else 0
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if run.failures:
+        return EXIT_FAILED
+    return EXIT_DIFFERENT if run.differences else 0
+
+
+def steps_of(names: list[str]) -> list[str]:
+    if "all" in names:
+        return ["broadloom", "import"]
+    return [f"load {name}" if name in LOADS else name for name in names]
 
 
 class Run:
+    """What has been measured so far: by query, then by engine."""
+
     def __init__(self, options: argparse.Namespace, corpus: Corpus, limits: Limits) -> None:
         self.options = options
         self.corpus = corpus
         self.queries: list[Query] = options.queries
-        self.targets = {
-            engine: Target(engine, corpus.data() if engine == "broadloom" else corpus.path(engine), limits, options.broadloom)
-            for engine in options.engines
-        }
+        self.targets = {e: Target(e, corpus.data(e), limits, options.broadloom) for e in options.engines}
+        self.versions: dict[str, str] = {}
         self.warm: dict[str, dict[str, list[float]]] = {q.name: {e: [] for e in self.targets} for q in self.queries}
         self.cold: dict[str, dict[str, list[float]]] = {q.name: {e: [] for e in self.targets} for q in self.queries}
+        self.first: dict[str, list[float]] = {e: [] for e in self.targets}
         self.floor: dict[str, list[float]] = {e: [] for e in self.targets}
-        self.peak: dict[str, int] = {}
+        self.opened_bytes: dict[str, int] = {}
+        self.peak_bytes: dict[str, int] = {}
+        self.others_cpu: dict[str, list[float]] = {e: [] for e in self.targets}
         self.rows: dict[str, int] = {}
-        self.failures: dict[str, str] = {}
-        self.differences: dict[str, str] = {}
+        self.failures: dict[str, dict[str, str]] = {}
+        self.differences: dict[str, dict[str, str]] = {}
+        self.loads = [os.getloadavg()[0]]
 
-    def statements(self, query: Query, engine: str, count: int) -> list[str]:
+    def statements(self, query: Query, engine: str, ids: int) -> list[str]:
+        """The query, or one for each of so many trace ids."""
         if not query.ids:
-            return [query.sql(engine, VALUES)] * count
-        ids = self.corpus.trace_ids(count) if query.ids == "stored" else self.corpus.absent_ids(count)
-        return [query.sql(engine, VALUES | {"trace_id": i}) for i in ids]
+            return [query.sql(engine, self.options.values)]
+        known = self.corpus.trace_ids(ids) if query.ids == "stored" else self.corpus.absent_ids(ids)
+        return [query.sql(engine, self.options.values | {"trace_id": i}) for i in known]
+
+    def answered(self, engine: str) -> list[Query]:
+        """The queries that the engine can answer."""
+        return [q for q in self.queries if engine not in self.failures.get(q.name, {})]
 
     def check(self) -> None:
-        """Asks every engine once, and holds the answers against each other."""
+        """Asks every engine everything once, and holds the answers against each other."""
         given: dict[str, dict[str, list[Any]]] = {q.name: {} for q in self.queries}
         exact: dict[str, Any] = {}
         for engine, target in self.targets.items():
+            say(f"answers of {engine} …")
             with Worker(target) as worker:
+                self.versions[engine] = worker.version
                 for query in self.queries:
                     try:
-                        given[query.name][engine] = [worker.answer(s) for s in self.statements(query, engine, 5 if query.ids else 1)]
-                        if query.quantile is not None and engine == "duckdb":
-                            exact[query.name] = worker.answer(query.sql("exact", VALUES))
+                        statements = self.statements(query, engine, CHECKED_IDS)
+                        given[query.name][engine] = [worker.answer(s) for s in statements]
+                        if query.quantile and engine == "duckdb":
+                            exact[query.name] = worker.answer(query.sql("exact", self.options.values))
                     except EngineError as error:
-                        self.failures[f"{query.name} {engine}"] = str(error)
+                        self.failures.setdefault(query.name, {})[engine] = str(error)
+                        say(f"{query.name}: {engine} fails: {error}")
         for query in self.queries:
-            tables = given[query.name]
-            reference = "duckdb" if "duckdb" in tables else next(iter(tables), None)
-            if reference:
-                self.rows[query.name] = tables[reference][0].num_rows
-            for engine, got in tables.items():
-                for position, table in enumerate(got):
-                    if query.quantile is not None:
-                        if query.name not in exact:
-                            continue
-                        found = answers.quantile_difference(query, exact[query.name], table, query.name.startswith("p99"))
-                    elif engine == reference:
-                        continue
-                    elif query.attributes:
-                        found = answers.trace_difference(table, tables[reference][position])
-                    else:
-                        found = answers.difference(query, tables[reference][position], table)
-                    if found:
-                        self.differences[f"{query.name} {engine}"] = found
-        print("differences:", json.dumps(self.differences, indent=1))
-        print("failures:", json.dumps(self.failures, indent=1))
+            self._check(query, given[query.name], exact.get(query.name))
+
+    def _check(self, query: Query, given: dict[str, list[Any]], exact: Any) -> None:
+        reference = "duckdb" if "duckdb" in given else next(iter(given), "")
+        self.rows[query.name] = max((t.num_rows for t in given.get(reference, [])), default=0)
+        if self.rows[query.name] == 0 and query.ids != "absent":
+            say(f"{query.name}: no rows; the corpus may have other values, see --set")
+        for engine, tables in given.items():
+            for position, table in enumerate(tables):
+                expected = given[reference][position]
+                if query.quantile:
+                    found = answers.quantile_difference(query, exact, table) if exact else None
+                elif query.attributes:
+                    found = answers.trace_difference(expected, table)
+                else:
+                    found = answers.difference(query, expected, table)
+                found = found or answers.disorder(query, table)
+                if found:
+                    self.differences.setdefault(query.name, {})[engine] = found
+                    say(f"{query.name}: {engine} differs: {found}")
+                    break
 
     def warm_round(self, number: int) -> None:
-        for engine, target in self.targets.items():
-            print(f"warm round {number + 1}, {engine} …", flush=True)
-            with Worker(target) as worker:
-                self.floor[engine] += worker.time(["SELECT 1"] * 20).ms[10:]
-                for query in self.queries:
-                    if f"{query.name} {engine}" in self.failures:
-                        continue
-                    if query.ids:
-                        statements = self.statements(query, engine, self.options.ids)
-                        worker.time(statements, SECONDS_MAX)
-                    else:
-                        worker.time(self.statements(query, engine, WARM_UPS), SECONDS_MAX)
-                        statements = self.statements(query, engine, self.options.runs)
-                    self.warm[query.name][engine] += worker.time(statements, SECONDS_MAX).ms
-                self.peak[engine] = max(self.peak.get(engine, 0), worker.peak_bytes())
+        for engine in rotated(list(self.targets), number):
+            say(f"warm round {number + 1} of {self.options.rounds}, {engine} …")
+            with Worker(self.targets[engine]) as worker:
+                opened = worker.usage()
+                first, *floor = worker.time(["SELECT 1"] * FLOOR_RUNS).ms
+                self.first[engine].append(first)
+                self.floor[engine] += floor[FLOOR_RUNS // 2 :]
+                clock, busy, used = time.perf_counter(), busy_seconds(), worker.usage()
+                for query in self.answered(engine):
+                    self.warm[query.name][engine] += self._warm(worker, query, engine)
+                elapsed, busy, usage = time.perf_counter() - clock, busy_seconds() - busy, worker.usage()
+                others = max(0.0, busy - (usage.cpu_seconds - used.cpu_seconds))
+                self._note(engine, opened, usage, others / elapsed / (os.cpu_count() or 1))
+        self.loads.append(os.getloadavg()[0])
+
+    def _warm(self, worker: Worker, query: Query, engine: str) -> list[float]:
+        statements = self.statements(query, engine, self.options.ids)
+        worker.time(statements if query.ids else statements * WARM_UPS, SECONDS_PER_QUERY_MAX)
+        return worker.time(statements if query.ids else statements * self.options.runs, SECONDS_PER_QUERY_MAX).ms
+
+    def _note(self, engine: str, opened: Usage, usage: Usage, others: float) -> None:
+        self.opened_bytes[engine] = opened.memory_bytes
+        self.peak_bytes[engine] = max(self.peak_bytes.get(engine, 0), usage.peak_bytes)
+        self.others_cpu[engine].append(others)
 
     def cold_round(self, number: int) -> None:
-        print(f"cold round {number + 1} …", flush=True)
-        for query in self.queries:
-            for engine, target in self.targets.items():
-                if f"{query.name} {engine}" in self.failures:
+        """Every query in a process that has done nothing, its data not in memory; traces by other ids."""
+        say(f"cold round {number + 1} of {self.options.rounds} …")
+        for position, query in enumerate(self.queries):
+            for engine in rotated(list(self.targets), number + position):
+                if query not in self.answered(engine):
                     continue
-                drop_caches(target.data)
-                with Worker(target) as worker:
-                    statement = self.statements(query, engine, number + 1)[-1]
+                statement = self.statements(query, engine, number + 1)[-1]
+                drop_caches(self.targets[engine].data)
+                with Worker(self.targets[engine]) as worker:
+                    worker.load_program()
                     self.cold[query.name][engine] += worker.time([statement]).ms
 
     def figures(self) -> dict[str, Any]:
-        steps = {name: {k: v for k, v in step.items() if k != "trace_ids"} for name, step in self.corpus.steps.items()}
+        options = self.options
         return {
-            "engines": list(self.targets),
+            "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "machine": machine(),
+            "load_average": self.loads,
+            "corpus": self.corpus.directory.name,
             "events": self.corpus.events(),
-            "steps": steps,
-            "floor_ms": self.floor,
-            "peak_bytes": self.peak,
+            "settings": {
+                "threads": options.threads,
+                "memory_gib": options.memory,
+                "rounds": options.rounds,
+                "runs": options.runs,
+                "ids": options.ids,
+                "values": options.values,
+                "compacted": self.corpus.data("broadloom").name == "compacted",
+            },
+            "steps": self.corpus.figures(),
+            "engines": {
+                engine: {
+                    "version": self.versions[engine],
+                    "first_ms": self.first[engine],
+                    "floor_ms": self.floor[engine],
+                    "opened_bytes": self.opened_bytes[engine],
+                    "peak_bytes": self.peak_bytes[engine],
+                    "others_cpu": self.others_cpu[engine],
+                }
+                for engine in self.targets
+            },
             "queries": [
                 {
                     "name": q.name,
                     "title": q.title,
-                    "rows": self.rows.get(q.name, 0),
+                    "rows": self.rows[q.name],
+                    "lookups": bool(q.ids),
                     "warm_ms": self.warm[q.name],
                     "cold_ms": self.cold[q.name],
+                    "failures": self.failures.get(q.name, {}),
+                    "differences": self.differences.get(q.name, {}),
                 }
                 for q in self.queries
             ],
-            "failures": self.failures,
-            "differences": self.differences,
         }
 
 
+def rotated(engines: list[str], by: int) -> list[str]:
+    """So that none of them always comes first."""
+    by %= len(engines)
+    return engines[by:] + engines[:by]
+
+
+def busy_seconds() -> float:
+    """What all CPUs have worked since the machine started, for anybody."""
+    user, nice, system, _, _, interrupts, soft, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + interrupts + soft + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def drop_caches(data: Path) -> None:
-    """Makes the kernel forget what files hold: all of them where that is allowed, else this engine's."""
+    """Makes the kernel forget what files hold: all files where that is allowed, else this engine's."""
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text("1")
-        return
     except OSError:
-        pass
-    for file in data.rglob("*"):
-        if file.is_file():
-            with open(file, "rb") as opened:
-                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for file in data.rglob("*"):
+            if file.is_file():
+                with open(file, "rb") as opened:
+                    os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def machine() -> dict[str, Any]:
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "cpu": models[0].partition(":")[2].strip() if models else platform.processor(),
+        "cpus": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "kernel": platform.release(),
+    }
 
 
 if __name__ == "__main__":

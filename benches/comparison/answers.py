@@ -1,93 +1,53 @@
-"""Whether two engines gave the same answer."""
+"""Whether two engines gave the same answer.
 
-import datetime
+Rows are compared without their order, for engines break ties differently; that each answer is ordered as
+asked is a check of its own. Text that is empty counts as missing, and so do durations of 0, because that is
+how ClickHouse stores what is missing. Exact numbers may differ by rounding, quantiles by 2 %.
+"""
+
+import json
 import math
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as compute
 
+from .load import CORE
 from .queries import Query
 
-RELATIVE = 1e-9
-QUANTILE = 0.02
-TEXT_LENGTH = 80
+ROUNDING = 1e-9
+QUANTILE_ERROR = 0.02
+TEXT_LENGTH = 120
 
 Row = tuple[Any, ...]
-
-
-def rows(table: pa.Table) -> list[Row]:
-    """The rows in an order of their own, with values as all engines can express them."""
-    columns = [[value(v) for v in plain(column).to_pylist()] for column in table.columns]
-    if "minute" in table.column_names and pa.types.is_uint32(table["minute"].type):  # ClickHouse's DateTime
-        at = table.column_names.index("minute")
-        columns[at] = [v * 1_000_000_000 for v in columns[at]]
-    if "duration_ns" in table.column_names:  # in ClickHouse what has none has 0
-        at = table.column_names.index("duration_ns")
-        columns[at] = [v or None for v in columns[at]]
-    return sorted(zip(*columns), key=lambda row: [sortable(v) for v in row])
-
-
-def plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Times as nanoseconds since the epoch, so that nothing is rounded."""
-    if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("ns", tz=column.type.tz)).cast(pa.int64())
-    if pa.types.is_dictionary(column.type):
-        return column.cast(column.type.value_type)
-    return column
-
-
-def value(v: Any) -> Any:
-    if isinstance(v, datetime.datetime):
-        return int(v.timestamp() * 1_000_000_000)
-    if isinstance(v, bytes):
-        try:
-            text = v.decode()
-        except UnicodeDecodeError:
-            return v.hex()
-        return v.hex() if len(v) in (8, 16) else text or None
-    if isinstance(v, float) and v.is_integer() and abs(v) < 2**53:
-        return int(v)
-    return None if v == "" else v
-
-
-def sortable(v: Any) -> tuple:
-    if v is None:
-        return (0,)
-    if isinstance(v, bool | int | float):
-        return (1, float(f"{v:.6g}"))  # two that are equal but for rounding sort alike
-    return (2, str(v))
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, int | float) and isinstance(b, int | float):
-        return math.isclose(a, b, rel_tol=RELATIVE, abs_tol=1e-12)
-    return a == b
 
 
 def difference(query: Query, expected: pa.Table, got: pa.Table) -> str | None:
     """What is different, in a line, or None."""
     a, b = rows(expected), rows(got)
     if len(a) != len(b):
-        return f"{len(a)} rows and {len(b)}"
-    if query.order is not None and a:
+        return f"{len(b)} rows instead of {len(a)}"
+    if query.cut:
         a, b = above_the_cut(a, query.order), above_the_cut(b, query.order)
-        if len(a) != len(b):
-            return f"{len(a)} rows above the cut and {len(b)}"
-    for x, y in zip(a, b):
-        if len(x) != len(y) or not all(same(v, w) for v, w in zip(x, y)):
-            return f"{short(x)} and {short(y)}"
-    return None
+    for expected_row, row in zip(a, b):
+        if len(expected_row) != len(row) or not all(map(same, expected_row, row)):
+            return f"{short(row)} instead of {short(expected_row)}"
+    return None if len(a) == len(b) else f"{len(b)} rows above the last instead of {len(a)}"
 
 
-def above_the_cut(sorted_rows: list[Row], column: int) -> list[Row]:
-    """Without the rows that are level with the last one."""
-    last = min(row[column] for row in sorted_rows)
-    return [row for row in sorted_rows if row[column] != last]
+def disorder(query: Query, table: pa.Table) -> str | None:
+    """Whether the rows are not in the order that was asked for."""
+    column, down = query.order
+    if query.attributes:
+        column = next((i for i, name in enumerate(table.column_names) if name.lower() == "timestamp"), column)
+    values = [v for v in values_of(table, column) if v is not None]
+    pairs = zip(values[1:], values) if down else zip(values, values[1:])
+    wrong = next((i for i, (low, high) in enumerate(pairs) if low > high), None)
+    return None if wrong is None else f"rows {wrong + 1} and {wrong + 2} are out of order"
 
 
-def quantile_difference(query: Query, exact: pa.Table, got: pa.Table, whole: bool) -> str | None:
+def quantile_difference(query: Query, exact: pa.Table, got: pa.Table) -> str | None:
     """Holds an answer (group, quantile, count) against the exact (group, count, low, high)."""
-    assert query.quantile == 1
     bounds = {row[0]: row[1:] for row in rows(exact)}
     answer = {row[0]: row[1:] for row in rows(got)}
     for group, (quantile, count) in answer.items():
@@ -95,30 +55,124 @@ def quantile_difference(query: Query, exact: pa.Table, got: pa.Table, whole: boo
             return f"{group!r} is no group"
         exact_count, low, high = bounds[group]
         if count != exact_count:
-            return f"{group!r} has {exact_count} rows, not {count}"
-        if not low * (1 - QUANTILE) <= quantile <= high * (1 + QUANTILE):
-            return f"{group!r} is {quantile:.1f} where {low:.1f} to {high:.1f} is exact"
+            return f"{group!r} has {count} rows instead of {exact_count}"
+        if not low * (1 - QUANTILE_ERROR) <= quantile <= high * (1 + QUANTILE_ERROR):
+            return f"{group!r} is {quantile:.1f}, exact would be {low:.1f} to {high:.1f}"
     missing = bounds.keys() - answer.keys()
-    if whole:
+    if not query.cut:
         return f"{len(missing)} groups are missing" if missing else None
-    least = min(quantile for quantile, _ in answer.values()) if answer else math.inf
+    least = min((quantile for quantile, _ in answer.values()), default=0.0)
     for group in missing:
-        if bounds[group][1] * (1 - QUANTILE) > least * (1 + QUANTILE):
-            return f"{group!r} is missing with {bounds[group][1]:.1f}, the least is {least:.1f}"
+        if bounds[group][1] * (1 - QUANTILE_ERROR) > least * (1 + QUANTILE_ERROR):
+            return f"{group!r} is missing with {bounds[group][1]:.1f}, {least:.1f} is there"
     return None
 
 
-def trace_difference(ours: pa.Table, theirs: pa.Table) -> str | None:
-    """All columns of a trace: ours has a map `attributes`, theirs a column per attribute."""
-    if ours.num_rows != theirs.num_rows:
-        return f"{theirs.num_rows} rows and {ours.num_rows}"
-    core = [name for name in ours.column_names if name in theirs.column_names and name != "overflow"]
-    known = rows(theirs.select(core))
-    for x, y in zip(known, rows(ours.select(core))):
-        for name, v, w in zip(core, x, y):
+def trace_difference(expected: pa.Table, got: pa.Table) -> str | None:
+    """Compares all columns of a trace, where the attributes may be a map on one side."""
+    if expected.num_rows != got.num_rows:
+        return f"{got.num_rows} rows instead of {expected.num_rows}"
+    if "trace_id" not in got.column_names:  # the table with maps has names of its own
+        return None
+    common = [n for n in got.column_names if n in expected.column_names and n != "overflow"]
+    a, b = in_order(expected), in_order(got)
+    columns_a, columns_b = plain_columns(a.select(common)), plain_columns(b.select(common))
+    for name, of_a, of_b in zip(common, columns_a, columns_b):
+        for v, w in zip(of_a, of_b):
             if not same(v, w):
-                return f"{name}: {short((v,))} and {short((w,))}"
+                return f"{name} is {short((w,))} instead of {short((v,))}"
+    if "attributes" not in got.column_names:
+        return None
+    for row, attributes in zip(a.to_pylist(), b["attributes"].to_pylist()):
+        if found := attributes_difference(row, dict(attributes)):
+            return found
     return None
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """By time and ids; events of one span in one nanosecond are told apart by name."""
+    keys = [values_of(table, table.column_names.index(n)) for n in ("timestamp", "span_id", "signal", "name", "body")]
+    order = sorted(range(table.num_rows), key=lambda i: [sortable(key[i]) for key in keys])
+    return table.take(order)
+
+
+def attributes_difference(row: dict[str, Any], attributes: dict[str, str]) -> str | None:
+    """Holds a map of texts against the columns of a row and what is in its overflow."""
+    overflow = json.loads(row["overflow"]) if row.get("overflow") else {}
+    expected = {k: v for k, v in row.items() if k not in CORE and v is not None and v != ""}
+    for key, v in overflow.items():
+        expected[key.removeprefix("resource.").removeprefix("scope.")] = v
+    for key, v in expected.items():
+        if key not in attributes:
+            return f"attribute {key} is missing"
+        if not means(attributes[key], v):
+            return f"attribute {key} is {attributes[key]!r} instead of {v!r}"
+    more = [key for key in attributes if key not in expected and attributes[key]]
+    return f"attribute {more[0]} is too much" if more else None
+
+
+def means(text: str, v: Any) -> bool:
+    """Whether a text is how a value is written."""
+    if isinstance(v, bool):
+        return text == str(v).lower()
+    if isinstance(v, int | float):
+        return float(text) == v
+    return text == v
+
+
+def rows(table: pa.Table) -> list[Row]:
+    """The rows in an order of their own, with values as all engines can express them."""
+    return sorted(zip(*plain_columns(table)), key=lambda row: [sortable(v) for v in row])
+
+
+def plain_columns(table: pa.Table) -> list[list[Any]]:
+    return [values_of(table, i) for i in range(table.num_columns)]
+
+
+def values_of(table: pa.Table, column: int) -> list[Any]:
+    name, array = table.column_names[column], table.column(column)
+    if pa.types.is_dictionary(array.type):
+        array = array.cast(array.type.value_type)
+    if name == "minute" and pa.types.is_uint32(array.type):  # ClickHouse's DateTime is seconds
+        array = compute.multiply(array.cast(pa.int64()), 1_000_000_000)
+    if pa.types.is_timestamp(array.type):  # nanoseconds since the epoch, so that nothing is rounded
+        array = array.cast(pa.timestamp("ns", tz=array.type.tz)).cast(pa.int64())
+    if pa.types.is_map(array.type):
+        return [str(v) for v in array.to_pylist()]
+    values = [plain(v) for v in array.to_pylist()]
+    return [v or None for v in values] if name == "duration_ns" else values
+
+
+def plain(v: Any) -> Any:
+    if isinstance(v, bytes):  # an id
+        return v.hex()
+    return None if v == "" else v
+
+
+def sortable(v: Any) -> tuple[Any, ...]:
+    if v is None:
+        return (0,)
+    if isinstance(v, float):
+        return (1, float(f"{v:.6g}"))  # two that are equal but for rounding sort alike
+    if isinstance(v, int):
+        return (1, v)
+    return (2, str(v))
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, float) or isinstance(b, float):
+        return a is not None and b is not None and math.isclose(a, b, rel_tol=ROUNDING, abs_tol=1e-12)
+    return a == b
+
+
+def above_the_cut(sorted_rows: list[Row], order: tuple[int, bool]) -> list[Row]:
+    """Without the rows that are level with the last one."""
+    column, down = order
+    if not sorted_rows:
+        return []
+    values = [row[column] for row in sorted_rows]
+    last = min(values) if down else max(values)
+    return [row for row in sorted_rows if row[column] != last]
 
 
 def short(row: Row) -> str:

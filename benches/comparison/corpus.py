@@ -5,15 +5,17 @@ DIR/steps.json      what has been done, with its figures
 DIR/broadloom/      a data directory
 DIR/compacted/      the same after `broadloom compact`
 DIR/export/         the same events as one table in Parquet, from which the peers are loaded
-DIR/duckdb/, DIR/clickhouse/
+DIR/duckdb/, DIR/clickhouse/, DIR/clickhouse-map/
 ```
 """
 
+import hashlib
 import json
 import os
 import random
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +27,9 @@ from .engines import Limits
 
 START = "2026-01-05T08:00:00Z"
 TRACE_IDS = 1000
+REJECTED = 3
+
+Figures = dict[str, Any]
 
 
 class Failed(Exception):
@@ -43,24 +48,36 @@ class Source:
     def name(self) -> str:
         if self.otlp is None:
             return f"demo-{self.events}-{self.minutes}m-s{self.seed}"
-        return "otlp-" + self.otlp.resolve().name
+        names = "\n".join(f"{f.relative_to(self.otlp)} {f.stat().st_size}" for f in sorted(self.otlp.rglob("*")))
+        return f"otlp-{self.otlp.resolve().name}-{hashlib.sha256(names.encode()).hexdigest()[:8]}"
+
+
+def say(text: str) -> None:
+    """Progress; standard output is for the result."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def bytes_below(path: Path) -> int:
     return sum(f.stat().st_size for f in path.rglob("*") if f.is_file() and not f.is_symlink())
 
 
-def run(command: list[str]) -> tuple[float, int, str]:
-    """Seconds, peak memory in bytes, standard output."""
+def segments(data: Path) -> int:
+    return sum(1 for _ in (data / "segments").rglob("*.parquet"))
+
+
+def run(command: list[str], allowed: tuple[int, ...] = (0,)) -> Figures:
+    """Runs a program to its end: seconds, peak memory, exit code."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    except OSError as error:
+        raise Failed(f"{command[0]} does not start: {error}") from error
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise Failed(f"`{' '.join(command)}` ended with {process.returncode}\n{output}")
-    return time.perf_counter() - began, usage.ru_maxrss * 1024, output
+    if process.returncode not in allowed:
+        raise Failed(f"`{' '.join(command)}` ended with {process.returncode}, see above")
+    seconds = time.perf_counter() - began
+    return {"seconds": seconds, "peak_bytes": usage.ru_maxrss * 1024, "exit": process.returncode}
 
 
 class Corpus:
@@ -70,103 +87,38 @@ class Corpus:
         self.broadloom = broadloom
         self.limits = limits
         directory.mkdir(parents=True, exist_ok=True)
-        self.steps: dict[str, Any] = {}
+        self.steps: dict[str, Figures] = {}
+        self._compacted = False
         if self._file().exists():
             self.steps = json.loads(self._file().read_text())
 
-    def _file(self) -> Path:
-        return self.directory / "steps.json"
-
-    def step(self, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Does a step unless it has been done; its figures are kept."""
-        if name not in self.steps:
-            print(f"{name} …", flush=True)
-            try:
-                self.steps[name] = do()
-            except RuntimeError as error:
-                raise Failed(f"{name}: {error}") from error
-            self._file().write_text(json.dumps(self.steps, indent=1))
-        return self.steps[name]
-
-    def path(self, name: str) -> Path:
-        return self.directory / name
-
-    def data(self) -> Path:
-        """The data directory that is measured."""
-        return self.path("compacted" if self.steps.get("compact") else "broadloom")
-
-    def make(self, engines: list[str], compact: bool, otlp_sample: int) -> None:
-        self.step("broadloom", lambda: self._make_broadloom())
+    def make(self, peers: list[str], compact: bool, otlp_sample: int) -> None:
+        """Does what has not been done yet."""
+        self._step("broadloom", self._make_broadloom)
+        if self.steps["broadloom"]["program"] != self._program():
+            say("note: these data were stored by another build of broadloom; --reload stores them again")
         if otlp_sample and self.source.otlp is None:
-            self.step("import", lambda: self._measure_import(otlp_sample))
-        peers = [e for e in engines if e != "broadloom"]
-        if any(f"load {e}" not in self.steps for e in peers) or "export" not in self.steps:
-            self.steps.pop("export", None)
-            self.step("export", self._export)
-        for engine in peers:
-            self.step(f"load {engine}", lambda engine=engine: self._load(engine))
+            self._step("import", lambda: self._measure_import(otlp_sample))
+        self._step("export", self._export)
+        for peer in peers:
+            self._step(f"load {peer}", lambda peer=peer: self._load(peer))
         if compact and self._can_compact():
-            self.step("compact", self._compact)
+            self._step("compact", self._compact)
+            self._compacted = True
 
-    def _make_broadloom(self) -> dict[str, Any]:
-        data = self.path("broadloom")
-        shutil.rmtree(data, ignore_errors=True)
-        source = self.source
-        if source.otlp is not None:
-            seconds, peak, _ = run([self.broadloom, "import", "--data", str(data), str(source.otlp)])
-        else:
-            command = [self.broadloom, "demo", "--data", str(data), "--events", str(source.events)]
-            command += ["--minutes", str(source.minutes), "--seed", str(source.seed), "--start", START]
-            seconds, peak, _ = run(command)
-        return {"seconds": seconds, "peak_bytes": peak, "bytes": bytes_below(data), "files": segments(data)}
+    def forget(self, what: list[str]) -> None:
+        """Has these steps, and those that need them, done again."""
+        after = {"broadloom": ["export", "compact"], "export": [f"load {peer}" for peer in load.LOADS]}
+        for step in what:
+            self.steps.pop(step, None)
+            self.forget(after.get(step, []))
 
-    def _measure_import(self, events: int) -> dict[str, Any]:
-        """How fast OTLP files get in, on a corpus of its own, for files of the whole would be large."""
-        otlp, data = self.path("otlp-sample"), self.path("import-sample")
-        shutil.rmtree(otlp, ignore_errors=True)
-        shutil.rmtree(data, ignore_errors=True)
-        try:
-            command = [self.broadloom, "demo", "--write-otlp", str(otlp), "--events", str(events)]
-            run(command + ["--seed", str(self.source.seed), "--start", START])
-            manifest = json.loads((otlp / "manifest.json").read_text())
-            files = [str(otlp / f["name"]) for f in manifest["files"]]
-            seconds, peak, _ = run([self.broadloom, "import", "--data", str(data), *files])
-            return {
-                "events": manifest["events"],
-                "otlp_bytes": manifest["bytes"],
-                "seconds": seconds,
-                "peak_bytes": peak,
-                "bytes": bytes_below(data),
-            }
-        finally:
-            shutil.rmtree(otlp, ignore_errors=True)
-            shutil.rmtree(data, ignore_errors=True)
+    def data(self, engine: str) -> Path:
+        """The directory that is measured."""
+        return self._path("compacted" if engine == "broadloom" and self._compacted else engine)
 
-    def _can_compact(self) -> bool:
-        probe = subprocess.run([self.broadloom, "compact", "--help"], capture_output=True)
-        if probe.returncode != 0:
-            print("no compaction: this program has no `compact`", flush=True)
-        return probe.returncode == 0
-
-    def _compact(self) -> dict[str, Any]:
-        data = self.path("compacted")
-        shutil.rmtree(data, ignore_errors=True)
-        shutil.copytree(self.path("broadloom"), data)
-        seconds, peak, _ = run([self.broadloom, "compact", "--data", str(data)])
-        return {"seconds": seconds, "peak_bytes": peak, "bytes": bytes_below(data), "files": segments(data)}
-
-    def _export(self) -> dict[str, Any]:
-        export = self.path("export")
-        shutil.rmtree(export, ignore_errors=True)
-        export.mkdir()
-        figures = load.in_process(load.export, self.path("broadloom"), export, self.limits, TRACE_IDS)
-        return figures | {"bytes": bytes_below(export)}
-
-    def _load(self, engine: str) -> dict[str, Any]:
-        database = self.path(engine)
-        shutil.rmtree(database, ignore_errors=True)
-        database.mkdir()
-        return load.in_process(load.LOADS[engine], self.path("export"), database, self.limits)
+    def events(self) -> int:
+        return self.steps["export"]["events"]
 
     def trace_ids(self, count: int) -> list[str]:
         return self.steps["export"]["trace_ids"][:count]
@@ -175,9 +127,91 @@ class Corpus:
         dice = random.Random(self.source.seed)
         return [f"{dice.getrandbits(128):032x}" for _ in range(count)]
 
-    def events(self) -> int:
-        return self.steps["export"]["events"]
+    def figures(self) -> dict[str, Figures]:
+        hidden = ("trace_ids", "program", "exit")
+        return {name: {k: v for k, v in step.items() if k not in hidden} for name, step in self.steps.items()}
+
+    def _file(self) -> Path:
+        return self.directory / "steps.json"
+
+    def _path(self, name: str) -> Path:
+        return self.directory / name
+
+    def _step(self, name: str, do: Callable[[], Figures]) -> None:
+        """Does a step unless it has been done; its figures are kept."""
+        if name in self.steps:
+            return
+        say(f"{name} …")
+        try:
+            self.steps[name] = do()
+        except RuntimeError as error:
+            raise Failed(f"{name}: {error}") from error
+        self._file().write_text(json.dumps(self.steps, indent=1))
+
+    def _program(self) -> str:
+        stat = os.stat(self.broadloom)
+        return f"{stat.st_size} {stat.st_mtime_ns}"
+
+    def _fresh(self, name: str) -> Path:
+        path = self._path(name)
+        shutil.rmtree(path, ignore_errors=True)
+        return path
+
+    def _make_broadloom(self) -> Figures:
+        data = self._fresh("broadloom")
+        command = [self.broadloom, "--data", str(data)]
+        if self.source.otlp is not None:
+            figures = run(command + ["import", str(self.source.otlp)], allowed=(0, REJECTED))
+        else:
+            demo = ["demo", "--events", str(self.source.events), "--minutes", str(self.source.minutes)]
+            figures = run(command + demo + ["--seed", str(self.source.seed), "--start", START])
+        figures["program"] = self._program()
+        return figures | {"bytes": bytes_below(data), "files": segments(data)}
+
+    def _measure_import(self, events: int) -> Figures:
+        """How fast OTLP files get in; on a corpus of its own, because files of the whole would be large."""
+        otlp, data = self._fresh("otlp-sample"), self._fresh("import-sample")
+        try:
+            demo = ["demo", "--write-otlp", str(otlp), "--events", str(events), "--seed", str(self.source.seed)]
+            run([self.broadloom, *demo, "--start", START])
+            manifest = json.loads((otlp / "manifest.json").read_text())
+            files = [str(otlp / f["name"]) for f in manifest["files"]]
+            figures = run([self.broadloom, "import", "--data", str(data), *files])
+            of_otlp = {"events": manifest["events"], "otlp_bytes": manifest["bytes"]}
+            return figures | of_otlp | {"bytes": bytes_below(data)}
+        finally:
+            shutil.rmtree(otlp, ignore_errors=True)
+            shutil.rmtree(data, ignore_errors=True)
+
+    def _can_compact(self) -> bool:
+        probe = subprocess.run([self.broadloom, "compact", "--help"], capture_output=True)
+        if probe.returncode != 0:
+            say("not compacted: this program has no `compact`")
+        return probe.returncode == 0
+
+    def _compact(self) -> Figures:
+        data = self._fresh("compacted")
+        shutil.copytree(self._path("broadloom"), data, copy_function=link_segment)
+        figures = run([self.broadloom, "compact", "--data", str(data)])
+        return figures | {"bytes": bytes_below(data), "files": segments(data)}
+
+    def _export(self) -> Figures:
+        directory = self._fresh("export")
+        directory.mkdir()
+        return load.in_process(load.export, self._path("broadloom"), directory, self.limits, TRACE_IDS)
+
+    def _load(self, peer: str) -> Figures:
+        database = self._fresh(peer)
+        database.mkdir()
+        figures = load.in_process(load.LOADS[peer], self._path("export"), database, self.limits)
+        if figures["events"] != self.events():
+            raise Failed(f"{peer} has {figures['events']} events of {self.events()}")
+        return figures
 
 
-def segments(data: Path) -> int:
-    return sum(1 for _ in (data / "segments").rglob("*.parquet"))
+def link_segment(source: str, target: str) -> None:
+    """Segments never change, so that a copy of a data directory can share them."""
+    if source.endswith(".parquet"):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)

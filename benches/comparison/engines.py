@@ -11,9 +11,9 @@ import re
 import select
 import signal
 import subprocess
-import sys
 import time
-import traceback
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -45,9 +45,13 @@ class Target:
 
 
 class Engine(Protocol):
+    version: str
+
     def sql(self, statement: str) -> pa.Table: ...
 
-    def pid(self) -> int: ...
+    def pid(self) -> int:
+        """Of the process that does the work."""
+        ...
 
     def close(self) -> None: ...
 
@@ -56,6 +60,7 @@ class Broadloom:
     """`broadloom serve`, asked for Arrow over one connection that stays open."""
 
     def __init__(self, target: Target) -> None:
+        self.version = subprocess.run([target.broadloom, "--version"], capture_output=True, text=True).stdout.strip()
         command = [target.broadloom, "serve", "--data", str(target.data), "--http", "127.0.0.1:0"]
         command += ["--otlp-grpc", "off", "--otlp-http", "off", "--log", "warn"]
         command += ["--query-memory", str(target.limits.memory_bytes)]
@@ -99,14 +104,17 @@ class DuckDb:
     def __init__(self, target: Target) -> None:
         import duckdb
 
+        self.version = f"duckdb {duckdb.__version__}"
         self.connection = duckdb.connect(str(target.data / "events.duckdb"))
         self.connection.execute(f"SET threads = {target.limits.threads}")
         self.connection.execute(f"SET memory_limit = '{target.limits.memory_bytes}B'")
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute(f"SET temp_directory = '{target.data / 'spill'}'")
+        # `sql()`, which it recommends for Arrow, binds the statement twice: that costs more than the copy.
+        warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 
     def sql(self, statement: str) -> pa.Table:
-        return self.connection.sql(statement).to_arrow_table()
+        return self.connection.execute(statement).to_arrow_table()
 
     def pid(self) -> int:
         return os.getpid()
@@ -117,10 +125,13 @@ class DuckDb:
 
 class ClickHouse:
     def __init__(self, target: Target) -> None:
+        import chdb
         from chdb.session import Session
 
+        self.version = f"chdb {chdb.__version__}"
         self.session = Session(str(target.data))
         self.settings = f"max_threads = {target.limits.threads}, max_memory_usage = {target.limits.memory_bytes}"
+        self.version += f", ClickHouse {self.execute('SELECT version()').strip()}"
         self.execute("CREATE DATABASE IF NOT EXISTS comparison ENGINE = Atomic")
         self.execute("USE comparison")
 
@@ -158,12 +169,28 @@ def memory_bytes(pid: int, what: str) -> int:
     return 0
 
 
+def cpu_seconds(pid: int) -> float:
+    """What a process has used, in all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass
 class Timing:
     """How long statements took, in milliseconds, in the order of the runs."""
 
     ms: list[float] = field(default_factory=list)
     rows: int = 0
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the engine's process has used so far."""
+
+    memory_bytes: int
+    peak_bytes: int
+    cpu_seconds: float
+    """With that of the client, where it is another process."""
 
 
 class EngineError(Exception):
@@ -174,14 +201,13 @@ class Worker:
     """An engine in a process of its own."""
 
     def __init__(self, target: Target) -> None:
+        self.target = target
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, target))
-        began = time.perf_counter()
         self.process.start()
         theirs.close()
-        self._answer()
-        self.start_ms = (time.perf_counter() - began) * 1e3
+        self.version: str = self._answer()
 
     def __enter__(self) -> "Worker":
         return self
@@ -202,18 +228,25 @@ class Worker:
         """Runs the statements one after the other; stops early when that takes too long in all."""
         return self._ask("time", statements, seconds_max)
 
-    def peak_bytes(self) -> int:
-        return self._ask("peak")
+    def usage(self) -> Usage:
+        return self._ask("usage")
+
+    def load_program(self) -> None:
+        """Reads the files of the engine's code, so that they are in the page cache."""
+        self._ask("load_program")
 
     def _ask(self, what: str, *arguments: Any) -> Any:
-        self.pipe.send((what, arguments))
+        try:
+            self.pipe.send((what, arguments))
+        except OSError:
+            raise EngineError(f"the process of {self.target.engine} ended") from None
         return self._answer()
 
     def _answer(self) -> Any:
         try:
             status, value = self.pipe.recv()
-        except EOFError:
-            raise EngineError("the engine's process ended") from None
+        except (EOFError, OSError):
+            raise EngineError(f"the process of {self.target.engine} ended") from None
         if status == "error":
             raise EngineError(value)
         return value
@@ -221,37 +254,30 @@ class Worker:
 
 def _serve(pipe: Connection, target: Target) -> None:
     """The worker's process: opens the engine, then does what it is asked until told to stop."""
-    os.sched_setaffinity(0, set(sorted(os.sched_getaffinity(0))[: target.limits.threads]))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: target.limits.threads])
     try:
         engine = open_engine(target)
-    except Exception:
-        pipe.send(("error", traceback.format_exc()))
+    except Exception as error:
+        pipe.send(("error", f"{target.engine} does not open {target.data}: {type(error).__name__}: {error}"))
         return
-    pipe.send(("ok", None))
+    pipe.send(("ok", engine.version))
     try:
         while True:
             what, arguments = pipe.recv()
             if what == "stop":
                 break
             try:
-                pipe.send(("ok", _do(engine, what, arguments)))
+                pipe.send(("ok", DO[what](engine, *arguments)))
             except Exception as error:
                 pipe.send(("error", f"{type(error).__name__}: {error}"))
     except EOFError:
         pass
     finally:
         engine.close()
-        sys.stdout.flush()
 
 
-def _do(engine: Engine, what: str, arguments: tuple) -> Any:
-    if what == "answer":
-        return engine.sql(*arguments)
-    if what == "time":
-        return _time(engine, *arguments)
-    if what == "peak":
-        return memory_bytes(engine.pid(), "VmHWM")
-    raise ValueError(what)
+def _answer(engine: Engine, statement: str) -> pa.Table:
+    return engine.sql(statement)
 
 
 def _time(engine: Engine, statements: list[str], seconds_max: float) -> Timing:
@@ -266,3 +292,25 @@ def _time(engine: Engine, statements: list[str], seconds_max: float) -> Timing:
         if ended > deadline:
             break
     return timing
+
+
+def _usage(engine: Engine) -> Usage:
+    pid = engine.pid()
+    cpu = sum(cpu_seconds(p) for p in {pid, os.getpid()})
+    return Usage(memory_bytes(pid, "VmRSS"), memory_bytes(pid, "VmHWM"), cpu)
+
+
+def _load_program(engine: Engine) -> None:
+    maps = [line.split(maxsplit=5) for line in Path(f"/proc/{engine.pid()}/maps").read_text().splitlines()]
+    for file in {fields[5] for fields in maps if "x" in fields[1] and fields[5:] and fields[5].startswith("/")}:
+        with open(file, "rb", buffering=0) as program:
+            while program.read(1 << 22):
+                pass
+
+
+DO: dict[str, Callable[..., Any]] = {
+    "answer": _answer,
+    "time": _time,
+    "usage": _usage,
+    "load_program": _load_program,
+}

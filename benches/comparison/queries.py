@@ -16,40 +16,47 @@ VALUES = {
 
 @dataclass(frozen=True)
 class Query:
+    """A question.
+
+    `name`        of its files
+    `order`       the column by which its rows are ordered, and whether the largest comes first
+    `cut`         it has a LIMIT: rows that are level with the last one may be others
+    `ids`         it is asked for many trace ids, "stored" or "absent" ones
+    `quantile`    its columns are group, quantile, count: approximations are allowed
+    `attributes`  it asks for all columns: attributes are a map in one engine and columns in another
+    """
+
     name: str
-    """Of the files."""
     title: str
+    order: tuple[int, bool]
+    cut: bool = False
     ids: str = ""
-    """Asked for many trace ids, `stored` or `absent` ones."""
-    order: int | None = None
-    """Column by which a LIMIT cuts: rows that are level with the last one may differ."""
-    quantile: int | None = None
-    """Column with a quantile: it may be 2 % beyond the two values between which the exact one lies."""
+    quantile: bool = False
     attributes: bool = False
-    """All columns: attributes are a map in one engine and columns in others."""
 
     def sql(self, engine: str, values: dict[str, str]) -> str:
-        folder = "clickhouse-map" if engine == "clickhouse-map" else engine
-        statement = (QUERIES / folder / f"{self.name}.sql").read_text().strip()
+        statement = (QUERIES / engine / f"{self.name}.sql").read_text().strip()
         for name, value in values.items():
             statement = statement.replace("{" + name + "}", value.replace("'", "''"))
         return statement
 
 
+UP, DOWN = False, True
+
 ALL = [
-    Query("trace_by_id", "a trace by id, all columns", ids="stored", attributes=True),
-    Query("trace_waterfall", "a trace by id, 8 columns", ids="stored"),
-    Query("trace_absent", "a trace id that does not exist", ids="absent"),
-    Query("p99_by_os_version", "p99 by os.version of a route in a region", quantile=1),
-    Query("count_by_minute", "events by minute"),
-    Query("error_rate_by_service", "error rate by service"),
-    Query("top_users_by_p99", "the 20 users with the worst p99", quantile=1),
-    Query("exemplars_by_minute", "slowest root span's trace, by minute"),
-    Query("distinct_users_by_region", "distinct users by region, exact"),
-    Query("log_search", "logs that contain a text"),
-    Query("service_graph", "who calls whom: self-join of spans"),
-    Query("heat_map", "heat map of durations by minute"),
-    Query("newest", "the newest 100 events", order=0),
-    Query("slowest", "the slowest 100 spans", order=6),
-    Query("facet_errors", "errors by service"),
+    Query("trace_by_id", "a trace by id, all columns", (0, UP), ids="stored", attributes=True),
+    Query("trace_waterfall", "a trace by id, 8 columns", (0, UP), ids="stored"),
+    Query("trace_absent", "a trace id that does not exist", (0, UP), ids="absent"),
+    Query("p99_by_os_version", "p99 by os.version of a route in a region", (1, DOWN), quantile=True),
+    Query("count_by_minute", "events by minute", (0, UP)),
+    Query("error_rate_by_service", "error rate by service", (1, DOWN)),
+    Query("top_users_by_p99", "the 20 users with the worst p99", (1, DOWN), cut=True, quantile=True),
+    Query("exemplars_by_minute", "the slowest trace of each minute", (0, UP)),
+    Query("distinct_users_by_region", "distinct users by region, exact", (0, UP)),
+    Query("log_search", "logs that contain a text", (0, UP), cut=True),
+    Query("service_graph", "who calls whom: self-join of spans", (2, DOWN)),
+    Query("heat_map", "heat map of durations by minute", (0, UP)),
+    Query("newest", "the newest 100 events", (0, DOWN), cut=True),
+    Query("slowest", "the slowest 100 spans", (6, DOWN), cut=True),
+    Query("facet_errors", "errors by service", (1, DOWN)),
 ]

@@ -1,47 +1,144 @@
-"""The figures as a table for people."""
+"""The figures as tables for people."""
 
 import math
 import statistics
 from typing import Any
 
+MIB = 2**20
+Cells = list[str]
+
 
 def markdown(figures: dict[str, Any]) -> str:
-    engines = figures["engines"]
-    peers = [e for e in engines if e != "broadloom"]
-    lines = ["| query | rows | " + " | ".join(f"{e} ms" for e in engines) + " | ratio | " + " | ".join(f"{e} cold ms" for e in engines) + " | cold ratio |"]
-    lines.append("|---|" + "---:|" * (2 * len(engines) + 3))
-    ratios: dict[str, list[float]] = {"warm": [], "cold": []}
+    parts = [heading(figures), queries(figures), lookups(figures), loads(figures), engines(figures), problems(figures)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def heading(figures: dict[str, Any]) -> str:
+    machine, settings = figures["machine"], figures["settings"]
+    compacted = "compacted" if settings["compacted"] else "not compacted"
+    return (
+        f"{figures['events']:,} events ({figures['corpus']}, {compacted}); {settings['threads']} threads of"
+        f" {machine['cpus']} CPUs ({machine['cpu']}), {machine['memory_bytes'] / 2**30:.0f} GiB; medians in ms of"
+        f" {settings['rounds']} round{'s' if settings['rounds'] > 1 else ''}; ratio = Broadloom / the faster peer"
+    )
+
+
+def table(head: Cells, lines: list[Cells], text_columns: int = 1) -> str:
+    rule = ["---"] * text_columns + ["---:"] * (len(head) - text_columns)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
+
+
+def queries(figures: dict[str, Any]) -> str:
+    names = list(figures["engines"])
+    cold = any(any(ms for ms in q["cold_ms"].values()) for q in figures["queries"])
+    phases = ["warm", "cold"] if cold else ["warm"]
+    head = ["query", "rows"]
+    for phase in phases:
+        head += [f"{name} {phase}".removesuffix(" warm") for name in names] + [f"{phase} ratio".removeprefix("warm ")]
+    lines = []
     for query in figures["queries"]:
-        cells = [query["title"], str(query["rows"])]
-        for which in ("warm", "cold"):
-            medians = {e: statistics.median(ms) for e, ms in query[f"{which}_ms"].items() if ms}
-            cells += [milliseconds(medians.get(e)) for e in engines]
-            known = [medians[e] for e in peers if e in medians]
-            if "broadloom" in medians and known:
-                ratios[which].append(medians["broadloom"] / min(known))
-                cells.append(f"{ratios[which][-1]:.2f}")
-            else:
-                cells.append("–")
-        lines.append("| " + " | ".join(cells) + " |")
-    mean = {which: f"{math.exp(statistics.fmean(map(math.log, r))):.2f}" if r else "–" for which, r in ratios.items()}
-    lines.append("| **geometric mean** | | " + " | ".join("" for _ in engines) + f" | **{mean['warm']}** | " + " | ".join("" for _ in engines) + f" | **{mean['cold']}** |")
-    lines.append("")
-    for engine in engines:
-        floor = statistics.median(figures["floor_ms"][engine])
-        peak = figures["peak_bytes"][engine] / 2**20
-        lines.append(f"- {engine}: `select 1` {floor:.2f} ms, peak memory {peak:,.0f} MiB")
+        cells = [query["title"], f"{query['rows']:,}"]
+        for phase in phases:
+            cells += [milliseconds(median(query[f"{phase}_ms"][name])) for name in names] + [two(ratio(query, phase))]
+        lines.append(cells)
+    last = ["**geometric mean of ratios**", ""]
+    for phase in phases:
+        mean = geometric_mean([r for q in figures["queries"] if (r := ratio(q, phase)) is not None])
+        last += [""] * len(names) + [f"**{two(mean)}**"]
+    return table(head, [*lines, last])
+
+
+def lookups(figures: dict[str, Any]) -> str:
+    names = list(figures["engines"])
+    lines = []
     for query in figures["queries"]:
-        if query["name"].startswith("trace"):
-            for e, ms in query["warm_ms"].items():
-                if ms:
-                    s = sorted(ms)
-                    lines.append(f"- {query['name']} {e}: p50 {statistics.median(s):.2f}, p99 {s[int(len(s) * 0.99)]:.2f}, max {s[-1]:.2f} ms, n={len(s)}")
+        if query["lookups"]:
+            times = [query["warm_ms"][name] for name in names]
+            lines.append([query["title"], *(f"{spread(ms)}" for ms in times)])
+    return table(["lookups, p50 / p99 / max ms", *names], lines) if lines else ""
+
+
+def loads(figures: dict[str, Any]) -> str:
+    lines = []
     for name, step in figures["steps"].items():
-        lines.append(f"- {name}: " + ", ".join(f"{k} {v:,.1f}" if isinstance(v, float) else f"{k} {v:,}" for k, v in step.items()) + (f", {step['bytes'] / figures['events']:.1f} B/event" if "bytes" in step else ""))
-    return "\n".join(lines)
+        seconds, events = step["seconds"], step.get("events", figures["events"])
+        stored = step.get("bytes")
+        lines.append(
+            [
+                LOAD_TITLES.get(name, name.removeprefix("load ") + " from the export"),
+                f"{events:,}",
+                f"{seconds:.1f}",
+                f"{events / seconds:,.0f}",
+                f"{step['peak_bytes'] / MIB:,.0f}",
+                f"{stored / 1e6:,.0f}" if stored else "–",
+                f"{stored / events:.1f}" if stored else "–",
+            ]
+        )
+    head = ["load", "events", "s", "events/s", "peak MiB", "MB stored", "bytes/event"]
+    return table(head, lines)
+
+
+LOAD_TITLES = {
+    "broadloom": "broadloom, the corpus",
+    "import": "broadloom from OTLP files",
+    "export": "export to one Parquet file",
+    "compact": "broadloom compact",
+}
+
+
+def engines(figures: dict[str, Any]) -> str:
+    lines = []
+    for name, engine in figures["engines"].items():
+        lines.append(
+            [
+                name,
+                engine["version"],
+                milliseconds(median(engine["first_ms"])),
+                milliseconds(median(engine["floor_ms"])),
+                f"{engine['opened_bytes'] / MIB:,.0f}",
+                f"{engine['peak_bytes'] / MIB:,.0f}",
+                f"{statistics.fmean(engine['others_cpu']):.0%}",
+            ]
+        )
+    head = ["engine", "version", "first `SELECT 1` ms", "`SELECT 1` ms", "MiB opened", "peak MiB", "CPU taken by others"]
+    return table(head, lines, text_columns=2)
+
+
+def problems(figures: dict[str, Any]) -> str:
+    lines = []
+    for query in figures["queries"]:
+        lines += [f"- {query['name']}: {engine} fails: {text}" for engine, text in query["failures"].items()]
+        lines += [f"- {query['name']}: {engine} differs: {text}" for engine, text in query["differences"].items()]
+    return "\n".join(lines) if lines else "All answers agree."
+
+
+def median(ms: list[float]) -> float | None:
+    return statistics.median(ms) if ms else None
+
+
+def ratio(query: dict[str, Any], phase: str) -> float | None:
+    medians = {name: statistics.median(ms) for name, ms in query[f"{phase}_ms"].items() if ms}
+    ours = medians.pop("broadloom", None)
+    return ours / min(medians.values()) if ours is not None and medians else None
+
+
+def geometric_mean(values: list[float]) -> float | None:
+    return math.exp(statistics.fmean(map(math.log, values))) if values else None
+
+
+def two(number: float | None) -> str:
+    return "–" if number is None else f"{number:.2f}"
 
 
 def milliseconds(ms: float | None) -> str:
     if ms is None:
         return "–"
-    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:,.0f}"
+
+
+def spread(ms: list[float]) -> str:
+    if not ms:
+        return "–"
+    ordered = sorted(ms)
+    picked = (statistics.median(ordered), ordered[int(len(ordered) * 0.99)], ordered[-1])
+    return " / ".join(milliseconds(v) for v in picked)

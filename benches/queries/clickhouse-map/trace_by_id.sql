@@ -1,0 +1,1 @@
+SELECT * FROM events WHERE TraceId = '{trace_id}' ORDER BY Timestamp
