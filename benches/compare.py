@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 try:
     from comparison import answers, report
     from comparison.corpus import Corpus, Failed, Source, say
-    from comparison.engines import ENGINES, EngineError, Limits, Target, Usage, Worker
+    from comparison.engines import ENGINES, EngineError, Limits, Target, Timing, Usage, Worker
     from comparison.load import LOADS
     from comparison.queries import ALL, VALUES, Query
 except ImportError as missing:
@@ -160,8 +160,9 @@ class Run:
         self.queries: list[Query] = options.queries
         self.targets = {e: Target(e, corpus.data(e), limits, options.broadloom) for e in options.engines}
         self.versions: dict[str, str] = {}
-        self.warm: dict[str, dict[str, list[float]]] = {q.name: {e: [] for e in self.targets} for q in self.queries}
-        self.cold: dict[str, dict[str, list[float]]] = {q.name: {e: [] for e in self.targets} for q in self.queries}
+        self.warm = self._by_query_and_engine()
+        self.warm_cpu = self._by_query_and_engine()
+        self.cold = self._by_query_and_engine()
         self.first: dict[str, list[float]] = {e: [] for e in self.targets}
         self.floor: dict[str, list[float]] = {e: [] for e in self.targets}
         self.opened_bytes: dict[str, int] = {}
@@ -171,6 +172,9 @@ class Run:
         self.failures: dict[str, dict[str, str]] = {}
         self.differences: dict[str, dict[str, str]] = {}
         self.loads = [os.getloadavg()[0]]
+
+    def _by_query_and_engine(self) -> dict[str, dict[str, list[float]]]:
+        return {q.name: {e: [] for e in self.targets} for q in self.queries}
 
     def statements(self, query: Query, engine: str, ids: int) -> list[str]:
         """The query, or one for each of so many trace ids."""
@@ -212,7 +216,7 @@ class Run:
             for position, table in enumerate(tables):
                 expected = given[reference][position]
                 if query.quantile:
-                    found = answers.quantile_difference(query, exact, table) if exact else None
+                    found = answers.quantile_difference(query, exact, table) if exact is not None else None
                 elif query.attributes:
                     found = answers.trace_difference(expected, table)
                 else:
@@ -233,16 +237,18 @@ class Run:
                 self.floor[engine] += floor[FLOOR_RUNS // 2 :]
                 clock, busy, used = time.perf_counter(), busy_seconds(), worker.usage()
                 for query in self.answered(engine):
-                    self.warm[query.name][engine] += self._warm(worker, query, engine)
+                    timing = self._warm(worker, query, engine)
+                    self.warm[query.name][engine] += timing.ms
+                    self.warm_cpu[query.name][engine] += timing.cpu_ms
                 elapsed, busy, usage = time.perf_counter() - clock, busy_seconds() - busy, worker.usage()
                 others = max(0.0, busy - (usage.cpu_seconds - used.cpu_seconds))
                 self._note(engine, opened, usage, others / elapsed / (os.cpu_count() or 1))
         self.loads.append(os.getloadavg()[0])
 
-    def _warm(self, worker: Worker, query: Query, engine: str) -> list[float]:
+    def _warm(self, worker: Worker, query: Query, engine: str) -> Timing:
         statements = self.statements(query, engine, self.options.ids)
         worker.time(statements if query.ids else statements * WARM_UPS, SECONDS_PER_QUERY_MAX)
-        return worker.time(statements if query.ids else statements * self.options.runs, SECONDS_PER_QUERY_MAX).ms
+        return worker.time(statements if query.ids else statements * self.options.runs, SECONDS_PER_QUERY_MAX)
 
     def _note(self, engine: str, opened: Usage, usage: Usage, others: float) -> None:
         self.opened_bytes[engine] = opened.memory_bytes
@@ -298,6 +304,7 @@ class Run:
                     "rows": self.rows[q.name],
                     "lookups": bool(q.ids),
                     "warm_ms": self.warm[q.name],
+                    "warm_cpu_ms": self.warm_cpu[q.name],
                     "cold_ms": self.cold[q.name],
                     "failures": self.failures.get(q.name, {}),
                     "differences": self.differences.get(q.name, {}),

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Asks Broadloom and its peers the same questions about the same events.
-#   benches/compare.sh [EVENTS] [--help …]     default 2000000; needs cargo, python3, a few GB in $TMPDIR
-#   BROADLOOM=path benches/compare.sh          measures that program instead of building one
+# Asks Broadloom, DuckDB and ClickHouse the same questions about the same events; see --help.
+#   benches/compare.sh [EVENTS] [OPTIONS]   default 2000000; needs cargo, python3 with venv, disk in $TMPDIR
+#   BROADLOOM=path benches/compare.sh       measures that program instead of building one
 set -euo pipefail
-cd "$(dirname "$0")/.."
-python=${XDG_CACHE_HOME:-$HOME/.cache}/broadloom/bench-venv
-if [ ! -x "$python/bin/python" ] || ! "$python/bin/python" -c 'import duckdb, chdb, pyarrow' 2>/dev/null; then
-    python3 -m venv "$python"
-    "$python/bin/pip" install --quiet duckdb chdb pyarrow
+here=$(cd "$(dirname "$0")" && pwd)
+venv=${XDG_CACHE_HOME:-$HOME/.cache}/broadloom/bench-venv
+if ! "$venv/bin/python" -c 'import chdb, duckdb, pyarrow' 2>/dev/null; then
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet duckdb chdb pyarrow
 fi
 if [ -z "${BROADLOOM:-}" ]; then
-    cargo build --release --bin broadloom
-    BROADLOOM=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/release/broadloom
+    cargo build --release --bin broadloom --manifest-path "$here/../Cargo.toml"
+    BROADLOOM=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../Cargo.toml" | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/release/broadloom
 fi
-exec "$python/bin/python" benches/compare.py --broadloom "$BROADLOOM" "$@"
+exec "$venv/bin/python" "$here/compare.py" --broadloom "$BROADLOOM" "$@"

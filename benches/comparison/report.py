@@ -1,7 +1,7 @@
 """The figures as tables for people."""
 
-import math
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 MIB = 2**20
@@ -9,7 +9,8 @@ Cells = list[str]
 
 
 def markdown(figures: dict[str, Any]) -> str:
-    parts = [heading(figures), queries(figures), lookups(figures), loads(figures), engines(figures), problems(figures)]
+    parts = [queries(figures), lookups(figures), effort(figures), loads(figures), engines(figures), problems(figures)]
+    parts = [heading(figures), *parts]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -29,32 +30,54 @@ def table(head: Cells, lines: list[Cells], text_columns: int = 1) -> str:
 
 
 def queries(figures: dict[str, Any]) -> str:
-    names = list(figures["engines"])
+    """The main table: medians, warm and cold."""
     cold = any(any(ms for ms in q["cold_ms"].values()) for q in figures["queries"])
-    phases = ["warm", "cold"] if cold else ["warm"]
-    head = ["query", "rows"]
-    for phase in phases:
-        head += [f"{name} {phase}".removesuffix(" warm") for name in names] + [f"{phase} ratio".removeprefix("warm ")]
+    phases = [("", "warm_ms", median)] + ([(" cold", "cold_ms", median)] if cold else [])
+    return by_query(figures, "query", phases)
+
+
+def effort(figures: dict[str, Any]) -> str:
+    """What is less disturbed by other programs than medians are."""
+    phases = [(" best", "warm_ms", min), (" CPU", "warm_cpu_ms", median)]
+    return by_query(figures, "warm, best run and CPU time", phases)
+
+
+Phase = tuple[str, str, Callable[[list[float]], float]]
+
+
+def by_query(figures: dict[str, Any], title: str, phases: list[Phase]) -> str:
+    names = list(figures["engines"])
+    head = [title, "rows"]
+    for suffix, _, _ in phases:
+        head += [f"{name}{suffix}" for name in names] + [f"ratio{suffix}"]
     lines = []
+    ratios: list[list[float]] = [[] for _ in phases]
     for query in figures["queries"]:
         cells = [query["title"], f"{query['rows']:,}"]
-        for phase in phases:
-            cells += [milliseconds(median(query[f"{phase}_ms"][name])) for name in names] + [two(ratio(query, phase))]
+        for (_, key, statistic), of_phase in zip(phases, ratios):
+            times = {name: statistic(ms) for name, ms in query[key].items() if ms}
+            cells += [milliseconds(times.get(name)) for name in names]
+            quotient = ratio(times)
+            cells.append("–" if quotient is None else f"{quotient:.2f}")
+            of_phase += [] if quotient is None else [quotient]
         lines.append(cells)
     last = ["**geometric mean of ratios**", ""]
-    for phase in phases:
-        mean = geometric_mean([r for q in figures["queries"] if (r := ratio(q, phase)) is not None])
-        last += [""] * len(names) + [f"**{two(mean)}**"]
+    for of_phase in ratios:
+        mean = f"**{statistics.geometric_mean(of_phase):.2f}**" if of_phase else "–"
+        last += [""] * len(names) + [mean]
     return table(head, [*lines, last])
+
+
+def ratio(times: dict[str, float]) -> float | None:
+    """Broadloom / the faster peer."""
+    peers = [time for name, time in times.items() if name != "broadloom"]
+    return times["broadloom"] / min(peers) if "broadloom" in times and peers else None
 
 
 def lookups(figures: dict[str, Any]) -> str:
     names = list(figures["engines"])
-    lines = []
-    for query in figures["queries"]:
-        if query["lookups"]:
-            times = [query["warm_ms"][name] for name in names]
-            lines.append([query["title"], *(f"{spread(ms)}" for ms in times)])
+    asked = [query for query in figures["queries"] if query["lookups"]]
+    lines = [[query["title"], *(spread(query["warm_ms"][name]) for name in names)] for query in asked]
     return table(["lookups, p50 / p99 / max ms", *names], lines) if lines else ""
 
 
@@ -112,22 +135,8 @@ def problems(figures: dict[str, Any]) -> str:
     return "\n".join(lines) if lines else "All answers agree."
 
 
-def median(ms: list[float]) -> float | None:
-    return statistics.median(ms) if ms else None
-
-
-def ratio(query: dict[str, Any], phase: str) -> float | None:
-    medians = {name: statistics.median(ms) for name, ms in query[f"{phase}_ms"].items() if ms}
-    ours = medians.pop("broadloom", None)
-    return ours / min(medians.values()) if ours is not None and medians else None
-
-
-def geometric_mean(values: list[float]) -> float | None:
-    return math.exp(statistics.fmean(map(math.log, values))) if values else None
-
-
-def two(number: float | None) -> str:
-    return "–" if number is None else f"{number:.2f}"
+def median(ms: list[float]) -> float:
+    return statistics.median(ms)
 
 
 def milliseconds(ms: float | None) -> str:
