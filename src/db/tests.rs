@@ -392,3 +392,50 @@ async fn many_segments_are_found_by_few_runs_which_outlive_restarts() {
     assert_eq!(again.runs.runs(), catalog.runs.runs());
     assert!(files(dir.path(), "runs") == known, "what the catalog does not know is removed");
 }
+
+/// The one column of text of a result, joined.
+async fn text(database: &Database, sql: &str) -> String {
+    let batches = database.sql(sql).await.unwrap().collect().await.unwrap();
+    let lines = batches.iter().flat_map(|batch| {
+        let last = batch.column(batch.num_columns() - 1);
+        (0..batch.num_rows())
+            .map(|i| arrow::util::display::array_value_to_string(last, i).unwrap())
+            .collect::<Vec<_>>()
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn a_trace_is_found_through_the_runs_and_only_its_segment_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = open(dir.path()).await;
+    for segment in 0..12_u8 {
+        let mut builder = EventBatchBuilder::new();
+        let user = builder.key(Level::Record, "user.id");
+        for i in 0..50_u8 {
+            let mut id = [i; 16];
+            id[0] = segment;
+            // All segments cover the same time, so that time cannot exclude one.
+            let (trace_id, timestamp_ns) = (Some(TraceId::new(id)), i64::from(i));
+            builder.push(&CoreEvent { trace_id, timestamp_ns, ..CoreEvent::default() });
+            builder.attribute(user, Value::Text(&format!("u{segment}-{i}")));
+        }
+        database.append(builder.finish().unwrap()).await.unwrap();
+        database.flush().await.unwrap();
+    }
+    database.writer().unwrap().settle_runs().await;
+    let found = "trace_id = '03050505050505050505050505050505'";
+    let explain = |filter: &str| format!("EXPLAIN SELECT user.id FROM events WHERE {filter}");
+    let plan = text(&database, &explain(found)).await;
+    assert!(plan.contains("segments=1/12") && plan.contains("pruned_by_index=11"), "{plan}");
+    assert_eq!(text(&database, &format!("SELECT user.id FROM events WHERE {found}")).await, "u3-5");
+    let absent = "trace_id = 'ffffffffffffffffffffffffffffffff'";
+    let plan = text(&database, &explain(absent)).await;
+    assert!(plan.contains("segments=0/12"), "{plan}");
+    assert_eq!(text(&database, &format!("SELECT count(*) FROM events WHERE {absent}")).await, "0");
+    let either = "trace_id IN ('03050505050505050505050505050505', '04060606060606060606060606060606')";
+    let plan = text(&database, &explain(either)).await;
+    assert!(plan.contains("segments=2/12"), "{plan}");
+    assert_eq!(text(&database, &format!("SELECT count(*) FROM events WHERE {either}")).await, "2");
+    database.close().await.unwrap();
+}

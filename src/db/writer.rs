@@ -174,6 +174,12 @@ impl Writer {
         flushed
     }
 
+    /// Merges the indexes of segments as far as is due, now.
+    #[cfg(test)]
+    pub(super) async fn settle_runs(&self) {
+        self.runs.settle().await;
+    }
+
     pub(super) fn live(&self) -> &Arc<Live> {
         &self.live
     }

@@ -56,6 +56,14 @@ impl Demanded {
     }
 }
 
+impl Demanded {
+    /// Physical names under which indexes know the values; `None` when SQL compares them as something that
+    /// indexes do not have.
+    pub(crate) fn lookup_names(&self) -> Option<&[String]> {
+        matches!(self.data_type, DataType::Utf8View | DataType::Int64).then_some(&self.candidates)
+    }
+}
+
 /// Makes adapters for the files and batches of one scan.
 #[derive(Debug)]
 pub(crate) struct AttributeAdapterFactory {

@@ -14,9 +14,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::adapter::Demanded;
+use super::indexed::condition::Lookup;
 use crate::catalog::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 use crate::event::{TimeRange, schema};
 use crate::segment::{Bound, SegmentMeta};
@@ -32,6 +34,8 @@ pub(crate) struct Pruned {
     pub(crate) by_time: usize,
     /// How many other columns excluded.
     pub(crate) by_columns: usize,
+    /// How many the runs excluded: they know which segments have a value.
+    pub(crate) by_index: usize,
 }
 
 /// Physical names of the columns that [`prune`] and reading ask about.
@@ -54,7 +58,8 @@ pub(crate) fn prune(
 ) -> Pruned {
     let time = time_range(filters);
     let demanded: HashMap<&str, &Demanded> = demanded.iter().map(|d| (d.column.as_str(), d)).collect();
-    let mut pruned = Pruned { kept: Vec::new(), considered: segments.len(), by_time: 0, by_columns: 0 };
+    let considered = segments.len();
+    let mut pruned = Pruned { kept: Vec::new(), considered, by_time: 0, by_columns: 0, by_index: 0 };
     for segment in segments {
         if !overlaps(time, segment.time) {
             pruned.by_time += 1;
@@ -68,6 +73,27 @@ pub(crate) fn prune(
         }
     }
     pruned
+}
+
+/// The columns that must equal one of some values for `filters`, all of which must hold.
+pub(crate) fn lookups(filters: &[Expr]) -> Vec<Lookup> {
+    let lookup = |column: &str, values: Vec<&ScalarValue>| {
+        let values = values.into_iter().filter(|v| !v.is_null()).cloned().collect();
+        Lookup { column: column.to_owned(), values }
+    };
+    let of = |filter: &&Expr| match filter {
+        Expr::BinaryExpr(binary) => {
+            let (name, op, value) = comparison(binary)?;
+            (op == Operator::Eq).then(|| lookup(name, vec![value]))
+        }
+        Expr::InList(list) if !list.negated => {
+            let values = list.list.iter().map(literal).collect::<Option<Vec<_>>>()?;
+            Some(lookup(column(&list.expr)?, values))
+        }
+        _ => None,
+    };
+    let parts = filters.iter().flat_map(|filter| split_conjunction(filter));
+    parts.collect::<Vec<_>>().iter().filter_map(of).collect()
 }
 
 /// Whether the closed ranges have a point in common.

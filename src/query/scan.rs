@@ -264,6 +264,7 @@ pub(crate) struct EventsExec {
     considered: usize,
     by_time: usize,
     by_columns: usize,
+    by_index: usize,
     metrics: ExecutionPlanMetricsSet,
 }
 
@@ -274,6 +275,7 @@ impl EventsExec {
             ("segments_considered", pruned.considered),
             ("segments_pruned_by_time", pruned.by_time),
             ("segments_pruned_by_columns", pruned.by_columns),
+            ("segments_pruned_by_index", pruned.by_index),
         ];
         for (name, count) in counts {
             MetricBuilder::new(&metrics).global_counter(name).add(count);
@@ -284,6 +286,7 @@ impl EventsExec {
             considered: pruned.considered,
             by_time: pruned.by_time,
             by_columns: pruned.by_columns,
+            by_index: pruned.by_index,
             metrics,
         }
     }
@@ -301,10 +304,11 @@ impl EventsExec {
 
 impl DisplayAs for EventsExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kept, considered, by_time, by_columns, .. } = self;
+        let Self { kept, considered, by_time, by_columns, by_index, .. } = self;
         write!(
             f,
-            "EventsExec: segments={kept}/{considered}, pruned_by_time={by_time}, pruned_by_columns={by_columns}"
+            "EventsExec: segments={kept}/{considered}, pruned_by_time={by_time}, \
+             pruned_by_columns={by_columns}, pruned_by_index={by_index}"
         )
     }
 }

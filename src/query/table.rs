@@ -16,10 +16,11 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::adapter::Demanded;
 use super::functions::map_type;
-use super::prune;
+use super::prune::{self, Pruned};
 use super::resolver::attribute_column;
 use super::scan::{Scan, ScanShared};
 use super::snapshot::ReadSnapshot;
+use crate::catalog::{Fact, LoadedColumns};
 use crate::event::{AttributeType, schema};
 
 /// One occurrence of the table.
@@ -72,6 +73,39 @@ impl EventsTable {
     }
 }
 
+impl EventsTable {
+    /// Leaves out the segments that, by the runs, have none of the values that `filters` look for.
+    async fn ask_runs(&self, pruned: &mut Pruned, columns: &LoadedColumns, filters: &[Expr]) {
+        let ReadSnapshot { catalog, store, .. } = &self.snapshot;
+        if catalog.runs.is_empty() {
+            return;
+        }
+        for lookup in prune::lookups(filters) {
+            let demanded = self.demanded.iter().find(|d| d.column == lookup.column);
+            let names = match (schema::core_index(&lookup.column), demanded) {
+                (Some(_), _) => std::slice::from_ref(&lookup.column),
+                (None, Some(demanded)) => demanded.lookup_names().unwrap_or_default(),
+                (None, None) => &[],
+            };
+            let Some(hashes) = lookup.hashes().filter(|_| !names.is_empty()) else { continue };
+            let mut answers = Vec::new();
+            for name in names {
+                for hash in &hashes {
+                    let answer = catalog.runs.segments(store, &self.shared.indexes, name, *hash).await;
+                    answers.push((name, answer));
+                }
+            }
+            let before = pruned.kept.len();
+            pruned.kept.retain(|segment| {
+                let facts = columns.of(segment.id);
+                let stored = |name: &String| facts.get(name) != Fact::Absent || facts.may_overflow(name);
+                answers.iter().any(|(name, answer)| stored(name) && answer.may_have(segment.id))
+            });
+            pruned.by_index += before - pruned.kept.len();
+        }
+    }
+}
+
 #[async_trait]
 impl TableProvider for EventsTable {
     fn schema(&self) -> SchemaRef {
@@ -101,7 +135,8 @@ impl TableProvider for EventsTable {
         };
         let catalog = &self.snapshot.catalog;
         let columns = catalog.columns(&prune::columns(filters, &self.demanded)).await;
-        let pruned = prune::prune(&catalog.segments, &columns, filters, &self.demanded);
+        let mut pruned = prune::prune(&catalog.segments, &columns, filters, &self.demanded);
+        self.ask_runs(&mut pruned, &columns, filters).await;
         let time = prune::time_range(filters);
         let batches = self.snapshot.buffer.iter();
         let batches = batches.filter(|b| b.time_range().is_some_and(|t| prune::overlaps(t, time))).cloned();

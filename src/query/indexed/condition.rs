@@ -17,6 +17,7 @@ use datafusion::physical_expr::utils::{collect_columns, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 
 use crate::event::schema::column;
+use crate::index::ValueHash;
 
 /// A predicate of which every part is over a single column.
 #[derive(Debug, Clone)]
@@ -141,6 +142,21 @@ pub(crate) struct Lookup {
     pub(crate) column: String,
     /// The values; none is null.
     pub(crate) values: Vec<ScalarValue>,
+}
+
+impl Lookup {
+    /// What stands for the values in indexes; `None` when one has no hash.
+    pub(crate) fn hashes(&self) -> Option<Vec<ValueHash>> {
+        let hash = |value: &ScalarValue| match value {
+            ScalarValue::FixedSizeBinary(_, Some(bytes)) => Some(ValueHash::of_bytes(bytes)),
+            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => {
+                Some(ValueHash::of_text(text))
+            }
+            ScalarValue::Int64(Some(value)) => Some(ValueHash::of_int(*value)),
+            _ => None,
+        };
+        self.values.iter().map(hash).collect()
+    }
 }
 
 /// A list longer than this is no lookup.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use roaring::{MultiOps, RoaringBitmap};
@@ -17,8 +16,8 @@ use super::columns::{ColumnCache, Files, Known};
 use super::condition::{Condition, Leaf, Lookup};
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::schema::{self, column, timestamp_type};
+use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
-use crate::index::{IndexCache, ValueHash};
 use crate::query::adapter::AttributeAdapterFactory;
 use crate::segment::SegmentMeta;
 
@@ -64,19 +63,13 @@ impl Context {
     }
 
     async fn pages_of(&self, meta: &SegmentMeta, lookup: &Lookup) -> Option<RoaringBitmap> {
-        let hashes = lookup.values.iter().map(hash).collect::<Option<Vec<_>>>()?;
-        let columns: Vec<&str> = match schema::core_index(&lookup.column) {
-            Some(_) => vec![&lookup.column],
-            None => {
-                let demanded = self.adapter.demanded(&lookup.column)?;
-                // Numbers that SQL compares as doubles have no hash of their own.
-                let exact = matches!(demanded.data_type, DataType::Utf8View | DataType::Int64);
-                let facts = self.columns.of(meta.id);
-                let may_have = |name: &&String| facts.get(name) != Fact::Absent || facts.may_overflow(name);
-                let names = demanded.candidates.iter().filter(may_have).map(String::as_str);
-                exact.then(|| names.collect())?
-            }
+        let hashes = lookup.hashes()?;
+        let names = match schema::core_index(&lookup.column) {
+            Some(_) => std::slice::from_ref(&lookup.column),
+            None => self.adapter.demanded(&lookup.column)?.lookup_names()?,
         };
+        let facts = self.columns.of(meta.id);
+        let columns = names.iter().filter(|name| facts.get(name) != Fact::Absent || facts.may_overflow(name));
         let index = self.indexes.segment(&self.files.store, meta).await?;
         let page_rows = index.page_rows() as u64;
         let mut rows = RoaringBitmap::new();
@@ -152,16 +145,6 @@ impl Context {
             }
         }
         Some(found)
-    }
-}
-
-/// What stands for a value in indexes, if one does.
-pub(crate) fn hash(value: &ScalarValue) -> Option<ValueHash> {
-    match value {
-        ScalarValue::FixedSizeBinary(_, Some(bytes)) => Some(ValueHash::of_bytes(bytes)),
-        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Some(ValueHash::of_text(text)),
-        ScalarValue::Int64(Some(value)) => Some(ValueHash::of_int(*value)),
-        _ => None,
     }
 }
 
