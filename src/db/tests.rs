@@ -157,7 +157,8 @@ async fn merging_small_batches_changes_nothing_that_anybody_sees() {
     let before = database.snapshot();
     database.writer().unwrap().merge_small().await.unwrap();
     let after = database.snapshot();
-    assert_eq!((before.buffer.len(), after.buffer.len()), (40, 1));
+    // The background task may have merged some of them already.
+    assert_eq!(after.buffer.len(), 1);
     assert_eq!((numbers(&before).await, numbers(&after).await), (upto(200), upto(200)));
     database.append(batch(200..205)).await.unwrap();
     drop(database);

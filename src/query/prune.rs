@@ -77,23 +77,24 @@ pub(crate) fn prune(
 
 /// The columns that must equal one of some values for `filters`, all of which must hold.
 pub(crate) fn lookups(filters: &[Expr]) -> Vec<Lookup> {
-    let lookup = |column: &str, values: Vec<&ScalarValue>| {
-        let values = values.into_iter().filter(|v| !v.is_null()).cloned().collect();
-        Lookup { column: column.to_owned(), values }
-    };
-    let of = |filter: &&Expr| match filter {
+    filters.iter().flat_map(split_conjunction).filter_map(lookup).collect()
+}
+
+fn lookup(filter: &Expr) -> Option<Lookup> {
+    let (name, values) = match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            return lookup(left)?.or(lookup(right)?);
+        }
         Expr::BinaryExpr(binary) => {
             let (name, op, value) = comparison(binary)?;
-            (op == Operator::Eq).then(|| lookup(name, vec![value]))
+            (op == Operator::Eq).then_some((name, vec![value]))?
         }
         Expr::InList(list) if !list.negated => {
-            let values = list.list.iter().map(literal).collect::<Option<Vec<_>>>()?;
-            Some(lookup(column(&list.expr)?, values))
+            (column(&list.expr)?, list.list.iter().map(literal).collect::<Option<Vec<_>>>()?)
         }
-        _ => None,
+        _ => return None,
     };
-    let parts = filters.iter().flat_map(|filter| split_conjunction(filter));
-    parts.collect::<Vec<_>>().iter().filter_map(of).collect()
+    Lookup::new(name, values.into_iter().cloned())
 }
 
 /// Whether the closed ranges have a point in common.

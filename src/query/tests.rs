@@ -447,12 +447,12 @@ fn attributes() -> impl Strategy<Value = Vec<(Level, &'static str, Value<'static
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn random_events_read_the_same_from_everywhere(
         attributes in proptest::collection::vec(attributes(), 1..12),
-        predicates in proptest::collection::vec(predicate(), 6),
+        predicates in proptest::collection::vec(predicate(), 4),
     ) {
         let data: Vec<Row> = attributes
             .into_iter()

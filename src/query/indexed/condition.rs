@@ -145,6 +145,18 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
+    /// `column` equals one of `values`; null equals nothing. `None` when they are too many.
+    pub(crate) fn new(column: &str, values: impl IntoIterator<Item = ScalarValue>) -> Option<Self> {
+        let values: Vec<_> = values.into_iter().filter(|value| !value.is_null()).collect();
+        (values.len() <= LOOKUP_VALUES_MAX).then(|| Self { column: column.to_owned(), values })
+    }
+
+    /// One or the other, if they are about the same column.
+    pub(crate) fn or(mut self, other: Self) -> Option<Self> {
+        self.values.extend(other.values);
+        (self.column == other.column && self.values.len() <= LOOKUP_VALUES_MAX).then_some(self)
+    }
+
     /// What stands for the values in indexes; `None` when one has no hash.
     pub(crate) fn hashes(&self) -> Option<Vec<ValueHash>> {
         let hash = |value: &ScalarValue| match value {
@@ -186,9 +198,7 @@ impl Lookup {
         if let Some(list) = expr.downcast_ref::<InListExpr>() {
             let column = column_name(list.expr()).filter(|_| !list.negated())?;
             let values: Vec<_> = list.list().iter().map(literal).collect::<Option<_>>()?;
-            let values: Vec<_> = values.into_iter().filter(|v| !v.is_null()).collect();
-            let few = values.len() <= LOOKUP_VALUES_MAX;
-            return few.then(|| Self { column: column.to_owned(), values });
+            return Self::new(column, values);
         }
         let binary = expr.downcast_ref::<BinaryExpr>()?;
         match binary.op() {
@@ -197,17 +207,9 @@ impl Lookup {
                     (Some(column), Some(value)) => (column, value),
                     _ => (column_name(binary.right())?, literal(binary.left())?),
                 };
-                let values = if value.is_null() { Vec::new() } else { vec![value] };
-                Some(Self { column: column.to_owned(), values })
+                Self::new(column, [value])
             }
-            Operator::Or => {
-                let mut left = Self::of(binary.left())?;
-                let right = Self::of(binary.right())?;
-                let fits = left.column == right.column
-                    && left.values.len() + right.values.len() <= LOOKUP_VALUES_MAX;
-                left.values.extend(right.values);
-                fits.then_some(left)
-            }
+            Operator::Or => Self::of(binary.left())?.or(Self::of(binary.right())?),
             _ => None,
         }
     }
