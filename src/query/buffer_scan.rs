@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::array::RecordBatchOptions;
 use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::Statistics;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
@@ -17,6 +18,7 @@ use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
@@ -24,8 +26,9 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use super::adapter::AttributeAdapterFactory;
+use super::scan;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder, Source};
-use crate::event::{EventBatch, schema};
+use crate::event::{EventBatch, TimeRange, schema};
 
 /// Rows in one output batch: as many as a Parquet page has.
 const BATCH_ROWS: usize = 8192;
@@ -210,6 +213,22 @@ impl ExecutionPlan for BufferExec {
             futures::stream::iter(slices)
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.projected), stream)))
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _: &[Arc<Statistics>],
+        args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let partitions = match args.partition() {
+            Some(i) => self.partitions.get(i..=i).unwrap_or_default(),
+            None => &self.partitions,
+        };
+        let rows = partitions.iter().flatten().map(|batch| batch.rows() as u64).sum();
+        let ranges = partitions.iter().flatten().filter_map(|batch| batch.time_range());
+        let time = ranges
+            .reduce(|a, b| TimeRange { min_ns: a.min_ns.min(b.min_ns), max_ns: a.max_ns.max(b.max_ns) });
+        Ok(Arc::new(scan::statistics(&self.projected, rows, time)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

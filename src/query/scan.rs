@@ -38,6 +38,7 @@ use datafusion::physical_plan::filter_pushdown::{
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
@@ -53,7 +54,7 @@ use super::prune::Pruned;
 use super::snapshot::ReadSnapshot;
 use super::table::EventsTable;
 use crate::catalog::LoadedColumns;
-use crate::event::{AttributeType, EventBatch, schema};
+use crate::event::{AttributeType, EventBatch, TimeRange, schema};
 use crate::index::IndexCache;
 use crate::segment::SegmentMeta;
 
@@ -145,11 +146,13 @@ impl Scan<'_> {
             .into_iter()
             .map(|group| FileGroup::new(group.into_iter().map(|s| file(s, &schema)).collect()))
             .collect();
+        let rows = self.pruned.kept.iter().map(|segment| segment.rows).sum();
         let ordering = if ordered { newest_first(&schema) } else { None };
         // The store is in the reader factory; the URL only has to be one that every session knows.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)
             .with_output_ordering(ordering.into_iter().collect())
+            .with_statistics(statistics(&schema, rows, time(&self.pruned.kept)))
             .with_projection_indices(Some(self.projection.clone()))?
             .with_limit(self.limit)
             .with_expr_adapter(Some(Arc::clone(adapter) as _))
@@ -203,21 +206,34 @@ fn newest_first(schema: &Schema) -> Option<LexOrdering> {
 }
 
 fn file(segment: &Arc<SegmentMeta>, schema: &SchemaRef) -> PartitionedFile {
-    let mut statistics = Statistics::new_unknown(schema);
-    statistics.num_rows = Precision::Exact(segment.rows as usize);
+    let mut statistics = statistics(schema, segment.rows, Some(segment.time));
     statistics.total_byte_size = Precision::Inexact(segment.bytes as usize);
-    if let Ok(timestamp) = schema.index_of(schema::column::TIMESTAMP) {
-        let at = |ns| Precision::Exact(ScalarValue::TimestampNanosecond(Some(ns), Some("UTC".into())));
-        statistics.column_statistics[timestamp] = ColumnStatistics {
-            null_count: Precision::Exact(0),
-            min_value: at(segment.time.min_ns),
-            max_value: at(segment.time.max_ns),
-            ..ColumnStatistics::new_unknown()
-        };
-    }
     PartitionedFile::new(segment.path(), segment.bytes)
         .with_statistics(Arc::new(statistics))
         .with_extension(Arc::clone(segment))
+}
+
+/// The time from the first to the last event.
+fn time(segments: &[Arc<SegmentMeta>]) -> Option<TimeRange> {
+    let ranges = segments.iter().map(|segment| segment.time);
+    ranges.reduce(|a, b| TimeRange { min_ns: a.min_ns.min(b.min_ns), max_ns: a.max_ns.max(b.max_ns) })
+}
+
+/// What is known of `rows` events with timestamps in `time`, both ends of which occur: enough for DataFusion
+/// to count them, and to find the first and the last, without reading any.
+pub(crate) fn statistics(schema: &Schema, rows: u64, time: Option<TimeRange>) -> Statistics {
+    let mut statistics = Statistics::new_unknown(schema);
+    statistics.num_rows = Precision::Exact(rows as usize);
+    if let (Some(time), Ok(timestamp)) = (time, schema.index_of(schema::column::TIMESTAMP)) {
+        let at = |ns| Precision::Exact(ScalarValue::TimestampNanosecond(Some(ns), Some("UTC".into())));
+        statistics.column_statistics[timestamp] = ColumnStatistics {
+            null_count: Precision::Exact(0),
+            min_value: at(time.min_ns),
+            max_value: at(time.max_ns),
+            ..ColumnStatistics::new_unknown()
+        };
+    }
+    statistics
 }
 
 /// Deals segments into groups, one per partition. Returns whether every group is newest first throughout.
@@ -370,6 +386,19 @@ impl ExecutionPlan for EventsExec {
         Some(self.metrics.clone_inner())
     }
 
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        inputs: &[Arc<Statistics>],
+        _: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let unknown = || Arc::new(Statistics::new_unknown(&self.schema()));
+        Ok(inputs.first().cloned().unwrap_or_else(unknown))
+    }
+
     fn supports_limit_pushdown(&self) -> bool {
         true
     }
@@ -428,7 +457,6 @@ impl ExecutionPlan for EventsExec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::TimeRange;
     use crate::segment::SegmentId;
 
     fn segments(ranges: &[(i64, i64)]) -> Vec<Arc<SegmentMeta>> {
