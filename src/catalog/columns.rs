@@ -145,6 +145,19 @@ impl<'a> ColumnsOf<'a> {
         found.map_or(Fact::Absent, Fact::Present)
     }
 
+    /// Whether all attributes in the overflow are known. If not, [`may_overflow`](Self::may_overflow) says
+    /// yes to any, and the segment's index may know better.
+    pub fn lists_overflow(&self) -> bool {
+        match self.place {
+            Place::Nowhere => false,
+            Place::Recent(columns) => columns.overflow.is_some() || !columns.has_overflow(),
+            Place::Checkpoint(loaded, ordinal) => match loaded.section(schema::OVERFLOW) {
+                None => false,
+                Some(overflow) => overflow.is_none_or(|overflow| !overflow.overflows(ordinal)),
+            },
+        }
+    }
+
     /// Whether the overflow may have values of the attribute with this physical name.
     pub fn may_overflow(&self, name: &str) -> bool {
         let (loaded, ordinal) = match self.place {

@@ -18,15 +18,17 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use parking_lot::Mutex;
 
+use super::footers;
 use super::hash::ValueHash;
 use super::postings::{Postings, PostingsWriter};
 use super::segment_index::{BuiltIndex, put_lookup, put_segment};
 use super::sidecar::SidecarWriter;
 use crate::config::IndexSettings;
+use crate::error::Result;
 use crate::event::schema::{self, column};
 use crate::event::{AttributeKey, typed_json};
 use crate::segment::encoding::PAGE_ROWS;
-use crate::segment::{ColumnObserver, NewSegment, SegmentMeta};
+use crate::segment::{Built, ColumnObserver, SegmentMeta};
 
 /// Most text columns of a segment that become lookup keys by their shape.
 const SHAPED_COLUMNS_MAX: usize = 8;
@@ -66,7 +68,8 @@ impl IndexBuilder {
     }
 
     /// The index of the segment whose columns were observed.
-    pub fn finish(self, segment: &NewSegment) -> BuiltIndex {
+    pub fn finish(self, built: &Built) -> Result<BuiltIndex> {
+        let segment = &built.segment;
         let SegmentMeta { id, rows, .. } = segment.meta;
         let pages = pages(rows as usize);
         let Found { mut always, mut shaped } = self.found.into_inner();
@@ -89,7 +92,8 @@ impl IndexBuilder {
         for shape in shaped {
             put_lookup(&mut writer, &shape.column, shape.postings);
         }
-        BuiltIndex { object: writer.finish() }
+        footers::put(&mut writer, &built.footer)?;
+        Ok(BuiltIndex { object: writer.finish() })
     }
 
     fn add(&self, name: &str, places: Option<Vec<Place>>) {

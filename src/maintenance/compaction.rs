@@ -166,11 +166,8 @@ impl Compactor {
             let builder = IndexBuilder::new(&self.index);
             let next = tokio::task::spawn_blocking(move || {
                 let built = merge.next(id, &builder)?;
-                let indexed = built.map(|built| {
-                    let index = builder.finish(&built.segment);
-                    (built, index)
-                });
-                Ok::<_, Error>((merge, indexed))
+                let indexed = built.map(|built| builder.finish(&built).map(|index| (built, index)));
+                Ok::<_, Error>((merge, indexed.transpose()?))
             });
             let next = next.await.map_err(|e| Error::internal("a merge failed").with_source(e))?;
             let (rest, Some((built, index))) = next? else { break };

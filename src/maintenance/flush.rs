@@ -123,7 +123,7 @@ pub async fn store_segment(
     let builder = IndexBuilder::new(index);
     let build = tokio::task::spawn_blocking(move || {
         let built = segment::build(id, &batches, &builder)?;
-        let index = builder.finish(&built.segment);
+        let index = builder.finish(&built)?;
         Ok::<_, Error>((built, index))
     });
     let (built, index) =
@@ -137,7 +137,7 @@ pub async fn store_built(
     built: Built,
     index: BuiltIndex,
 ) -> Result<NewSegment> {
-    let Built { mut segment, object } = built;
+    let Built { mut segment, object, .. } = built;
     segment.meta.index = Some(index.bytes());
     store_object(store, &segment.meta.index_path(), index.object).await?;
     store_object(store, &segment.meta.path(), object.into()).await?;

@@ -43,6 +43,7 @@ use super::compare::NumericAggregates;
 use super::functions;
 use super::indexed::columns::ColumnCache;
 use super::indexed::counts::CountFromBitmaps;
+use super::metadata::MetadataCache;
 use super::resolver::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
 use super::rewrite::{RewriteRule, rewrite_plan};
 use super::scan::ScanShared;
@@ -183,8 +184,9 @@ impl Engine {
         functions.sort_unstable();
         functions.dedup();
         let table_functions = template.table_functions().keys().cloned().collect();
+        let footers = Arc::new(MetadataCache::new(Arc::clone(&indexes)));
         let columns = Arc::new(ColumnCache::new(settings.bitmap_bytes_max, settings.bitmap_asks));
-        let shared = Arc::new(ScanShared { footers: Arc::default(), indexes, columns, parallelism });
+        let shared = Arc::new(ScanShared { footers, indexes, columns, parallelism });
         let views = Views::builtin()?;
         let tables = OnceCell::new();
         let inner = Inner { template, shared, views, functions, table_functions, tables };

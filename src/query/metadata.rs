@@ -1,18 +1,21 @@
 //! Opening a segment without looking at columns that nobody asked for.
 //!
 //! DataFusion derives schemas and reads page indexes for every column of a file, each time it opens it:
-//! 13 ms for 5,000 columns. So files are opened here: the footer and the page indexes of a segment are read
-//! once and kept, and the opener gets a synthesised [`ParquetMetaData`] that has only the wanted columns.
+//! 13 ms for 5,000 columns. So files are opened here, and the opener gets a synthesised [`ParquetMetaData`]
+//! that has only the wanted columns. What a footer says of one column comes from the segment's side-car, or
+//! from the footer as a whole where there is none, and is kept:
 //!
 //! ```text
-//! footer of the object ──▶ MetadataCache ──▶ narrow(wanted) ──▶ DataFusion's Parquet opener
-//!                          (by segment)       per scan and file
+//! side-car ──▶ footers of columns ──▶ MetadataCache ──▶ join(wanted) ──▶ DataFusion's Parquet opener
+//! footer   ──▶ split ──────────────▶  (by segment and column)     per scan and file
 //! ```
+//!
+//! So neither the first opening nor later ones depend on how many columns a segment has.
 //!
 //! Invariants: both page indexes are always there, as the opener would fetch them for all columns
 //! otherwise; a segment never changes, so nothing in the cache is ever stale.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -25,74 +28,61 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, MetadataFetch};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{
-    ColumnChunkMetaData, FileMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataBuilder,
-    ParquetMetaDataReader, RowGroupMetaData,
-};
-use parquet::schema::types::{SchemaDescriptor, Type};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use super::adapter::Demanded;
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::schema;
-use crate::segment::{SegmentId, SegmentMeta};
+use crate::index::blocks::BlockNames;
+use crate::index::lru::Lru;
+use crate::index::{IndexCache, SegmentIndex, footers};
+use crate::segment::{OverflowFilter, SegmentId, SegmentMeta};
 
-/// Footers are kept up to this size in memory; about 1 kB per column and segment, page indexes included.
-const CACHE_BYTES_MAX: usize = 256 << 20;
+/// What is known of columns is kept up to this size in memory; about 3 kB per column and segment, page
+/// indexes included.
+const COLUMNS_BYTES_MAX: usize = 128 << 20;
+/// Tables of what side-cars have are kept up to this size: 40 bytes per column and segment.
+const NAMES_BYTES_MAX: usize = 32 << 20;
+/// Filters of attributes in overflows are kept up to this size, at most 64 kB per segment.
+const FILTERS_BYTES_MAX: usize = 32 << 20;
+/// Whole footers are kept up to this size, for segments without side-car and for queries on all attributes.
+const FOOTERS_BYTES_MAX: usize = 64 << 20;
 
 /// How much of a file's end is read at first: most footers with their indexes fit.
 const FOOTER_BYTES_HINT: usize = 256 << 10;
 
-/// Footers of segments, the least recently used dropped first.
-#[derive(Debug, Default)]
-pub(crate) struct MetadataCache {
-    inner: Mutex<Cached>,
-}
-
-#[derive(Debug, Default)]
-struct Cached {
-    entries: HashMap<SegmentId, Entry>,
-    bytes: usize,
-    tick: u64,
-}
-
+/// What footers of segments say, the least recently used dropped first.
 #[derive(Debug)]
-struct Entry {
-    footer: Arc<ParquetMetaData>,
-    bytes: usize,
-    used: u64,
+pub(crate) struct MetadataCache {
+    /// Side-cars of segments.
+    indexes: Arc<IndexCache>,
+    /// None: the segment has no such column.
+    columns: Lru<(SegmentId, Box<str>), Option<Arc<ParquetMetaData>>>,
+    /// None: the side-car has no footers of columns.
+    names: Lru<SegmentId, Option<BlockNames>>,
+    /// None: the side-car has no filter.
+    filters: Lru<SegmentId, Option<Arc<OverflowFilter>>>,
+    footers: Lru<SegmentId, Arc<ParquetMetaData>>,
 }
 
 impl MetadataCache {
-    fn get(&self, id: SegmentId) -> Option<Arc<ParquetMetaData>> {
-        let mut inner = self.inner.lock();
-        inner.tick += 1;
-        let tick = inner.tick;
-        let entry = inner.entries.get_mut(&id)?;
-        entry.used = tick;
-        Some(Arc::clone(&entry.footer))
+    /// An empty cache over the side-cars in `indexes`.
+    pub(crate) fn new(indexes: Arc<IndexCache>) -> Self {
+        Self {
+            indexes,
+            columns: Lru::new(COLUMNS_BYTES_MAX),
+            names: Lru::new(NAMES_BYTES_MAX),
+            filters: Lru::new(FILTERS_BYTES_MAX),
+            footers: Lru::new(FOOTERS_BYTES_MAX),
+        }
     }
 
-    fn put(&self, id: SegmentId, footer: Arc<ParquetMetaData>) {
-        let bytes = footer.memory_size();
-        let mut inner = self.inner.lock();
-        inner.tick += 1;
-        let used = inner.tick;
-        inner.bytes += bytes;
-        if let Some(old) = inner.entries.insert(id, Entry { footer, bytes, used }) {
-            inner.bytes -= old.bytes;
-        }
-        while inner.bytes > CACHE_BYTES_MAX && inner.entries.len() > 1 {
-            let Some(oldest) = inner.entries.iter().min_by_key(|(_, e)| e.used).map(|(id, _)| *id) else {
-                break;
-            };
-            if let Some(old) = inner.entries.remove(&oldest) {
-                inner.bytes -= old.bytes;
-            }
-        }
+    fn put(&self, id: SegmentId, name: &str, column: Option<Arc<ParquetMetaData>>) {
+        let bytes = name.len() + column.as_ref().map_or(0, |column| column.memory_size());
+        self.columns.put((id, name.into()), column, bytes);
     }
 }
 
@@ -113,11 +103,12 @@ pub(crate) enum Want {
 }
 
 impl Want {
-    /// The physical names to read of `segment`; `None` for all.
-    fn of(&self, segment: &SegmentMeta) -> Option<HashSet<&str>> {
+    /// The physical names to read of `segment`; `None` for all. `filter` may know what its overflow has.
+    fn of(&self, segment: &SegmentMeta, filter: Option<&OverflowFilter>) -> Option<BTreeSet<&str>> {
         let Self::Some { core, demanded, columns } = self else { return None };
         let columns = columns.of(segment.id);
-        let mut names: HashSet<&str> = core.iter().map(String::as_str).collect();
+        let filter = filter.filter(|_| !columns.lists_overflow());
+        let mut names: BTreeSet<&str> = core.iter().map(String::as_str).collect();
         for attribute in demanded {
             for candidate in &attribute.candidates {
                 let fact = columns.get(candidate);
@@ -128,12 +119,18 @@ impl Want {
                     // Every row has a value there: nothing after it is ever looked at.
                     break;
                 }
-                if columns.may_overflow(candidate) {
+                if columns.may_overflow(candidate) && filter.is_none_or(|filter| filter.may_have(candidate)) {
                     names.insert(schema::OVERFLOW);
                 }
             }
         }
         Some(names)
+    }
+
+    /// Whether a filter of what the segment's overflow has would help.
+    fn asks_for_filter(&self, segment: &SegmentMeta) -> bool {
+        let Self::Some { demanded, columns, .. } = self else { return false };
+        !demanded.is_empty() && !columns.of(segment.id).lists_overflow()
     }
 }
 
@@ -216,15 +213,92 @@ impl SegmentReader {
         }
     }
 
+    /// The metadata of the columns `names`, those that the segment has.
+    async fn narrow(&self, names: &BTreeSet<&str>) -> parquet::errors::Result<ParquetMetaData> {
+        let id = self.segment.id;
+        let known = |name: &&str| self.cache.columns.get(&(id, Box::from(*name)));
+        let mut found: Vec<Option<Option<Arc<ParquetMetaData>>>> = names.iter().map(known).collect();
+        if found.iter().any(Option::is_none) {
+            let missing = names.iter().zip(&found).filter(|(_, found)| found.is_none());
+            let missing: BTreeSet<&str> = missing.map(|(name, _)| *name).collect();
+            let mut read = self.read(&missing).await?;
+            for (name, slot) in names.iter().zip(&mut found) {
+                if slot.is_none() {
+                    let at = read.iter().position(|(other, _)| other == name);
+                    let column = at.map(|at| Arc::new(read.swap_remove(at).1));
+                    self.cache.put(id, name, column.clone());
+                    *slot = Some(column);
+                }
+            }
+        }
+        footers::join(self.segment.rows, found.iter().flatten().flatten().map(AsRef::as_ref))
+    }
+
+    /// What the side-car or the footer says of the columns `names`, those that the segment has.
+    async fn read(&self, names: &BTreeSet<&str>) -> parquet::errors::Result<Vec<(String, ParquetMetaData)>> {
+        if let Some(index) = self.index().await {
+            match self.read_index(&index, names).await {
+                Ok(Some(read)) => return Ok(read),
+                Ok(None) => {}
+                Err(error) => index.report(&error),
+            }
+        }
+        let footer = self.footer().await?;
+        let split = footers::split(&footer, |name| names.contains(name));
+        split.map(|column| column.map(|(name, column)| (name.to_owned(), column))).collect()
+    }
+
+    /// The same from the side-car; `None` when it has no footers.
+    async fn read_index(
+        &self,
+        index: &SegmentIndex,
+        names: &BTreeSet<&str>,
+    ) -> crate::Result<Option<Vec<(String, ParquetMetaData)>>> {
+        let table = match self.cache.names.get(&self.segment.id) {
+            Some(table) => table,
+            None => {
+                let table = footers::names(index.sidecar()).await?;
+                let bytes = table.as_ref().map_or(0, BlockNames::memory_bytes);
+                self.cache.names.put(self.segment.id, table.clone(), bytes);
+                table
+            }
+        };
+        let Some(table) = table else { return Ok(None) };
+        let read = footers::read(index.sidecar(), &table, self.segment.rows, names.iter().copied()).await?;
+        Ok(Some(read.into_iter().map(|(name, column)| (name.to_owned(), column)).collect()))
+    }
+
+    /// Which attributes may be in the overflow, where they are too many to be listed.
+    async fn filter(&self) -> Option<Arc<OverflowFilter>> {
+        if let Some(filter) = self.cache.filters.get(&self.segment.id) {
+            return filter;
+        }
+        let index = self.index().await?;
+        let filter = match footers::overflow(index.sidecar()).await {
+            Ok(filter) => filter.map(Arc::new),
+            Err(error) => {
+                index.report(&error);
+                None
+            }
+        };
+        let bytes = filter.as_ref().map_or(0, |filter| filter.memory_bytes());
+        self.cache.filters.put(self.segment.id, filter.clone(), bytes);
+        filter
+    }
+
+    async fn index(&self) -> Option<Arc<SegmentIndex>> {
+        self.cache.indexes.segment(&self.object.store, &self.segment).await
+    }
+
     async fn footer(&self) -> parquet::errors::Result<Arc<ParquetMetaData>> {
-        if let Some(footer) = self.cache.get(self.segment.id) {
+        if let Some(footer) = self.cache.footers.get(&self.segment.id) {
             return Ok(footer);
         }
         let reader = ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .with_prefetch_hint(Some(FOOTER_BYTES_HINT));
         let footer = Arc::new(reader.load_and_finish(self.object.clone(), self.segment.bytes).await?);
-        self.cache.put(self.segment.id, Arc::clone(&footer));
+        self.cache.footers.put(self.segment.id, Arc::clone(&footer), footer.memory_size());
         Ok(footer)
     }
 }
@@ -250,56 +324,13 @@ impl AsyncFileReader for SegmentReader {
         _: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         async move {
-            let footer = self.footer().await?;
-            match self.want.of(&self.segment) {
-                Some(names) => Ok(Arc::new(narrow(&footer, &names)?)),
-                None => Ok(footer),
+            let asks = self.want.asks_for_filter(&self.segment);
+            let filter = if asks { self.filter().await } else { None };
+            match self.want.of(&self.segment, filter.as_deref()) {
+                Some(names) => Ok(Arc::new(self.narrow(&names).await?)),
+                None => self.footer().await,
             }
         }
         .boxed()
     }
-}
-
-/// `footer` with only the columns `names`.
-fn narrow(footer: &ParquetMetaData, names: &HashSet<&str>) -> parquet::errors::Result<ParquetMetaData> {
-    let file = footer.file_metadata();
-    let roots = file.schema_descr().root_schema().get_fields();
-    let fields = roots.iter().filter(|field| names.contains(field.name())).cloned().collect();
-    let root = Type::group_type_builder("schema").with_fields(fields).build()?;
-    let schema = Arc::new(SchemaDescriptor::new(Arc::new(root)));
-    let leaves: Vec<usize> = file
-        .schema_descr()
-        .columns()
-        .iter()
-        .enumerate()
-        .filter(|(_, leaf)| names.contains(leaf.path().parts()[0].as_str()))
-        .map(|(i, _)| i)
-        .collect();
-    let row_groups = footer
-        .row_groups()
-        .iter()
-        .map(|group| {
-            let columns: Vec<_> = leaves.iter().map(|i| group.column(*i).clone()).collect();
-            RowGroupMetaData::builder(Arc::clone(&schema))
-                .set_num_rows(group.num_rows())
-                .set_total_byte_size(columns.iter().map(ColumnChunkMetaData::uncompressed_size).sum())
-                .set_column_metadata(columns)
-                .build()
-        })
-        .collect::<parquet::errors::Result<Vec<_>>>()?;
-    let orders = file.column_orders().map(|orders| leaves.iter().map(|i| orders[*i]).collect());
-    let created_by = file.created_by().map(str::to_owned);
-    let narrow = FileMetaData::new(file.version(), file.num_rows(), created_by, None, schema, orders);
-    let column_index = footer.column_index().map(|groups| pick(groups, &leaves));
-    let offset_index = footer.offset_index().map(|groups| pick(groups, &leaves));
-    Ok(ParquetMetaDataBuilder::new(narrow)
-        .set_row_groups(row_groups)
-        .set_column_index(column_index)
-        .set_offset_index(offset_index)
-        .build())
-}
-
-/// The entries `leaves` of every row group.
-fn pick<T: Clone>(groups: &[Vec<T>], leaves: &[usize]) -> Vec<Vec<T>> {
-    groups.iter().map(|group| leaves.iter().map(|i| group[*i].clone()).collect()).collect()
 }

@@ -8,28 +8,16 @@
 //!  column = [physical name, attribute type code or null for a core column, nulls, min, max]
 //! ```
 
-use std::collections::BTreeSet;
-
 use parquet::basic::{LogicalType, Type as ParquetType};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 
+use super::overflow;
 use crate::event::{AttributeKey, AttributeType, schema};
 
-/// Footer key: which attributes the overflow has, as a JSON array of physical names.
-pub(super) const OVERFLOW_KEY: &str = "broadloom.overflow";
 /// Longest text that is kept as a minimum or maximum, in bytes.
 const BOUND_BYTES_MAX: usize = 64;
-/// Longest list of attributes in the overflow that is kept, in bytes: a segment costs the catalog about as
-/// much for its columns.
-const OVERFLOW_BYTES_MAX: usize = 32 << 10;
-
-/// What a footer says of the attributes in the overflow; nothing when they are too many.
-pub(super) fn overflow_keys(names: BTreeSet<String>) -> Option<String> {
-    let json = serde_json::Value::from_iter(names).to_string();
-    (json.len() <= OVERFLOW_BYTES_MAX).then_some(json)
-}
 
 /// What is known of the columns of a segment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -133,9 +121,7 @@ impl SegmentColumns {
             }
         }
         columns.sort_by(|a, b| a.name.cmp(&b.name));
-        let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
-        let listed = pairs.filter(|kv| kv.key == OVERFLOW_KEY).find_map(|kv| kv.value.as_deref());
-        Self { columns, overflow: listed.and_then(|keys| serde_json::from_str(keys).ok()) }
+        Self { columns, overflow: overflow::listed(footer) }
     }
 }
 

@@ -28,6 +28,7 @@
 pub mod store;
 pub mod meta;
 pub mod columns;
+pub mod overflow;
 pub mod encoding;
 pub mod observer;
 pub mod writer;
@@ -38,6 +39,7 @@ pub use columns::{Bound, ColumnMeta, SegmentColumns};
 pub use merge::Merge;
 pub use meta::{NewSegment, SegmentId, SegmentMeta};
 pub use observer::{ColumnObserver, Unobserved};
+pub use overflow::OverflowFilter;
 pub use store::DurableFileSystem;
 pub use writer::{Built, ROWS_MAX, build};
 

@@ -15,13 +15,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
-use parquet::file::metadata::{KeyValue, SortingColumn};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::columns::{OVERFLOW_KEY, overflow_keys};
 use super::encoding;
 use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, NewSegment, SegmentId};
 use super::observer::ColumnObserver;
+use super::overflow;
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
 use crate::event::physical::{self, LayoutLimits, PhysicalLayout, RowOrder};
@@ -37,6 +37,8 @@ const THREADS_MAX: usize = 2;
 pub struct Built {
     /// What the catalog will know of it.
     pub segment: NewSegment,
+    /// The Parquet footer, with both page indexes.
+    pub footer: ParquetMetaData,
     /// The Parquet object.
     pub object: Bytes,
 }
@@ -90,7 +92,7 @@ impl Columns for Batches<'_> {
 /// Encodes `columns` as the segment `id`.
 pub(super) fn encode(id: SegmentId, columns: &dyn Columns, observer: &dyn ColumnObserver) -> Result<Built> {
     let encoded = encode_columns(columns, observer)?;
-    assemble(id, encoded, overflow_keys(columns.overflowing()))
+    assemble(id, encoded, overflow::pair(&columns.overflowing()))
 }
 
 /// A column and its chunks, of which a nested one has several; none when no row has a value.
@@ -154,7 +156,7 @@ fn encode_column(columns: &dyn Columns, i: usize, observer: &dyn ColumnObserver)
 fn assemble(
     id: SegmentId,
     columns: Vec<(FieldRef, Vec<ArrowColumnChunk>)>,
-    overflow: Option<String>,
+    overflow: KeyValue,
 ) -> Result<Built> {
     let (fields, chunks): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     // Core columns of one leaf come first, so the position of the column is that of the leaf.
@@ -164,8 +166,7 @@ fn assemble(
         .map(|i| vec![SortingColumn { column_idx: i as i32, descending: true, nulls_first: false }]);
     let parquet = ArrowSchemaConverter::new().convert(&Schema::new(fields))?;
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
-    let mut pairs = vec![pair(FORMAT_KEY, FORMAT.to_owned()), pair(ID_KEY, id.to_string())];
-    pairs.extend(overflow.map(|keys| pair(OVERFLOW_KEY, keys)));
+    let pairs = vec![pair(FORMAT_KEY, FORMAT.to_owned()), pair(ID_KEY, id.to_string()), overflow];
     let properties =
         encoding::base_properties().set_key_value_metadata(Some(pairs)).set_sorting_columns(sorting).build();
     let bytes: u64 = chunks.iter().flatten().map(|c| c.close().bytes_written).sum();
@@ -179,5 +180,5 @@ fn assemble(
     group.close()?;
     let footer = file.close()?;
     let segment = NewSegment::from_footer(object.len() as u64, &footer)?;
-    Ok(Built { segment, object: object.into() })
+    Ok(Built { segment, footer, object: object.into() })
 }

@@ -22,6 +22,7 @@ use self::pipeline::{Ledger, Pipeline, Step};
 use self::report::Report;
 use self::source::Failure;
 use super::Globals;
+use crate::config::Settings;
 use crate::db::{Database, Importer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::fields::FieldMap;
@@ -117,7 +118,7 @@ impl ImportArgs {
 
 /// Imports.
 pub(super) async fn run(args: ImportArgs, globals: &Globals) -> Result<ExitCode> {
-    let settings = globals.settings();
+    let settings = Settings::new(&globals.data);
     let options = args.options(settings.clock.now_ns())?;
     let inputs = inputs::expand(&args.inputs)?;
     let signals = Signals::install()?;

@@ -1,0 +1,122 @@
+//! Which attributes are in the overflow of a segment?
+//!
+//! A query on an attribute reads the overflow of a segment only if the attribute may be there. The footer
+//! has a list of names, or, when they are too many, a filter that is sometimes wrong in saying yes.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use parquet::bloom_filter::Sbbf;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
+
+/// Footer key: a JSON array of the physical names.
+const LIST_KEY: &str = "broadloom.overflow";
+/// Footer key: Base64 of the bits of a split-block Bloom filter, as in Parquet, of the physical names.
+const FILTER_KEY: &str = "broadloom.overflow_filter";
+/// Longest list that is kept, in bytes: a segment costs the catalog about as much for its columns.
+const LIST_BYTES_MAX: usize = 32 << 10;
+/// One wrong yes in 500.
+const FILTER_BYTES_PER_NAME: usize = 2;
+/// With 100,000 names one yes in 20 is wrong.
+const FILTER_BYTES_MAX: usize = 64 << 10;
+const FILTER_BLOCK_BYTES: usize = 32;
+
+/// What a footer says of the attributes `names`.
+pub(super) fn pair(names: &BTreeSet<String>) -> KeyValue {
+    let json = serde_json::Value::from_iter(names.iter().map(String::as_str)).to_string();
+    if json.len() <= LIST_BYTES_MAX {
+        return KeyValue::new(LIST_KEY.to_owned(), json);
+    }
+    let filter = OverflowFilter::of(names);
+    KeyValue::new(FILTER_KEY.to_owned(), BASE64_STANDARD.encode(filter.to_bytes()))
+}
+
+/// The names that a footer lists, sorted; none when they were too many.
+pub(super) fn listed(footer: &ParquetMetaData) -> Option<Vec<String>> {
+    let mut names: Vec<String> = serde_json::from_str(value(footer, LIST_KEY)?).ok()?;
+    names.sort_unstable();
+    Some(names)
+}
+
+fn value<'a>(footer: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
+    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    pairs.filter(|pair| pair.key == key).find_map(|pair| pair.value.as_deref())
+}
+
+/// Says of which attributes the overflow has no value; of some it says wrongly that it may have.
+#[derive(Debug, Clone)]
+pub struct OverflowFilter(Sbbf);
+
+impl OverflowFilter {
+    fn of(names: &BTreeSet<String>) -> Self {
+        let bytes = (names.len() * FILTER_BYTES_PER_NAME).min(FILTER_BYTES_MAX);
+        let mut filter = Sbbf::new_with_num_of_bytes(bytes);
+        names.iter().for_each(|name| filter.insert(name.as_str()));
+        Self(filter)
+    }
+
+    /// The filter in a segment's footer; none when it has a list instead.
+    pub fn from_footer(footer: &ParquetMetaData) -> Option<Self> {
+        Self::parse(&BASE64_STANDARD.decode(value(footer, FILTER_KEY)?).ok()?)
+    }
+
+    /// The filter of these bits; none when there is none of this size.
+    pub fn parse(bits: &[u8]) -> Option<Self> {
+        let fits = !bits.is_empty()
+            && bits.len() <= FILTER_BYTES_MAX
+            && bits.len().is_multiple_of(FILTER_BLOCK_BYTES);
+        fits.then(|| Self(Sbbf::new(bits)))
+    }
+
+    /// Memory that it holds.
+    pub fn memory_bytes(&self) -> usize {
+        self.0.num_blocks() * FILTER_BLOCK_BYTES
+    }
+
+    /// Its bits.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bits = Vec::with_capacity(self.0.num_blocks() * FILTER_BLOCK_BYTES);
+        // Writing into memory does not fail.
+        let _ = self.0.write_bitset(&mut bits);
+        bits
+    }
+
+    /// Whether the attribute of this physical name may have values in the overflow.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.0.check(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(count: usize) -> BTreeSet<String> {
+        (0..count).map(|i| format!("attribute.number.{i:06}")).collect()
+    }
+
+    #[test]
+    fn few_names_are_listed_and_many_filtered() {
+        assert_eq!(
+            pair(&names(2)).value.unwrap(),
+            r#"["attribute.number.000000","attribute.number.000001"]"#
+        );
+        assert_eq!(pair(&names(0)).value.unwrap(), "[]");
+        let pair = pair(&names(20_000));
+        assert_eq!(pair.key, FILTER_KEY);
+        let filter = OverflowFilter::parse(&BASE64_STANDARD.decode(pair.value.unwrap()).unwrap()).unwrap();
+        assert!(names(20_000).iter().all(|name| filter.may_have(name)));
+        let wrong = (0..10_000).filter(|i| filter.may_have(&format!("other.{i}"))).count();
+        assert!(wrong < 100, "{wrong} of 10,000");
+        assert_eq!(OverflowFilter::parse(&filter.to_bytes()).unwrap().to_bytes(), filter.to_bytes());
+    }
+
+    #[test]
+    fn the_filter_is_bounded_and_other_bytes_are_none() {
+        assert_eq!(OverflowFilter::of(&names(100_000)).to_bytes().len(), FILTER_BYTES_MAX);
+        for bits in [&[][..], &[1; 31], &[1; 33], &[1; FILTER_BYTES_MAX + 32]] {
+            assert!(OverflowFilter::parse(bits).is_none());
+        }
+    }
+}
