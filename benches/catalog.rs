@@ -1,0 +1,168 @@
+//! What 10,000 segments with 200 columns cost before the first row is read.
+//!
+//! `cargo bench --bench catalog`. Opening is the real thing: a data directory with a checkpoint, 63 commits
+//! behind it, and an object (empty here) for each segment and index, which a writer looks for orphans
+//! among. A first query reads what it needs of the checkpoint; later ones have it in memory.
+
+#![allow(missing_docs, reason = "criterion's macros make public functions without any")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broadloom::Database;
+use broadloom::catalog::{Catalog, Change};
+use broadloom::config::{Settings, SystemClock};
+use broadloom::event::{AttributeType, TimeRange};
+use broadloom::segment::{
+    Bound, ColumnMeta, DurableFileSystem, NewSegment, SegmentColumns, SegmentId, SegmentMeta,
+};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use object_store::ObjectStore;
+use tokio::runtime::Runtime;
+
+const SEGMENTS: usize = 10_000;
+const ATTRIBUTES: usize = 190;
+const CORE: [&str; 10] = [
+    "duration_ns",
+    "name",
+    "overflow",
+    "parent_span_id",
+    "service.name",
+    "signal",
+    "span_id",
+    "status",
+    "timestamp",
+    "trace_id",
+];
+const HOUR_NS: i64 = 3_600_000_000_000;
+const ROWS: u64 = 1_000_000;
+
+/// Nothing is left out; everything but a day of hours; a value of one attribute of many.
+const QUERIES: [(&str, &str); 3] = [
+    ("all", "EXPLAIN SELECT attribute.n007, count(*) FROM events WHERE attribute.n008 <> 'x' GROUP BY 1"),
+    (
+        "time",
+        "EXPLAIN SELECT attribute.n007, count(*) FROM events
+         WHERE timestamp > '1970-03-01' AND timestamp < '1970-03-02' AND attribute.n008 = 'value 5' GROUP BY 1",
+    ),
+    ("value", "EXPLAIN SELECT attribute.n007 FROM events WHERE attribute.n009 = 'value 0005'"),
+];
+
+fn segment(i: usize) -> NewSegment {
+    let time = TimeRange { min_ns: i as i64 * HOUR_NS, max_ns: (i as i64 + 1) * HOUR_NS - 1 };
+    let meta = SegmentMeta {
+        id: SegmentId::new(time.max_ns),
+        bytes: 90 << 20,
+        index: Some(2 << 20),
+        rows: ROWS,
+        time,
+    };
+    let attributes = (0..ATTRIBUTES).map(|a| ColumnMeta {
+        name: format!("attribute.n{a:03}"),
+        attribute_type: Some(if a % 3 == 0 { AttributeType::Text } else { AttributeType::Int }),
+        null_count: (i * a) as u64 % ROWS,
+        bounds: Some(match a % 3 {
+            0 => (Bound::Text(format!("value {i:04}")), Bound::Text(format!("value {:04}", i + a % 7))),
+            _ => (Bound::Int((i * a) as i64), Bound::Int((i * a + 1_000_000) as i64)),
+        }),
+    });
+    let core = CORE.map(|name| ColumnMeta {
+        name: name.to_owned(),
+        attribute_type: None,
+        null_count: 0,
+        bounds: (name == "timestamp").then_some((Bound::Int(time.min_ns), Bound::Int(time.max_ns))),
+    });
+    let mut columns: Vec<_> = attributes.chain(core).collect();
+    columns.sort_by(|a, b| a.name.cmp(&b.name));
+    let overflow = Some((0..20).map(|n| format!("rare.{:03}", (i + n) % 200)).collect::<Vec<_>>());
+    let overflow = overflow.map(|mut names| {
+        names.sort_unstable();
+        names
+    });
+    NewSegment { meta, columns: Arc::new(SegmentColumns { columns, overflow }) }
+}
+
+/// A database of `SEGMENTS` segments: a checkpoint, and 63 commits of one segment each behind it.
+async fn synthesise(data: &Path) {
+    let store: Arc<dyn ObjectStore> = Arc::new(DurableFileSystem::create(data).expect("a directory"));
+    let catalog = Catalog::load(store, Arc::new(SystemClock)).await.expect("an empty catalog");
+    let keys: Vec<_> = (0..ATTRIBUTES)
+        .map(|a| {
+            (
+                format!("attribute.n{a:03}"),
+                1 << if a % 3 == 0 { AttributeType::Text } else { AttributeType::Int } as u8,
+            )
+        })
+        .chain((0..200).map(|n| (format!("rare.{n:03}"), 1 << AttributeType::Text as u8)))
+        .collect();
+    let mut made = 0;
+    for commit in 0..127 {
+        let upto = if commit < 64 { (SEGMENTS - 63) * (commit + 1) / 64 } else { made + 1 };
+        let add: Vec<_> = (made..upto).map(segment).collect();
+        made = upto;
+        for new in &add {
+            for path in [new.meta.path(), new.meta.index_path()] {
+                let path = data.join(path);
+                std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+                std::fs::write(path, []).expect("an empty object");
+            }
+        }
+        catalog
+            .commit(Change { add, keys: keys.clone().into(), ..Change::default() })
+            .await
+            .expect("a commit");
+    }
+    assert_eq!(catalog.snapshot().segments.len(), SEGMENTS);
+}
+
+async fn explain(database: &Database, sql: &str) -> usize {
+    let result = database.sql(sql).await.expect("a plan");
+    result.collect().await.expect("a plan").len()
+}
+
+fn catalog(c: &mut Criterion) {
+    let runtime = Runtime::new().expect("a runtime");
+    let dir = tempfile::tempdir().expect("a directory");
+    runtime.block_on(synthesise(dir.path()));
+    let checkpoint = dir.path().join("catalog/checkpoint").join(format!("{:020}.checkpoint", 64));
+    let settings = Settings::new(dir.path());
+    let open = || runtime.block_on(Database::open(settings.clone())).expect("a database");
+    let read = || runtime.block_on(Database::open_read_only(settings.clone())).expect("a database");
+
+    let database = read();
+    println!("checkpoint: {} kB", std::fs::metadata(checkpoint).expect("a checkpoint").len() / 1000);
+    println!("memory of the catalog, open: {} kB", database.snapshot().catalog.memory_bytes() / 1000);
+    for (name, sql) in QUERIES {
+        runtime.block_on(explain(&database, sql));
+        println!(
+            "memory of the catalog after {name}: {} kB",
+            database.snapshot().catalog.memory_bytes() / 1000
+        );
+    }
+
+    let mut group = c.benchmark_group("catalog");
+    group.bench_function("open to write", |b| {
+        b.iter_batched(|| (), |()| runtime.block_on(open().close()), BatchSize::PerIteration);
+    });
+    group.bench_function("open to read", |b| b.iter(read));
+    for (name, sql) in QUERIES {
+        group.bench_function(format!("open to read and first plan, {name}"), |b| {
+            b.iter(|| runtime.block_on(explain(&read(), sql)));
+        });
+        group.bench_function(format!("later plan, {name}"), |b| {
+            b.iter(|| runtime.block_on(explain(&database, sql)));
+        });
+    }
+    group.bench_function("plan without segments", |b| {
+        let sql = "EXPLAIN SELECT attribute.n007 FROM events WHERE timestamp < '1969-01-01'";
+        b.iter(|| runtime.block_on(explain(&database, sql)));
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
+    targets = catalog
+}
+criterion_main!(benches);
