@@ -13,7 +13,6 @@ const LAYERS: &[&str] = &[
     "buffer",
     "segment",
     "index",
-    "index",
     "catalog",
     "maintenance",
     "query",
