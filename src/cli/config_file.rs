@@ -5,6 +5,7 @@
 //! ```toml
 //! data = "/var/lib/broadloom"
 //! log-format = "json"
+//! lookup-keys = ["user.id"]
 //!
 //! [serve]
 //! http = "0.0.0.0:8080"
@@ -140,6 +141,17 @@ mod tests {
         let globals = parse(file, &["query", "select 1", "--data", "/from/flag"]);
         assert_eq!(globals.data, Path::new("/from/flag"));
         assert_eq!(parse("", &["query", "select 1"]).data, Path::new("./broadloom-data"));
+    }
+
+    #[test]
+    fn a_list_is_a_list_in_the_file_and_on_the_command_line() {
+        let keys = |file: &str, arguments: &[&str]| {
+            parse(file, &[&["query", "select 1"], arguments].concat()).lookup_keys
+        };
+        let file = "lookup-keys = [\"user.id\", \"order.id\"]";
+        assert_eq!(keys(file, &[]), ["user.id", "order.id"]);
+        assert_eq!(keys(file, &["--lookup-keys", "a,b"]), ["a", "b"]);
+        assert!(keys("", &[]).is_empty());
     }
 
     #[test]

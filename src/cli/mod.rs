@@ -25,6 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::config::Settings;
 use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\
@@ -62,6 +63,10 @@ pub(crate) struct Globals {
     /// A TOML file with flags: `data = "…"`, and those of a subcommand in its table: `[serve]`
     #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE)]
     pub(crate) config: Option<PathBuf>,
+    /// Attributes to be found quickly by value, such as user.id: each value stands in few events. trace_id
+    /// is always one. For what is written from now on
+    #[arg(long, global = true, value_name = "NAME,…", env = "BROADLOOM_LOOKUP_KEYS", value_delimiter = ',')]
+    pub(crate) lookup_keys: Vec<String>,
     /// What to log: error, warn, info, debug, trace, or by module ("info,broadloom::wal=debug"); RUST_LOG
     /// is read too
     #[arg(long, global = true, value_name = "FILTER", env = "BROADLOOM_LOG")]
@@ -69,6 +74,15 @@ pub(crate) struct Globals {
     /// How to write the log to stderr
     #[arg(long, global = true, value_name = "FORMAT", env = "BROADLOOM_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: logging::LogFormat,
+}
+
+impl Globals {
+    /// Settings of a database, as far as every subcommand has them.
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::new(&self.data);
+        settings.index.lookup_keys.clone_from(&self.lookup_keys);
+        settings
+    }
 }
 
 const CONFIG_VARIABLE: &str = "BROADLOOM_CONFIG";

@@ -90,7 +90,7 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
         to = sink;
         answered
     } else {
-        let mut settings = Settings::new(&globals.data);
+        let mut settings = globals.settings();
         settings.query.memory_bytes_max = args.query_memory;
         local(settings, request, format, &mut to).await
     };

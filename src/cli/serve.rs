@@ -57,6 +57,9 @@ pub(super) struct ServeArgs {
     /// Memory of all queries together; beyond it they spill to disk, then fail
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_QUERY_MEMORY", default_value = "2GiB", value_parser = units::bytes)]
     query_memory: usize,
+    /// Memory for the indexes that queries have open
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_INDEX_MEMORY", default_value = "128MiB", value_parser = units::bytes)]
+    index_memory: usize,
     /// How long a query may take when it does not say
     #[arg(long, value_name = "TIME", env = "BROADLOOM_QUERY_TIMEOUT", default_value = "60s", value_parser = units::duration)]
     query_timeout: Duration,
@@ -82,11 +85,12 @@ impl ServeArgs {
 
     /// Settings of the database to be served.
     pub(super) fn settings(&self, globals: &Globals) -> Settings {
-        let mut settings = Settings::new(&globals.data);
+        let mut settings = globals.settings();
         settings.buffer.bytes_max = self.buffer_max;
         settings.buffer.flush_bytes = settings.buffer.flush_bytes.min(self.buffer_max / 2);
         settings.buffer.flush_age_ms = u64::try_from(self.flush_age.as_millis()).unwrap_or(u64::MAX);
         settings.query.memory_bytes_max = self.query_memory;
+        settings.index.memory_bytes_max = self.index_memory;
         settings
     }
 }

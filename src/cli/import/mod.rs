@@ -22,7 +22,6 @@ use self::pipeline::{Ledger, Pipeline, Step};
 use self::report::Report;
 use self::source::Failure;
 use super::Globals;
-use crate::config::Settings;
 use crate::db::{Database, Importer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::fields::FieldMap;
@@ -118,7 +117,7 @@ impl ImportArgs {
 
 /// Imports.
 pub(super) async fn run(args: ImportArgs, globals: &Globals) -> Result<ExitCode> {
-    let settings = Settings::new(&globals.data);
+    let settings = globals.settings();
     let options = args.options(settings.clock.now_ns())?;
     let inputs = inputs::expand(&args.inputs)?;
     let signals = Signals::install()?;
