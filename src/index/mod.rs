@@ -22,10 +22,11 @@
 //! - Bytes from the store are not trusted: whatever they are, reading them ends in an answer or in
 //!   [`Corrupt`](crate::ErrorKind::Corrupt), and takes no more memory than they have bytes.
 //!
-//! [`sidecar`] is the container of all index objects, [`blocks`] keeps many small things in one, [`postings`] the format inside, [`builder`] makes the
-//! side-car of a segment while it is written, [`segment_index`] reads it, [`run`] and [`run_set`] are about
-//! many segments, and [`cache`] bounds the memory of it all. [`bitmap`] is another kind: the rows of each value of a column,
-//! made in memory when queries ask.
+//! [`sidecar`] is the container of all index objects, [`blocks`] keeps many small things in one,
+//! [`postings`] the format inside, [`builder`] makes the side-car of a segment while it is written,
+//! [`segment_index`] reads it, [`run`] and [`run_set`] are about many segments, and [`cache`] bounds the
+//! memory of it all. [`bitmap`] is another kind: the rows of each value of a column, made in memory when
+//! queries ask.
 
 pub mod bitmap;
 mod cursor;

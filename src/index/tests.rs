@@ -245,7 +245,6 @@ async fn runs_and_runs_of_runs_name_exactly_the_segments_that_have_a_trace() {
         assert_eq!(answer.has(metas[0].id), Some(false), "an empty section covers the segment");
         assert_eq!(answer.has(metas[3].id), None, "no section, so it has to be asked");
     }
-    assert_eq!(cache.len(), 3);
 }
 
 #[tokio::test]
@@ -295,7 +294,6 @@ async fn the_cache_keeps_what_was_used_last_within_its_limit() {
         assert!(cache.segment(&store, meta).await.is_some());
         assert!(cache.segment(&store, &metas[0]).await.is_some());
     }
-    assert!((2..=4).contains(&cache.len()), "{}", cache.len());
     assert!(cache.memory_bytes() <= 3 * one + 2000);
     for meta in &metas {
         store.delete(&Path::from(meta.index_path())).await.unwrap();

@@ -183,3 +183,118 @@ pub async fn remove_orphan_runs(store: &Arc<dyn ObjectStore>, catalog: &CatalogS
     }
     Ok(orphans.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::buffer::Buffer;
+    use crate::config::IndexSettings;
+    use crate::event::{CoreEvent, EventBatchBuilder, KeyDictionary, TraceId};
+    use crate::index::{IndexCache, ValueHash};
+    use crate::maintenance::store_segment;
+
+    #[derive(Debug, Default)]
+    struct SetClock(AtomicI64);
+
+    impl Clock for SetClock {
+        fn now_ns(&self) -> i64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    struct Bench {
+        store: Arc<dyn ObjectStore>,
+        clock: Arc<SetClock>,
+        catalog: Arc<Catalog>,
+        keeper: RunKeeper,
+    }
+
+    impl Bench {
+        async fn new() -> Self {
+            let (store, clock) =
+                (Arc::new(InMemory::new()) as Arc<dyn ObjectStore>, Arc::<SetClock>::default());
+            let catalog = Arc::new(Catalog::load(Arc::clone(&store), clock.clone()).await.unwrap());
+            let keys = Arc::new(KeyDictionary::new());
+            let live = Arc::new(Live::new(Arc::default(), Buffer::default(), keys));
+            let keeper = RunKeeper::new(live, Arc::clone(&catalog), Arc::clone(&store), clock.clone());
+            Self { store, clock, catalog, keeper }
+        }
+
+        /// Commits segments that have one trace each, with these numbers.
+        async fn add(&self, traces: std::ops::Range<u128>) {
+            for trace in traces {
+                let mut builder = EventBatchBuilder::new();
+                let trace_id = TraceId::from_slice(&(trace + 1).to_be_bytes());
+                builder.push(&CoreEvent { timestamp_ns: 1, trace_id, ..CoreEvent::default() });
+                let batch = Arc::new(builder.finish().unwrap());
+                let stored = store_segment(&self.store, 1, vec![batch], &IndexSettings::default()).await;
+                let change = Change { add: vec![stored.unwrap()], ..Change::default() };
+                self.catalog.commit(change).await.unwrap();
+            }
+        }
+
+        /// How many segments may have the trace.
+        async fn may_have(&self, trace: u128) -> usize {
+            let (snapshot, cache) = (self.catalog.snapshot(), IndexCache::new(1 << 20));
+            let hash = ValueHash::of_bytes(&(trace + 1).to_be_bytes());
+            let answer = snapshot.runs.segments(&self.store, &cache, "trace_id", hash).await;
+            snapshot.segments.iter().filter(|segment| answer.may_have(segment.id)).count()
+        }
+
+        async fn objects(&self) -> usize {
+            self.store.list(Some(&Path::from("runs"))).try_collect::<Vec<_>>().await.unwrap().len()
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_are_made_merged_and_deleted_and_traces_found_all_the_time() {
+        let bench = Bench::new().await;
+        for round in 0..8 {
+            bench.add(round * 10..round * 10 + 10).await;
+            let fresh = if round == 7 { 1 } else { round as usize + 1 };
+            bench.keeper.settle().await;
+            assert_eq!(bench.catalog.snapshot().runs.len(), fresh, "round {round}");
+            assert_eq!(bench.may_have(5).await, 1);
+        }
+        assert_eq!(bench.objects().await, 9, "eight that were merged, and the one made of them");
+        bench.clock.0.store(GRACE_NS, Ordering::Relaxed);
+        assert!(!bench.keeper.step().await.unwrap());
+        assert_eq!((bench.objects().await, bench.may_have(5).await, bench.may_have(79).await), (1, 1, 1));
+
+        let gone = bench.catalog.snapshot().segments.iter().map(|segment| segment.id).collect();
+        bench.catalog.commit(Change { remove: gone, ..Change::default() }).await.unwrap();
+        bench.keeper.settle().await;
+        assert!(bench.catalog.snapshot().runs.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_index_that_is_lost_keeps_no_run_from_being_made() {
+        let bench = Bench::new().await;
+        bench.add(0..9).await;
+        let lost = Path::from(bench.catalog.snapshot().segments[3].index_path());
+        bench.store.delete(&lost).await.unwrap();
+        bench.keeper.settle().await;
+        assert_eq!(bench.catalog.snapshot().runs.len(), 1);
+        assert_eq!(bench.may_have(1).await + bench.may_have(2).await, 4, "the one without is asked itself");
+        assert!(!bench.keeper.step().await.unwrap(), "it is not tried for ever");
+    }
+
+    #[tokio::test]
+    async fn a_run_that_is_lost_is_made_again_when_it_would_be_merged() {
+        let bench = Bench::new().await;
+        for round in 0..7 {
+            bench.add(round * 10..round * 10 + 10).await;
+            bench.keeper.settle().await;
+        }
+        let lost = bench.catalog.snapshot().runs.runs()[2].path();
+        bench.store.delete(&Path::from(lost)).await.unwrap();
+        assert_eq!(bench.may_have(0).await, 11, "its ten segments are asked themselves");
+        bench.add(70..80).await;
+        bench.keeper.settle().await;
+        assert_eq!((bench.catalog.snapshot().runs.len(), bench.may_have(0).await), (2, 1));
+    }
+}
