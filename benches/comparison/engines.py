@@ -277,8 +277,8 @@ def _serve(pipe: Connection, target: Target) -> None:
                 pipe.send(("ok", DO[what](engine, *arguments)))
             except Exception as error:
                 pipe.send(("error", f"{type(error).__name__}: {error}"))
-    except EOFError:
-        pass
+    except (EOFError, OSError):
+        pass  # nobody asks any more
     finally:
         engine.close()
 
