@@ -236,40 +236,72 @@ pub(crate) fn statistics(schema: &Schema, rows: u64, time: Option<TimeRange>) ->
     statistics
 }
 
+/// Segments that one partition reads, one after the other.
+#[derive(Default)]
+struct Group<'a> {
+    segments: Vec<&'a Arc<SegmentMeta>>,
+    rows: u64,
+}
+
+impl<'a> Group<'a> {
+    fn push(&mut self, segment: &'a Arc<SegmentMeta>) {
+        self.rows += segment.rows;
+        self.segments.push(segment);
+    }
+
+    /// Takes the older half away.
+    fn split(&mut self) -> Self {
+        let segments = self.segments.split_off(self.segments.len().div_ceil(2));
+        let rows = segments.iter().map(|segment| segment.rows).sum();
+        self.rows -= rows;
+        Self { segments, rows }
+    }
+}
+
 /// Deals segments into groups, one per partition. Returns whether every group is newest first throughout.
+/// O(n log n), as the number of groups is bounded.
 fn deal(segments: &[Arc<SegmentMeta>], partitions: usize) -> (Vec<Vec<&Arc<SegmentMeta>>>, bool) {
     let mut newest: Vec<&Arc<SegmentMeta>> = segments.iter().collect();
     newest.sort_by_key(|s| std::cmp::Reverse((s.time.max_ns, s.time.min_ns)));
-    let mut chains: Vec<Vec<&Arc<SegmentMeta>>> = Vec::new();
-    for segment in &newest {
-        let fits = |chain: &&mut Vec<&Arc<SegmentMeta>>| {
-            chain.last().is_none_or(|last| last.time.min_ns > segment.time.max_ns)
+    let (groups, ordered) = match chains(&newest, partitions) {
+        Some(chains) => (chains, true),
+        None => (spread(newest, partitions), false),
+    };
+    (groups.into_iter().map(|group| group.segments).collect(), ordered)
+}
+
+/// Groups in which no segment overlaps another; none when that takes too many.
+fn chains<'a>(newest: &[&'a Arc<SegmentMeta>], partitions: usize) -> Option<Vec<Group<'a>>> {
+    let mut chains: Vec<Group<'a>> = Vec::new();
+    for segment in newest {
+        let fits = |chain: &&mut Group<'a>| {
+            chain.segments.last().is_none_or(|last| last.time.min_ns > segment.time.max_ns)
         };
+        let full = chains.len() == ORDERED_GROUPS_MAX.max(partitions);
         // Of the chains that it fits, the shortest: so that partitions get equal work.
-        match chains.iter_mut().filter(fits).min_by_key(|chain| rows(chain)) {
+        match chains.iter_mut().filter(fits).min_by_key(|chain| chain.rows) {
             Some(chain) => chain.push(segment),
-            None => chains.push(vec![segment]),
+            None if full => return None,
+            None => chains.push(Group { segments: vec![segment], rows: segment.rows }),
         }
     }
     while chains.len() < partitions {
-        let Some(longest) = chains.iter_mut().filter(|c| c.len() > 1).max_by_key(|c| rows(c)) else { break };
-        let half = longest.split_off(longest.len().div_ceil(2));
+        let longest = chains.iter_mut().filter(|c| c.segments.len() > 1).max_by_key(|c| c.rows);
+        let Some(half) = longest.map(Group::split) else { break };
         chains.push(half);
     }
-    if chains.len() <= ORDERED_GROUPS_MAX.max(partitions) {
-        return (chains, true);
-    }
-    let mut groups: Vec<Vec<&Arc<SegmentMeta>>> = vec![Vec::new(); partitions.max(1)];
-    for segment in newest {
-        if let Some(smallest) = groups.iter_mut().min_by_key(|g| rows(g)) {
+    Some(chains)
+}
+
+/// Groups of about equal work, in no order.
+fn spread(segments: Vec<&Arc<SegmentMeta>>, partitions: usize) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = (0..partitions.max(1)).map(|_| Group::default()).collect();
+    for segment in segments {
+        if let Some(smallest) = groups.iter_mut().min_by_key(|group| group.rows) {
             smallest.push(segment);
         }
     }
-    (groups, false)
-}
-
-fn rows(chain: &[&Arc<SegmentMeta>]) -> u64 {
-    chain.iter().map(|s| s.rows).sum()
+    groups
 }
 
 /// Passes its child through; says in EXPLAIN which segments were left out.

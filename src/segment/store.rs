@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryFutureExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -74,6 +75,42 @@ impl fmt::Display for DurableFileSystem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DurableFileSystem({})", self.root.display())
     }
+}
+
+/// Adds the objects in `folder`, a path below `root`, and in its folders. What vanishes meanwhile is not there.
+fn walk(root: &std::path::Path, folder: String, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
+    let entries = match std::fs::read_dir(root.join(&folder)) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        // Staged files have a '#' in their names; whatever else has other characters is not from us.
+        let Some(name) = name.to_str().filter(|name| name.bytes().all(is_of_object)) else { continue };
+        let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+        if entry.file_type()?.is_dir() {
+            walk(root, path, found)?;
+            continue;
+        }
+        let metadata = match entry.metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            metadata => metadata?,
+        };
+        found.push(ObjectMeta {
+            location: Path::parse(&path).map_err(io::Error::other)?,
+            last_modified: metadata.modified()?.into(),
+            size: metadata.len(),
+            e_tag: None,
+            version: None,
+        });
+    }
+    Ok(())
+}
+
+/// Whether names of objects have this character.
+fn is_of_object(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
 
 fn generic(source: io::Error) -> Error {
@@ -173,8 +210,18 @@ impl ObjectStore for DurableFileSystem {
         self.inner.delete_stream(locations)
     }
 
+    /// All files whose names are those of objects, several times as fast as the store below: a writer looks
+    /// through 20,000 when it starts.
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        let folder = prefix.map_or_else(String::new, ToString::to_string);
+        let root = self.root.clone();
+        let walk = tokio::task::spawn_blocking(move || {
+            let mut found = Vec::new();
+            walk(&root, folder, &mut found).map_err(generic)?;
+            Ok::<_, Error>(found)
+        });
+        let listed = async move { Ok::<_, Error>(stream::iter(walk.await??).map(Ok)) };
+        listed.try_flatten_stream().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
@@ -217,6 +264,16 @@ mod tests {
         let listed: Vec<_> = store.list(None).map_ok(|o| o.location.to_string()).try_collect().await.unwrap();
         assert_eq!(listed, ["x/y"]);
         assert_eq!(std::fs::read_dir(dir.path().join("x")).unwrap().count(), 2);
+        store.put(&Path::from("x/z/w.json"), "three".into()).await.unwrap();
+        store.put(&Path::from("xx"), "".into()).await.unwrap();
+        let list = async |prefix: &str| {
+            let objects: Vec<_> = store.list(Some(&Path::from(prefix))).try_collect().await.unwrap();
+            let mut found: Vec<_> = objects.into_iter().map(|o| (o.location.to_string(), o.size)).collect();
+            found.sort();
+            found
+        };
+        assert_eq!(list("x").await, [("x/y".to_owned(), 3), ("x/z/w.json".to_owned(), 5)]);
+        assert_eq!((list("x/y").await.len(), list("nowhere").await.len()), (0, 0));
     }
 
     #[tokio::test]
