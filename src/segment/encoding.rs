@@ -2,8 +2,8 @@
 //!
 //! Decided from the values themselves: a sample says whether they repeat. Values that repeat go into a
 //! dictionary; of the rest integers are stored as bit-packed differences, doubles byte by byte in
-//! separate streams, text with its lengths apart. Random ids are not compressed, as nothing would come of
-//! it. All of it is plain Parquet.
+//! separate streams, text with its lengths apart. All of it is plain Parquet. What was measured is in
+//! `docs/design/layout.md`.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -20,6 +20,47 @@ pub const PAGE_ROWS: usize = 8192;
 /// Values looked at to see whether a column repeats itself.
 const SAMPLE_VALUES: usize = 4096;
 
+/// What was decided by measurement; `benches/layout.rs` measures it again with other values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tuning {
+    /// Rows of a page, in every column.
+    pub page_rows: usize,
+    /// Level of ZSTD.
+    pub zstd_level: i32,
+    /// Text that occurs so often on average goes into a dictionary.
+    pub text_repeats: usize,
+    /// A number that occurs so often on average goes into a dictionary.
+    pub number_repeats: usize,
+    /// Whether span ids are compressed.
+    pub compresses_span_ids: bool,
+}
+
+impl Tuning {
+    /// How segments are written.
+    pub const SEGMENT: Self = Self {
+        page_rows: PAGE_ROWS,
+        zstd_level: 1,
+        text_repeats: 2,
+        number_repeats: 4,
+        compresses_span_ids: true,
+    };
+
+    /// What all columns have in common.
+    pub(super) fn properties(&self) -> WriterPropertiesBuilder {
+        WriterProperties::builder()
+            .set_created_by(concat!("broadloom ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_data_page_row_count_limit(self.page_rows)
+            .set_write_batch_size(self.page_rows)
+            .set_max_row_group_row_count(None)
+            .set_statistics_enabled(EnabledStatistics::Page)
+            .set_compression(self.zstd())
+    }
+
+    fn zstd(&self) -> Compression {
+        Compression::ZSTD(ZstdLevel::try_new(self.zstd_level).unwrap_or_default())
+    }
+}
+
 /// How one column is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ColumnEncoding {
@@ -29,23 +70,26 @@ pub(super) struct ColumnEncoding {
 }
 
 /// The encoding for these values.
-pub(super) fn choose(field: &Field, values: &dyn Array) -> ColumnEncoding {
+pub(super) fn choose(field: &Field, values: &dyn Array, tuning: &Tuning) -> ColumnEncoding {
     let plain = ColumnEncoding { dictionary: false, encoding: Encoding::PLAIN, compressed: true };
     match field.data_type() {
-        // Span ids are random: 7 of 8 bytes an event stay whatever one does. Parents repeat.
-        DataType::FixedSizeBinary(_) => {
-            ColumnEncoding { compressed: field.name() != column::SPAN_ID, ..plain }
-        }
+        // Ids are random: what is gained is that siblings, span events and logs repeat those of others.
+        DataType::FixedSizeBinary(_) => ColumnEncoding {
+            compressed: field.name() != column::SPAN_ID || tuning.compresses_span_ids,
+            ..plain
+        },
         DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) => ColumnEncoding {
-            dictionary: repeats(values, 20),
+            dictionary: repeats(values, tuning.number_repeats),
             encoding: Encoding::DELTA_BINARY_PACKED,
             ..plain
         },
-        DataType::Float64 => {
-            ColumnEncoding { dictionary: repeats(values, 20), encoding: Encoding::BYTE_STREAM_SPLIT, ..plain }
-        }
+        DataType::Float64 => ColumnEncoding {
+            dictionary: repeats(values, tuning.number_repeats),
+            encoding: Encoding::BYTE_STREAM_SPLIT,
+            ..plain
+        },
         DataType::Utf8View | DataType::BinaryView => ColumnEncoding {
-            dictionary: repeats(values, 2),
+            dictionary: repeats(values, tuning.text_repeats),
             encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
             ..plain
         },
@@ -57,30 +101,11 @@ pub(super) fn choose(field: &Field, values: &dyn Array) -> ColumnEncoding {
 
 impl ColumnEncoding {
     /// Writer properties of a file whose columns are all stored so.
-    pub(super) fn properties(self) -> WriterProperties {
-        let compression = if self.compressed { zstd() } else { Compression::UNCOMPRESSED };
-        base_properties()
-            .set_dictionary_enabled(self.dictionary)
-            .set_encoding(self.encoding)
-            .set_compression(compression)
-            .build()
+    pub(super) fn properties(self, tuning: &Tuning) -> WriterProperties {
+        let compression = if self.compressed { tuning.zstd() } else { Compression::UNCOMPRESSED };
+        let properties = tuning.properties().set_dictionary_enabled(self.dictionary);
+        properties.set_encoding(self.encoding).set_compression(compression).build()
     }
-}
-
-/// What all columns have in common.
-pub(super) fn base_properties() -> WriterPropertiesBuilder {
-    WriterProperties::builder()
-        .set_created_by(concat!("broadloom ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_data_page_row_count_limit(PAGE_ROWS)
-        .set_write_batch_size(PAGE_ROWS)
-        .set_max_row_group_row_count(None)
-        .set_statistics_enabled(EnabledStatistics::Page)
-        .set_compression(zstd())
-}
-
-/// Level 1: higher ones were measured to buy nothing on events.
-fn zstd() -> Compression {
-    Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default())
 }
 
 /// Whether a value occurs `times` times on average, in a sample spread over the column.
@@ -124,9 +149,9 @@ mod tests {
     fn repeating_text_gets_a_dictionary_and_unique_text_does_not() {
         let field = Field::new("t", DataType::Utf8View, true);
         let routes: StringViewArray = (0..10_000).map(|i| Some(format!("/route/{}", i % 30))).collect();
-        assert!(choose(&field, &routes).dictionary);
+        assert!(choose(&field, &routes, &Tuning::SEGMENT).dictionary);
         let ids: StringViewArray = (0..10_000).map(|i| Some(format!("id-{i}"))).collect();
-        let chosen = choose(&field, &ids);
+        let chosen = choose(&field, &ids, &Tuning::SEGMENT);
         assert!(!chosen.dictionary);
         assert_eq!(chosen.encoding, Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
@@ -134,7 +159,9 @@ mod tests {
     #[test]
     fn integers_are_packed_unless_they_are_few() {
         let field = Field::new("n", DataType::Int64, true);
-        assert!(choose(&field, &Int64Array::from_iter_values((0..10_000).map(|i| 200 + i % 5))).dictionary);
-        assert!(!choose(&field, &Int64Array::from_iter_values(0..10_000)).dictionary);
+        let few = Int64Array::from_iter_values((0..10_000).map(|i| 200 + i % 5));
+        assert!(choose(&field, &few, &Tuning::SEGMENT).dictionary);
+        let many = Int64Array::from_iter_values(0..10_000);
+        assert!(!choose(&field, &many, &Tuning::SEGMENT).dictionary);
     }
 }

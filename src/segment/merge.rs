@@ -28,6 +28,7 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
 use object_store::ObjectStore;
 
+use super::encoding::Tuning;
 use super::meta::{SegmentId, SegmentMeta};
 use super::observer::ColumnObserver;
 use super::reader::{Objects, SegmentReader};
@@ -115,7 +116,7 @@ impl Merge {
         let open: Vec<&Open> = self.inputs.iter().filter_map(Input::open).collect();
         let slices = open.iter().zip(&takes).filter(|(_, take)| **take > 0);
         let slices = slices.map(|(open, take)| Slice::new(open, open.taken..open.taken + take)).collect();
-        let built = encode(id, &Slices::new(slices)?, observer)?;
+        let built = encode(id, &Slices::new(slices)?, observer, &Tuning::SEGMENT)?;
         self.take(&takes);
         Ok(Some(built))
     }

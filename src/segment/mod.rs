@@ -42,6 +42,8 @@ pub use observer::{ColumnObserver, Unobserved};
 pub use overflow::OverflowFilter;
 pub use store::DurableFileSystem;
 pub use writer::{Built, ROWS_MAX, build};
+#[doc(hidden)]
+pub use {encoding::Tuning, writer::build_tuned};
 
 #[cfg(test)]
 mod tests;

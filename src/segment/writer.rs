@@ -18,7 +18,7 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory,
 use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::encoding;
+use super::encoding::{self, Tuning};
 use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, NewSegment, SegmentId};
 use super::observer::ColumnObserver;
 use super::overflow;
@@ -61,11 +61,22 @@ pub(super) trait Columns: Sync {
 /// # Panics
 /// When there is no event or more than [`ROWS_MAX`].
 pub fn build(id: SegmentId, batches: &[Arc<EventBatch>], observer: &dyn ColumnObserver) -> Result<Built> {
+    build_tuned(id, batches, observer, &Tuning::SEGMENT)
+}
+
+/// [`build`], stored otherwise than segments are: for measuring what that would give.
+#[doc(hidden)]
+pub fn build_tuned(
+    id: SegmentId,
+    batches: &[Arc<EventBatch>],
+    observer: &dyn ColumnObserver,
+    tuning: &Tuning,
+) -> Result<Built> {
     let timestamps: Vec<_> = batches.iter().map(|batch| physical::timestamps(batch)).collect();
     let order = RowOrder::newest_first(&timestamps);
     assert!((1..=ROWS_MAX).contains(&order.len()), "callers split and skip");
     let layout = PhysicalLayout::decide(batches, LayoutLimits::SEGMENT);
-    encode(id, &Batches { batches, order, layout }, observer)
+    encode(id, &Batches { batches, order, layout }, observer, tuning)
 }
 
 /// What a flush or an import has.
@@ -90,9 +101,14 @@ impl Columns for Batches<'_> {
 }
 
 /// Encodes `columns` as the segment `id`.
-pub(super) fn encode(id: SegmentId, columns: &dyn Columns, observer: &dyn ColumnObserver) -> Result<Built> {
-    let encoded = encode_columns(columns, observer)?;
-    assemble(id, encoded, overflow::pair(&columns.overflowing()))
+pub(super) fn encode(
+    id: SegmentId,
+    columns: &dyn Columns,
+    observer: &dyn ColumnObserver,
+    tuning: &Tuning,
+) -> Result<Built> {
+    let encoded = encode_columns(columns, observer, tuning)?;
+    assemble(id, encoded, overflow::pair(&columns.overflowing()), tuning)
 }
 
 /// A column and its chunks, of which a nested one has several; none when no row has a value.
@@ -102,6 +118,7 @@ type Encoded = Option<(FieldRef, Vec<ArrowColumnChunk>)>;
 fn encode_columns(
     columns: &dyn Columns,
     observer: &dyn ColumnObserver,
+    tuning: &Tuning,
 ) -> Result<Vec<(FieldRef, Vec<ArrowColumnChunk>)>> {
     let count = columns.layout().columns().len();
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX));
@@ -113,7 +130,7 @@ fn encode_columns(
             if i >= count {
                 return;
             }
-            let encoded = encode_column(columns, i, observer);
+            let encoded = encode_column(columns, i, observer, tuning);
             done.lock()[i] = Some(encoded);
         }
     };
@@ -130,7 +147,12 @@ fn encode_columns(
     Ok(all)
 }
 
-fn encode_column(columns: &dyn Columns, i: usize, observer: &dyn ColumnObserver) -> Result<Encoded> {
+fn encode_column(
+    columns: &dyn Columns,
+    i: usize,
+    observer: &dyn ColumnObserver,
+    tuning: &Tuning,
+) -> Result<Encoded> {
     let field = &columns.layout().columns()[i].field;
     let values = columns.column(i)?;
     if field.is_nullable() && values.null_count() == values.len() {
@@ -141,7 +163,7 @@ fn encode_column(columns: &dyn Columns, i: usize, observer: &dyn ColumnObserver)
     }
     // A file of this one column gives us a column writer with the column's own properties.
     let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
-    let properties = Arc::new(encoding::choose(field, &values).properties());
+    let properties = Arc::new(encoding::choose(field, &values, tuning).properties(tuning));
     let parquet = ArrowSchemaConverter::new().convert(&schema)?;
     let file = SerializedFileWriter::new(std::io::sink(), parquet.root_schema_ptr(), properties)?;
     let mut writers = ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?;
@@ -157,6 +179,7 @@ fn assemble(
     id: SegmentId,
     columns: Vec<(FieldRef, Vec<ArrowColumnChunk>)>,
     overflow: KeyValue,
+    tuning: &Tuning,
 ) -> Result<Built> {
     let (fields, chunks): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
     // Core columns of one leaf come first, so the position of the column is that of the leaf.
@@ -168,7 +191,7 @@ fn assemble(
     let pair = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
     let pairs = vec![pair(FORMAT_KEY, FORMAT.to_owned()), pair(ID_KEY, id.to_string()), overflow];
     let properties =
-        encoding::base_properties().set_key_value_metadata(Some(pairs)).set_sorting_columns(sorting).build();
+        tuning.properties().set_key_value_metadata(Some(pairs)).set_sorting_columns(sorting).build();
     let bytes: u64 = chunks.iter().flatten().map(|c| c.close().bytes_written).sum();
     // A kilobyte of indexes and footer a column.
     let mut object = Vec::with_capacity(bytes as usize + chunks.len() * 1024);
