@@ -106,7 +106,7 @@ fn merge_loose(segments: &[Extent], settled: &[usize], mut loose: Vec<usize>) ->
     for i in loose {
         match groups.last_mut() {
             Some(group) if overlap(group.extent.time, segments[i].time) => {
-                group.absorb(Unit::one(segments, i))
+                group.absorb(Unit::one(segments, i));
             }
             _ => groups.push(Unit::one(segments, i)),
         }
@@ -190,7 +190,9 @@ mod tests {
     fn planned(segments: &[(i64, i64, u64)]) -> Vec<Group> {
         let segments: Vec<_> = segments.iter().map(|(min, max, rows)| extent(*min, *max, *rows)).collect();
         let mut groups = plan(&segments, MAX);
-        groups.iter_mut().for_each(|group| group.sort_unstable());
+        for group in &mut groups {
+            group.sort_unstable();
+        }
         groups
     }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// How long the objects of removed segments are kept, so that queries which began before, in this process
 /// or another, find what they read.
-pub const GRACE: Duration = Duration::from_secs(600);
+pub const GRACE: Duration = Duration::from_mins(10);
 
 /// Deletes the objects below `segments/` that no commit knows: a flush, import or compaction stored them
 /// and never got to its commit, or a commit removed them longer than [`GRACE`] ago. Returns how many.

@@ -131,7 +131,9 @@ fn described(batch: &EventBatch) -> Vec<String> {
             rows[*row as usize].push(format!("{:?}={json}", column.key()));
         }
     }
-    rows.iter_mut().for_each(|row| row.sort());
+    for row in &mut rows {
+        row.sort();
+    }
     rows.into_iter().map(|row| row.join(" ")).collect()
 }
 

@@ -35,7 +35,7 @@ use super::reader::{Objects, SegmentReader};
 use super::writer::{Built, Columns, ROWS_MAX, encode};
 use crate::error::{Error, Result};
 use crate::event::overflow::{self, OverflowBuilder, OverflowValues};
-use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder, Source, ValueCounts, gather};
+use crate::event::physical::{LayoutLimits, Part, PhysicalLayout, RowOrder, Source, ValueCounts, gather};
 use crate::event::{AttributeColumn, AttributeKey, AttributeType, schema};
 
 /// Makes segments of the events of other segments, newest first.
@@ -57,7 +57,7 @@ struct Input {
 #[derive(Debug)]
 enum State {
     Waiting,
-    Open(Open),
+    Open(Box<Open>),
     Done,
 }
 
@@ -140,7 +140,7 @@ impl Merge {
             }
             let open = Open { reader, timestamps, taken: 0 };
             if let Some(input) = self.inputs.iter_mut().find(|input| input.segment.id == segment.id) {
-                input.state = State::Open(open);
+                input.state = State::Open(Box::new(open));
             }
         }
     }
@@ -279,7 +279,7 @@ impl<'a> Slice<'a> {
     }
 
     /// What the slice has of an attribute's values of one type: the rows, all if `None`, and the values.
-    fn attribute(&self, name: &str, ty: AttributeType) -> Result<Option<(Option<&[u32]>, ArrayRef)>> {
+    fn attribute(&self, name: &str, ty: AttributeType) -> Result<Option<Part<'_>>> {
         if self.reader.attribute_type(name) == Some(ty) {
             return Ok(self.read(name, &ty.data_type())?.map(|values| (None, values)));
         }
@@ -310,7 +310,7 @@ fn key_of(name: &str) -> Result<AttributeKey> {
 
 /// The columns of one output.
 struct Slices<'a> {
-    slices: Vec<Slice<'a>>,
+    parts: Vec<Slice<'a>>,
     order: RowOrder,
     layout: PhysicalLayout,
     overflow: Option<ArrayRef>,
@@ -318,26 +318,26 @@ struct Slices<'a> {
 }
 
 impl<'a> Slices<'a> {
-    fn new(mut slices: Vec<Slice<'a>>) -> Result<Self> {
-        let timestamps: Vec<&[i64]> = slices.iter().map(|slice| slice.timestamps).collect();
+    fn new(mut parts: Vec<Slice<'a>>) -> Result<Self> {
+        let timestamps: Vec<&[i64]> = parts.iter().map(|slice| slice.timestamps).collect();
         let order = RowOrder::newest_first(&timestamps);
         let mut counts = ValueCounts::default();
-        for slice in &mut slices {
+        for slice in &mut parts {
             slice.count(&mut counts)?;
         }
         let layout = PhysicalLayout::of_counts(&counts, LayoutLimits::SEGMENT);
-        let mut all = Self { slices, order, layout, overflow: None, overflowing: BTreeSet::new() };
+        let mut all = Self { parts, order, layout, overflow: None, overflowing: BTreeSet::new() };
         all.decide_overflow()?;
         Ok(all)
     }
 
     fn decide_overflow(&mut self) -> Result<()> {
         let overflows = self.layout.index_of(schema::OVERFLOW).is_some();
-        if !overflows && self.slices.iter().all(|slice| slice.overflow.is_none()) {
+        if !overflows && self.parts.iter().all(|slice| slice.overflow.is_none()) {
             return Ok(());
         }
         let mut rest = Rest { builder: OverflowBuilder::new(self.order.len()), names: BTreeSet::new() };
-        for (slice, positions) in self.slices.iter_mut().zip(self.order.positions()) {
+        for (slice, positions) in self.parts.iter_mut().zip(self.order.positions()) {
             slice.split_overflow(&self.layout, positions, &mut rest)?;
             slice.demote(&self.layout, positions, &mut rest)?;
         }
@@ -358,7 +358,7 @@ impl Columns for Slices<'_> {
     fn column(&self, i: usize) -> Result<ArrayRef> {
         let column = &self.layout.columns()[i];
         let (name, ty) = (column.field.name(), column.field.data_type());
-        let slices = self.slices.iter();
+        let slices = self.parts.iter();
         let parts = match &column.source {
             Source::Core(_) => slices
                 .map(|slice| Ok(slice.read(name, ty)?.map(|values| (None, values))))

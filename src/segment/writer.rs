@@ -76,12 +76,12 @@ pub fn build_tuned(
     let order = RowOrder::newest_first(&timestamps);
     assert!((1..=ROWS_MAX).contains(&order.len()), "callers split and skip");
     let layout = PhysicalLayout::decide(batches, LayoutLimits::SEGMENT);
-    encode(id, &Batches { batches, order, layout }, observer, tuning)
+    encode(id, &Batches { parts: batches, order, layout }, observer, tuning)
 }
 
 /// What a flush or an import has.
 struct Batches<'a> {
-    batches: &'a [Arc<EventBatch>],
+    parts: &'a [Arc<EventBatch>],
     order: RowOrder,
     layout: PhysicalLayout,
 }
@@ -92,11 +92,11 @@ impl Columns for Batches<'_> {
     }
 
     fn column(&self, i: usize) -> Result<ArrayRef> {
-        self.layout.materialize(i, self.batches, &self.order)
+        self.layout.materialize(i, self.parts, &self.order)
     }
 
     fn overflowing(&self) -> BTreeSet<String> {
-        self.layout.overflowing(self.batches)
+        self.layout.overflowing(self.parts)
     }
 }
 
