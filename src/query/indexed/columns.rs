@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use parquet::arrow::ParquetRecordBatchStreamBuilder;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::basic::LogicalType;
 
 use super::condition::is_countable;
 use crate::event::schema::{self, column};
@@ -189,9 +190,14 @@ impl Files {
         let nullable = schema::core_index(name).is_none_or(|i| schema::core_columns()[i].field.is_nullable());
         let file = Arc::new(Schema::new(vec![Field::new(name, read_as, nullable)]));
         let mut reader = SegmentReader::of_column(&self.store, &self.footers, segment, name);
-        if reader.get_metadata(None).await?.file_metadata().schema_descr().num_columns() == 0 {
+        let found = reader.get_metadata(None).await?;
+        let Some(leaf) = found.file_metadata().schema_descr().columns().first() else {
             let rows = u32::try_from(segment.rows).unwrap_or(u32::MAX);
             return Ok(Known::Bitmaps(Arc::new(ColumnBitmaps::absent(rows))));
+        };
+        // Typed JSON is text to us, and a type of its own to the Parquet reader.
+        if *ty == DataType::Utf8View && leaf.logical_type_ref() != Some(&LogicalType::String) {
+            return Ok(Known::Unfit);
         }
         let options = ArrowReaderOptions::new().with_schema(file);
         let builder = ParquetRecordBatchStreamBuilder::new_with_options(reader, options).await?;
