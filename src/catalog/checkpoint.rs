@@ -190,8 +190,11 @@ impl Sources {
         writer.section(HEAD, zstd::bulk::compress(&json, 3)?);
         let recent = self.recent_by_name(&head.segments);
         let moved = self.moved(&head.segments);
-        let before =
-            self.before.iter().flat_map(|(checkpoint, _)| checkpoint.names.get()).flat_map(BlockNames::iter);
+        let before = self
+            .before
+            .iter()
+            .filter_map(|(checkpoint, _)| checkpoint.names.get())
+            .flat_map(BlockNames::iter);
         let mut names: Vec<&str> = recent.keys().copied().chain(before).collect();
         names.sort_unstable();
         names.dedup();
@@ -232,7 +235,9 @@ impl Sources {
             }
             match &columns.overflow {
                 Some(keys) => {
-                    keys.iter().for_each(|key| by_name.entry(key).or_default().overflowing.push(ordinal));
+                    for key in keys {
+                        by_name.entry(key).or_default().overflowing.push(ordinal);
+                    }
                 }
                 None => by_name.entry(schema::OVERFLOW).or_default().overflowing.push(ordinal),
             }
@@ -263,8 +268,12 @@ impl Sources {
         columns.dedup_by_key(|(ordinal, _)| *ordinal);
         overflowing.sort_unstable();
         overflowing.dedup();
-        columns.into_iter().for_each(|(ordinal, fact)| section.column(ordinal, fact));
-        overflowing.into_iter().for_each(|ordinal| section.overflowing(ordinal));
+        for (ordinal, fact) in columns {
+            section.column(ordinal, fact);
+        }
+        for ordinal in overflowing {
+            section.overflowing(ordinal);
+        }
         Ok(())
     }
 }

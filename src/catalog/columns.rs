@@ -126,6 +126,7 @@ impl LoadedColumns {
     }
 
     /// The column `name` in the checkpoint; the outer `None` when it was not loaded.
+    #[expect(clippy::option_option, reason = "not loaded, and not in the checkpoint, differ")]
     fn section(&self, name: &str) -> Option<Option<&ColumnSection>> {
         self.sections.get(name).map(|section| section.as_deref())
     }

@@ -268,11 +268,15 @@ mod tests {
             overflowing in prop::collection::btree_set(0..SEGMENTS, 0..30),
         ) {
             let mut writer = SectionWriter::default();
-            columns.iter().for_each(|(ordinal, fact)| writer.column(*ordinal, borrowed(fact)));
-            overflowing.iter().for_each(|ordinal| writer.overflowing(*ordinal));
+            for (ordinal, fact) in &columns {
+                writer.column(*ordinal, borrowed(fact));
+            }
+            for ordinal in &overflowing {
+                writer.overflowing(*ordinal);
+            }
             prop_assert_eq!(writer.is_empty(), columns.is_empty() && overflowing.is_empty());
             let section = ColumnSection::parse(writer.finish().into(), SEGMENTS as usize).unwrap();
-            for ordinal in 0..SEGMENTS + 1 {
+            for ordinal in 0..=SEGMENTS {
                 prop_assert_eq!(section.get(ordinal), columns.get(&ordinal).map(borrowed));
                 prop_assert_eq!(section.overflows(ordinal), overflowing.contains(&ordinal));
             }
@@ -292,7 +296,9 @@ mod tests {
             for bytes in [bytes, fitting] {
                 if let Some(section) = ColumnSection::parse(bytes.into(), 5) {
                     prop_assert!(section.iter().count() < 5 && section.overflowing().count() < 5);
-                    let _ = (0..9).map(|i| (section.get(i), section.overflows(i))).count();
+                    for i in 0..9 {
+                        let _ = (section.get(i), section.overflows(i));
+                    }
                 }
             }
         }

@@ -191,9 +191,9 @@ async fn damage_of_a_checkpoint_is_named_and_never_misleads() {
     for at in (0..intact.len()).step_by(23) {
         let mut bytes = intact.to_vec();
         if at % 2 == 0 {
-            bytes.truncate(at)
+            bytes.truncate(at);
         } else {
-            bytes[at] ^= 0x10
+            bytes[at] ^= 0x10;
         }
         store.put(&checkpoint(64), bytes.into()).await.unwrap();
         match Catalog::load(Arc::clone(&store), clock()).await {

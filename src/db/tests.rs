@@ -418,7 +418,7 @@ async fn a_trace_is_found_through_the_runs_and_only_its_segment_is_read() {
             id[0] = segment;
             // All segments cover the same time, so that time cannot exclude one.
             let (trace_id, timestamp_ns) = (Some(TraceId::new(id)), i64::from(i));
-            builder.push(&CoreEvent { trace_id, timestamp_ns, ..CoreEvent::default() });
+            builder.push(&CoreEvent { timestamp_ns, trace_id, ..CoreEvent::default() });
             builder.attribute(user, Value::Text(&format!("u{segment}-{i}")));
         }
         database.append(builder.finish().unwrap()).await.unwrap();

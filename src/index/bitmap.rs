@@ -373,7 +373,7 @@ mod tests {
         let expected = [("true", vec![0, 3]), ("false", vec![2])];
         assert_eq!(rows(&bitmaps), expected.map(|(v, r)| (v.to_owned(), r)));
 
-        let many = Int64Array::from_iter((0..5000).map(|i| (i % 2 == 0).then_some(i)));
+        let many: Int64Array = (0..5000).map(|i| (i % 2 == 0).then_some(i)).collect();
         let mut builder = BitmapBuilder::default();
         builder.push(&(Arc::new(many.clone()) as _)).unwrap();
         builder.push(&(Arc::new(many) as _)).unwrap();
@@ -402,7 +402,7 @@ mod tests {
         fn bitmaps_are_the_column_inverted(values in prop::collection::vec(prop::option::of(0..50_i64), 0..3000)) {
             let mut builder = BitmapBuilder::default();
             for part in values.chunks(700) {
-                builder.push(&(Arc::new(Int64Array::from_iter(part.iter().copied())) as _)).unwrap();
+                builder.push(&(Arc::new(part.iter().copied().collect::<Int64Array>()) as _)).unwrap();
             }
             let bitmaps = builder.finish(&DataType::Int64).unwrap();
             let mut back = vec![None; values.len()];

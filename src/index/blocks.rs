@@ -220,7 +220,7 @@ impl Place {
         let limit = u64::from(self.plain) + 1;
         let decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(|_| "it is no zstd frame")?;
         decoder.take(limit).read_to_end(&mut plain).map_err(|_| "it is no zstd frame")?;
-        if plain.len() != self.plain as usize { Err("its length is wrong") } else { Ok(plain.into()) }
+        if plain.len() == self.plain as usize { Ok(plain.into()) } else { Err("its length is wrong") }
     }
 }
 

@@ -101,10 +101,10 @@ impl Columns {
 }
 
 /// What `footer`, of one row group, says of each of its columns that are `wanted`, in order.
-pub fn split<'a>(
-    footer: &'a ParquetMetaData,
+pub fn split(
+    footer: &ParquetMetaData,
     wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = ParquetResult<(&'a str, ParquetMetaData)>> {
+) -> impl Iterator<Item = ParquetResult<(&str, ParquetMetaData)>> {
     let schema = footer.file_metadata().schema_descr();
     let rows = footer.file_metadata().num_rows();
     let mut next = 0;
@@ -160,7 +160,7 @@ pub async fn read<'n>(
     wanted: impl IntoIterator<Item = &'n str>,
 ) -> Result<Vec<(&'n str, ParquetMetaData)>> {
     let blocks = names.read_blocks(sidecar, COLUMNS, wanted).await?;
-    let decode = |(name, block)| match decode(block, name, rows) {
+    let decode = |(name, block)| match decode(&block, name, rows) {
         Ok(Some(column)) => Ok((name, column)),
         Ok(None) => Err(sidecar.corrupt(COLUMNS, format_args!("block {name} is about something else"))),
         Err(e) => Err(sidecar.corrupt(COLUMNS, format_args!("block {name} is no footer")).with_source(e)),
@@ -176,9 +176,9 @@ pub async fn overflow(sidecar: &Sidecar) -> Result<Option<OverflowFilter>> {
 }
 
 /// The footer in `block`; none when it is not that of the column `name` with `rows` rows.
-fn decode(block: Bytes, name: &str, rows: u64) -> ParquetResult<Option<ParquetMetaData>> {
+fn decode(block: &Bytes, name: &str, rows: u64) -> ParquetResult<Option<ParquetMetaData>> {
     let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
-    let footer = reader.parse_and_finish(&block)?;
+    let footer = reader.parse_and_finish(block)?;
     let [root] = footer.file_metadata().schema_descr().root_schema().get_fields() else { return Ok(None) };
     let ([group], true) = (footer.row_groups(), root.name() == name) else { return Ok(None) };
     let leaves = group.num_columns();
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn other_bytes_are_no_footer() {
         for bytes in [&b""[..], b"PAR1", &[0; 40], b"\x10\0\0\0PAR1", b"\xff\xff\xff\x7fPAR1"] {
-            assert!(!matches!(decode(Bytes::from_static(bytes), "a", 1), Ok(Some(_))));
+            assert!(!matches!(decode(&Bytes::from_static(bytes), "a", 1), Ok(Some(_))));
         }
     }
 }

@@ -254,14 +254,13 @@ impl SegmentReader {
         index: &SegmentIndex,
         names: &BTreeSet<&str>,
     ) -> crate::Result<Option<Vec<(String, ParquetMetaData)>>> {
-        let table = match self.cache.names.get(&self.segment.id) {
-            Some(table) => table,
-            None => {
-                let table = footers::names(index.sidecar()).await?;
-                let bytes = table.as_ref().map_or(0, BlockNames::memory_bytes);
-                self.cache.names.put(self.segment.id, table.clone(), bytes);
-                table
-            }
+        let table = if let Some(table) = self.cache.names.get(&self.segment.id) {
+            table
+        } else {
+            let table = footers::names(index.sidecar()).await?;
+            let bytes = table.as_ref().map_or(0, BlockNames::memory_bytes);
+            self.cache.names.put(self.segment.id, table.clone(), bytes);
+            table
         };
         let Some(table) = table else { return Ok(None) };
         let read = footers::read(index.sidecar(), &table, self.segment.rows, names.iter().copied()).await?;

@@ -24,7 +24,7 @@ const FILTER_BLOCK_BYTES: usize = 32;
 
 /// What a footer says of the attributes `names`.
 pub(super) fn pair(names: &BTreeSet<String>) -> KeyValue {
-    let json = serde_json::Value::from_iter(names.iter().map(String::as_str)).to_string();
+    let json = names.iter().map(String::as_str).collect::<serde_json::Value>().to_string();
     if json.len() <= LIST_BYTES_MAX {
         return KeyValue::new(LIST_KEY.to_owned(), json);
     }
@@ -52,7 +52,9 @@ impl OverflowFilter {
     fn of(names: &BTreeSet<String>) -> Self {
         let bytes = (names.len() * FILTER_BYTES_PER_NAME).min(FILTER_BYTES_MAX);
         let mut filter = Sbbf::new_with_num_of_bytes(bytes);
-        names.iter().for_each(|name| filter.insert(name.as_str()));
+        for name in names {
+            filter.insert(name.as_str());
+        }
         Self(filter)
     }
 
@@ -115,7 +117,7 @@ mod tests {
     #[test]
     fn the_filter_is_bounded_and_other_bytes_are_none() {
         assert_eq!(OverflowFilter::of(&names(100_000)).to_bytes().len(), FILTER_BYTES_MAX);
-        for bits in [&[][..], &[1; 31], &[1; 33], &[1; FILTER_BYTES_MAX + 32]] {
+        for bits in [&[][..], &[1; 31], &[1; 33], &vec![1; FILTER_BYTES_MAX + 32]] {
             assert!(OverflowFilter::parse(bits).is_none());
         }
     }

@@ -78,8 +78,8 @@ impl fmt::Display for DurableFileSystem {
 }
 
 /// Adds the objects in `folder`, a path below `root`, and in its folders. What vanishes meanwhile is not there.
-fn walk(root: &std::path::Path, folder: String, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
-    let entries = match std::fs::read_dir(root.join(&folder)) {
+fn walk(root: &std::path::Path, folder: &str, found: &mut Vec<ObjectMeta>) -> io::Result<()> {
+    let entries = match std::fs::read_dir(root.join(folder)) {
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
         entries => entries?,
     };
@@ -90,7 +90,7 @@ fn walk(root: &std::path::Path, folder: String, found: &mut Vec<ObjectMeta>) -> 
         let Some(name) = name.to_str().filter(|name| name.bytes().all(is_of_object)) else { continue };
         let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
         if entry.file_type()?.is_dir() {
-            walk(root, path, found)?;
+            walk(root, &path, found)?;
             continue;
         }
         let metadata = match entry.metadata() {
@@ -217,7 +217,7 @@ impl ObjectStore for DurableFileSystem {
         let root = self.root.clone();
         let walk = tokio::task::spawn_blocking(move || {
             let mut found = Vec::new();
-            walk(&root, folder, &mut found).map_err(generic)?;
+            walk(&root, &folder, &mut found).map_err(generic)?;
             Ok::<_, Error>(found)
         });
         let listed = async move { Ok::<_, Error>(stream::iter(walk.await??).map(Ok)) };

@@ -280,7 +280,9 @@ mod tests {
         #[test]
         fn a_weight_counts_as_so_many_values(values in values(40), weight in 1_u8..9, q in 0.0..=1.0_f64) {
             let mut weighted = Sketch::default();
-            values.iter().for_each(|v| weighted.add(*v, f64::from(weight)));
+            for value in &values {
+                weighted.add(*value, f64::from(weight));
+            }
             let repeated: Vec<f64> = values.iter().flat_map(|v| vec![*v; usize::from(weight)]).collect();
             prop_assert_eq!(weighted.quantile(q), sketch(&repeated).quantile(q));
         }

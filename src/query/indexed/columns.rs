@@ -153,7 +153,7 @@ impl Inner {
         let entries = self.entries.iter().flat_map(|(id, columns)| columns.iter().map(move |c| (*id, c)));
         let mut oldest: Vec<(u64, SegmentId, String)> =
             entries.map(|(id, (name, entry))| (entry.used, id, name.clone())).collect();
-        oldest.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        oldest.sort_unstable_by_key(|(used, ..)| *used);
         for (_, id, name) in oldest {
             if self.bytes <= bytes {
                 return;

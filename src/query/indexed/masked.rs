@@ -137,21 +137,18 @@ fn masked(
                     return Ok(Some((batch, (input, output, read, mask))));
                 }
                 let Some(stream) = &mut input else { return Ok(None) };
-                match stream.next().await.transpose()? {
-                    Some(batch) => {
-                        let rows = read..read + batch.num_rows();
-                        read = rows.end;
-                        mask.push(batch, rows, &mut output)?;
-                    }
-                    None => {
-                        input = None;
-                        if read != mask.keep.len() {
-                            let message = format!("expected {} rows, read {read}", mask.keep.len());
-                            return Err(DataFusionError::Internal(message));
-                        }
-                        output.finish_buffered_batch()?;
-                    }
+                if let Some(batch) = stream.next().await.transpose()? {
+                    let rows = read..read + batch.num_rows();
+                    read = rows.end;
+                    mask.push(batch, rows, &mut output)?;
+                    continue;
                 }
+                input = None;
+                if read != mask.keep.len() {
+                    let message = format!("expected {} rows, read {read}", mask.keep.len());
+                    return Err(DataFusionError::Internal(message));
+                }
+                output.finish_buffered_batch()?;
             }
         },
     )
