@@ -36,6 +36,7 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::{Stream, StreamExt};
+use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
@@ -52,7 +53,7 @@ use super::table::EventsTable;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::AttributeType;
+use crate::event::{AttributeType, KeyDictionary};
 use crate::index::IndexCache;
 
 /// Name of the catalog in `information_schema`.
@@ -158,6 +159,8 @@ pub struct Engine {
 struct Inner {
     /// With everything but a catalog.
     template: SessionState,
+    /// The same for the dictionary of the last statement.
+    prepared: Mutex<Option<(Arc<KeyDictionary>, SessionState)>>,
     shared: Arc<ScanShared>,
     views: Views,
     functions: Vec<String>,
@@ -189,7 +192,8 @@ impl Engine {
         let shared = Arc::new(ScanShared { footers, indexes, columns, parallelism });
         let views = Views::builtin()?;
         let tables = OnceCell::new();
-        let inner = Inner { template, shared, views, functions, table_functions, tables };
+        let prepared = Mutex::default();
+        let inner = Inner { template, prepared, shared, views, functions, table_functions, tables };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -292,15 +296,27 @@ impl Engine {
         // Neither refuses a first registration.
         let _ = catalog.register_schema(SCHEMA, Arc::new(schema));
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-        let mut planners = self.inner.template.expr_planners().to_vec();
-        planners.insert(0, Arc::new(NumericAggregates::new(Arc::clone(&snapshot.keys))));
-        let mut state = SessionStateBuilder::new_from_existing(self.inner.template.clone())
-            .with_session_id(uuid::Uuid::new_v4().to_string())
-            .with_expr_planners(planners)
-            .with_catalog_list(Arc::new(catalogs))
-            .build();
+        let mut state = self.prepared(&snapshot.keys);
+        state.register_catalog_list(Arc::new(catalogs));
         // now() is the moment at which the statement began.
         state.mark_start_execution();
+        state
+    }
+
+    /// The template with the planner that knows `keys`. Kept, as registering functions takes longer than
+    /// planning a small statement; all snapshots of a database have the same dictionary.
+    fn prepared(&self, keys: &Arc<KeyDictionary>) -> SessionState {
+        let mut prepared = self.inner.prepared.lock();
+        if let Some((known, state)) = prepared.as_ref()
+            && Arc::ptr_eq(known, keys)
+        {
+            return state.clone();
+        }
+        let mut planners = self.inner.template.expr_planners().to_vec();
+        planners.insert(0, Arc::new(NumericAggregates::new(Arc::clone(keys))));
+        let builder = SessionStateBuilder::new_from_existing(self.inner.template.clone());
+        let state = builder.with_expr_planners(planners).build();
+        *prepared = Some((Arc::clone(keys), state.clone()));
         state
     }
 }
