@@ -192,7 +192,7 @@ class Corpus:
     def _compact(self) -> Figures:
         data = self._fresh("compacted")
         shutil.copytree(self._path("broadloom"), data, copy_function=link_segment)
-        figures = run([self.broadloom, "compact", "--data", str(data)])
+        figures = run([self.broadloom, "compact", "--data", str(data), "--grace", "0s"])
         return figures | {"bytes": bytes_below(data), "files": segments(data)}
 
     def _export(self) -> Figures:
