@@ -3,6 +3,9 @@
 //! `cargo bench --bench catalog`. Opening is the real thing: a data directory with a checkpoint, 63 commits
 //! behind it, and an object (empty here) for each segment and index, which a writer looks for orphans
 //! among. A first query reads what it needs of the checkpoint; later ones have it in memory.
+//!
+//! `keys` is the same query on the same events, which have ten attributes more each, of 100 or of 20,000
+//! different keys: the time shall be the same, for the first query after opening and for later ones.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 
@@ -10,10 +13,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use broadloom::Database;
 use broadloom::catalog::{Catalog, Change};
 use broadloom::config::{Settings, SystemClock};
-use broadloom::event::{AttributeType, TimeRange};
+use broadloom::event::{AttributeType, CoreEvent, EventBatchBuilder, Level, TimeRange, Value};
 use broadloom::segment::{
     Bound, ColumnMeta, DurableFileSystem, NewSegment, SegmentColumns, SegmentId, SegmentMeta,
 };
@@ -160,9 +164,60 @@ fn catalog(c: &mut Criterion) {
     });
 }
 
+/// Events of a segment, and segments.
+const EVENTS: (i64, i64) = (100_000, 4);
+
+/// A database of events with ten attributes each out of `keys`, besides those that are asked for.
+async fn load(data: &Path, keys: i64) {
+    let database = Database::open(Settings::new(data)).await.expect("a database");
+    for segment in 0..EVENTS.1 {
+        let mut importer = database.importer().expect("an importer");
+        let mut builder = EventBatchBuilder::new();
+        for i in segment * EVENTS.0..(segment + 1) * EVENTS.0 {
+            builder.push(&CoreEvent { timestamp_ns: i * 1_000_000, ..CoreEvent::default() });
+            let mut add = |key: &str, value| {
+                let key = builder.key(Level::Record, key);
+                builder.attribute(key, value);
+            };
+            add("code", Value::Int(200 + i % 7 * 50));
+            if i % 2 == 0 {
+                add("http.route", Value::Text(["/", "/cart", "/pay", "/search"][(i / 2 % 4) as usize]));
+            }
+            for n in 0..10 {
+                add(&format!("key.{}", (i * 10 + n) % keys), Value::Int(i % 10));
+            }
+        }
+        importer.append(builder.finish().expect("a batch")).await.expect("events");
+        importer.commit().await.expect("a segment");
+    }
+    database.close().await.expect("a database");
+}
+
+fn keys(c: &mut Criterion) {
+    const SQL: &str = "SELECT http.route, count(*) FROM events WHERE code = 350 GROUP BY 1";
+    let runtime = Runtime::new().expect("a runtime");
+    let mut group = c.benchmark_group("keys");
+    for keys in [100, 20_000] {
+        let dir = tempfile::tempdir().expect("a directory");
+        runtime.block_on(load(dir.path(), keys));
+        let open =
+            || runtime.block_on(Database::open_read_only(Settings::new(dir.path()))).expect("a database");
+        let query = |database: &Database| {
+            let found = runtime.block_on(async { database.sql(SQL).await.expect("a plan").collect().await });
+            assert_eq!(found.expect("rows").iter().map(RecordBatch::num_rows).sum::<usize>(), 5);
+        };
+        group.bench_function(format!("open, {keys}"), |b| b.iter(open));
+        group.bench_function(format!("first query, {keys}"), |b| {
+            b.iter_batched_ref(open, |database| query(database), BatchSize::PerIteration);
+        });
+        let database = open();
+        group.bench_function(format!("later query, {keys}"), |b| b.iter(|| query(&database)));
+    }
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(3));
-    targets = catalog
+    targets = catalog, keys
 }
 criterion_main!(benches);
