@@ -80,6 +80,32 @@ impl MetadataCache {
         }
     }
 
+    /// Which attributes may be in the overflow of `segment`, when they are too many to be in `columns`.
+    pub(crate) async fn overflow(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        segment: &SegmentMeta,
+        columns: &LoadedColumns,
+    ) -> Option<Arc<OverflowFilter>> {
+        if columns.of(segment.id).lists_overflow() {
+            return None;
+        }
+        if let Some(filter) = self.filters.get(&segment.id) {
+            return filter;
+        }
+        let index = self.indexes.segment(store, segment).await?;
+        let filter = match footers::overflow(index.sidecar()).await {
+            Ok(filter) => filter.map(Arc::new),
+            Err(error) => {
+                index.report(&error);
+                None
+            }
+        };
+        let bytes = filter.as_ref().map_or(0, |filter| filter.memory_bytes());
+        self.filters.put(segment.id, filter.clone(), bytes);
+        filter
+    }
+
     fn put(&self, id: SegmentId, name: &str, column: Option<Arc<ParquetMetaData>>) {
         let bytes = name.len() + column.as_ref().map_or(0, |column| column.memory_size());
         self.columns.put((id, name.into()), column, bytes);
@@ -107,7 +133,6 @@ impl Want {
     fn of(&self, segment: &SegmentMeta, filter: Option<&OverflowFilter>) -> Option<BTreeSet<&str>> {
         let Self::Some { core, demanded, columns } = self else { return None };
         let columns = columns.of(segment.id);
-        let filter = filter.filter(|_| !columns.lists_overflow());
         let mut names: BTreeSet<&str> = core.iter().map(String::as_str).collect();
         for attribute in demanded {
             for candidate in &attribute.candidates {
@@ -127,10 +152,12 @@ impl Want {
         Some(names)
     }
 
-    /// Whether a filter of what the segment's overflow has would help.
-    fn asks_for_filter(&self, segment: &SegmentMeta) -> bool {
-        let Self::Some { demanded, columns, .. } = self else { return false };
-        !demanded.is_empty() && !columns.of(segment.id).lists_overflow()
+    /// What is known of the attributes, when there are any.
+    fn columns(&self) -> Option<&LoadedColumns> {
+        match self {
+            Self::Some { demanded, columns, .. } if !demanded.is_empty() => Some(columns),
+            _ => None,
+        }
     }
 }
 
@@ -267,24 +294,6 @@ impl SegmentReader {
         Ok(Some(read.into_iter().map(|(name, column)| (name.to_owned(), column)).collect()))
     }
 
-    /// Which attributes may be in the overflow, where they are too many to be listed.
-    async fn filter(&self) -> Option<Arc<OverflowFilter>> {
-        if let Some(filter) = self.cache.filters.get(&self.segment.id) {
-            return filter;
-        }
-        let index = self.index().await?;
-        let filter = match footers::overflow(index.sidecar()).await {
-            Ok(filter) => filter.map(Arc::new),
-            Err(error) => {
-                index.report(&error);
-                None
-            }
-        };
-        let bytes = filter.as_ref().map_or(0, |filter| filter.memory_bytes());
-        self.cache.filters.put(self.segment.id, filter.clone(), bytes);
-        filter
-    }
-
     async fn index(&self) -> Option<Arc<SegmentIndex>> {
         self.cache.indexes.segment(&self.object.store, &self.segment).await
     }
@@ -323,8 +332,10 @@ impl AsyncFileReader for SegmentReader {
         _: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, parquet::errors::Result<Arc<ParquetMetaData>>> {
         async move {
-            let asks = self.want.asks_for_filter(&self.segment);
-            let filter = if asks { self.filter().await } else { None };
+            let filter = match self.want.columns() {
+                Some(columns) => self.cache.overflow(&self.object.store, &self.segment, columns).await,
+                None => None,
+            };
             match self.want.of(&self.segment, filter.as_deref()) {
                 Some(names) => Ok(Arc::new(self.narrow(&names).await?)),
                 None => self.footer().await,

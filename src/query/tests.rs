@@ -281,6 +281,32 @@ async fn a_filter_on_an_overflowing_key_returns_only_matching_rows() {
 }
 
 #[tokio::test]
+async fn attributes_in_an_overflow_that_is_too_large_to_list_are_found() {
+    let (engine, _dir) = engine();
+    // Each of these is in one row of 2,100, and their names are longer than a list may be.
+    let name = |i: i64| -> &'static str { format!("an.attribute.with.a.long.name.{i:04}").leak() };
+    let data: Vec<Row> = (0..2100)
+        .map(|i| {
+            let own = (Level::Record, name(i), Value::Int(i));
+            let common = (Level::Record, "common", Value::Text(["a", "b"][i as usize % 2]));
+            (i % 200, if i % 3 == 0 { vec![own, common] } else { vec![own] })
+        })
+        .collect();
+    let (first, second) = data.split_at(1050);
+    for home in [snapshot(&[&data], &[]).await, snapshot(&[first, second], &[]).await] {
+        let count = async |filter: &str| {
+            let sql = format!("SELECT count(*) FROM events WHERE {filter}");
+            cells(&engine, &home, &sql).await.concat()
+        };
+        for i in [0, 1049, 1050, 2099] {
+            assert_eq!(count(&format!("attributes['{}'] = {i}", name(i))).await, "1");
+        }
+        assert_eq!(count("common = 'a'").await, "350");
+        assert_eq!(count("attributes['absent'] IS NULL").await, "2100");
+    }
+}
+
+#[tokio::test]
 async fn counting_everything_reads_nothing() {
     let (engine, _dir) = engine();
     let sql = "SELECT count(*), min(timestamp), max(timestamp) FROM events";

@@ -19,7 +19,7 @@ use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
 use crate::query::adapter::AttributeAdapterFactory;
-use crate::segment::SegmentMeta;
+use crate::segment::{OverflowFilter, SegmentMeta};
 
 /// What evaluation needs of the scan.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct Context {
 pub(crate) struct Segment<'a> {
     context: &'a Context,
     meta: &'a Arc<SegmentMeta>,
+    /// What its overflow may have, when that is not known to the catalog.
+    filter: Option<Arc<OverflowFilter>>,
     rows: u32,
     known: HashMap<String, Known>,
 }
@@ -92,6 +94,7 @@ impl Context {
         leaves: &[&Leaf],
         seconds: bool,
     ) -> Result<Segment<'a>> {
+        let filter = self.files.footers.overflow(&self.files.store, meta, &self.columns).await;
         let mut columns = HashMap::new();
         for leaf in leaves {
             if leaf.column == column::TIMESTAMP {
@@ -101,7 +104,7 @@ impl Context {
                 );
                 continue;
             }
-            let candidates = self.candidates(meta, &leaf.column).unwrap_or_default();
+            let candidates = self.candidates(meta, filter.as_deref(), &leaf.column).unwrap_or_default();
             let is_id = |ty: &DataType| matches!(ty, DataType::FixedSizeBinary(_));
             if leaf.null_test().is_some() || !candidates.iter().any(|(_, ty)| is_id(ty)) {
                 columns.extend(candidates);
@@ -118,12 +121,17 @@ impl Context {
             Known::Seconds(seconds) => seconds.row_count() == rows,
             Known::Unfit => false,
         });
-        Ok(Segment { context: self, meta, rows, known })
+        Ok(Segment { context: self, meta, filter, rows, known })
     }
 
     /// The physical columns, in order of precedence and with their types, that together are the table's
     /// column `name`; `None` when they are not all there is, or that is not known.
-    fn candidates<'a>(&'a self, meta: &SegmentMeta, name: &'a str) -> Option<Vec<(&'a str, DataType)>> {
+    fn candidates<'a>(
+        &'a self,
+        meta: &SegmentMeta,
+        filter: Option<&OverflowFilter>,
+        name: &'a str,
+    ) -> Option<Vec<(&'a str, DataType)>> {
         if let Some(i) = schema::core_index(name) {
             return Some(vec![(name, schema::core_columns()[i].field.data_type().clone())]);
         }
@@ -140,7 +148,7 @@ impl Context {
                     }
                 }
             }
-            if columns.may_overflow(candidate) {
+            if columns.may_overflow(candidate) && filter.is_none_or(|filter| filter.may_have(candidate)) {
                 return None;
             }
         }
@@ -242,7 +250,8 @@ impl Segment<'_> {
 
     /// The rows by the value of `leaf`'s expression, which is evaluated once per value of its column.
     pub(crate) fn by_value(&self, leaf: &Leaf) -> Result<Option<ByValue>> {
-        let Some(candidates) = self.context.candidates(self.meta, &leaf.column) else { return Ok(None) };
+        let candidates = self.context.candidates(self.meta, self.filter.as_deref(), &leaf.column);
+        let Some(candidates) = candidates else { return Ok(None) };
         let mut values: Vec<ArrayRef> = Vec::new();
         let mut rows: Vec<RoaringBitmap> = Vec::new();
         let mut taken = RoaringBitmap::new();
