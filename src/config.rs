@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Where "now" comes from, so that everything under the server can be simulated.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -37,6 +38,8 @@ pub struct Settings {
     pub query: QuerySettings,
     /// What is found by index.
     pub index: IndexSettings,
+    /// What is done to segments while the database is open.
+    pub maintenance: MaintenanceSettings,
     /// Where "now" comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -49,6 +52,7 @@ impl Settings {
             buffer: BufferSettings::default(),
             query: QuerySettings::default(),
             index: IndexSettings::default(),
+            maintenance: MaintenanceSettings::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -111,5 +115,31 @@ pub struct IndexSettings {
 impl Default for IndexSettings {
     fn default() -> Self {
         Self { lookup_keys: Vec::new(), memory_bytes_max: 128 << 20 }
+    }
+}
+
+/// What is done to segments while a database is open for writing.
+#[derive(Debug, Clone)]
+pub struct MaintenanceSettings {
+    /// Whether segments are merged in the background, as they come. Otherwise only
+    /// [`compact`](crate::Database::compact) merges.
+    pub background: bool,
+    /// Events of a full segment, at most [`ROWS_MAX`](crate::segment::ROWS_MAX).
+    pub segment_rows: usize,
+    /// How long objects are kept that nothing refers to any more, for queries of other processes that began
+    /// before.
+    pub grace: Duration,
+    /// How often it is looked at whether there is something to do, a second at most.
+    pub check_every: Duration,
+}
+
+impl Default for MaintenanceSettings {
+    fn default() -> Self {
+        Self {
+            background: false,
+            segment_rows: 1 << 20,
+            grace: Duration::from_mins(10),
+            check_every: Duration::from_secs(1),
+        }
     }
 }

@@ -26,6 +26,9 @@ const CHECKPOINT: &str = ".checkpoint";
 const WHOLE_CHECKPOINT: &str = ".json.zst";
 /// Checkpoints that are kept: a reader may be about to read the one before the last.
 const CHECKPOINTS_KEPT: usize = 2;
+/// Commits that are kept besides those that the kept checkpoints do not sum up. A reader that takes longer to
+/// open than as many commits sees the catalog as it was then.
+const COMMITS_KEPT: u64 = 256;
 /// Other writers' commits that one commit steps over before it gives up.
 const RETRIES_MAX: usize = 100;
 
@@ -247,8 +250,29 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<O
         Err(error) => return Err(error.into()),
     };
     let objects = checkpoints(store).await?;
-    for old in objects.iter().rev().skip(CHECKPOINTS_KEPT) {
+    let (kept, old): (Vec<_>, Vec<_>) =
+        objects.iter().rev().enumerate().partition(|(i, _)| *i < CHECKPOINTS_KEPT);
+    for (_, old) in old {
         store.delete(&old.location).await?;
     }
+    if let Some(oldest) = kept.last().and_then(|(_, oldest)| version_of(&oldest.location)) {
+        delete_commits(store, oldest.saturating_sub(COMMITS_KEPT)).await?;
+    }
     Ok(written)
+}
+
+/// Deletes the commits up to and including version `through`, which a checkpoint sums up.
+async fn delete_commits(store: &Arc<dyn ObjectStore>, through: u64) -> Result<()> {
+    let commits: Vec<_> = store.list(Some(&Path::from("catalog/log"))).try_collect().await?;
+    for commit in commits {
+        if version_of(&commit.location).is_some_and(|version| version <= through) {
+            store.delete(&commit.location).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The version in the name of a commit or checkpoint.
+fn version_of(path: &Path) -> Option<u64> {
+    path.filename()?.split('.').next()?.parse().ok()
 }

@@ -2,7 +2,8 @@
 //!
 //! An append-only log of JSON commits in the object store. A commit is created under the next version
 //! number with `PutMode::Create`, which every object store offers: who comes second is told so, reads the
-//! other's commit, and tries the version after it. Nothing is ever overwritten.
+//! other's commit, and tries the version after it. Nothing is ever overwritten; commits that checkpoints have
+//! summed up long ago are deleted.
 //!
 //! ```text
 //! catalog/log/{version:020}.json               one commit, versions 1, 2, 3, … without gaps

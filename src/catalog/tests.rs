@@ -94,6 +94,21 @@ async fn checkpoints_give_the_same_state_and_few_are_kept() {
     assert_eq!(folder.objects.len(), 2);
 }
 
+#[tokio::test]
+async fn commits_that_were_summed_up_long_ago_are_deleted_and_nothing_is_missed() {
+    let store = empty();
+    let catalog = load(&store).await;
+    for i in 0..450 {
+        let remove = catalog.snapshot().segments.iter().skip(20).map(|segment| segment.id).collect();
+        catalog.commit(Change { remove, ..add(i) }).await.unwrap();
+    }
+    let log = store.list_with_delimiter(Some(&Path::from("catalog/log"))).await.unwrap();
+    let commits: Vec<Path> = log.objects.into_iter().map(|object| object.location).collect();
+    let first = Path::from(format!("catalog/log/{:020}.json", 384 - 256 + 1));
+    assert_eq!((commits.iter().min(), commits.len()), (Some(&first), 450 - (384 - 256)));
+    assert_eq!(load(&store).await.snapshot(), catalog.snapshot());
+}
+
 /// What `catalog` says of some columns in each segment, as text.
 async fn facts(catalog: &Catalog) -> Vec<String> {
     const NAMES: [&str; 6] = ["http.route", "load", "timestamp", "overflow", "rare", "nope"];

@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args};
 
 use super::{Globals, logging, units};
 use crate::config::Settings;
@@ -60,6 +61,9 @@ pub(super) struct ServeArgs {
     /// Memory for the indexes that queries have open
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_INDEX_MEMORY", default_value = "128MiB", value_parser = units::bytes)]
     index_memory: usize,
+    /// Merge small segments in the background: on or off
+    #[arg(long, value_name = "ON", env = "BROADLOOM_COMPACTION", default_value = "on", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
+    compaction: bool,
     /// How long a query may take when it does not say
     #[arg(long, value_name = "TIME", env = "BROADLOOM_QUERY_TIMEOUT", default_value = "60s", value_parser = units::duration)]
     query_timeout: Duration,
@@ -91,6 +95,7 @@ impl ServeArgs {
         settings.buffer.flush_age_ms = u64::try_from(self.flush_age.as_millis()).unwrap_or(u64::MAX);
         settings.query.memory_bytes_max = self.query_memory;
         settings.index.memory_bytes_max = self.index_memory;
+        settings.maintenance.background = self.compaction;
         settings
     }
 }

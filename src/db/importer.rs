@@ -115,7 +115,8 @@ impl Importer {
         let (now_ns, index) = (self.clock.now_ns(), self.index.clone());
         self.building = Some(tokio::spawn(async move {
             let keys = Keys::of(&batches);
-            let segment = store_segment(&store, now_ns, batches, &index).await?;
+            let (id, _birth) = writer.live().births().segment(now_ns);
+            let segment = store_segment(&store, id, batches, &index).await?;
             commit(&writer, segment, keys).await
         }));
         Ok(())

@@ -24,6 +24,7 @@
 //! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path.
 
 mod lock;
+mod maintain;
 mod recovery;
 mod stats;
 mod writer;
@@ -46,7 +47,9 @@ use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
 use crate::segment::DurableFileSystem;
 use crate::wal::SequenceNumber;
 
-pub use crate::maintenance::{CompactionOptions, CompactionProgress, CompactionReport, SegmentTotals};
+pub use crate::maintenance::{
+    CompactionOptions, CompactionProgress, CompactionReport, MaintenanceCounts, SegmentTotals,
+};
 pub use importer::{ImportProgress, Importer};
 pub use stats::DatabaseStats;
 use writer::Writer;
@@ -122,7 +125,7 @@ impl Database {
     /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.
     ///
     /// Dropping a database without closing it loses nothing: the log has the events. The directory is then
-    /// given back when a flush or import that is under way has ended.
+    /// given back when a flush, import or merge that is under way has ended.
     pub async fn close(&self) -> Result<()> {
         let writer = self.inner.writer.write().take();
         match writer {

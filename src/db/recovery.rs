@@ -3,12 +3,12 @@
 //! 1. Take the lock (writer only).
 //! 2. Load the catalog: segments and watermark.
 //! 3. Replay the log behind the watermark into the buffer.
-//! 4. Cut off the log's torn tail, delete orphaned segments, start log thread and flushes (writer only).
+//! 4. Cut off the log's torn tail, delete what nobody needs, start log thread and flushes (writer only).
 //!
 //! A reader beside a writer does 2 and 3, and looks at the catalog again: if a flush has committed
 //! meanwhile, the log may have been truncated under its eyes, so it starts over.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::ObjectStore;
@@ -23,10 +23,10 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
 use crate::index::IndexCache;
-use crate::maintenance::{Live, remove_orphan_runs, remove_orphans};
+use crate::maintenance::{Live, Sweeper};
 use crate::query::Engine;
 use crate::segment::DurableFileSystem;
-use crate::wal::{self, Replay, SequenceNumber, WalOptions};
+use crate::wal::{self, Replay, SequenceNumber};
 
 /// How often a reader starts over because a flush came in between. One flush takes longer than one
 /// attempt, so more than a few in a row mean that something else is wrong.
@@ -41,8 +41,15 @@ pub(super) async fn open(settings: Settings) -> Result<Database> {
     let lock = DirectoryLock::acquire(&settings.data, now_ns)?;
     let inner = inner(settings, files, Access::Write)?;
     let catalog = Arc::new(inner.load_catalog().await?);
-    remove_orphans(&inner.store, &catalog.snapshot(), now_ns).await?;
-    remove_orphan_runs(&inner.store, &catalog.snapshot()).await?;
+    let sweeper = Arc::new(Sweeper::new(
+        Arc::clone(&inner.live),
+        Arc::clone(&catalog),
+        Arc::clone(&inner.store),
+        Arc::clone(&inner.settings.clock),
+        Arc::default(),
+    ));
+    sweeper.remove_orphans(inner.settings.maintenance.grace).await?;
+    inner.files.remove_staged()?;
     if catalog.snapshot().version == 0 {
         catalog.commit(Change::default()).await?;
     }
@@ -54,7 +61,7 @@ pub(super) async fn open(settings: Settings) -> Result<Database> {
     catalog.keys().fill(inner.live.keys());
 
     let next = replay.last.max(catalog.snapshot().wal_watermark).next();
-    let writer = Writer::start(&inner, catalog, lock, &replay, next, WalOptions::default())?;
+    let writer = Writer::start(&inner, catalog, lock, &replay, next, sweeper)?;
     *inner.writer.write() = Some(writer);
     let segments = inner.live.view().0.segments.len();
     tracing::info!(data = %inner.settings.data.display(), segments, replayed_rows = rows, "opened the database");
@@ -111,13 +118,24 @@ fn inner(settings: Settings, files: DurableFileSystem, access: Access) -> Result
     let store: Arc<dyn ObjectStore> = Arc::clone(&files) as _;
     let live = Arc::new(Live::new(Arc::default(), Buffer::default(), Arc::new(KeyDictionary::new())));
     let (read_only, spill) = match access {
-        Access::Write => (false, settings.data.join("spill")),
+        Access::Write => (false, emptied(settings.data.join("spill"))),
         // A reader changes nothing in the directory.
         Access::Read => (true, std::env::temp_dir().join("broadloom-spill")),
     };
     let indexes = Arc::new(IndexCache::new(settings.index.memory_bytes_max));
     let engine = Engine::new(&settings.query, indexes, spill)?;
     Ok(Inner { settings, files, store, live, engine, writer: RwLock::new(None), read_only })
+}
+
+/// Removes what queries had spilled when the process was killed.
+fn emptied(spill: PathBuf) -> PathBuf {
+    match std::fs::remove_dir_all(&spill) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(%error, directory = %spill.display(), "could not remove what queries had spilled");
+        }
+        _ => {}
+    }
+    spill
 }
 
 /// The batches behind the catalog's watermark.

@@ -1,6 +1,7 @@
 //! What does a database count?
 
 use super::Inner;
+use crate::maintenance::MaintenanceCounts;
 
 /// Counts of one database; those of work done start at zero when it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct DatabaseStats {
     pub flushes: u64,
     /// Calls of fsync, by the log and the object store.
     pub fsyncs: u64,
+    /// Work of maintenance.
+    pub maintenance: MaintenanceCounts,
 }
 
 pub(super) fn collect(inner: &Inner) -> DatabaseStats {
@@ -50,7 +53,8 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
         wal_batches: wal.records,
         wal_bytes: wal.bytes,
         wal_files: wal.files,
-        flushes: writer.map_or(0, |w| w.flushes()),
+        flushes: writer.as_ref().map_or(0, |w| w.flushes()),
         fsyncs: wal.fsyncs + inner.files.fsyncs(),
+        maintenance: writer.map(|w| w.maintenance()).unwrap_or_default(),
     }
 }

@@ -10,13 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::lock::DirectoryLock;
+use super::maintain::maintain;
 use crate::catalog::Catalog;
 use crate::config::{BufferSettings, Clock};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
 use crate::maintenance::live::BufferLevel;
 use crate::maintenance::{
-    CompactionOptions, CompactionProgress, CompactionReport, Compactor, Flusher, Live, RunKeeper,
+    CompactionOptions, CompactionProgress, CompactionReport, Compactor, Flusher, Live, MaintenanceCounts,
+    MaintenanceStats, RunKeeper, Sweeper,
 };
 use crate::segment;
 use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalOptions, WalStats};
@@ -40,6 +42,9 @@ pub(super) struct Writer {
     flusher: Flusher,
     runs: RunKeeper,
     compactor: Compactor,
+    sweeper: Arc<Sweeper>,
+    stats: Arc<MaintenanceStats>,
+    clock: Arc<dyn Clock>,
     /// Wakes the background task when the buffer is full.
     full: Arc<Notify>,
     /// Asks the background task to end. It is never aborted: a commit cut off half-way could still reach
@@ -58,7 +63,7 @@ impl Writer {
         lock: DirectoryLock,
         replay: &Replay,
         next: SequenceNumber,
-        options: WalOptions,
+        sweeper: Arc<Sweeper>,
     ) -> Result<Arc<Self>> {
         let lock = Arc::new(lock);
         let live = Arc::clone(&inner.live);
@@ -70,6 +75,7 @@ impl Writer {
                 live.durable(batches, clock.now_ns());
             }
         };
+        let options = WalOptions::default();
         let wal = Arc::new(Wal::start(&inner.wal_directory(), replay, next, options, Box::new(sink))?);
         let flusher = Flusher::new(
             Arc::clone(&live),
@@ -91,18 +97,40 @@ impl Writer {
             Arc::clone(&inner.store),
             Arc::clone(&clock),
             inner.settings.index.clone(),
+            Arc::clone(&sweeper),
+            Arc::clone(sweeper.stats()),
         );
         let full = Arc::new(Notify::new());
         let stop = CancellationToken::new();
         let background = Mutex::default();
-        let writer =
-            Self { live, catalog, wal, flusher, runs, compactor, full, stop, background, _lock: lock };
-        let writer = Arc::new(writer);
+        let stats = Arc::clone(sweeper.stats());
+        let writer = Arc::new(Self {
+            live,
+            catalog,
+            wal,
+            flusher,
+            runs,
+            compactor,
+            sweeper,
+            stats,
+            clock: Arc::clone(&clock),
+            full,
+            stop,
+            background,
+            _lock: lock,
+        });
         let task =
             flush_when_due(Arc::downgrade(&writer), Arc::clone(&writer.full), inner.settings.buffer, clock);
         let runs = keep_runs(Arc::downgrade(&writer));
+        let maintenance = inner.settings.maintenance.clone();
+        let weak = Arc::downgrade(&writer);
+        let maintain = async move {
+            if maintenance.background {
+                maintain(weak, maintenance).await;
+            }
+        };
         *writer.background.lock() = Some(tokio::spawn(async move {
-            tokio::join!(task, runs);
+            tokio::join!(task, runs, maintain);
         }));
         Ok(writer)
     }
@@ -178,6 +206,26 @@ impl Writer {
     #[cfg(test)]
     pub(super) async fn settle_runs(&self) {
         self.runs.settle().await;
+    }
+
+    pub(super) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    pub(super) fn compactor(&self) -> &Compactor {
+        &self.compactor
+    }
+
+    pub(super) fn sweeper(&self) -> &Sweeper {
+        &self.sweeper
+    }
+
+    pub(super) fn maintenance(&self) -> MaintenanceCounts {
+        self.stats.counts()
+    }
+
+    pub(super) fn now_ns(&self) -> i64 {
+        self.clock.now_ns()
     }
 
     pub(super) fn live(&self) -> &Arc<Live> {

@@ -5,22 +5,30 @@
 //!                                                                    after the grace period: delete objects
 //! ```
 //!
-//! [`plan`](super::compaction_policy::plan) says which segments to merge. Each group is one commit, so that
-//! events are in the old segments or in the new ones, never in both. A crash before the commit leaves
-//! objects that the next start deletes; one after it leaves objects that are deleted when their time has
-//! come. Either way the next run goes on from what is committed.
+//! [`plan`] says which segments to merge when it is done once, [`tiers`] when it is done all the time. Each
+//! group is one commit, so that events are in the old segments or in the new ones, never in both. A crash
+//! before the commit leaves objects that the next start deletes; one after it leaves objects that are deleted
+//! when their time has come. Either way the next run goes on from what is committed. When one of the inputs
+//! has left the catalog meanwhile, the commit is refused, its outputs are deleted, and the next step begins
+//! with what there is.
+//!
+//! In the background everything that costs time is done by one thread of low priority: flushes and queries
+//! come first, and what it holds in memory is two columns, however wide the events are.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio_util::sync::CancellationToken;
 
+use super::births::Birth;
 use super::compaction_policy::{Extent, plan};
-use super::orphans::{GRACE, remove_retired};
-use super::{Live, store_built};
+use super::sweep::GRACE;
+use super::{Live, MaintenanceStats, Sweeper, background, store_built, tiers};
 use crate::catalog::{Catalog, CatalogSnapshot, Change};
 use crate::config::{Clock, IndexSettings};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::IndexBuilder;
 use crate::segment::{Merge, NewSegment, ROWS_MAX, SegmentId, SegmentMeta};
 
@@ -93,21 +101,51 @@ pub struct Compactor {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
     index: IndexSettings,
-    /// One compaction at a time. What was removed up to this moment is deleted.
-    deleted_until_ns: tokio::sync::Mutex<i64>,
+    sweeper: Arc<Sweeper>,
+    stats: Arc<MaintenanceStats>,
+    one_at_a_time: tokio::sync::Mutex<()>,
+}
+
+/// Who does the work of a merge.
+#[derive(Debug, Clone, Copy)]
+enum Priority<'a> {
+    /// As many threads as encoding a segment takes, as for everything else.
+    Normal,
+    /// One thread that leaves the machine to others, until this says stop.
+    Low(&'a CancellationToken),
 }
 
 impl Compactor {
-    /// Merges what `catalog` and `store` have, and tells `live`.
+    /// Merges what `catalog` and `store` have, tells `live`, and counts in `stats`.
     pub fn new(
         live: Arc<Live>,
         catalog: Arc<Catalog>,
         store: Arc<dyn ObjectStore>,
         clock: Arc<dyn Clock>,
         index: IndexSettings,
+        sweeper: Arc<Sweeper>,
+        stats: Arc<MaintenanceStats>,
     ) -> Self {
-        let deleted_until_ns = tokio::sync::Mutex::new(i64::MIN);
-        Self { live, catalog, store, clock, index, deleted_until_ns }
+        let one_at_a_time = tokio::sync::Mutex::default();
+        Self { live, catalog, store, clock, index, sweeper, stats, one_at_a_time }
+    }
+
+    /// Does what is due next by [`tiers`], in the background, and returns whether anything was.
+    ///
+    /// When it fails nothing has changed; [`ErrorKind::Conflict`] means that others came first, and that
+    /// there may be something else to do at once. A step that `stop` ends counts as none.
+    pub async fn step(&self, segment_rows: usize, stop: &CancellationToken) -> Result<bool> {
+        let _one_at_a_time = self.one_at_a_time.lock().await;
+        let catalog = self.catalog.snapshot();
+        let steps = tiers::steps(&extents(&catalog), segment_rows as u64);
+        // The smallest first: it is done soon, and what is new is what queries ask most.
+        let rows = |step: &tiers::Step| step.members.iter().map(|i| catalog.segments[*i].rows).sum::<u64>();
+        let Some(tiers::Step { members, cuts }) = steps.into_iter().min_by_key(rows) else {
+            return Ok(false);
+        };
+        let group = members.into_iter().map(|i| Arc::clone(&catalog.segments[i])).collect();
+        drop(catalog);
+        self.merge(Plan { group, cuts, segment_rows, priority: Priority::Low(stop) }, |_| {}).await
     }
 
     /// Merges until there is nothing left to merge; `progress` hears of every new segment.
@@ -124,7 +162,7 @@ impl Compactor {
         if !(1..=ROWS_MAX).contains(&segment_rows) {
             return Err(Error::invalid(format!("a segment has 1 to {ROWS_MAX} rows, not {segment_rows}")));
         }
-        let mut deleted_until_ns = self.deleted_until_ns.lock().await;
+        let _one_at_a_time = self.one_at_a_time.lock().await;
         let before = SegmentTotals::of(&self.catalog.snapshot());
         let mut so_far = CompactionProgress::default();
         for _ in 0..ROUNDS_MAX {
@@ -134,42 +172,52 @@ impl Compactor {
             }
             so_far.rows_planned += groups.iter().flatten().map(|segment| segment.rows).sum::<u64>();
             for group in groups {
-                self.merge(group, segment_rows, |rows| {
+                let plan = Plan { group, cuts: Vec::new(), segment_rows, priority: Priority::Normal };
+                self.merge(plan, |rows| {
                     so_far.rows_done += rows;
                     progress(so_far);
                 })
                 .await?;
             }
         }
-        let catalog = self.catalog.snapshot();
-        let grace_ns = i64::try_from(grace.as_nanos()).unwrap_or(i64::MAX);
-        let until_ns = self.clock.now_ns().saturating_sub(grace_ns);
-        remove_retired(&self.store, &catalog, *deleted_until_ns, until_ns).await?;
-        *deleted_until_ns = until_ns.max(*deleted_until_ns);
-        let after = SegmentTotals::of(&catalog);
+        self.sweeper.remove_retired(grace).await?;
+        let after = SegmentTotals::of(&self.catalog.snapshot());
         Ok(CompactionReport { before, after, rewritten_rows: so_far.rows_done })
     }
 
-    /// Replaces segments by ones that have the same events.
-    async fn merge(
-        &self,
-        group: Vec<Arc<SegmentMeta>>,
-        segment_rows: usize,
-        mut progress: impl FnMut(u64) + Send,
-    ) -> Result<()> {
+    /// Replaces segments by ones that have the same events; `false` when it was stopped.
+    async fn merge(&self, plan: Plan<'_>, mut progress: impl FnMut(u64) + Send) -> Result<bool> {
+        let Plan { group, cuts, segment_rows, priority } = plan;
         let remove: Vec<SegmentId> = group.iter().map(|segment| segment.id).collect();
         let rows: u64 = group.iter().map(|segment| segment.rows).sum();
-        let mut merge = Merge::new(Arc::clone(&self.store), group, segment_rows);
+        let mut merge = Merge::new(Arc::clone(&self.store), group, segment_rows).cut_at(cuts);
+        if let Priority::Low(_) = priority {
+            merge = merge.on_one_thread();
+        }
         let mut add: Vec<NewSegment> = Vec::new();
+        let mut births: Vec<Birth> = Vec::new();
         while merge.rows_left() > 0 {
-            let id = SegmentId::new(self.clock.now_ns());
+            let (id, birth) = self.live.births().segment(self.clock.now_ns());
+            births.push(birth);
             let builder = IndexBuilder::new(&self.index);
-            let next = tokio::task::spawn_blocking(move || {
+            let next = move || {
                 let built = merge.next(id, &builder)?;
                 let indexed = built.map(|built| builder.finish(&built).map(|index| (built, index)));
                 Ok::<_, Error>((merge, indexed.transpose()?))
-            });
-            let next = next.await.map_err(|e| Error::internal("a merge failed").with_source(e))?;
+            };
+            let next = match priority {
+                Priority::Normal => tokio::task::spawn_blocking(next)
+                    .await
+                    .map_err(|e| Error::internal("a merge failed").with_source(e))?,
+                // A merge that nobody waits for any more has read, and changes nothing.
+                Priority::Low(stop) => {
+                    let Some(next) = stop.run_until_cancelled(background::run(next)).await else {
+                        self.discard(&add).await;
+                        return Ok(false);
+                    };
+                    next?
+                }
+            };
             let (rest, Some((built, index))) = next? else { break };
             merge = rest;
             let segment = store_built(&self.store, built, index).await?;
@@ -183,19 +231,51 @@ impl Compactor {
             )));
         }
         let (from, to) = (remove.len(), add.len());
-        let committed = self.catalog.commit(Change { add, remove, ..Change::default() }).await;
+        let bytes: u64 = add.iter().map(|segment| segment.meta.bytes + segment.meta.index.unwrap_or(0)).sum();
+        let change = Change { add: add.clone(), remove, ..Change::default() };
+        let committed = self.catalog.commit(change).await;
         // After a failure too: the commit may have got through.
         self.live.committed(&self.catalog.snapshot());
-        committed?;
-        tracing::info!(rows, from, to, "merged segments");
-        Ok(())
+        drop(births);
+        if let Err(error) = committed {
+            if error.kind() == ErrorKind::Conflict {
+                self.discard(&add).await;
+            }
+            return Err(error);
+        }
+        self.stats.compacted(rows, bytes);
+        tracing::info!(rows, from, to, bytes, "merged segments");
+        Ok(true)
     }
+
+    /// Deletes new segments that will never be committed.
+    async fn discard(&self, segments: &[NewSegment]) {
+        for NewSegment { meta, .. } in segments {
+            for path in [meta.path(), meta.index_path()] {
+                // What is left is an orphan, and goes with those.
+                if let Err(error) = self.store.delete(&Path::from(path)).await {
+                    tracing::warn!(%error, "could not delete a segment that was not needed after all");
+                }
+            }
+        }
+    }
+}
+
+/// One merge.
+struct Plan<'a> {
+    group: Vec<Arc<SegmentMeta>>,
+    cuts: Vec<i64>,
+    segment_rows: usize,
+    priority: Priority<'a>,
+}
+
+fn extents(catalog: &CatalogSnapshot) -> Vec<Extent> {
+    catalog.segments.iter().map(|s| Extent { rows: s.rows, time: s.time }).collect()
 }
 
 /// Groups of segments to merge, newest first.
 fn planned(catalog: &CatalogSnapshot, segment_rows: usize) -> Vec<Vec<Arc<SegmentMeta>>> {
     let segments = &catalog.segments;
-    let extents: Vec<_> = segments.iter().map(|s| Extent { rows: s.rows, time: s.time }).collect();
     let group = |group: Vec<usize>| group.into_iter().map(|i| Arc::clone(&segments[i])).collect();
-    plan(&extents, segment_rows as u64).into_iter().map(group).collect()
+    plan(&extents(catalog), segment_rows as u64).into_iter().map(group).collect()
 }

@@ -1,6 +1,7 @@
 //! Which segments should become one?
 //!
-//! Pure: from row counts and time ranges to sets of segments. Two things cost queries: many small segments,
+//! Pure: from row counts and time ranges to sets of segments, for a compaction that is run once and does all
+//! that there is to gain; [`tiers`](super::tiers) is for those that go on for years. Two things cost queries: many small segments,
 //! and segments that overlap in time. Merging makes segments of about `rows_max` events that do not overlap.
 //!
 //! ```text
@@ -27,7 +28,7 @@ use std::ops::Range;
 use crate::event::TimeRange;
 
 /// Settled rows that are rewritten for the sake of one loose row, at most.
-const REWRITTEN_PER_ROW_MAX: u64 = 10;
+pub(super) const REWRITTEN_PER_ROW_MAX: u64 = 10;
 /// Segments that are merged at once: their footers are in memory.
 const FAN_IN_MAX: usize = 256;
 /// Rows that are merged at once: what a crash can cost, and how much more disk it takes for a while.
@@ -50,17 +51,23 @@ pub type Group = Vec<usize>;
 ///
 /// When it is carried out, planning again may find more, as the results of two groups may be neighbours.
 pub fn plan(segments: &[Extent], rows_max: u64) -> Vec<Group> {
-    let is_full = |i: &usize| segments[*i].rows.saturating_mul(2) >= rows_max;
-    let (full, mut loose): (Vec<usize>, Vec<usize>) = (0..segments.len()).partition(is_full);
-    let settled = settled(segments, full, &mut loose);
+    let (settled, loose) = partition_settled(segments, rows_max);
     let mut units = merge_loose(segments, &settled, loose);
     units.sort_by_key(|unit| Reverse(unit.extent.time.max_ns));
     let groups = join_small(units, rows_max).into_iter().filter(|unit| unit.members.len() > 1);
     groups.flat_map(|unit| limited(segments, unit.members)).filter(|group| group.len() > 1).collect()
 }
 
+/// The settled segments, oldest first, and the loose ones.
+pub(super) fn partition_settled(segments: &[Extent], rows_max: u64) -> (Vec<usize>, Vec<usize>) {
+    let is_full = |i: &usize| segments[*i].rows.saturating_mul(2) >= rows_max;
+    let (full, mut loose): (Vec<usize>, Vec<usize>) = (0..segments.len()).partition(is_full);
+    let settled = settled(segments, full, &mut loose);
+    (settled, loose)
+}
+
 /// Ranges that share more than one instant; a shared end is no overlap.
-fn overlap(a: TimeRange, b: TimeRange) -> bool {
+pub(super) fn overlap(a: TimeRange, b: TimeRange) -> bool {
     a.min_ns < b.max_ns && b.min_ns < a.max_ns
 }
 
@@ -157,7 +164,7 @@ fn join_small(units: Vec<Unit>, rows_max: u64) -> Vec<Unit> {
 }
 
 /// The group in parts that may be merged at once, newest first.
-fn limited(segments: &[Extent], mut group: Group) -> Vec<Group> {
+pub(super) fn limited(segments: &[Extent], mut group: Group) -> Vec<Group> {
     group.sort_by_key(|i| Reverse(segments[*i].time.max_ns));
     let mut parts: Vec<Group> = vec![Vec::new()];
     let mut rows = 0;

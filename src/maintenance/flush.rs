@@ -76,7 +76,8 @@ impl Flusher {
             return Ok(None);
         };
         let keys = Keys::of(&sealed.batches);
-        let segment = store_segment(&self.store, self.clock.now_ns(), sealed.batches, &self.index).await?;
+        let (id, _birth) = self.live.births().segment(self.clock.now_ns());
+        let segment = store_segment(&self.store, id, sealed.batches, &self.index).await?;
         let change = Change { add: vec![segment.clone()], keys, wal: Some(range), ..Change::default() };
         let committed = self.catalog.commit(change).await;
         // After a conflict too: the catalog now knows what the other commit moved.
@@ -113,13 +114,14 @@ impl Flusher {
 }
 
 /// Encodes `batches` and stores the segment and its index durably; it counts once it is committed.
+///
+/// Until then the caller keeps the [`Birth`](super::Birth) of `id`.
 pub async fn store_segment(
     store: &Arc<dyn ObjectStore>,
-    now_ns: i64,
+    id: SegmentId,
     batches: Vec<Arc<EventBatch>>,
     index: &IndexSettings,
 ) -> Result<NewSegment> {
-    let id = SegmentId::new(now_ns);
     let builder = IndexBuilder::new(index);
     let build = tokio::task::spawn_blocking(move || {
         let built = segment::build(id, &batches, &builder)?;

@@ -1,14 +1,17 @@
 //! What is in the database at this moment?
 
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use super::births::Births;
 use crate::buffer::{Buffer, Run, Sealed};
 use crate::catalog::{CatalogSnapshot, WalRange};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
+use crate::segment::{SegmentId, SegmentMeta};
 use crate::wal::SequenceNumber;
 
 /// Catalog and buffer under one lock, so that every reader sees each event exactly once.
@@ -16,6 +19,7 @@ use crate::wal::SequenceNumber;
 pub struct Live {
     state: Mutex<State>,
     keys: Arc<KeyDictionary>,
+    births: Arc<Births>,
     /// Bytes of batches that are on their way through the log.
     pending_bytes: Arc<AtomicUsize>,
 }
@@ -24,6 +28,28 @@ pub struct Live {
 struct State {
     catalog: Arc<CatalogSnapshot>,
     buffer: Buffer,
+    /// Segments that have left the catalog. Whoever may still read one holds it.
+    retired: Vec<(SegmentId, Weak<SegmentMeta>)>,
+}
+
+impl State {
+    fn new(catalog: Arc<CatalogSnapshot>, buffer: Buffer) -> Self {
+        Self { catalog, buffer, retired: Vec::new() }
+    }
+
+    /// Makes `catalog` the present one, and remembers what has gone with the old one.
+    fn swap(&mut self, catalog: &Arc<CatalogSnapshot>) {
+        let old = std::mem::replace(&mut self.catalog, Arc::clone(catalog));
+        self.retired.retain(|(_, segment)| segment.strong_count() > 0);
+        if Arc::ptr_eq(&old.removed, &catalog.removed) {
+            return;
+        }
+        let present: HashMap<SegmentId, &Arc<SegmentMeta>> =
+            catalog.segments.iter().map(|segment| (segment.id, segment)).collect();
+        let stays = |s: &Arc<SegmentMeta>| present.get(&s.id).is_some_and(|other| Arc::ptr_eq(s, other));
+        let gone = old.segments.iter().filter(|segment| !stays(segment));
+        self.retired.extend(gone.map(|segment| (segment.id, Arc::downgrade(segment))));
+    }
 }
 
 /// Room in memory for one batch, given back when dropped.
@@ -53,12 +79,27 @@ pub struct BufferLevel {
 impl Live {
     /// The state at start: committed segments, and the batches that the log had behind them.
     pub fn new(catalog: Arc<CatalogSnapshot>, buffer: Buffer, keys: Arc<KeyDictionary>) -> Self {
-        Self { state: Mutex::new(State { catalog, buffer }), keys, pending_bytes: Arc::default() }
+        let state = Mutex::new(State::new(catalog, buffer));
+        Self { state, keys, births: Arc::default(), pending_bytes: Arc::default() }
     }
 
     /// Every attribute key that was seen.
     pub fn keys(&self) -> &Arc<KeyDictionary> {
         &self.keys
+    }
+
+    /// The objects that are being made.
+    pub fn births(&self) -> &Arc<Births> {
+        &self.births
+    }
+
+    /// Ids of the segments that queries of this process read or may begin to read: those of the catalog, and
+    /// those that have left it while somebody holds them.
+    pub fn held(&self) -> HashSet<String> {
+        let state = self.state.lock();
+        let present = state.catalog.segments.iter().map(|segment| segment.id);
+        let retired = state.retired.iter().filter(|(_, segment)| segment.strong_count() > 0);
+        present.chain(retired.map(|(id, _)| *id)).map(|id| id.to_string()).collect()
     }
 
     /// Segments and buffer at one moment.
@@ -125,12 +166,12 @@ impl Live {
         let mut state = self.state.lock();
         if catalog.version > state.catalog.version {
             state.buffer.remove_through(catalog.wal_watermark);
-            state.catalog = Arc::clone(catalog);
+            state.swap(catalog);
         }
     }
 
     /// Replaces everything, for a reader beside a writer.
     pub fn replace(&self, catalog: Arc<CatalogSnapshot>, buffer: Buffer) {
-        *self.state.lock() = State { catalog, buffer };
+        *self.state.lock() = State::new(catalog, buffer);
     }
 }

@@ -19,22 +19,29 @@
 //! - A flush never holds up an append: it works on shared batches and takes the lock for moments.
 //!
 //! [`live`] is the state that queries see, [`flush`] the steps above. [`compaction`] merges segments;
-//! [`compaction_policy`] says which. [`runs`] merges the indexes of many segments in the background,
-//! [`orphans`] deletes what nobody needs any more.
+//! [`compaction_policy`] says which, and [`tiers`] when it goes on for years. [`runs`] merges the indexes of
+//! many segments, [`sweep`] deletes what nobody needs any more, knowing from [`births`] what somebody is just
+//! making.
 
 pub mod live;
 pub mod flush;
+pub mod births;
 pub mod compaction_policy;
+pub mod tiers;
+mod background;
 pub mod compaction;
-pub mod orphans;
+pub mod sweep;
 mod run_policy;
 pub mod runs;
+mod stats;
 
+pub use births::{Birth, Births};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use live::{Admission, Live};
-pub use orphans::{GRACE, remove_orphans};
-pub use runs::{RunKeeper, remove_orphan_runs};
+pub use runs::RunKeeper;
+pub use stats::{MaintenanceCounts, MaintenanceStats};
+pub use sweep::{GRACE, Sweeper};
 
 #[cfg(test)]
 mod tests;

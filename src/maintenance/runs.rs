@@ -4,10 +4,8 @@
 //! is found all the same, by asking it. A run that was replaced is deleted after a while; a query that still
 //! wants it then asks the segments.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
@@ -67,13 +65,17 @@ impl RunKeeper {
             RunStep::Build(segments) => Some(self.inputs_of_segments(&segments).await?),
             RunStep::Merge(runs) => Some(self.inputs_of_runs(runs).await),
         };
+        let mut being_made = None;
         let mut change = Change { remove_runs: replaced, ..Change::default() };
         if let Some(inputs) = built.filter(|inputs| !inputs.is_empty()) {
-            change.add_runs.push(self.store_run(inputs).await?);
+            let (id, birth) = self.live.births().run(self.clock.now_ns());
+            change.add_runs.push(self.store_run(id, inputs).await?);
+            being_made = Some(birth);
         }
         let retired = change.remove_runs.clone();
         let committed = self.catalog.commit(change).await;
         self.live.committed(&self.catalog.snapshot());
+        drop(being_made);
         committed?;
         self.retire(&snapshot, &retired);
         Ok(true)
@@ -120,8 +122,7 @@ impl RunKeeper {
         inputs
     }
 
-    async fn store_run(&self, inputs: Vec<RunInput>) -> Result<Arc<RunMeta>> {
-        let id = RunId::new(self.clock.now_ns());
+    async fn store_run(&self, id: RunId, inputs: Vec<RunInput>) -> Result<Arc<RunMeta>> {
         let runtime = tokio::runtime::Handle::current();
         // Reading is a small part of it.
         let merged = tokio::task::spawn_blocking(move || runtime.block_on(merge(id, &inputs)));
@@ -170,24 +171,11 @@ fn readable<T>(opened: Result<T>) -> Result<Option<T>> {
     }
 }
 
-/// Deletes the runs that no commit knows. Returns how many. Only the owner of the directory may call it,
-/// before anything is written.
-pub async fn remove_orphan_runs(store: &Arc<dyn ObjectStore>, catalog: &CatalogSnapshot) -> Result<usize> {
-    let known: HashSet<String> = catalog.runs.runs().iter().map(|run| run.path()).collect();
-    let folder = Path::from("runs");
-    let objects: Vec<_> = store.list(Some(&folder)).map_ok(|object| object.location).try_collect().await?;
-    let orphans: Vec<_> = objects.into_iter().filter(|path| !known.contains(path.as_ref())).collect();
-    for orphan in &orphans {
-        tracing::info!(object = %orphan, "removing a run that is not in the catalog");
-        store.delete(orphan).await?;
-    }
-    Ok(orphans.len())
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
+    use futures::TryStreamExt;
     use object_store::memory::InMemory;
 
     use super::*;
@@ -231,7 +219,9 @@ mod tests {
                 let trace_id = TraceId::from_slice(&(trace + 1).to_be_bytes());
                 builder.push(&CoreEvent { timestamp_ns: 1, trace_id, ..CoreEvent::default() });
                 let batch = Arc::new(builder.finish().unwrap());
-                let stored = store_segment(&self.store, 1, vec![batch], &IndexSettings::default()).await;
+                let stored =
+                    store_segment(&self.store, SegmentId::new(1), vec![batch], &IndexSettings::default())
+                        .await;
                 let change = Change { add: vec![stored.unwrap()], ..Change::default() };
                 self.catalog.commit(change).await.unwrap();
             }

@@ -2,6 +2,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::compute::concat_batches;
@@ -18,6 +19,7 @@ use object_store::{
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::buffer::Buffer;
@@ -29,7 +31,7 @@ use crate::event::{
 };
 use crate::ingest::fields::FieldMap;
 use crate::ingest::table;
-use crate::segment::{ROWS_MAX, SegmentMeta};
+use crate::segment::{ROWS_MAX, SegmentId, SegmentMeta};
 
 /// One made-up event.
 #[derive(Debug, Clone)]
@@ -141,6 +143,8 @@ fn described(batch: &EventBatch) -> Vec<String> {
 struct Bench {
     store: Arc<dyn ObjectStore>,
     catalog: Arc<Catalog>,
+    live: Arc<Live>,
+    sweeper: Arc<Sweeper>,
     compactor: Compactor,
 }
 
@@ -149,16 +153,33 @@ impl Bench {
         let clock: Arc<dyn crate::config::Clock> = Arc::new(SystemClock);
         let catalog = Arc::new(Catalog::load(Arc::clone(&store), Arc::clone(&clock)).await.unwrap());
         let live = Live::new(catalog.snapshot(), Buffer::default(), Arc::new(KeyDictionary::new()));
+        let (live, stats) = (Arc::new(live), Arc::<MaintenanceStats>::default());
         let index = crate::config::IndexSettings::default();
-        let compactor =
-            Compactor::new(Arc::new(live), Arc::clone(&catalog), Arc::clone(&store), clock, index);
-        Self { store, catalog, compactor }
+        let sweeper = Arc::new(Sweeper::new(
+            Arc::clone(&live),
+            Arc::clone(&catalog),
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            Arc::clone(&stats),
+        ));
+        let compactor = Compactor::new(
+            Arc::clone(&live),
+            Arc::clone(&catalog),
+            Arc::clone(&store),
+            clock,
+            index,
+            Arc::clone(&sweeper),
+            stats,
+        );
+        Self { store, catalog, live, sweeper, compactor }
     }
 
     async fn add(&self, events: &[Made]) {
         let (batches, index) = (vec![batch(events)], crate::config::IndexSettings::default());
-        let segment = store_segment(&self.store, 1_700_000_000_000_000_000, batches, &index).await.unwrap();
-        self.catalog.commit(Change { add: vec![segment], ..Change::default() }).await.unwrap();
+        let id = SegmentId::new(1_700_000_000_000_000_000);
+        let segment = store_segment(&self.store, id, batches, &index).await.unwrap();
+        let change = Change { add: vec![segment], ..Change::default() };
+        self.live.committed(&self.catalog.commit(change).await.unwrap());
     }
 
     async fn compact(&self, segment_rows: usize) -> crate::error::Result<CompactionReport> {
@@ -311,19 +332,110 @@ async fn objects_outlive_their_segments_by_the_grace_period() {
     }
     bench.compact(1000).await.unwrap();
     assert_eq!(bench.objects().await, 4 * 2, "each with its index");
-    let now_ns = crate::config::Clock::now_ns(&SystemClock);
-    let removed = remove_orphans(&bench.store, &bench.catalog.snapshot(), now_ns).await.unwrap();
-    assert_eq!((removed, bench.objects().await), (0, 8), "a start in between deletes nothing too early");
+    let removed = bench.sweeper.remove_orphans(GRACE).await.unwrap();
+    assert_eq!((removed, bench.objects().await), (0, 8), "a look in between deletes nothing too early");
 
-    let options = CompactionOptions { segment_rows: 1000, grace: std::time::Duration::ZERO };
+    let options = CompactionOptions { segment_rows: 1000, grace: Duration::ZERO };
     bench.compactor.run(options, |_| {}).await.unwrap();
     assert_eq!(bench.objects().await, 2);
 
     bench.add(&uneven(0..10)).await;
     bench.compact(1000).await.unwrap();
-    let later_ns = now_ns + 3600 * 1_000_000_000;
-    let removed = remove_orphans(&bench.store, &bench.catalog.snapshot(), later_ns).await.unwrap();
+    let removed = bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap();
     assert_eq!((removed, bench.objects().await), (4, 2), "a start after the grace period deletes them");
+}
+
+#[tokio::test]
+async fn what_a_query_reads_is_deleted_when_it_has_ended() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    for i in 0..3 {
+        bench.add(&uneven(i * 10..i * 10 + 10)).await;
+    }
+    let (query, _) = bench.live.view();
+    let one = Arc::clone(&query.segments[1]);
+    let options = CompactionOptions { segment_rows: 1000, grace: Duration::ZERO };
+    bench.compactor.run(options, |_| {}).await.unwrap();
+    assert_eq!(bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(bench.objects().await, 4 * 2, "a query holds the old segments");
+    drop(query);
+    assert_eq!(bench.sweeper.remove_retired(Duration::ZERO).await.unwrap(), 2);
+    assert_eq!(bench.objects().await, 2 * 2, "now it reads the last of them");
+    drop(one);
+    assert_eq!(bench.sweeper.remove_retired(Duration::ZERO).await.unwrap(), 1);
+    assert_eq!(bench.objects().await, 2);
+    assert_eq!(bench.sweeper.remove_retired(Duration::ZERO).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_somebody_is_making_is_no_orphan() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    bench.add(&uneven(0..10)).await;
+    let (id, birth) = bench.live.births().segment(1_700_000_000_000_000_000);
+    let index = crate::config::IndexSettings::default();
+    let stored = store_segment(&bench.store, id, vec![batch(&uneven(0..5))], &index).await.unwrap();
+    assert_eq!(bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap(), 0);
+    bench.catalog.commit(Change { add: vec![stored], ..Change::default() }).await.unwrap();
+    drop(birth);
+    assert_eq!(bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap(), 0);
+
+    let (id, birth) = bench.live.births().segment(1_700_000_000_000_000_000);
+    store_segment(&bench.store, id, vec![batch(&uneven(0..5))], &index).await.unwrap();
+    drop(birth);
+    assert_eq!(bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap(), 2, "its maker gave up");
+    assert_eq!(bench.objects().await, 2 * 2);
+}
+
+/// Steps until nothing is due.
+async fn settle(bench: &Bench, segment_rows: usize) -> usize {
+    let stop = CancellationToken::new();
+    let mut steps = 0;
+    while bench.compactor.step(segment_rows, &stop).await.unwrap() {
+        steps += 1;
+    }
+    steps
+}
+
+#[tokio::test]
+async fn steps_in_the_background_keep_every_event_and_wait_for_company() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    let parts: Vec<Vec<Made>> = (0..30).map(|i| uneven(i * 40..i * 40 + 40)).collect();
+    let mut steps = Vec::new();
+    for part in &parts {
+        bench.add(part).await;
+        steps.push(settle(&bench, 1000).await);
+    }
+    assert_eq!(steps[..16], [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
+    assert!(
+        (2..=4).contains(&steps[24..].iter().sum::<usize>()),
+        "a full one, and what overlaps it: {steps:?}"
+    );
+    assert_eq!(bench.events().await, all(&parts));
+    assert!(bench.segments().await.len() <= 4);
+}
+
+#[tokio::test]
+async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    let parts: Vec<Vec<Made>> = (0..8).map(|i| uneven(i * 10..i * 10 + 10)).collect();
+    for part in &parts {
+        bench.add(part).await;
+    }
+    let stop = CancellationToken::new();
+    let gone = bench.catalog.snapshot().segments[3].id;
+    let step = bench.compactor.step(1000, &stop);
+    let remove = async {
+        let remove = Change { remove: vec![gone], ..Change::default() };
+        bench.catalog.commit(remove).await.unwrap();
+    };
+    let (step, ()) = tokio::join!(step, remove);
+    assert_eq!(step.unwrap_err().kind(), crate::ErrorKind::Conflict);
+    assert_eq!(bench.objects().await, 8 * 2, "what was made for nothing is deleted");
+    assert_eq!(bench.segments().await.len(), 7);
+
+    stop.cancel();
+    bench.add(&parts[0]).await;
+    assert!(!bench.compactor.step(1000, &stop).await.unwrap(), "told to stop");
+    assert_eq!(bench.objects().await, 9 * 2);
 }
 
 #[tokio::test]
@@ -446,8 +558,7 @@ async fn a_crash_between_any_two_steps_leaves_every_event_once() {
             assert_eq!(bench.events().await, all(&parts), "the process that failed, at put {puts}");
 
             let next = Bench::open(Arc::clone(&store)).await;
-            let later_ns = crate::config::Clock::now_ns(&SystemClock) + 3600 * 1_000_000_000;
-            remove_orphans(&store, &next.catalog.snapshot(), later_ns).await.unwrap();
+            next.sweeper.remove_orphans(Duration::ZERO).await.unwrap();
             assert_eq!(next.events().await, all(&parts), "the next process, put {puts}");
             assert_eq!(next.objects().await, 2 * next.catalog.snapshot().segments.len());
             next.compact(80).await.unwrap();

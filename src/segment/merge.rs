@@ -14,11 +14,13 @@
 //! ```
 //!
 //! Cuts come between different timestamps, so outputs do not overlap in time; only when more events than
-//! fit into a segment have one and the same timestamp, two outputs share it.
+//! fit into a segment have one and the same timestamp, two outputs share it. Who knows of other segments
+//! names times at which an output shall end rather than reach over them ([`Merge::cut_at`]).
 //!
 //! Which keys have columns is decided anew for every output, from what its slices have: values may move
 //! from the overflow to a column and back. Nothing is lost by that, as the overflow keeps types.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,11 +34,14 @@ use super::encoding::Tuning;
 use super::meta::{SegmentId, SegmentMeta};
 use super::observer::ColumnObserver;
 use super::reader::{Objects, SegmentReader};
-use super::writer::{Built, Columns, ROWS_MAX, encode};
+use super::writer::{Built, Columns, ROWS_MAX, THREADS_MAX, encode};
 use crate::error::{Error, Result};
 use crate::event::overflow::{self, OverflowBuilder, OverflowValues};
 use crate::event::physical::{LayoutLimits, Part, PhysicalLayout, RowOrder, Source, ValueCounts, gather};
 use crate::event::{AttributeColumn, AttributeKey, AttributeType, schema};
+
+/// An output that ends early has at least one in so many of a full one's events.
+pub const PIECES_MAX: usize = 64;
 
 /// Makes segments of the events of other segments, newest first.
 #[derive(Debug)]
@@ -46,6 +51,9 @@ pub struct Merge {
     inputs: Vec<Input>,
     rows_max: usize,
     rows_left: usize,
+    /// Latest first.
+    cuts: Vec<i64>,
+    threads: usize,
 }
 
 #[derive(Debug)]
@@ -90,7 +98,24 @@ impl Merge {
         segments.sort_by_key(|segment| segment.id);
         let rows_left = segments.iter().map(|segment| segment.rows as usize).sum();
         let inputs = segments.into_iter().map(|segment| Input { segment, state: State::Waiting }).collect();
-        Self { objects: Objects::new(store), inputs, rows_max, rows_left }
+        let (objects, cuts) = (Objects::new(store), Vec::new());
+        Self { objects, inputs, rows_max, rows_left, cuts, threads: THREADS_MAX }
+    }
+
+    /// Also ends an output at the first of these times at which it has a [`PIECES_MAX`]th of a full one's
+    /// events: those at that time or later are in it, those before are not.
+    #[must_use]
+    pub fn cut_at(mut self, mut cuts: Vec<i64>) -> Self {
+        cuts.sort_unstable_by_key(|cut| Reverse(*cut));
+        self.cuts = cuts;
+        self
+    }
+
+    /// Encodes one column at a time, on the thread that calls [`next`](Self::next).
+    #[must_use]
+    pub fn on_one_thread(mut self) -> Self {
+        self.threads = 1;
+        self
     }
 
     /// Events that are in no output yet.
@@ -116,7 +141,7 @@ impl Merge {
         let open: Vec<&Open> = self.inputs.iter().filter_map(Input::open).collect();
         let slices = open.iter().zip(&takes).filter(|(_, take)| **take > 0);
         let slices = slices.map(|(open, take)| Slice::new(open, open.taken..open.taken + take)).collect();
-        let built = encode(id, &Slices::new(slices)?, observer, &Tuning::SEGMENT)?;
+        let built = encode(id, &Slices::new(slices)?, observer, &Tuning::SEGMENT, self.threads)?;
         self.take(&takes);
         Ok(Some(built))
     }
@@ -160,6 +185,9 @@ impl Merge {
             let middle = (i128::from(low) + i128::from(high)).div_euclid(2) as i64;
             if self.rows_from(middle) <= target { high = middle } else { low = middle + 1 }
         }
+        let piece_rows = self.rows_max.div_ceil(PIECES_MAX);
+        let mut early = self.cuts.iter().copied().take_while(|cut| *cut > high);
+        let high = early.find(|cut| self.rows_from(*cut) >= piece_rows).unwrap_or(high);
         let open = self.inputs.iter().filter_map(Input::open);
         // When events of one time are more than wanted, they stay together as long as they fit.
         let mut room = self.rows_max;

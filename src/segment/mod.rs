@@ -36,7 +36,7 @@ mod reader;
 pub mod merge;
 
 pub use columns::{Bound, ColumnMeta, SegmentColumns};
-pub use merge::Merge;
+pub use merge::{Merge, PIECES_MAX};
 pub use meta::{NewSegment, SegmentId, SegmentMeta};
 pub use observer::{ColumnObserver, Unobserved};
 pub use overflow::OverflowFilter;

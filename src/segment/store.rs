@@ -66,6 +66,18 @@ impl DurableFileSystem {
         self.fsyncs.load(Ordering::Relaxed)
     }
 
+    /// Deletes the files of writes that a crash cut off. Returns how many.
+    ///
+    /// Nobody else may be writing.
+    pub fn remove_staged(&self) -> Result<usize> {
+        let mut staged = Vec::new();
+        find_staged(&self.root, &mut staged).map_err(generic)?;
+        for file in &staged {
+            std::fs::remove_file(file).map_err(generic)?;
+        }
+        Ok(staged.len())
+    }
+
     fn not_offered<T>(&self, operation: &str) -> Result<T> {
         Err(Error::NotImplemented { operation: operation.to_owned(), implementer: self.to_string() })
     }
@@ -104,6 +116,26 @@ fn walk(root: &std::path::Path, folder: &str, found: &mut Vec<ObjectMeta>) -> io
             e_tag: None,
             version: None,
         });
+    }
+    Ok(())
+}
+
+/// Adds the staged files in `folder` and in those of its folders that objects can be in.
+fn find_staged(folder: &std::path::Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let is_staged = |(object, random): (&str, &str)| {
+            object.bytes().all(is_of_object) && random.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if entry.file_type()?.is_dir() {
+            if name.bytes().all(is_of_object) {
+                find_staged(&entry.path(), found)?;
+            }
+        } else if name.split_once('#').is_some_and(is_staged) {
+            found.push(entry.path());
+        }
     }
     Ok(())
 }
@@ -264,6 +296,7 @@ mod tests {
         let listed: Vec<_> = store.list(None).map_ok(|o| o.location.to_string()).try_collect().await.unwrap();
         assert_eq!(listed, ["x/y"]);
         assert_eq!(std::fs::read_dir(dir.path().join("x")).unwrap().count(), 2);
+        assert_eq!((store.remove_staged().unwrap(), store.remove_staged().unwrap()), (1, 0));
         store.put(&Path::from("x/z/w.json"), "three".into()).await.unwrap();
         store.put(&Path::from("xx"), "".into()).await.unwrap();
         let list = async |prefix: &str| {

@@ -30,7 +30,7 @@ use crate::event::schema::column;
 /// Most rows of a segment: one row group each, and one core reads it.
 pub const ROWS_MAX: usize = 1 << 20;
 /// Columns that are encoded at the same time; each costs the memory of a dense column.
-const THREADS_MAX: usize = 2;
+pub(super) const THREADS_MAX: usize = 2;
 
 /// A segment that is not stored yet.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ pub fn build_tuned(
     let order = RowOrder::newest_first(&timestamps);
     assert!((1..=ROWS_MAX).contains(&order.len()), "callers split and skip");
     let layout = PhysicalLayout::decide(batches, LayoutLimits::SEGMENT);
-    encode(id, &Batches { parts: batches, order, layout }, observer, tuning)
+    encode(id, &Batches { parts: batches, order, layout }, observer, tuning, THREADS_MAX)
 }
 
 /// What a flush or an import has.
@@ -100,14 +100,15 @@ impl Columns for Batches<'_> {
     }
 }
 
-/// Encodes `columns` as the segment `id`.
+/// Encodes `columns` as the segment `id`, so many columns at a time.
 pub(super) fn encode(
     id: SegmentId,
     columns: &dyn Columns,
     observer: &dyn ColumnObserver,
     tuning: &Tuning,
+    threads: usize,
 ) -> Result<Built> {
-    let encoded = encode_columns(columns, observer, tuning)?;
+    let encoded = encode_columns(columns, observer, tuning, threads)?;
     assemble(id, encoded, overflow::pair(&columns.overflowing()), tuning)
 }
 
@@ -119,9 +120,10 @@ fn encode_columns(
     columns: &dyn Columns,
     observer: &dyn ColumnObserver,
     tuning: &Tuning,
+    threads: usize,
 ) -> Result<Vec<(FieldRef, Vec<ArrowColumnChunk>)>> {
     let count = columns.layout().columns().len();
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(threads));
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<Option<Result<Encoded>>>> = Mutex::new((0..count).map(|_| None).collect());
     let work = || {

@@ -185,11 +185,26 @@ impl Collector for OfDatabase {
             let gauge = ConstGauge::new(value as i64);
             gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)?;
         }
-        let counters: [(&str, &str, Option<Unit>, u64); 4] = [
+        let maintenance = stats.maintenance;
+        let counters: [(&str, &str, Option<Unit>, u64); 8] = [
             ("flushes", "Segments made of the buffer", None, stats.flushes),
             ("wal_batches", "Batches made durable", None, stats.wal_batches),
             ("wal", "Written to the write-ahead log", Some(Unit::Bytes), stats.wal_bytes),
             ("fsyncs", "Calls of fsync", None, stats.fsyncs),
+            ("compactions", "Merges of segments", None, maintenance.compactions),
+            (
+                "compacted_events",
+                "Events that were written again by merges",
+                None,
+                maintenance.compacted_rows,
+            ),
+            ("compacted", "Written by merges", Some(Unit::Bytes), maintenance.compacted_bytes),
+            (
+                "removed_objects",
+                "Objects deleted because nothing needed them any more",
+                None,
+                maintenance.removed_objects,
+            ),
         ];
         for (name, help, unit, value) in counters {
             let counter = ConstCounter::new(value);

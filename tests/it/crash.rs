@@ -1,9 +1,8 @@
 //! Does `kill -9` at any moment lose nothing acknowledged, and duplicate nothing?
 //!
 //! The test binary starts itself as a child ([`child`]) that appends numbered events from several tasks,
-//! with flushes, imports and compactions going on all the time, and prints each range once it is
-//! acknowledged. After a
-//! random number of acknowledgements it is killed. Then every acknowledged event must be there once, and
+//! with flushes, imports and compactions going on all the time, both in the background and by call, and prints
+//! each range once it is acknowledged. After a random number of acknowledgements it is killed. Then every acknowledged event must be there once, and
 //! no event twice; the next child goes on in the same directory.
 //!
 //! `BROADLOOM_CRASH_CYCLES` sets how often, `BROADLOOM_CRASH_SEED` repeats a run.
@@ -49,6 +48,9 @@ fn settings(data: &Path) -> Settings {
     let mut settings = Settings::new(data);
     settings.buffer.flush_rows = 1000;
     settings.buffer.flush_age_ms = 20;
+    settings.maintenance.segment_rows = 3000;
+    settings.maintenance.grace = Duration::ZERO;
+    settings.maintenance.check_every = Duration::from_millis(5);
     settings
 }
 
@@ -67,7 +69,9 @@ fn child() {
     let base: i64 = std::env::var("BROADLOOM_CRASH_BASE").unwrap().parse().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = Database::open(settings(Path::new(&data))).await.unwrap();
+        let mut settings = settings(Path::new(&data));
+        settings.maintenance.background = true;
+        let database = Database::open(settings).await.unwrap();
         let producers = (0..PRODUCERS).map(|p| {
             let first = base + p * NUMBERS_EACH;
             tokio::spawn(produce(database.clone(), first, p == 0))
@@ -101,10 +105,13 @@ async fn produce(database: Database, first: i64, imports: bool) {
     }
 }
 
-/// Compacts for ever, and deletes what it has merged at once.
+/// Compacts for ever beside the background, and deletes what it has merged at once.
 async fn compact(database: Database) {
     let options = CompactionOptions { segment_rows: 3000, grace: Duration::ZERO };
     loop {
+        while database.stats().maintenance.compactions % 3 < 2 {
+            tokio::task::yield_now().await;
+        }
         database.compact(options, |_| {}).await.unwrap();
         tokio::task::yield_now().await;
     }

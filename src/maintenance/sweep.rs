@@ -1,0 +1,147 @@
+//! Which objects does nobody need any more?
+//!
+//! | objects | deleted |
+//! |---|---|
+//! | of a segment that a commit removed | after a grace period, when no query of this process may read them |
+//! | that no commit knows: whoever stored them died before | at the next start, and once in a while |
+//! | of a run that is not in the catalog | the same |
+//! | staged files, spilled queries | at the next start |
+//!
+//! A query of this process holds the [`SegmentMeta`](crate::segment::SegmentMeta) of whatever it reads, and
+//! [`Live`] knows which ones are held. Queries of other processes have the grace period.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use parking_lot::Mutex;
+
+use super::{Live, MaintenanceStats};
+use crate::catalog::Catalog;
+use crate::config::Clock;
+use crate::error::{Error, Result};
+
+/// How long the objects of removed segments are kept, so that queries which began before in another process
+/// find what they read.
+pub const GRACE: Duration = Duration::from_mins(10);
+
+/// Deletes what nobody needs. Only the owner of the directory may.
+#[derive(Debug)]
+pub struct Sweeper {
+    live: Arc<Live>,
+    catalog: Arc<Catalog>,
+    store: Arc<dyn ObjectStore>,
+    clock: Arc<dyn Clock>,
+    stats: Arc<MaintenanceStats>,
+    /// Objects of removed segments that are gone already.
+    swept: Mutex<HashSet<String>>,
+}
+
+impl Sweeper {
+    /// Sweeps `store`, in which `catalog` is, and counts in `stats`.
+    pub fn new(
+        live: Arc<Live>,
+        catalog: Arc<Catalog>,
+        store: Arc<dyn ObjectStore>,
+        clock: Arc<dyn Clock>,
+        stats: Arc<MaintenanceStats>,
+    ) -> Self {
+        Self { live, catalog, store, clock, stats, swept: Mutex::default() }
+    }
+
+    /// Where deleted objects are counted.
+    pub fn stats(&self) -> &Arc<MaintenanceStats> {
+        &self.stats
+    }
+
+    /// Deletes the objects of segments that were removed at least `grace` ago and that no query of this
+    /// process can be reading. Returns of how many segments.
+    pub async fn remove_retired(&self, grace: Duration) -> Result<usize> {
+        let now_ns = self.clock.now_ns();
+        let (catalog, held) = (self.catalog.snapshot(), self.live.held());
+        let removed: HashSet<&str> = catalog.removed.iter().map(|removed| removed.path.as_str()).collect();
+        let due: Vec<_> = {
+            let mut swept = self.swept.lock();
+            swept.retain(|path| removed.contains(path.as_str()));
+            let due = catalog.removed.iter().filter(|removed| {
+                age(removed.at_ns, now_ns) >= grace
+                    && !held.contains(name(&removed.path))
+                    && !swept.contains(&removed.path)
+            });
+            due.map(|removed| removed.path.clone()).collect()
+        };
+        for path in &due {
+            for object in [path.clone(), format!("{}.index", stem(path))] {
+                match self.store.delete(&Path::from(object)).await {
+                    Ok(()) => self.stats.removed(1),
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            self.swept.lock().insert(path.clone());
+        }
+        Ok(due.len())
+    }
+
+    /// Deletes the objects below `segments/` and `runs/` that no commit knows and nobody is making, and those
+    /// of segments that were removed at least `grace` ago. Returns how many.
+    ///
+    /// A catalog without a single commit beside existing segments means that the catalog is lost: that is
+    /// [`Corrupt`](crate::ErrorKind::Corrupt), and nothing is deleted.
+    pub async fn remove_orphans(&self, grace: Duration) -> Result<usize> {
+        let segments = self.list("segments").await?;
+        let runs = self.list("runs").await?;
+        // In this order: see `births`.
+        let births = self.live.births();
+        let is_made = |path: &Path| !births.contains(name(path.as_ref()));
+        let candidates: Vec<_> = segments.into_iter().chain(runs).filter(is_made).collect();
+        let catalog = self.catalog.snapshot();
+        if catalog.version == 0 && !candidates.is_empty() {
+            return Err(Error::corrupt(format!(
+                "there are {} segments and no catalog/log: restore the catalog; nothing was changed",
+                candidates.len()
+            )));
+        }
+        let now_ns = self.clock.now_ns();
+        let mut known = self.live.held();
+        known.extend(catalog.segments.iter().map(|segment| segment.id.to_string()));
+        known.extend(catalog.runs.runs().iter().map(|run| run.id.to_string()));
+        let lately = catalog.removed.iter().filter(|removed| age(removed.at_ns, now_ns) < grace);
+        known.extend(lately.map(|removed| name(&removed.path).to_owned()));
+        let orphans: Vec<_> =
+            candidates.into_iter().filter(|path| !known.contains(name(path.as_ref()))).collect();
+        for orphan in &orphans {
+            tracing::info!(object = %orphan, "removing an object that no query can need");
+            match self.store.delete(orphan).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.stats.removed(orphans.len());
+        Ok(orphans.len())
+    }
+
+    async fn list(&self, folder: &str) -> Result<Vec<Path>> {
+        let objects = self.store.list(Some(&Path::from(folder)));
+        Ok(objects.map_ok(|object| object.location).try_collect().await?)
+    }
+}
+
+/// What the objects of one segment have in common: the path without its extension.
+fn stem(path: &str) -> &str {
+    path.rsplit_once('.').map_or(path, |(stem, _)| stem)
+}
+
+/// The id in the name of an object: what is between the folder and the first dot.
+fn name(path: &str) -> &str {
+    let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
+    file.split_once('.').map_or(file, |(name, _)| name)
+}
+
+/// How long ago `at_ns` was; nothing when the clock was set back.
+fn age(at_ns: i64, now_ns: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(now_ns.saturating_sub(at_ns)).unwrap_or(0))
+}
