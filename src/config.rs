@@ -124,7 +124,7 @@ pub struct MaintenanceSettings {
     /// Whether segments are merged in the background, as they come. Otherwise only
     /// [`compact`](crate::Database::compact) merges.
     pub background: bool,
-    /// Events of a full segment, at most [`ROWS_MAX`](crate::segment::ROWS_MAX).
+    /// Events of a full segment, at most 1,048,576.
     pub segment_rows: usize,
     /// How long objects are kept that nothing refers to any more, for queries of other processes that began
     /// before.
