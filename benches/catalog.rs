@@ -61,6 +61,7 @@ fn segment(i: usize) -> NewSegment {
         index: Some(2 << 20),
         rows: ROWS,
         time,
+        mask: None,
     };
     let attributes = (0..ATTRIBUTES).map(|a| ColumnMeta {
         name: format!("attribute.n{a:03}"),

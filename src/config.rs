@@ -129,6 +129,8 @@ pub struct MaintenanceSettings {
     /// How long objects are kept that nothing refers to any more, for queries of other processes that began
     /// before.
     pub grace: Duration,
+    /// What is removed by and by.
+    pub retention: RetentionSettings,
     /// How often it is looked at whether there is something to do, a second at most.
     pub check_every: Duration,
 }
@@ -139,7 +141,26 @@ impl Default for MaintenanceSettings {
             background: false,
             segment_rows: 1 << 20,
             grace: Duration::from_mins(10),
+            retention: RetentionSettings::default(),
             check_every: Duration::from_secs(1),
         }
     }
+}
+
+/// How long events are kept, and how many. The default keeps all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// Of each event the first rule that fits decides; what none fits is kept.
+    pub rules: Vec<RetentionRule>,
+    /// When the segments are larger, in bytes with their indexes, the oldest are removed.
+    pub bytes_max: Option<u64>,
+}
+
+/// How long some events are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionRule {
+    /// An SQL condition on events; none fits all.
+    pub condition: Option<String>,
+    /// How long after its time an event is kept at least.
+    pub keep: Duration,
 }

@@ -7,7 +7,7 @@
 //! catalog/checkpoint/{version:020}.checkpoint = container (index::sidecar) with the sections
 //!   head             zstd of {"format":2, "version":n, "wal":n, "segments":[segment…], "keys":[…],
 //!                             "removed":[[object path, at_ns]…],    within a day of the last removal
-//!                             "runs":[run…]}
+//!                             "runs":[run…], "deletions":[deletion…]}        format 3 when a segment has a mask
 //!   columns          blocks (index::blocks): for each physical name, what all segments have of it
 //!   columns.names    where they are
 //!
@@ -25,10 +25,10 @@ use object_store::{ObjectStore, PutPayload};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::Removed;
 use super::columns::{ColumnFact, ColumnSource};
 use super::commit::{self, Keys};
 use super::section::{ColumnSection, SectionWriter};
+use super::{Deletion, Removed};
 use crate::error::{Error, Result};
 use crate::event::schema;
 use crate::index::RunMeta;
@@ -40,6 +40,8 @@ use crate::wal::SequenceNumber;
 
 /// Version of the head. Version 1 was a JSON document with everything.
 pub(super) const FORMAT: u32 = 2;
+/// Version of a head with masked segments: who does not know of masks must not show deleted events.
+pub(super) const FORMAT_WITH_MASKS: u32 = 3;
 const HEAD: &str = "head";
 const COLUMNS: &str = "columns";
 /// Columns of a checkpoint that are kept in memory: about 300 kB each with 10,000 segments.
@@ -59,6 +61,8 @@ pub(super) struct Head {
     pub(super) removed: Vec<Removed>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) runs: Vec<RunMeta>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) deletions: Vec<Deletion>,
 }
 
 /// The columns in a checkpoint, read when they are asked for.
@@ -82,7 +86,7 @@ impl Checkpoint {
         let corrupt = |what: &str| Error::corrupt(format!("{path}, section {HEAD}: {what}"));
         let compressed = sidecar.read(HEAD).await?.ok_or_else(|| corrupt("it is missing"))?;
         let json = plain(&compressed).map_err(|e| corrupt("it is no zstd frame").with_source(e))?;
-        let head: Head = commit::parse(path, &json, FORMAT)?;
+        let head: Head = commit::parse(path, &json, FORMAT..=FORMAT_WITH_MASKS)?;
         let ordinals = head.segments.iter().zip(0..).map(|(segment, ordinal)| (segment.id, ordinal));
         let checkpoint = Self {
             sidecar,

@@ -3,19 +3,24 @@
 //! Pure: the [module](super) has the grammar, [`log`](super::log) reads and writes it.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogSnapshot, Removed};
+use super::{CatalogSnapshot, Deletion, Removed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
 use crate::index::{RunId, RunMeta, RunSet};
-use crate::segment::{NewSegment, SegmentId};
+use crate::segment::{Mask, NewSegment, SegmentId, SegmentMeta};
 use crate::wal::SequenceNumber;
 
 /// Version of the format of commits.
 pub(super) const FORMAT: u32 = 1;
+/// Version of commits that delete events: who does not know of masks must not show them.
+pub(super) const FORMAT_WITH_MASKS: u32 = 2;
+/// Deletions that are remembered.
+const DELETIONS_KEPT: usize = 10_000;
 /// How long removed segments are remembered: a day, far longer than any query runs.
 const REMOVED_KEPT_NS: i64 = 24 * 3600 * 1_000_000_000;
 
@@ -32,8 +37,15 @@ pub struct Change {
     pub remove_runs: Vec<RunId>,
     /// Keys of the added events.
     pub keys: Keys,
+    /// Masks of segments that stay, in place of those that they had.
+    pub masks: Vec<(SegmentId, Mask)>,
+    /// What the masks are for.
+    pub deletion: Option<Deletion>,
     /// How far the log is now in segments.
     pub wal: Option<WalRange>,
+    /// Segments that must be in the catalog as they are here; else this is a
+    /// [`Conflict`](ErrorKind::Conflict).
+    pub unchanged: Vec<Arc<SegmentMeta>>,
 }
 
 /// The batches above `from`, up to and including `through`.
@@ -130,6 +142,10 @@ pub(super) struct Commit {
     pub(super) remove_runs: Vec<RunId>,
     #[serde(default, skip_serializing_if = "Keys::is_empty")]
     pub(super) keys: Keys,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) masks: Vec<(SegmentId, Mask)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deletion: Option<Deletion>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wal: Option<WalRange>,
 }
@@ -143,8 +159,13 @@ pub(super) struct WholeCheckpoint {
     pub(super) keys: Keys,
 }
 
-/// Reads a document of format `expected`, after looking at the format alone: a newer one may look different.
-pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8], expected: u32) -> Result<T> {
+/// Reads a document of one of the formats `expected`, after looking at the format alone: a newer one may look
+/// different.
+pub(super) fn parse<'a, T: Deserialize<'a>>(
+    path: &str,
+    json: &'a [u8],
+    expected: RangeInclusive<u32>,
+) -> Result<T> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
@@ -157,9 +178,10 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(path: &str, json: &'a [u8], expected
         ))
     };
     let Format { format } = serde_json::from_slice(json).map_err(corrupt)?;
-    if format != expected {
+    if !expected.contains(&format) {
         return Err(Error::invalid(format!(
-            "{path} has catalog format {format}, this program reads {expected}: use the Broadloom that wrote it"
+            "{path} has catalog format {format}, this program reads {}: use the Broadloom that wrote it",
+            expected.end()
         )));
     }
     serde_json::from_slice(json).map_err(corrupt)
@@ -190,7 +212,23 @@ impl Commit {
             let at_ns = self.at_ns;
             let known = Arc::make_mut(&mut snapshot.removed);
             known.retain(|removed| removed.at_ns > at_ns.saturating_sub(REMOVED_KEPT_NS));
-            known.extend(removed.iter().map(|segment| Removed { path: segment.path(), at_ns }));
+            let paths = removed.iter().flat_map(|segment| [Some(segment.path()), segment.mask_path()]);
+            known.extend(paths.flatten().map(|path| Removed { path, at_ns }));
+        }
+        for (id, mask) in &self.masks {
+            let Some(segment) = snapshot.segments.iter_mut().find(|segment| segment.id == *id) else {
+                return Err(conflict("a segment to be masked is not in the catalog".to_owned()));
+            };
+            // A change even when nothing is removed: who reads the segment as it was holds another one now.
+            let removed = Arc::make_mut(&mut snapshot.removed);
+            removed.extend(segment.mask_path().map(|path| Removed { path, at_ns: self.at_ns }));
+            *segment = Arc::new(SegmentMeta { mask: Some(*mask), ..segment.as_ref().clone() });
+        }
+        if let Some(deletion) = &self.deletion {
+            let deletions = Arc::make_mut(&mut snapshot.deletions);
+            deletions.push(deletion.clone());
+            let forgotten = deletions.len().saturating_sub(DELETIONS_KEPT);
+            deletions.drain(..forgotten);
         }
         if !self.add_runs.is_empty() || !self.remove_runs.is_empty() {
             let mut runs = snapshot.runs.runs().to_vec();

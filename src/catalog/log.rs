@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::CatalogSnapshot;
 use super::checkpoint::{self, Checkpoint, Sources};
 use super::columns::ColumnSource;
-use super::commit::{self, Change, Commit, FORMAT, Keys, WholeCheckpoint};
+use super::commit::{self, Change, Commit, FORMAT, FORMAT_WITH_MASKS, Keys, WholeCheckpoint};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::RunSet;
@@ -85,8 +85,13 @@ impl Catalog {
         for _ in 0..RETRIES_MAX {
             let before = self.head.read().clone();
             let version = before.snapshot.version + 1;
+            if let Some(gone) = change.unchanged.iter().find(|segment| !before.snapshot.has(segment)) {
+                let message = format!("the segment {} was changed meanwhile", gone.id);
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            let deletes = !change.masks.is_empty() || change.deletion.is_some();
             let commit = Commit {
-                format: FORMAT,
+                format: if deletes { FORMAT_WITH_MASKS } else { FORMAT },
                 id: Uuid::new_v4().simple().to_string(),
                 at_ns: self.clock.now_ns(),
                 add: change.add.clone(),
@@ -94,6 +99,8 @@ impl Catalog {
                 add_runs: change.add_runs.iter().map(|run| run.as_ref().clone()).collect(),
                 remove_runs: change.remove_runs.clone(),
                 keys: change.keys.new_to(&before.keys),
+                masks: change.masks.clone(),
+                deletion: change.deletion.clone(),
                 wal: change.wal,
             };
             let mut after = before.clone();
@@ -170,7 +177,10 @@ async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>
 
 async fn read_commit(store: &Arc<dyn ObjectStore>, version: u64) -> Result<Option<Commit>> {
     let path = log_path(version);
-    read(store, &path).await?.map(|json| commit::parse(path.as_ref(), &json, FORMAT)).transpose()
+    read(store, &path)
+        .await?
+        .map(|json| commit::parse(path.as_ref(), &json, FORMAT..=FORMAT_WITH_MASKS))
+        .transpose()
 }
 
 /// All checkpoints, oldest first.
@@ -202,12 +212,13 @@ async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
 
 async fn read_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<Head> {
     let (checkpoint, head) = Checkpoint::open(store, object.location.as_ref(), object.size).await?;
-    let checkpoint::Head { version, wal: wal_watermark, segments, keys, removed, runs, .. } = head;
+    let checkpoint::Head { version, wal: wal_watermark, segments, keys, removed, runs, deletions, .. } = head;
     let segments = segments.into_iter().map(Arc::new).collect();
     let columns = ColumnSource::in_checkpoint(checkpoint);
     let removed = Arc::new(removed);
     let runs = Arc::new(RunSet::new(runs.into_iter().map(Arc::new).collect()));
-    let snapshot = CatalogSnapshot { version, segments, wal_watermark, removed, runs, columns };
+    let deletions = Arc::new(deletions);
+    let snapshot = CatalogSnapshot { version, segments, wal_watermark, removed, runs, deletions, columns };
     Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
 }
 
@@ -216,7 +227,8 @@ async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Res
     let compressed = store.get(path).await?.bytes().await?;
     let json = zstd::stream::decode_all(compressed.as_ref())
         .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
-    let WholeCheckpoint { version, wal, segments, keys } = commit::parse(path.as_ref(), &json, FORMAT)?;
+    let WholeCheckpoint { version, wal, segments, keys } =
+        commit::parse(path.as_ref(), &json, FORMAT..=FORMAT)?;
     let snapshot = CatalogSnapshot { version, wal_watermark: wal, ..CatalogSnapshot::of(&segments) };
     Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
 }
@@ -224,15 +236,18 @@ async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Res
 /// Writes a checkpoint of `head`, and returns the same state, its columns being in the checkpoint; `None`
 /// when another process has written it.
 async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Option<Head>> {
-    let CatalogSnapshot { version, segments, wal_watermark, removed, runs, columns } = head.snapshot.as_ref();
+    let CatalogSnapshot { version, segments, wal_watermark, removed, runs, deletions, columns } =
+        head.snapshot.as_ref();
+    let masked = segments.iter().any(|segment| segment.mask.is_some());
     let stored = checkpoint::Head {
-        format: checkpoint::FORMAT,
+        format: if masked { checkpoint::FORMAT_WITH_MASKS } else { checkpoint::FORMAT },
         version: *version,
         wal: *wal_watermark,
         segments: segments.iter().map(|segment| segment.as_ref().clone()).collect(),
         keys: head.keys.as_ref().clone(),
         removed: removed.as_ref().clone(),
         runs: runs.runs().iter().map(|run| run.as_ref().clone()).collect(),
+        deletions: deletions.as_ref().clone(),
     };
     let sources = Sources::read(columns).await?;
     let encode = tokio::task::spawn_blocking(move || sources.encode(&stored));

@@ -12,6 +12,8 @@
 //! commit     = {"format":1, "id":uuid, "at_ns":n,
 //!               "add":[segment…], "remove":[segment id…],
 //!               "add_runs":[run…], "remove_runs":[run id…],
+//!               "masks":[[segment id, mask]…],           deleted rows of segments that stay; then format 2
+//!               "deletion":deletion,
 //!               "keys":[[physical name, types]…],          keys and types that were not known before
 //!               "wal":{"from":n,"through":n}}              absent when the events did not come by the log
 //! types      = sum of 1 << AttributeType code
@@ -66,6 +68,8 @@ pub struct CatalogSnapshot {
     pub removed: Arc<Vec<Removed>>,
     /// What finds values in many segments at once.
     pub runs: Arc<RunSet>,
+    /// Deletions that were asked for, oldest first.
+    pub deletions: Arc<Vec<Deletion>>,
     columns: ColumnSource,
 }
 
@@ -76,10 +80,36 @@ impl PartialEq for CatalogSnapshot {
             == (other.version, &other.segments, other.wal_watermark)
             && self.removed == other.removed
             && self.runs.runs() == other.runs.runs()
+            && self.deletions == other.deletions
     }
 }
 
-/// A segment that is no longer in the catalog.
+/// Events that were deleted because somebody asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    /// Its id.
+    pub id: String,
+    /// When it was.
+    pub at_ns: i64,
+    /// The SQL condition.
+    pub condition: String,
+    /// Only events at or after this time were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_ns: Option<i64>,
+    /// Only events before this time were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_ns: Option<i64>,
+    /// Events that were deleted.
+    pub rows: u64,
+    /// Segments that they were in.
+    pub segments: u64,
+    /// Paths of the objects that may have held them at that time.
+    pub objects: Vec<String>,
+    /// The log up to here may have held them.
+    pub wal: SequenceNumber,
+}
+
+/// An object that is no longer in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(String, i64)", into = "(String, i64)")]
 pub struct Removed {
@@ -119,9 +149,21 @@ impl CatalogSnapshot {
         self.segments.insert(at, Arc::new(segment.clone()));
     }
 
-    /// Events in all segments.
+    /// Whether `segment` is there, exactly so.
+    fn has(&self, segment: &SegmentMeta) -> bool {
+        self.segments.iter().any(|other| other.as_ref() == segment)
+    }
+
+    /// The one `segment` alone, with all events that are in its object.
+    #[must_use]
+    pub fn only_unmasked(&self, segment: &SegmentMeta) -> Self {
+        let segment = SegmentMeta { mask: None, ..segment.clone() };
+        Self { segments: vec![Arc::new(segment)], columns: self.columns.clone(), ..Self::default() }
+    }
+
+    /// Events in all segments that are not deleted.
     pub fn rows(&self) -> u64 {
-        self.segments.iter().map(|s| s.rows).sum()
+        self.segments.iter().map(|s| s.live_rows()).sum()
     }
 
     /// Size of all segments.

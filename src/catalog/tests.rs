@@ -17,7 +17,7 @@ fn clock() -> Arc<dyn Clock> {
 
 fn segment(max_ns: i64) -> NewSegment {
     let time = TimeRange { min_ns: 0, max_ns };
-    let meta = SegmentMeta { id: SegmentId::new(max_ns), bytes: 10, index: None, rows: 3, time };
+    let meta = SegmentMeta { id: SegmentId::new(max_ns), bytes: 10, index: None, rows: 3, time, mask: None };
     let columns = SegmentColumns {
         overflow: None,
         columns: vec![

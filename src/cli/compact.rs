@@ -7,7 +7,6 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Globals, units};
-use crate::config::Settings;
 use crate::db::{CompactionOptions, CompactionProgress, CompactionReport, Database, SegmentTotals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::maintenance::GRACE;
@@ -49,7 +48,7 @@ pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
         let message = format!("there is no Broadloom database in {}", globals.data.display());
         return Err(Error::new(ErrorKind::NotFound, message));
     }
-    let database = Database::open(Settings::new(&globals.data)).await?;
+    let database = Database::open(globals.settings()).await?;
     // What is in the log becomes a segment at the end; so it may as well be merged.
     database.flush().await?;
     let mut progress = Progress::start();

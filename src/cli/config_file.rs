@@ -9,6 +9,10 @@
 //!
 //! [serve]
 //! http = "0.0.0.0:8080"
+//!
+//! [[retention]]                      the flag --retention, each time
+//! where = "status_code = 'ERROR'"
+//! keep = "90d"
 //! ```
 //!
 //! The values become the defaults of the flags before the command line is read. So flags win over the
@@ -77,7 +81,7 @@ fn set(command: Command, key: &str, value: &DeValue<'_>, line: usize, table: &st
         return Err(unknown(line, "key", key, table, &names));
     };
     let values = match value {
-        DeValue::Array(items) => items.iter().map(|item| scalar(item.get_ref())).collect(),
+        DeValue::Array(items) => items.iter().map(|item| element(item.get_ref())).collect(),
         one => scalar(one).map(|text| vec![text]),
     };
     let values = values.ok_or_else(|| {
@@ -87,6 +91,16 @@ fn set(command: Command, key: &str, value: &DeValue<'_>, line: usize, table: &st
         ))
     })?;
     Ok(command.mut_arg(id, |arg| arg.default_values(values)))
+}
+
+/// An entry of a list. A table is a rule of retention: how long, and what.
+fn element(value: &DeValue<'_>) -> Option<String> {
+    let DeValue::Table(table) = value else { return scalar(value) };
+    let text = |name: &str| table.get(name).and_then(|value| value.get_ref().as_str());
+    let known = table.keys().all(|key| ["keep", "where"].contains(&key.get_ref().as_ref()));
+    let keep = text("keep").filter(|_| known)?;
+    let condition = text("where");
+    Some(condition.map_or(keep.to_owned(), |condition| format!("{keep} where {condition}")))
 }
 
 /// A value as one would write it after a flag.
@@ -152,6 +166,22 @@ mod tests {
         assert_eq!(keys(file, &[]), ["user.id", "order.id"]);
         assert_eq!(keys(file, &["--lookup-keys", "a,b"]), ["a", "b"]);
         assert!(keys("", &[]).is_empty());
+    }
+
+    #[test]
+    fn retention_is_a_list_of_tables_or_of_texts() {
+        let keep = |days: u64, condition: Option<&str>| crate::config::RetentionRule {
+            condition: condition.map(str::to_owned),
+            keep: std::time::Duration::from_hours(24 * days),
+        };
+        let file = "[[retention]]\nwhere = \"status_code = 'ERROR'\"\nkeep = \"90d\"\n\n[[retention]]\nkeep = \"14d\"";
+        let rules = [keep(90, Some("status_code = 'ERROR'")), keep(14, None)];
+        assert_eq!(parse(file, &["query", "select 1"]).retention, rules);
+        let file = "retention = [\"90d where status_code = 'ERROR'\", \"14d\"]";
+        assert_eq!(parse(file, &["query", "select 1"]).retention, rules);
+        let flags = ["query", "select 1", "--retention", "1d where a", "--retention", "2d"];
+        assert_eq!(parse(file, &flags).retention, [keep(1, Some("a")), keep(2, None)]);
+        assert!(refused("[[retention]]\nkeeps = \"14d\"").contains("retention is array"));
     }
 
     #[test]

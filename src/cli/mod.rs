@@ -10,6 +10,7 @@
 
 mod compact;
 mod config_file;
+mod delete;
 mod demo;
 mod import;
 mod logging;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::Settings;
+use crate::config::{RetentionRule, Settings};
 use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\
@@ -67,6 +68,13 @@ pub(crate) struct Globals {
     /// is always one. For what is written from now on
     #[arg(long, global = true, value_name = "NAME,…", env = "BROADLOOM_LOOKUP_KEYS", value_delimiter = ',')]
     pub(crate) lookup_keys: Vec<String>,
+    /// How long to keep which events, first fit decides: "90d where status_code = 'ERROR'", then "14d"; in the
+    /// file [[retention]] with keep and where. Without any, everything is kept
+    #[arg(long, global = true, value_name = "RULE", value_parser = units::retention)]
+    pub(crate) retention: Vec<RetentionRule>,
+    /// Remove the oldest segments when all together are larger
+    #[arg(long, global = true, value_name = "BYTES", env = "BROADLOOM_RETENTION_BYTES", value_parser = units::bytes)]
+    pub(crate) retention_bytes: Option<usize>,
     /// What to log: error, warn, info, debug, trace, or by module ("info,broadloom::wal=debug"); RUST_LOG
     /// is read too
     #[arg(long, global = true, value_name = "FILTER", env = "BROADLOOM_LOG")]
@@ -81,6 +89,8 @@ impl Globals {
     fn settings(&self) -> Settings {
         let mut settings = Settings::new(&self.data);
         settings.index.lookup_keys.clone_from(&self.lookup_keys);
+        settings.maintenance.retention.rules.clone_from(&self.retention);
+        settings.maintenance.retention.bytes_max = self.retention_bytes.map(|bytes| bytes as u64);
         settings
     }
 }
@@ -97,6 +107,8 @@ enum Command {
     Query(query::QueryArgs),
     /// Merge small and overlapping segments, so that queries open fewer
     Compact(compact::CompactArgs),
+    /// Delete events by an SQL condition
+    Delete(delete::DeleteArgs),
     /// Make an online shop's telemetry, and investigate what went wrong there
     Demo(demo::DemoArgs),
 }
@@ -153,6 +165,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Compact(args) => {
                 logging::start(globals, "warn")?;
                 compact::run(args, globals).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Delete(args) => {
+                logging::start(globals, "warn")?;
+                delete::run(args, globals).await.map(|()| ExitCode::SUCCESS)
             }
             Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::RetentionRule;
+
 /// Bytes as `1048576`, `512KiB`, `64MiB`, `2GiB`, `64MB` (a million each), `64M` (as MiB).
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let text = text.trim();
@@ -27,6 +29,24 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim()).map_err(|e| format!("{e}; write 30s, 5m or 250ms"))
 }
 
+/// A moment as `2026-11-21T08:00:00Z`, in nanoseconds since the Unix epoch.
+pub(super) fn time(text: &str) -> Result<i64, String> {
+    let time = chrono::DateTime::parse_from_rfc3339(text.trim())
+        .map_err(|e| format!("{e}; write 2026-11-21T08:00:00Z"))?;
+    time.timestamp_nanos_opt().ok_or_else(|| "this is before 1677 or after 2262".to_owned())
+}
+
+/// How long to keep what: `14d`, or `90d where status_code = 'ERROR'`.
+pub(super) fn retention(text: &str) -> Result<RetentionRule, String> {
+    let text = text.trim();
+    let split = text.to_ascii_lowercase().find(" where ");
+    let (keep, condition) = match split {
+        Some(at) => (&text[..at], Some(text[at + " where ".len()..].trim().to_owned())),
+        None => (text, None),
+    };
+    Ok(RetentionRule { condition, keep: duration(keep)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +60,18 @@ mod tests {
         for wrong in ["", "MiB", "-1", "1.5GiB", "3 parsecs", "99999999999999999GiB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_retention_rule_is_a_time_and_maybe_a_condition() {
+        let day = Duration::from_hours(24);
+        let rule =
+            |keep, condition: Option<&str>| RetentionRule { condition: condition.map(str::to_owned), keep };
+        assert_eq!(retention("14d"), Ok(rule(day * 14, None)));
+        assert_eq!(retention("90d WHERE a = ' where '"), Ok(rule(day * 90, Some("a = ' where '"))));
+        assert!(retention("where a").is_err() && retention("14").is_err());
+        assert_eq!(time("1970-01-01T00:00:01+00:00"), Ok(1_000_000_000));
+        assert!(time("yesterday").is_err() && time("3000-01-01T00:00:00Z").is_err());
     }
 
     #[test]

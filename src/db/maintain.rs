@@ -1,6 +1,6 @@
 //! What goes on in the background while a database is open?
 //!
-//! Segments are merged step by step as long as there is something to gain, and objects that nobody needs are
+//! What has expired is hidden. Segments are merged step by step as long as there is something to gain, and objects that nobody needs are
 //! deleted. One step at a time; a failed one is tried again later, after a pause that grows.
 
 use std::sync::Weak;
@@ -14,6 +14,8 @@ use crate::error::{ErrorKind, Result};
 const CHECK: Duration = Duration::from_secs(1);
 /// How often objects are looked for that whoever made them left behind.
 const ORPHAN_CHECK_NS: i64 = 3600 * 1_000_000_000;
+/// How often it is looked at what has expired.
+const RETENTION_CHECK_NS: i64 = 60 * 1_000_000_000;
 /// Pauses between attempts when something fails.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_mins(5);
@@ -55,6 +57,7 @@ struct Progress {
     /// At this version of the catalog there was nothing to merge.
     settled: Option<u64>,
     orphans_checked_ns: Option<i64>,
+    retained_ns: Option<i64>,
 }
 
 impl Progress {
@@ -63,6 +66,11 @@ impl Progress {
         let stop = writer.stop();
         writer.sweeper().remove_retired(settings.grace).await?;
         self.look_for_orphans(writer, settings).await?;
+        let now_ns = writer.now_ns();
+        if self.retained_ns.is_none_or(|at_ns| now_ns.saturating_sub(at_ns) >= RETENTION_CHECK_NS) {
+            writer.retainer().apply().await?;
+            self.retained_ns = Some(now_ns);
+        }
         let version = writer.catalog().snapshot().version;
         if self.settled == Some(version) {
             return Ok(false);

@@ -23,6 +23,7 @@
 //!
 //! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path.
 
+mod deletion;
 mod lock;
 mod maintain;
 mod recovery;
@@ -47,9 +48,12 @@ use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
 use crate::segment::DurableFileSystem;
 use crate::wal::SequenceNumber;
 
+pub use crate::catalog::Deletion;
+pub use crate::maintenance::DeleteRequest;
 pub use crate::maintenance::{
     CompactionOptions, CompactionProgress, CompactionReport, MaintenanceCounts, SegmentTotals,
 };
+pub use deletion::DeletionReceipt;
 pub use importer::{ImportProgress, Importer};
 pub use stats::DatabaseStats;
 use writer::Writer;
@@ -120,6 +124,42 @@ impl Database {
         progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
         self.writer()?.compact(options, progress).await
+    }
+
+    /// Deletes the events that fit a condition, of those that were appended before: no later query sees them.
+    ///
+    /// Their objects are written again without them by and by, in the background or by
+    /// [`rewrite_deleted`](Self::rewrite_deleted); the receipt says which are still there. Fails with
+    /// [`ErrorKind::InvalidInput`] when the condition is wrong, or needs more than one event to be decided.
+    pub async fn delete(&self, request: &DeleteRequest) -> Result<DeletionReceipt> {
+        let writer = self.writer()?;
+        writer.flush_all().await?;
+        let deletion = writer.masker().delete(request).await?;
+        self.deletion(&deletion.id).await
+    }
+
+    /// How many events in how many segments [`delete`](Self::delete) would delete.
+    pub async fn count_deletable(&self, request: &DeleteRequest) -> Result<(u64, u64)> {
+        let writer = self.writer()?;
+        writer.flush_all().await?;
+        writer.masker().count(request).await
+    }
+
+    /// What has become of an earlier deletion; [`ErrorKind::NotFound`] when there was none.
+    pub async fn deletion(&self, id: &str) -> Result<DeletionReceipt> {
+        deletion::receipt(&self.inner, id).await
+    }
+
+    /// Writes the segments again that have deleted events, without these, and deletes the objects that have
+    /// not been needed for the time of grace. Settings of the database do this in the background.
+    pub async fn rewrite_deleted(&self, options: CompactionOptions) -> Result<()> {
+        self.writer()?.compactor().rewrite_deleted(options).await
+    }
+
+    /// Removes what has expired by the settings of the database, which also do so in the background. Returns
+    /// how many events.
+    pub async fn apply_retention(&self) -> Result<u64> {
+        self.writer()?.retainer().apply().await
     }
 
     /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.

@@ -61,7 +61,7 @@ pub(super) async fn open(settings: Settings) -> Result<Database> {
     catalog.keys().fill(inner.live.keys());
 
     let next = replay.last.max(catalog.snapshot().wal_watermark).next();
-    let writer = Writer::start(&inner, catalog, lock, &replay, next, sweeper)?;
+    let writer = Writer::start(&inner, catalog, lock, &replay, next, sweeper).await?;
     *inner.writer.write() = Some(writer);
     let segments = inner.live.view().0.segments.len();
     tracing::info!(data = %inner.settings.data.display(), segments, replayed_rows = rows, "opened the database");

@@ -32,6 +32,8 @@ pub struct DatabaseStats {
     pub flushes: u64,
     /// Calls of fsync, by the log and the object store.
     pub fsyncs: u64,
+    /// Events that are deleted or expired, and still in objects.
+    pub masked_events: u64,
     /// Work of maintenance.
     pub maintenance: MaintenanceCounts,
 }
@@ -55,6 +57,7 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
         wal_files: wal.files,
         flushes: writer.as_ref().map_or(0, |w| w.flushes()),
         fsyncs: wal.fsyncs + inner.files.fsyncs(),
+        masked_events: catalog.segments.iter().map(|segment| segment.rows - segment.live_rows()).sum(),
         maintenance: writer.map(|w| w.maintenance()).unwrap_or_default(),
     }
 }

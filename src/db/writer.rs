@@ -18,8 +18,9 @@ use crate::event::EventBatch;
 use crate::maintenance::live::BufferLevel;
 use crate::maintenance::{
     CompactionOptions, CompactionProgress, CompactionReport, Compactor, Flusher, Live, MaintenanceCounts,
-    MaintenanceStats, RunKeeper, Sweeper,
+    MaintenanceStats, Masker, Retainer, RunKeeper, Sweeper,
 };
+use crate::query::matching::EngineMatcher;
 use crate::segment;
 use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalOptions, WalStats};
 
@@ -43,6 +44,8 @@ pub(super) struct Writer {
     runs: RunKeeper,
     compactor: Compactor,
     sweeper: Arc<Sweeper>,
+    masker: Arc<Masker>,
+    retainer: Retainer,
     stats: Arc<MaintenanceStats>,
     clock: Arc<dyn Clock>,
     /// Wakes the background task when the buffer is full.
@@ -57,7 +60,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the log thread and the background task.
-    pub(super) fn start(
+    pub(super) async fn start(
         inner: &Inner,
         catalog: Arc<Catalog>,
         lock: DirectoryLock,
@@ -104,6 +107,18 @@ impl Writer {
         let stop = CancellationToken::new();
         let background = Mutex::default();
         let stats = Arc::clone(sweeper.stats());
+        let (engine, store) = (inner.engine.clone(), Arc::clone(&inner.store));
+        let matcher = EngineMatcher::new(engine, Arc::clone(&store), Arc::clone(live.keys()));
+        let masker = Arc::new(Masker::new(
+            Arc::clone(&live),
+            Arc::clone(&catalog),
+            store,
+            Arc::clone(&clock),
+            Arc::new(matcher),
+            Arc::clone(&stats),
+        ));
+        let retention = inner.settings.maintenance.retention.clone();
+        let retainer = Retainer::new(Arc::clone(&masker), retention).await?;
         let writer = Arc::new(Self {
             live,
             catalog,
@@ -112,6 +127,8 @@ impl Writer {
             runs,
             compactor,
             sweeper,
+            masker,
+            retainer,
             stats,
             clock: Arc::clone(&clock),
             full,
@@ -185,6 +202,7 @@ impl Writer {
         options: CompactionOptions,
         progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
+        self.retainer.apply().await?;
         self.compactor.run(options, progress).await
     }
 
@@ -218,6 +236,14 @@ impl Writer {
 
     pub(super) fn sweeper(&self) -> &Sweeper {
         &self.sweeper
+    }
+
+    pub(super) fn masker(&self) -> &Masker {
+        &self.masker
+    }
+
+    pub(super) fn retainer(&self) -> &Retainer {
+        &self.retainer
     }
 
     pub(super) fn maintenance(&self) -> MaintenanceCounts {

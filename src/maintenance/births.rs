@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::index::RunId;
 use crate::segment::SegmentId;
+use crate::segment::mask::MaskId;
 
 /// The objects that this process is making, by the id in their names.
 #[derive(Debug, Default)]
@@ -37,6 +38,11 @@ impl Births {
     pub fn run(self: &Arc<Self>, now_ns: i64) -> (RunId, Birth) {
         let id = RunId::new(now_ns);
         (id, self.begin(id.to_string()))
+    }
+
+    /// A new mask of a segment.
+    pub fn mask(self: &Arc<Self>, id: MaskId) -> Birth {
+        self.begin(id.to_string())
     }
 
     /// Whether the object of this name, without folder and extension, is being made.

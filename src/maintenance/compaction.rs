@@ -15,6 +15,7 @@
 //! In the background everything that costs time is done by one thread of low priority: flushes and queries
 //! come first, and what it holds in memory is two columns, however wide the events are.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +36,9 @@ use crate::segment::{Merge, NewSegment, ROWS_MAX, SegmentId, SegmentMeta};
 /// Plans that are carried out one after the other. Each merges up to 256 segments into one, so a few are
 /// enough for any catalog.
 const ROUNDS_MAX: usize = 16;
+
+/// A segment is written again when one in so many of its events has expired.
+const MASKED_SHARE: u64 = 4;
 
 /// What a compaction aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +141,14 @@ impl Compactor {
     pub async fn step(&self, segment_rows: usize, stop: &CancellationToken) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let catalog = self.catalog.snapshot();
+        let rewrite = to_rewrite(&catalog).next().cloned();
+        if let Some(segment) = rewrite {
+            let (group, cuts) = (vec![segment], Vec::new());
+            drop(catalog);
+            return self
+                .merge(Plan { group, cuts, segment_rows, priority: Priority::Low(stop) }, |_| {})
+                .await;
+        }
         let steps = tiers::steps(&extents(&catalog), segment_rows as u64);
         // The smallest first: it is done soon, and what is new is what queries ask most.
         let rows = |step: &tiers::Step| step.members.iter().map(|i| catalog.segments[*i].rows).sum::<u64>();
@@ -146,6 +158,24 @@ impl Compactor {
         let group = members.into_iter().map(|i| Arc::clone(&catalog.segments[i])).collect();
         drop(catalog);
         self.merge(Plan { group, cuts, segment_rows, priority: Priority::Low(stop) }, |_| {}).await
+    }
+
+    /// Writes the masked segments again without what is deleted, and deletes the objects whose time of grace
+    /// is over.
+    pub async fn rewrite_deleted(&self, options: CompactionOptions) -> Result<()> {
+        let CompactionOptions { segment_rows, grace } = options;
+        let _one_at_a_time = self.one_at_a_time.lock().await;
+        let catalog = self.catalog.snapshot();
+        let masked: Vec<_> =
+            catalog.segments.iter().filter(|segment| segment.mask.is_some()).cloned().collect();
+        drop(catalog);
+        for segment in masked {
+            let (group, cuts) = (vec![segment], Vec::new());
+            let plan = Plan { group, cuts, segment_rows, priority: Priority::Normal };
+            self.merge(plan, |_| {}).await?;
+        }
+        self.sweeper.remove_retired(grace).await?;
+        Ok(())
     }
 
     /// Merges until there is nothing left to merge; `progress` hears of every new segment.
@@ -166,11 +196,18 @@ impl Compactor {
         let before = SegmentTotals::of(&self.catalog.snapshot());
         let mut so_far = CompactionProgress::default();
         for _ in 0..ROUNDS_MAX {
-            let groups = planned(&self.catalog.snapshot(), segment_rows);
+            let catalog = self.catalog.snapshot();
+            let mut groups = planned(&catalog, segment_rows);
+            let merged: HashSet<SegmentId> = groups.iter().flatten().map(|segment| segment.id).collect();
+            // Once and for all, whatever their number.
+            let masked = catalog.segments.iter().filter(|segment| segment.mask.is_some());
+            let masked = masked.filter(|segment| !merged.contains(&segment.id));
+            groups.extend(masked.map(|segment| vec![Arc::clone(segment)]));
+            drop(catalog);
             if groups.is_empty() {
                 break;
             }
-            so_far.rows_planned += groups.iter().flatten().map(|segment| segment.rows).sum::<u64>();
+            so_far.rows_planned += groups.iter().flatten().map(|segment| segment.live_rows()).sum::<u64>();
             for group in groups {
                 let plan = Plan { group, cuts: Vec::new(), segment_rows, priority: Priority::Normal };
                 self.merge(plan, |rows| {
@@ -188,8 +225,9 @@ impl Compactor {
     /// Replaces segments by ones that have the same events; `false` when it was stopped.
     async fn merge(&self, plan: Plan<'_>, mut progress: impl FnMut(u64) + Send) -> Result<bool> {
         let Plan { group, cuts, segment_rows, priority } = plan;
+        let unchanged = group.clone();
         let remove: Vec<SegmentId> = group.iter().map(|segment| segment.id).collect();
-        let rows: u64 = group.iter().map(|segment| segment.rows).sum();
+        let rows: u64 = group.iter().map(|segment| segment.live_rows()).sum();
         let mut merge = Merge::new(Arc::clone(&self.store), group, segment_rows).cut_at(cuts);
         if let Priority::Low(_) = priority {
             merge = merge.on_one_thread();
@@ -232,7 +270,7 @@ impl Compactor {
         }
         let (from, to) = (remove.len(), add.len());
         let bytes: u64 = add.iter().map(|segment| segment.meta.bytes + segment.meta.index.unwrap_or(0)).sum();
-        let change = Change { add: add.clone(), remove, ..Change::default() };
+        let change = Change { add: add.clone(), remove, unchanged, ..Change::default() };
         let committed = self.catalog.commit(change).await;
         // After a failure too: the commit may have got through.
         self.live.committed(&self.catalog.snapshot());
@@ -269,8 +307,19 @@ struct Plan<'a> {
     priority: Priority<'a>,
 }
 
+/// Segments that are to be written again without the events that somebody deleted, or because a good part
+/// of them has expired.
+fn to_rewrite(catalog: &CatalogSnapshot) -> impl Iterator<Item = &Arc<SegmentMeta>> {
+    let deleted: HashSet<&str> =
+        catalog.deletions.iter().flat_map(|deletion| &deletion.objects).map(String::as_str).collect();
+    catalog.segments.iter().filter(move |segment| {
+        let masked = segment.mask.map_or(0, |mask| mask.rows);
+        masked > 0 && (masked * MASKED_SHARE >= segment.rows || deleted.contains(segment.path().as_str()))
+    })
+}
+
 fn extents(catalog: &CatalogSnapshot) -> Vec<Extent> {
-    catalog.segments.iter().map(|s| Extent { rows: s.rows, time: s.time }).collect()
+    catalog.segments.iter().map(|s| Extent { rows: s.live_rows(), time: s.time }).collect()
 }
 
 /// Groups of segments to merge, newest first.

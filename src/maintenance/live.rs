@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::births::Births;
+use super::sweep::names;
 use crate::buffer::{Buffer, Run, Sealed};
 use crate::catalog::{CatalogSnapshot, WalRange};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +30,7 @@ struct State {
     catalog: Arc<CatalogSnapshot>,
     buffer: Buffer,
     /// Segments that have left the catalog. Whoever may still read one holds it.
-    retired: Vec<(SegmentId, Weak<SegmentMeta>)>,
+    retired: Vec<Weak<SegmentMeta>>,
 }
 
 impl State {
@@ -40,7 +41,7 @@ impl State {
     /// Makes `catalog` the present one, and remembers what has gone with the old one.
     fn swap(&mut self, catalog: &Arc<CatalogSnapshot>) {
         let old = std::mem::replace(&mut self.catalog, Arc::clone(catalog));
-        self.retired.retain(|(_, segment)| segment.strong_count() > 0);
+        self.retired.retain(|segment| segment.strong_count() > 0);
         if Arc::ptr_eq(&old.removed, &catalog.removed) {
             return;
         }
@@ -48,7 +49,7 @@ impl State {
             catalog.segments.iter().map(|segment| (segment.id, segment)).collect();
         let stays = |s: &Arc<SegmentMeta>| present.get(&s.id).is_some_and(|other| Arc::ptr_eq(s, other));
         let gone = old.segments.iter().filter(|segment| !stays(segment));
-        self.retired.extend(gone.map(|segment| (segment.id, Arc::downgrade(segment))));
+        self.retired.extend(gone.map(Arc::downgrade));
     }
 }
 
@@ -93,13 +94,13 @@ impl Live {
         &self.births
     }
 
-    /// Ids of the segments that queries of this process read or may begin to read: those of the catalog, and
+    /// Names of the objects of segments that queries of this process read or may begin to read: those of the catalog, and
     /// those that have left it while somebody holds them.
     pub fn held(&self) -> HashSet<String> {
         let state = self.state.lock();
-        let present = state.catalog.segments.iter().map(|segment| segment.id);
-        let retired = state.retired.iter().filter(|(_, segment)| segment.strong_count() > 0);
-        present.chain(retired.map(|(id, _)| *id)).map(|id| id.to_string()).collect()
+        let present = state.catalog.segments.iter().cloned();
+        let retired = state.retired.iter().filter_map(Weak::upgrade);
+        present.chain(retired).flat_map(|segment| names(&segment).collect::<Vec<_>>()).collect()
     }
 
     /// Segments and buffer at one moment.

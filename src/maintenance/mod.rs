@@ -21,7 +21,8 @@
 //! [`live`] is the state that queries see, [`flush`] the steps above. [`compaction`] merges segments;
 //! [`compaction_policy`] says which, and [`tiers`] when it goes on for years. [`runs`] merges the indexes of
 //! many segments, [`sweep`] deletes what nobody needs any more, knowing from [`births`] what somebody is just
-//! making.
+//! making. [`masking`] hides rows that are to be deleted, [`retention`] those that have expired, by what
+//! [`matching`] finds.
 
 pub mod live;
 pub mod flush;
@@ -33,12 +34,18 @@ pub mod compaction;
 pub mod sweep;
 mod run_policy;
 pub mod runs;
+pub mod matching;
+pub mod masking;
+pub mod retention;
 mod stats;
 
 pub use births::{Birth, Births};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use live::{Admission, Live};
+pub use masking::{DeleteRequest, Masker};
+pub use matching::RowMatcher;
+pub use retention::Retainer;
 pub use runs::RunKeeper;
 pub use stats::{MaintenanceCounts, MaintenanceStats};
 pub use sweep::{GRACE, Sweeper};

@@ -9,6 +9,7 @@ pub struct MaintenanceStats {
     compacted_rows: AtomicU64,
     compacted_bytes: AtomicU64,
     removed_objects: AtomicU64,
+    expired_rows: AtomicU64,
 }
 
 /// What was counted, at one moment.
@@ -22,6 +23,8 @@ pub struct MaintenanceCounts {
     pub compacted_bytes: u64,
     /// Objects that were deleted because nothing needed them any more.
     pub removed_objects: u64,
+    /// Events that retention has removed.
+    pub expired_rows: u64,
 }
 
 impl MaintenanceStats {
@@ -37,6 +40,11 @@ impl MaintenanceStats {
         self.removed_objects.fetch_add(objects as u64, Ordering::Relaxed);
     }
 
+    /// Counts events that have expired.
+    pub(super) fn expired(&self, rows: u64) {
+        self.expired_rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
     /// The counts.
     pub fn counts(&self) -> MaintenanceCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -45,6 +53,7 @@ impl MaintenanceStats {
             compacted_rows: load(&self.compacted_rows),
             compacted_bytes: load(&self.compacted_bytes),
             removed_objects: load(&self.removed_objects),
+            expired_rows: load(&self.expired_rows),
         }
     }
 }

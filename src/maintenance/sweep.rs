@@ -2,12 +2,12 @@
 //!
 //! | objects | deleted |
 //! |---|---|
-//! | of a segment that a commit removed | after a grace period, when no query of this process may read them |
+//! | of a segment or mask that a commit removed | after a grace period, when no query of this process may read them |
 //! | that no commit knows: whoever stored them died before | at the next start, and once in a while |
 //! | of a run that is not in the catalog | the same |
 //! | staged files, spilled queries | at the next start |
 //!
-//! A query of this process holds the [`SegmentMeta`](crate::segment::SegmentMeta) of whatever it reads, and
+//! A query of this process holds the [`SegmentMeta`] of whatever it reads, and
 //! [`Live`] knows which ones are held. Queries of other processes have the grace period.
 
 use std::collections::HashSet;
@@ -23,6 +23,7 @@ use super::{Live, MaintenanceStats};
 use crate::catalog::Catalog;
 use crate::config::Clock;
 use crate::error::{Error, Result};
+use crate::segment::SegmentMeta;
 
 /// How long the objects of removed segments are kept, so that queries which began before in another process
 /// find what they read.
@@ -107,7 +108,7 @@ impl Sweeper {
         }
         let now_ns = self.clock.now_ns();
         let mut known = self.live.held();
-        known.extend(catalog.segments.iter().map(|segment| segment.id.to_string()));
+        known.extend(catalog.segments.iter().flat_map(|segment| names(segment)));
         known.extend(catalog.runs.runs().iter().map(|run| run.id.to_string()));
         let lately = catalog.removed.iter().filter(|removed| age(removed.at_ns, now_ns) < grace);
         known.extend(lately.map(|removed| name(&removed.path).to_owned()));
@@ -130,15 +131,24 @@ impl Sweeper {
     }
 }
 
+/// The names of the objects of a segment.
+pub(super) fn names(segment: &SegmentMeta) -> impl Iterator<Item = String> {
+    [Some(segment.id.to_string()), segment.mask.map(|mask| mask.id.to_string())].into_iter().flatten()
+}
+
 /// What the objects of one segment have in common: the path without its extension.
 fn stem(path: &str) -> &str {
     path.rsplit_once('.').map_or(path, |(stem, _)| stem)
 }
 
-/// The id in the name of an object: what is between the folder and the first dot.
+/// The id in the name of an object: what is before the first dot, or the last one of a mask.
 fn name(path: &str) -> &str {
     let file = path.rsplit_once('/').map_or(path, |(_, file)| file);
-    file.split_once('.').map_or(file, |(name, _)| name)
+    match file.split('.').collect::<Vec<_>>().as_slice() {
+        [_, mask, "mask"] => mask,
+        [name, ..] => name,
+        [] => file,
+    }
 }
 
 /// How long ago `at_ns` was; nothing when the clock was set back.

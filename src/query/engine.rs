@@ -189,7 +189,8 @@ impl Engine {
         let table_functions = template.table_functions().keys().cloned().collect();
         let footers = Arc::new(MetadataCache::new(Arc::clone(&indexes)));
         let columns = Arc::new(ColumnCache::new(settings.bitmap_bytes_max, settings.bitmap_asks));
-        let shared = Arc::new(ScanShared { footers, indexes, columns, parallelism });
+        let masks = Arc::default();
+        let shared = Arc::new(ScanShared { footers, indexes, columns, masks, parallelism });
         let views = Views::builtin()?;
         let tables = OnceCell::new();
         let prepared = Mutex::default();
@@ -240,7 +241,7 @@ impl Engine {
     }
 
     /// The logical plan of a request, its warnings, and what the attributes in it hold.
-    async fn plan(
+    pub(super) async fn plan(
         &self,
         state: &SessionState,
         snapshot: &ReadSnapshot,
@@ -289,7 +290,8 @@ impl Engine {
         Arc::new(EventsTable::new(snapshot.clone(), Arc::clone(&self.inner.shared), keys))
     }
 
-    fn state(&self, snapshot: &ReadSnapshot) -> SessionState {
+    /// A session bound to `snapshot`.
+    pub(super) fn state(&self, snapshot: &ReadSnapshot) -> SessionState {
         let schema = SnapshotSchema { engine: self.clone(), snapshot: snapshot.clone() };
         let catalog = MemoryCatalogProvider::new();
         let catalogs = MemoryCatalogProviderList::new();

@@ -7,7 +7,8 @@
 //!    of ids with [`hex`] text and of text with numbers ([`compare`]).
 //! 3. [`table`] decodes the occurrence's name into a narrow table; [`prune`] leaves out the segments that
 //!    cannot matter; [`scan`] reads the rest and the buffer ([`buffer_scan`]), through [`adapter`], which
-//!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter.
+//!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter
+//!    and without the rows that [`masks`] hide.
 //! 4. DataFusion does what remains, with our [`functions`]; [`output`] turns the stream of batches into
 //!    bytes.
 //!
@@ -27,6 +28,8 @@ mod buffer_scan;
 mod adapter;
 mod metadata;
 mod indexed;
+mod masks;
+pub(crate) mod matching;
 mod functions;
 pub mod output;
 mod error;

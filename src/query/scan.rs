@@ -49,6 +49,7 @@ use super::buffer_scan::BufferExec;
 use super::indexed::columns::{ColumnCache, Files};
 use super::indexed::rows::Context;
 use super::indexed::source::IndexedSource;
+use super::masks::MaskCache;
 use super::metadata::{MetadataCache, SegmentReaderFactory, Want};
 use super::prune::Pruned;
 use super::snapshot::ReadSnapshot;
@@ -70,6 +71,8 @@ pub(crate) struct ScanShared {
     pub(crate) indexes: Arc<IndexCache>,
     /// Bitmaps of columns.
     pub(crate) columns: Arc<ColumnCache>,
+    /// Rows of segments that are not deleted.
+    pub(crate) masks: Arc<MaskCache>,
     /// Partitions of a scan.
     pub(crate) parallelism: usize,
 }
@@ -139,6 +142,7 @@ impl Scan<'_> {
             adapter: Arc::clone(adapter),
             table: Arc::clone(&schema),
             columns: Arc::clone(&self.columns),
+            masks: Arc::clone(&self.table.shared().masks),
         };
         let source = IndexedSource::new(source, Arc::new(context));
         let (groups, ordered) = deal(&self.pruned.kept, self.table.shared().parallelism);
@@ -146,7 +150,7 @@ impl Scan<'_> {
             .into_iter()
             .map(|group| FileGroup::new(group.into_iter().map(|s| file(s, &schema)).collect()))
             .collect();
-        let rows = self.pruned.kept.iter().map(|segment| segment.rows).sum();
+        let rows = self.pruned.kept.iter().map(|segment| segment.live_rows()).sum();
         let ordering = if ordered { newest_first(&schema) } else { None };
         // The store is in the reader factory; the URL only has to be one that every session knows.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
@@ -206,15 +210,19 @@ fn newest_first(schema: &Schema) -> Option<LexOrdering> {
 }
 
 fn file(segment: &Arc<SegmentMeta>, schema: &SchemaRef) -> PartitionedFile {
-    let mut statistics = statistics(schema, segment.rows, Some(segment.time));
+    let time = time(std::slice::from_ref(segment));
+    let mut statistics = statistics(schema, segment.live_rows(), time);
     statistics.total_byte_size = Precision::Inexact(segment.bytes as usize);
     PartitionedFile::new(segment.path(), segment.bytes)
         .with_statistics(Arc::new(statistics))
         .with_extension(Arc::clone(segment))
 }
 
-/// The time from the first to the last event.
+/// The time from the first to the last event; none when one of these may be deleted.
 fn time(segments: &[Arc<SegmentMeta>]) -> Option<TimeRange> {
+    if segments.iter().any(|segment| segment.mask.is_some()) {
+        return None;
+    }
     let ranges = segments.iter().map(|segment| segment.time);
     ranges.reduce(|a, b| TimeRange { min_ns: a.min_ns.min(b.min_ns), max_ns: a.max_ns.max(b.max_ns) })
 }
@@ -495,7 +503,7 @@ mod tests {
         let segment = |(min_ns, max_ns): &(i64, i64)| {
             let id = SegmentId::new(*max_ns);
             let time = TimeRange { min_ns: *min_ns, max_ns: *max_ns };
-            Arc::new(SegmentMeta { id, bytes: 1, index: None, rows: 1, time })
+            Arc::new(SegmentMeta { id, bytes: 1, index: None, rows: 1, time, mask: None })
         };
         ranges.iter().map(segment).collect()
     }

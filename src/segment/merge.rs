@@ -96,7 +96,7 @@ impl Merge {
     pub fn new(store: Arc<dyn ObjectStore>, mut segments: Vec<Arc<SegmentMeta>>, rows_max: usize) -> Self {
         assert!((1..=ROWS_MAX).contains(&rows_max), "a segment has 1 to {ROWS_MAX} rows");
         segments.sort_by_key(|segment| segment.id);
-        let rows_left = segments.iter().map(|segment| segment.rows as usize).sum();
+        let rows_left = segments.iter().map(|segment| segment.live_rows() as usize).sum();
         let inputs = segments.into_iter().map(|segment| Input { segment, state: State::Waiting }).collect();
         let (objects, cuts) = (Objects::new(store), Vec::new());
         Self { objects, inputs, rows_max, rows_left, cuts, threads: THREADS_MAX }
@@ -158,8 +158,10 @@ impl Merge {
             }
             let reader = SegmentReader::open(self.objects.clone(), &segment)?;
             let timestamps = reader.timestamps()?;
-            let found = (reader.rows() as u64, timestamps.first().copied());
-            if found != (segment.rows, Some(newest_ns)) {
+            let rows = (reader.rows_with_deleted() as u64, reader.rows() as u64);
+            let newest = timestamps.first().copied();
+            let newest_fits = segment.mask.is_some() || newest == Some(newest_ns);
+            if rows != (segment.rows, segment.live_rows()) || !newest_fits {
                 let path = segment.path();
                 return Err(Error::corrupt(format!("{path} has other events than the catalog says")));
             }
@@ -248,7 +250,8 @@ impl<'a> Slice<'a> {
             match &column.attribute {
                 _ if column.values == 0 => {}
                 Some((key, ty)) => {
-                    let share = (column.values * self.rows.len()).div_ceil(self.reader.rows());
+                    let all = self.reader.rows_with_deleted();
+                    let share = (column.values * self.rows.len()).div_ceil(all);
                     counts.add(key, *ty, share);
                 }
                 None => counts.add_core(name),

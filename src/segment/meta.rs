@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::columns::{Bound, ColumnMeta, SegmentColumns};
+use super::mask::Mask;
 use crate::error::{Error, Result};
 use crate::event::TimeRange;
 use crate::event::schema::column;
@@ -90,10 +91,13 @@ pub struct SegmentMeta {
     /// Size of its index, the side-car object; none when it has none, and is read without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
-    /// Number of events.
+    /// Number of events in the object, deleted ones too.
     pub rows: u64,
     /// Range of the timestamps.
     pub time: TimeRange,
+    /// Which of the events are deleted; none when none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Mask>,
 }
 
 /// A segment as a commit adds it.
@@ -136,6 +140,17 @@ impl SegmentMeta {
         format!("segments/{:04}/{:02}/{:02}/{id}.parquet", day.year(), day.month(), day.day())
     }
 
+    /// Events that are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        self.rows.saturating_sub(self.mask.map_or(0, |mask| mask.rows))
+    }
+
+    /// Path of the mask, if it has one: beside the object.
+    pub fn mask_path(&self) -> Option<String> {
+        let mask = self.mask?;
+        Some(format!("{}.{}.mask", self.path().trim_end_matches(".parquet"), mask.id))
+    }
+
     /// Path of its index, if it has one: beside the object.
     pub fn index_path(&self) -> String {
         format!("{}.index", self.path().trim_end_matches(".parquet"))
@@ -166,7 +181,7 @@ impl NewSegment {
             return Err(corrupt("no range of timestamps"));
         };
         let (rows, time) = (group.num_rows() as u64, TimeRange { min_ns, max_ns });
-        let meta = SegmentMeta { id, bytes, index: None, rows, time };
+        let meta = SegmentMeta { id, bytes, index: None, rows, time, mask: None };
         Ok(Self { meta, columns: Arc::new(columns) })
     }
 }

@@ -23,9 +23,10 @@
 //! It does not know which segments exist: that is the catalog. [`store`] is where objects
 //! live, [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
 //! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
-//! [`merge`] makes segments of segments, which `reader` reads a column at a time.
+//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time.
 
 pub mod store;
+pub mod mask;
 pub mod meta;
 pub mod columns;
 pub mod overflow;
@@ -36,6 +37,7 @@ mod reader;
 pub mod merge;
 
 pub use columns::{Bound, ColumnMeta, SegmentColumns};
+pub use mask::Mask;
 pub use merge::{Merge, PIECES_MAX};
 pub use meta::{NewSegment, SegmentId, SegmentMeta};
 pub use observer::{ColumnObserver, Unobserved};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field, Fields, Schema, TimestampNanosecondType};
@@ -25,9 +25,11 @@ use parquet::file::metadata::{
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::{SchemaDescriptor, Type};
+use roaring::RoaringBitmap;
 use tokio::runtime::Handle;
 
 use super::columns::attribute_type;
+use super::mask::deleted_rows;
 use super::meta::SegmentMeta;
 use crate::error::{Error, Result};
 use crate::event::schema::column;
@@ -55,6 +57,10 @@ impl Objects {
         Self { store, runtime: Handle::current() }
     }
 
+    fn deleted(&self, segment: &SegmentMeta) -> Result<Option<RoaringBitmap>> {
+        self.runtime.block_on(deleted_rows(&self.store, segment))
+    }
+
     fn range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
         Ok(self.runtime.block_on(self.store.get_range(path, range))?)
     }
@@ -73,7 +79,7 @@ pub(super) struct SegmentColumn {
     leaves: Range<usize>,
 }
 
-/// An opened segment.
+/// An opened segment. Its rows are those that are not deleted.
 #[derive(Debug)]
 pub(super) struct SegmentReader {
     objects: Objects,
@@ -82,7 +88,10 @@ pub(super) struct SegmentReader {
     object: Option<Bytes>,
     footer: ParquetMetaData,
     columns: HashMap<String, SegmentColumn>,
+    /// Rows of the object.
     rows: usize,
+    /// Rows that are not deleted, by their place in the object; none when that is all.
+    live: Option<RoaringBitmap>,
 }
 
 impl SegmentReader {
@@ -103,11 +112,21 @@ impl SegmentReader {
         };
         let rows = group.num_rows() as usize;
         let columns = columns(group);
-        Ok(Self { objects, path, object, footer, columns, rows })
+        let live = objects.deleted(segment)?.map(|deleted| {
+            let mut live = RoaringBitmap::new();
+            live.insert_range(0..rows as u32);
+            live - deleted
+        });
+        Ok(Self { objects, path, object, footer, columns, rows, live })
     }
 
     /// The number of events.
     pub(super) fn rows(&self) -> usize {
+        self.live.as_ref().map_or(self.rows, |live| live.len() as usize)
+    }
+
+    /// The number of events with those that are deleted, of which [`SegmentColumn::values`] has values.
+    pub(super) fn rows_with_deleted(&self) -> usize {
         self.rows
     }
 
@@ -123,7 +142,7 @@ impl SegmentReader {
 
     /// All timestamps; checked to be in descending order.
     pub(super) fn timestamps(&self) -> Result<ScalarBuffer<i64>> {
-        let times = self.read(column::TIMESTAMP, 0..self.rows, &schema::timestamp_type())?;
+        let times = self.read(column::TIMESTAMP, 0..self.rows(), &schema::timestamp_type())?;
         let times = times.ok_or_else(|| Error::corrupt(format!("{}: no timestamps", self.path)))?;
         let times = times.as_primitive::<TimestampNanosecondType>();
         if times.null_count() > 0 || times.values().windows(2).any(|pair| pair[0] < pair[1]) {
@@ -137,6 +156,9 @@ impl SegmentReader {
     /// Fetches and decodes the column up to the end of the range.
     pub(super) fn read(&self, name: &str, rows: Range<usize>, ty: &DataType) -> Result<Option<ArrayRef>> {
         let Some(column) = self.columns.get(name) else { return Ok(None) };
+        if rows.is_empty() {
+            return Ok(Some(new_empty_array(ty)));
+        }
         let array = self.decode(column, rows).map_err(|e| e.context(format!("{}, {name:?}", self.path)))?;
         if array.data_type() == ty { Ok(Some(array)) } else { Ok(Some(cast(&array, ty)?)) }
     }
@@ -147,8 +169,7 @@ impl SegmentReader {
         let schema = Arc::new(Schema::new(as_views(inferred.schema().fields())));
         let options = ArrowReaderOptions::new().with_schema(schema);
         let metadata = ArrowReaderMetadata::try_new(metadata, options)?;
-        let selection =
-            RowSelection::from(vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())]);
+        let selection = self.selection(&rows);
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(self.chunk(column)?, metadata)
             .with_batch_size(rows.len())
             .with_row_selection(selection)
@@ -164,6 +185,22 @@ impl SegmentReader {
         } else {
             Err(Error::corrupt(format!("{} values for {} rows", array.len(), rows.len())))
         }
+    }
+
+    /// The rows of the object that are the `rows` of this segment.
+    fn selection(&self, rows: &Range<usize>) -> RowSelection {
+        let Some(live) = &self.live else {
+            return RowSelection::from(vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())]);
+        };
+        let place = |row: usize| live.select(row as u32).unwrap_or(u32::MAX);
+        let mut places = live.range(place(rows.start)..=place(rows.end - 1));
+        let ranges = std::iter::from_fn(|| {
+            places.next_range().map(|range| *range.start() as usize..*range.end() as usize + 1)
+        });
+        let last = place(rows.end - 1) as usize + 1;
+        // The iterator may give the whole of a range that reaches over the end.
+        let ranges = ranges.map(|range| range.start..range.end.min(last)).collect::<Vec<_>>();
+        RowSelection::from_consecutive_ranges(ranges.into_iter(), self.rows)
     }
 
     /// The bytes of a column.

@@ -170,7 +170,7 @@ struct OfDatabase(Database);
 impl Collector for OfDatabase {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let stats = self.0.stats();
-        let gauges: [(&str, &str, Option<Unit>, u64); 9] = [
+        let gauges: [(&str, &str, Option<Unit>, u64); 10] = [
             ("events", "Events, in segments and buffer", None, stats.events),
             ("segments", "Segments", None, stats.segments),
             ("segment", "Size of the segments", Some(Unit::Bytes), stats.segment_bytes),
@@ -179,6 +179,7 @@ impl Collector for OfDatabase {
             ("buffer", "Memory of the buffer", Some(Unit::Bytes), stats.buffer_bytes),
             ("attribute_keys", "Attribute keys that are known", None, stats.attribute_keys),
             ("index", "Memory of open indexes and bitmaps", Some(Unit::Bytes), stats.index_bytes),
+            ("masked_events", "Events deleted or expired and still in files", None, stats.masked_events),
             ("wal_files", "Files of the write-ahead log", None, stats.wal_files),
         ];
         for (name, help, unit, value) in gauges {
@@ -186,7 +187,7 @@ impl Collector for OfDatabase {
             gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)?;
         }
         let maintenance = stats.maintenance;
-        let counters: [(&str, &str, Option<Unit>, u64); 8] = [
+        let counters: [(&str, &str, Option<Unit>, u64); 9] = [
             ("flushes", "Segments made of the buffer", None, stats.flushes),
             ("wal_batches", "Batches made durable", None, stats.wal_batches),
             ("wal", "Written to the write-ahead log", Some(Unit::Bytes), stats.wal_bytes),
@@ -199,6 +200,7 @@ impl Collector for OfDatabase {
                 maintenance.compacted_rows,
             ),
             ("compacted", "Written by merges", Some(Unit::Bytes), maintenance.compacted_bytes),
+            ("expired_events", "Events that retention has removed", None, maintenance.expired_rows),
             (
                 "removed_objects",
                 "Objects deleted because nothing needed them any more",

@@ -85,6 +85,67 @@ fn compact_merges_once_and_changes_no_answer() {
 }
 
 #[test]
+fn delete_hides_at_once_and_says_which_files_are_still_there() {
+    let data = data();
+    let path = data.path().to_str().unwrap();
+    let names = || {
+        let all = query(data.path(), &["select name from spans order by name", "--format", "csv"]);
+        stdout(&all).lines().skip(1).map(|line| line.trim().to_owned()).collect::<Vec<_>>().join(",")
+    };
+    let delete = |more: &[&str]| run(&[&["delete", "--data", path], more].concat());
+    let one = delete(&["--where", "name = 'span 1'", "--dry-run"]);
+    assert_eq!(stdout(&one), "1 events in 1 segments would be deleted\n");
+    assert_eq!(names(), "span 0,span 1,span 2");
+
+    let one = delete(&["--where", "name = 'span 1'"]);
+    assert!(stdout(&one).contains("pending    2 files"), "{}", stdout(&one));
+    assert_eq!(names(), "span 0,span 2");
+    let id = stdout(&one).split_whitespace().nth(1).unwrap();
+    let pending: Vec<&str> = stdout(&one).lines().filter(|line| line.contains("segments/")).collect();
+    assert!(pending.iter().all(|line| data.path().join(line.trim()).exists()), "{pending:?}");
+
+    let two = delete(&["--where", "http.route is not null", "--to", "2023-11-14T22:13:21Z", "--grace", "0s"]);
+    assert!(stdout(&two).contains("complete   no file"), "{}", stdout(&two));
+    assert_eq!(names(), "span 2");
+    let status = delete(&["--status", id, "--json"]);
+    let status: serde_json::Value = serde_json::from_str(stdout(&status)).unwrap();
+    assert_eq!((&status["complete"], &status["rows"]), (&json!(true), &json!(1)), "{status}");
+    assert!(pending.iter().all(|line| !data.path().join(line.trim()).exists()));
+
+    for (arguments, says) in [
+        (&["--where", "nam = 'x'"][..], "name"),
+        (&["--status", "0123"][..], "no deletion"),
+        (&[][..], "--where"),
+        (&["--where", "true", "--from", "monday"][..], "2026-11-21T08:00:00Z"),
+    ] {
+        let wrong = delete(arguments);
+        assert!(!wrong.status.success() && stderr(&wrong).contains(says), "{}", stderr(&wrong));
+    }
+}
+
+#[test]
+fn what_has_expired_goes_when_it_is_compacted() {
+    let data = data();
+    let file = data.path().join("broadloom.toml");
+    let compact = |config: &str| {
+        std::fs::write(&file, config).unwrap();
+        broadloom(&["compact", "--config"]).arg(&file).arg("--data").arg(data.path()).output().unwrap()
+    };
+    let count = || {
+        stdout(&query(data.path(), &["select count(*) as n from events", "--format", "ndjson"])).to_owned()
+    };
+    let wrong = compact("[[retention]]\nwhere = \"nam = 'x'\"\nkeep = \"1d\"");
+    assert!(!wrong.status.success());
+    assert!(stderr(&wrong).contains("retention rule 1, where nam = 'x'"), "{}", stderr(&wrong));
+    stdout(&compact("[[retention]]\nwhere = \"name = 'span 1'\"\nkeep = \"1d\""));
+    assert_eq!(count(), "{\"n\":2}\n");
+    stdout(&compact("retention = [\"100y where name = 'span 2'\", \"1d\"]"));
+    assert_eq!(count(), "{\"n\":1}\n");
+    stdout(&compact("retention-bytes = \"1B\""));
+    assert_eq!(count(), "{\"n\":0}\n");
+}
+
+#[test]
 fn a_directory_is_asked_beside_the_server_that_writes_it() {
     let data = tempfile::tempdir().unwrap();
     let server = Served::start(data.path());

@@ -284,7 +284,10 @@ impl Counting {
     async fn add(&self, meta: &Arc<SegmentMeta>, totals: &mut Totals) -> Result<bool> {
         let (leaves, seconds) = self.needs();
         let segment = self.context.segment(meta, &leaves, seconds).await?;
-        let Some(rows) = segment.all_true(&self.conditions)? else { return Ok(false) };
+        let Some(mut rows) = segment.all_true(&self.conditions)? else { return Ok(false) };
+        if let Some(live) = self.context.live(meta).await? {
+            rows &= live.as_ref();
+        }
         if rows.is_empty() {
             return Ok(true);
         }

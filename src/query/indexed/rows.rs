@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use roaring::{MultiOps, RoaringBitmap};
 
@@ -19,6 +19,7 @@ use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
 use crate::query::adapter::AttributeAdapterFactory;
+use crate::query::masks::MaskCache;
 use crate::segment::{OverflowFilter, SegmentMeta};
 
 /// What evaluation needs of the scan.
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) table: SchemaRef,
     /// What the segments have of them.
     pub(crate) columns: Arc<LoadedColumns>,
+    /// Which rows are not deleted.
+    pub(crate) masks: Arc<MaskCache>,
 }
 
 /// One segment, with all the bitmaps that some expressions need.
@@ -50,6 +53,12 @@ pub(crate) struct Segment<'a> {
 }
 
 impl Context {
+    /// The rows that are not deleted; none when that is all.
+    pub(crate) async fn live(&self, meta: &SegmentMeta) -> Result<Option<Arc<RoaringBitmap>>> {
+        let live = self.masks.live(&self.files.store, meta).await;
+        live.map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+
     /// Rows of the pages in which all of `lookups` may hold, as far as the segment's side-car knows; `None`
     /// when it knows nothing of them.
     pub(crate) async fn pages(&self, meta: &SegmentMeta, lookups: &[Lookup]) -> Option<RoaringBitmap> {

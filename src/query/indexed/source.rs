@@ -14,7 +14,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion::datasource::physical_plan::{
-    FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+    FileGroup, FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
 };
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
@@ -149,7 +149,7 @@ impl FileSource for IndexedSource {
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
         let full = self.filtered(&self.filters).create_morselizer(Arc::clone(&store), config, partition)?;
-        if self.filters.is_empty() {
+        if self.filters.is_empty() && !has_masks(config) {
             return Ok(full);
         }
         let opener = Opener {
@@ -379,7 +379,17 @@ impl Opener {
             return self.full.plan_file(file);
         };
         let context = self.source.context();
+        let live = context.live(&segment).await?;
+        let of_live = |rows: RoaringBitmap| match live.as_deref() {
+            Some(live) => rows & live,
+            None => rows,
+        };
+        let all_live = |file: PartitionedFile| match live.as_deref() {
+            Some(live) => with_selection(file, selection(live, segment.rows as usize)),
+            None => file,
+        };
         if let Some(rows) = context.pages(&segment, &self.conditions.lookups).await {
+            let rows = of_live(rows);
             self.metrics.looked_up.add(1);
             if !self.metrics.selects(&rows, &segment) {
                 return Ok(Box::new(Nothing));
@@ -390,7 +400,7 @@ impl Opener {
         }
         let leaves: Vec<&Leaf> = self.conditions.indexed.iter().flat_map(|c| c.leaves()).collect();
         if leaves.is_empty() {
-            return self.full.plan_file(file);
+            return self.full.plan_file(all_live(file));
         }
         let found = context.segment(&segment, &leaves, false).await?;
         let mut rows: Option<RoaringBitmap> = None;
@@ -403,7 +413,7 @@ impl Opener {
                 (rows, of_one) => rows.or(of_one),
             };
         }
-        let Some(rows) = rows else { return self.full.plan_file(file) };
+        let Some(rows) = rows.map(of_live) else { return self.full.plan_file(all_live(file)) };
         self.metrics.answered.add(1);
         if !self.metrics.selects(&rows, &segment) {
             return Ok(Box::new(Nothing));
@@ -419,6 +429,12 @@ impl Opener {
         self.plans.lock().insert(answered, Arc::clone(&plan));
         Ok(plan)
     }
+}
+
+/// Whether rows of some file are deleted.
+fn has_masks(config: &FileScanConfig) -> bool {
+    let mut files = config.file_groups.iter().flat_map(FileGroup::files);
+    files.any(|file| file.extension::<Arc<SegmentMeta>>().is_some_and(|segment| segment.mask.is_some()))
 }
 
 fn with_selection(file: PartitionedFile, selection: RowSelection) -> PartitionedFile {
