@@ -36,7 +36,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
-use object_store::ObjectStore;
 use parking_lot::RwLock;
 
 use crate::catalog::Catalog;
@@ -45,7 +44,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
 use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
-use crate::segment::DurableFileSystem;
 use crate::wal::SequenceNumber;
 
 pub use crate::catalog::Deletion;
@@ -55,6 +53,7 @@ pub use crate::maintenance::{
 };
 pub use deletion::DeletionReceipt;
 pub use importer::{ImportProgress, Importer};
+use recovery::Storage;
 pub use stats::DatabaseStats;
 use writer::Writer;
 
@@ -67,8 +66,7 @@ pub struct Database {
 #[derive(Debug)]
 struct Inner {
     settings: Settings,
-    files: Arc<DurableFileSystem>,
-    store: Arc<dyn ObjectStore>,
+    storage: Storage,
     live: Arc<Live>,
     engine: Engine,
     /// None when read-only, and after close.
@@ -106,7 +104,7 @@ impl Database {
 
     /// Starts a bulk load: events go straight into segments, and count once they are committed.
     pub fn importer(&self) -> Result<Importer> {
-        Ok(Importer::new(self.writer()?, Arc::clone(&self.inner.store), &self.inner.settings))
+        Ok(Importer::new(self.writer()?, Arc::clone(&self.inner.storage.store), &self.inner.settings))
     }
 
     /// Returns once every event that was appended before is in a segment.
@@ -178,7 +176,7 @@ impl Database {
     pub fn snapshot(&self) -> ReadSnapshot {
         let (catalog, buffer) = self.inner.live.view();
         let keys = Arc::clone(self.inner.live.keys());
-        ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.store) }
+        ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.storage.store) }
     }
 
     /// Starts a statement on what was appended before.
@@ -239,9 +237,11 @@ impl Inner {
     }
 
     async fn load_catalog(&self) -> Result<Catalog> {
-        Catalog::load(Arc::clone(&self.store), Arc::clone(&self.settings.clock)).await
+        Catalog::load(Arc::clone(&self.storage.store), Arc::clone(&self.settings.clock)).await
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! What happens when a database is opened?
 //!
-//! 1. Take the lock (writer only).
+//! 1. Take the lock, and make sure that what a killed process left is on disk (writer only).
 //! 2. Load the catalog: segments and watermark.
 //! 3. Replay the log behind the watermark into the buffer.
-//! 4. Cut off the log's torn tail, delete what nobody needs, start log thread and flushes (writer only).
+//! 4. Cut off the log's torn tail, delete what nobody needs, start the log and the background task (writer only).
 //!
 //! A reader beside a writer does 2 and 3, and looks at the catalog again: if a flush has committed
 //! meanwhile, the log may have been truncated under its eyes, so it starts over.
@@ -15,54 +15,82 @@ use object_store::ObjectStore;
 use parking_lot::RwLock;
 
 use super::lock::DirectoryLock;
-use super::writer::Writer;
+use super::writer::{Lock, Writer};
 use super::{Database, Inner};
 use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Change};
 use crate::config::Settings;
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
 use crate::index::IndexCache;
 use crate::maintenance::{Live, Sweeper};
 use crate::query::Engine;
 use crate::segment::DurableFileSystem;
-use crate::wal::{self, Replay, SequenceNumber};
+use crate::segment::placement::Placement;
+use crate::wal::{self, Replay, SequenceNumber, WalOptions};
 
 /// How often a reader starts over because a flush came in between. One flush takes longer than one
 /// attempt, so more than a few in a row mean that something else is wrong.
 const READ_ATTEMPTS_MAX: usize = 20;
 
+/// What the bytes of a database are kept in.
+#[derive(Debug, Clone)]
+pub(super) struct Storage {
+    pub(super) store: Arc<dyn ObjectStore>,
+    /// What the store puts objects with.
+    pub(super) placement: Arc<Placement>,
+    /// How, and on which disk, the log is kept.
+    pub(super) log: WalOptions,
+}
+
+impl From<DurableFileSystem> for Storage {
+    fn from(files: DurableFileSystem) -> Self {
+        let placement = Arc::clone(files.placement());
+        Self { store: Arc::new(files), placement, log: WalOptions::default() }
+    }
+}
+
 /// See [`Database::open`].
 pub(super) async fn open(settings: Settings) -> Result<Database> {
-    let now_ns = settings.clock.now_ns();
     let files = DurableFileSystem::create(&settings.data).map_err(|e| {
         Error::from(e).context(format!("cannot use {} as data directory", settings.data.display()))
     })?;
-    let lock = DirectoryLock::acquire(&settings.data, now_ns)?;
-    let inner = inner(settings, files, Access::Write)?;
+    let lock = DirectoryLock::acquire(&settings.data, settings.clock.now_ns())?;
+    let database = open_in(settings, files.into(), Arc::new(lock)).await?;
+    database.writer()?.start_background(database.settings());
+    Ok(database)
+}
+
+/// Opens the database in `storage`, where nothing happens by itself; `lock` is held until nothing is written
+/// any more.
+pub(super) async fn open_in(settings: Settings, storage: Storage, lock: Arc<Lock>) -> Result<Database> {
+    let placement = Arc::clone(&storage.placement);
+    let settled = tokio::task::spawn_blocking(move || placement.settle()).await;
+    settled.map_err(|e| Error::internal("looking through the directory failed").with_source(e))??;
+    let inner = inner(settings, storage, Access::Write)?;
     let catalog = Arc::new(inner.load_catalog().await?);
     let sweeper = Arc::new(Sweeper::new(
         Arc::clone(&inner.live),
         Arc::clone(&catalog),
-        Arc::clone(&inner.store),
+        Arc::clone(&inner.storage.store),
         Arc::clone(&inner.settings.clock),
         Arc::default(),
     ));
     sweeper.remove_orphans(inner.settings.maintenance.grace).await?;
-    inner.files.remove_staged()?;
     if catalog.snapshot().version == 0 {
         catalog.commit(Change::default()).await?;
     }
     let (buffer, replay) = read_log(&inner, &catalog).await?;
     report(&catalog, &replay);
-    replay.repair(&inner.wal_directory())?;
+    replay.repair(inner.storage.log.disk.as_ref(), &inner.wal_directory())?;
     let rows = buffer.rows();
     inner.live.replace(catalog.snapshot(), buffer);
     catalog.keys().fill(inner.live.keys());
 
     let next = replay.last.max(catalog.snapshot().wal_watermark).next();
     let writer = Writer::start(&inner, catalog, lock, &replay, next, sweeper).await?;
-    *inner.writer.write() = Some(writer);
+    *inner.writer.write() = Some(Arc::new(writer));
     let segments = inner.live.view().0.segments.len();
     tracing::info!(data = %inner.settings.data.display(), segments, replayed_rows = rows, "opened the database");
     Ok(Database { inner: Arc::new(inner) })
@@ -70,19 +98,26 @@ pub(super) async fn open(settings: Settings) -> Result<Database> {
 
 /// See [`Database::open_read_only`].
 pub(super) async fn open_read_only(settings: Settings) -> Result<Database> {
-    let data = &settings.data;
-    let missing =
-        || Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {}", data.display()));
-    if !data.is_dir() {
-        return Err(missing());
+    if !settings.data.is_dir() {
+        return Err(no_database(&settings));
     }
-    let files = DurableFileSystem::new(data)?;
-    let inner = inner(settings.clone(), files, Access::Read)?;
+    let files = DurableFileSystem::new(&settings.data)?;
+    open_read_only_in(settings, files.into()).await
+}
+
+/// Opens the database in `storage` for reading.
+pub(super) async fn open_read_only_in(settings: Settings, storage: Storage) -> Result<Database> {
+    let inner = inner(settings, storage, Access::Read)?;
     refresh(&inner).await?;
     if inner.live.view().0.version == 0 {
-        return Err(missing());
+        return Err(no_database(&inner.settings));
     }
     Ok(Database { inner: Arc::new(inner) })
+}
+
+fn no_database(settings: &Settings) -> Error {
+    let data = settings.data.display();
+    Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {data}"))
 }
 
 /// See [`Database::refresh`].
@@ -113,9 +148,7 @@ enum Access {
     Write,
 }
 
-fn inner(settings: Settings, files: DurableFileSystem, access: Access) -> Result<Inner> {
-    let files = Arc::new(files);
-    let store: Arc<dyn ObjectStore> = Arc::clone(&files) as _;
+fn inner(settings: Settings, storage: Storage, access: Access) -> Result<Inner> {
     let live = Arc::new(Live::new(Arc::default(), Buffer::default(), Arc::new(KeyDictionary::new())));
     let (read_only, spill) = match access {
         Access::Write => (false, emptied(settings.data.join("spill"))),
@@ -124,7 +157,7 @@ fn inner(settings: Settings, files: DurableFileSystem, access: Access) -> Result
     };
     let indexes = Arc::new(IndexCache::new(settings.index.memory_bytes_max));
     let engine = Engine::new(&settings.query, indexes, spill)?;
-    Ok(Inner { settings, files, store, live, engine, writer: RwLock::new(None), read_only })
+    Ok(Inner { settings, storage, live, engine, writer: RwLock::new(None), read_only })
 }
 
 /// Removes what queries had spilled when the process was killed.
@@ -143,20 +176,22 @@ async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> 
     let after = catalog.snapshot().wal_watermark;
     let (directory, now_ns) = (inner.wal_directory(), inner.settings.clock.now_ns());
     let keys = Arc::clone(inner.live.keys());
-    let replay = move || replay_into_buffer(&directory, after, &keys, now_ns);
+    let disk = Arc::clone(&inner.storage.log.disk);
+    let replay = move || replay_into_buffer(disk.as_ref(), &directory, after, &keys, now_ns);
     tokio::task::spawn_blocking(replay)
         .await
         .map_err(|e| Error::internal("replay of the log failed").with_source(e))?
 }
 
 fn replay_into_buffer(
+    disk: &dyn Disk,
     directory: &Path,
     after: SequenceNumber,
     keys: &KeyDictionary,
     now_ns: i64,
 ) -> Result<(Buffer, Replay)> {
     let mut buffer = Buffer::default();
-    let replay = wal::replay(directory, after, |seq, payload| {
+    let replay = wal::replay(disk, directory, after, |seq, payload| {
         let batch = EventBatch::decode(&payload).map_err(|e| e.context(format!("batch {seq} of the log")))?;
         keys.observe(&batch);
         buffer.push(seq, Arc::new(batch), now_ns);

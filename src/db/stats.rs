@@ -56,7 +56,7 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
         wal_bytes: wal.bytes,
         wal_files: wal.files,
         flushes: writer.as_ref().map_or(0, |w| w.flushes()),
-        fsyncs: wal.fsyncs + inner.files.fsyncs(),
+        fsyncs: wal.fsyncs + inner.storage.placement.fsyncs(),
         masked_events: catalog.segments.iter().map(|segment| segment.rows - segment.live_rows()).sum(),
         maintenance: writer.map(|w| w.maintenance()).unwrap_or_default(),
     }

@@ -9,10 +9,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
-use super::lock::DirectoryLock;
 use super::maintain::maintain;
 use crate::catalog::Catalog;
-use crate::config::{BufferSettings, Clock};
+use crate::config::{BufferSettings, Clock, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
 use crate::maintenance::live::BufferLevel;
@@ -22,7 +21,7 @@ use crate::maintenance::{
 };
 use crate::query::matching::EngineMatcher;
 use crate::segment;
-use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalOptions, WalStats};
+use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalStats};
 
 /// How often the age of the buffer is looked at; size is looked at after every append.
 const AGE_CHECK: Duration = Duration::from_millis(250);
@@ -33,6 +32,9 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Pauses between attempts when flushing fails.
 const RETRY_MIN: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// What keeps others from writing while it exists.
+pub(super) type Lock = dyn std::fmt::Debug + Send + Sync;
 
 /// The write half of an open database.
 #[derive(Debug)]
@@ -55,20 +57,19 @@ pub(super) struct Writer {
     stop: CancellationToken,
     background: Mutex<Option<JoinHandle<()>>>,
     /// Given up last: the log thread has its own share until it has ended.
-    _lock: Arc<DirectoryLock>,
+    _lock: Arc<Lock>,
 }
 
 impl Writer {
-    /// Starts the log thread and the background task.
+    /// Starts the log.
     pub(super) async fn start(
         inner: &Inner,
         catalog: Arc<Catalog>,
-        lock: DirectoryLock,
+        lock: Arc<Lock>,
         replay: &Replay,
         next: SequenceNumber,
         sweeper: Arc<Sweeper>,
-    ) -> Result<Arc<Self>> {
-        let lock = Arc::new(lock);
+    ) -> Result<Self> {
         let live = Arc::clone(&inner.live);
         let clock = Arc::clone(&inner.settings.clock);
         let sink = {
@@ -78,12 +79,12 @@ impl Writer {
                 live.durable(batches, clock.now_ns());
             }
         };
-        let options = WalOptions::default();
+        let options = inner.storage.log.clone();
         let wal = Arc::new(Wal::start(&inner.wal_directory(), replay, next, options, Box::new(sink))?);
         let flusher = Flusher::new(
             Arc::clone(&live),
             Arc::clone(&catalog),
-            Arc::clone(&inner.store),
+            Arc::clone(&inner.storage.store),
             Arc::clone(&wal),
             Arc::clone(&clock),
             inner.settings.index.clone(),
@@ -91,13 +92,13 @@ impl Writer {
         let runs = RunKeeper::new(
             Arc::clone(&live),
             Arc::clone(&catalog),
-            Arc::clone(&inner.store),
+            Arc::clone(&inner.storage.store),
             Arc::clone(&clock),
         );
         let compactor = Compactor::new(
             Arc::clone(&live),
             Arc::clone(&catalog),
-            Arc::clone(&inner.store),
+            Arc::clone(&inner.storage.store),
             Arc::clone(&clock),
             inner.settings.index.clone(),
             Arc::clone(&sweeper),
@@ -107,7 +108,7 @@ impl Writer {
         let stop = CancellationToken::new();
         let background = Mutex::default();
         let stats = Arc::clone(sweeper.stats());
-        let (engine, store) = (inner.engine.clone(), Arc::clone(&inner.store));
+        let (engine, store) = (inner.engine.clone(), Arc::clone(&inner.storage.store));
         let matcher = EngineMatcher::new(engine, Arc::clone(&store), Arc::clone(live.keys()));
         let masker = Arc::new(Masker::new(
             Arc::clone(&live),
@@ -119,7 +120,7 @@ impl Writer {
         ));
         let retention = inner.settings.maintenance.retention.clone();
         let retainer = Retainer::new(Arc::clone(&masker), retention).await?;
-        let writer = Arc::new(Self {
+        Ok(Self {
             live,
             catalog,
             wal,
@@ -130,26 +131,28 @@ impl Writer {
             masker,
             retainer,
             stats,
-            clock: Arc::clone(&clock),
+            clock,
             full,
             stop,
             background,
             _lock: lock,
-        });
-        let task =
-            flush_when_due(Arc::downgrade(&writer), Arc::clone(&writer.full), inner.settings.buffer, clock);
-        let runs = keep_runs(Arc::downgrade(&writer));
-        let maintenance = inner.settings.maintenance.clone();
-        let weak = Arc::downgrade(&writer);
+        })
+    }
+
+    /// Starts the background task, which does by itself what is due.
+    pub(super) fn start_background(self: &Arc<Self>, settings: &Settings) {
+        let Settings { buffer, clock, maintenance, .. } = settings.clone();
+        let task = flush_when_due(Arc::downgrade(self), Arc::clone(&self.full), buffer, clock);
+        let runs = keep_runs(Arc::downgrade(self));
+        let weak = Arc::downgrade(self);
         let maintain = async move {
             if maintenance.background {
                 maintain(weak, maintenance).await;
             }
         };
-        *writer.background.lock() = Some(tokio::spawn(async move {
+        *self.background.lock() = Some(tokio::spawn(async move {
             tokio::join!(task, runs, maintain);
         }));
-        Ok(writer)
     }
 
     /// Makes `batch` durable and visible.
@@ -184,7 +187,7 @@ impl Writer {
 
     /// Flushes until everything that is in the buffer now is in segments.
     pub(super) async fn flush_all(&self) -> Result<()> {
-        let Some((_, all)) = self.live.sealed(usize::MAX) else { return Ok(()) };
+        let Some((_, all)) = self.live.seal(usize::MAX) else { return Ok(()) };
         while self.catalog.snapshot().wal_watermark < all.through {
             self.flusher.flush(segment::ROWS_MAX).await?;
         }
@@ -218,6 +221,12 @@ impl Writer {
             task.await.map_err(|e| Error::internal("the background task failed").with_source(e))?;
         }
         flushed
+    }
+
+    /// Makes one segment of about so many events.
+    #[cfg(test)]
+    pub(super) async fn flush_some(&self, rows_max: usize) -> Result<()> {
+        self.flusher.flush(rows_max).await.map(drop)
     }
 
     /// Merges the indexes of segments as far as is due, now.

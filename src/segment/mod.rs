@@ -21,10 +21,11 @@
 //! - The footer alone is enough to make the [`NewSegment`] again.
 //!
 //! It does not know which segments exist: that is the catalog. [`store`] is where objects
-//! live, [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
+//! live and [`placement`] how they get there, [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
 //! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
 //! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time.
 
+pub(crate) mod placement;
 pub mod store;
 pub mod mask;
 pub mod meta;

@@ -2,17 +2,15 @@
 //!
 //! `object_store::local::LocalFileSystem` writes and renames, and never fsyncs: after a power loss the
 //! object may be empty or absent although `put` said yes. [`DurableFileSystem`] reads through it, and
-//! writes so that `put` returns only when file, name and directories are on disk. The order is: staged
-//! file, fsync, link (create) or rename (overwrite), fsync of the directory. So a name never stands for
-//! bytes that are not there.
+//! writes so that `put` returns only when file, name and directories are on disk: [`placement`](super::placement)
+//! has the steps.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -25,12 +23,15 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
+use super::placement::{Placement, generic};
+use crate::disk::SystemDisk;
+
 /// A directory as an object store whose `put` survives power loss.
 #[derive(Debug)]
 pub struct DurableFileSystem {
     inner: LocalFileSystem,
     root: PathBuf,
-    fsyncs: Arc<AtomicU64>,
+    placement: Arc<Placement>,
 }
 
 impl DurableFileSystem {
@@ -40,7 +41,8 @@ impl DurableFileSystem {
         let inner = LocalFileSystem::new_with_prefix(&root)?;
         // The prefix is canonical in there; directories are compared with it.
         let root = root.canonicalize().map_err(generic)?;
-        Ok(Self { inner, root, fsyncs: Arc::default() })
+        let placement = Arc::new(Placement::new(Arc::new(SystemDisk), root.clone()));
+        Ok(Self { inner, root, placement })
     }
 
     /// Like [`new`](Self::new); creates the directory, and its parents, when it is not there.
@@ -61,21 +63,14 @@ impl DurableFileSystem {
         Self::new(root)
     }
 
-    /// Calls of fsync so far.
-    pub fn fsyncs(&self) -> u64 {
-        self.fsyncs.load(Ordering::Relaxed)
+    /// What objects are put with.
+    pub(crate) fn placement(&self) -> &Arc<Placement> {
+        &self.placement
     }
 
-    /// Deletes the files of writes that a crash cut off. Returns how many.
-    ///
-    /// Nobody else may be writing.
-    pub fn remove_staged(&self) -> Result<usize> {
-        let mut staged = Vec::new();
-        find_staged(&self.root, &mut staged).map_err(generic)?;
-        for file in &staged {
-            std::fs::remove_file(file).map_err(generic)?;
-        }
-        Ok(staged.len())
+    /// Calls of fsync so far.
+    pub fn fsyncs(&self) -> u64 {
+        self.placement.fsyncs()
     }
 
     fn not_offered<T>(&self, operation: &str) -> Result<T> {
@@ -120,98 +115,9 @@ fn walk(root: &std::path::Path, folder: &str, found: &mut Vec<ObjectMeta>) -> io
     Ok(())
 }
 
-/// Adds the staged files in `folder` and in those of its folders that objects can be in.
-fn find_staged(folder: &std::path::Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(name) = name.to_str() else { continue };
-        let is_staged = |(object, random): (&str, &str)| {
-            object.bytes().all(is_of_object) && random.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        if entry.file_type()?.is_dir() {
-            if name.bytes().all(is_of_object) {
-                find_staged(&entry.path(), found)?;
-            }
-        } else if name.split_once('#').is_some_and(is_staged) {
-            found.push(entry.path());
-        }
-    }
-    Ok(())
-}
-
 /// Whether names of objects have this character.
 fn is_of_object(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
-}
-
-fn generic(source: io::Error) -> Error {
-    Error::Generic { store: "DurableFileSystem", source: Box::new(source) }
-}
-
-/// One write, on a thread that may block.
-struct Placement {
-    root: PathBuf,
-    path: PathBuf,
-    mode: PutMode,
-    payload: PutPayload,
-    fsyncs: Arc<AtomicU64>,
-}
-
-impl Placement {
-    fn run(&self) -> Result<PutResult> {
-        let directory = self.path.parent().unwrap_or(&self.root).to_owned();
-        self.create_directories(&directory).map_err(generic)?;
-        // The object store does not list names that end in '#' and digits.
-        let staged = PathBuf::from(format!("{}#{}", self.path.display(), rand::random::<u64>()));
-        let stored = self.stage(&staged).map_err(generic).and_then(|()| match &self.mode {
-            PutMode::Create => {
-                let linked = std::fs::hard_link(&staged, &self.path);
-                let _ = std::fs::remove_file(&staged);
-                linked.map_err(|source| match source.kind() {
-                    io::ErrorKind::AlreadyExists => {
-                        Error::AlreadyExists { path: self.path.display().to_string(), source: source.into() }
-                    }
-                    _ => generic(source),
-                })
-            }
-            _ => std::fs::rename(&staged, &self.path).map_err(generic),
-        });
-        if stored.is_err() {
-            let _ = std::fs::remove_file(&staged);
-        }
-        stored?;
-        self.sync(&File::open(&directory).map_err(generic)?).map_err(generic)?;
-        Ok(PutResult { e_tag: None, version: None })
-    }
-
-    fn stage(&self, staged: &std::path::Path) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(staged)?;
-        for part in &self.payload {
-            file.write_all(part)?;
-        }
-        self.sync(&file)
-    }
-
-    /// Creates `directory` and makes the names of all new directories durable, outermost first.
-    fn create_directories(&self, directory: &std::path::Path) -> io::Result<()> {
-        if directory.is_dir() {
-            return Ok(());
-        }
-        if let Some(parent) = directory.parent().filter(|_| directory != self.root) {
-            self.create_directories(parent)?;
-            match std::fs::create_dir(directory) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                _ => self.sync(&File::open(parent)?)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn sync(&self, file: &File) -> io::Result<()> {
-        self.fsyncs.fetch_add(1, Ordering::Relaxed);
-        file.sync_all()
-    }
 }
 
 #[async_trait]
@@ -221,9 +127,9 @@ impl ObjectStore for DurableFileSystem {
             return self.not_offered("put with PutMode::Update");
         }
         let path = self.inner.path_to_filesystem(location)?;
-        let (root, fsyncs) = (self.root.clone(), Arc::clone(&self.fsyncs));
-        let placement = Placement { root, path, mode: opts.mode, payload, fsyncs };
-        tokio::task::spawn_blocking(move || placement.run()).await?
+        let placement = Arc::clone(&self.placement);
+        let placed = tokio::task::spawn_blocking(move || placement.place(&path, &payload, &opts.mode));
+        placed.await?.map(|()| PutResult { e_tag: None, version: None })
     }
 
     async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -296,7 +202,6 @@ mod tests {
         let listed: Vec<_> = store.list(None).map_ok(|o| o.location.to_string()).try_collect().await.unwrap();
         assert_eq!(listed, ["x/y"]);
         assert_eq!(std::fs::read_dir(dir.path().join("x")).unwrap().count(), 2);
-        assert_eq!((store.remove_staged().unwrap(), store.remove_staged().unwrap()), (1, 0));
         store.put(&Path::from("x/z/w.json"), "three".into()).await.unwrap();
         store.put(&Path::from("xx"), "".into()).await.unwrap();
         let list = async |prefix: &str| {
@@ -317,5 +222,24 @@ mod tests {
         assert_eq!(store.fsyncs(), 4, "the file, its directory, and the two parents that got a new name");
         store.put(&Path::from("a/b/d"), "one".into()).await.unwrap();
         assert_eq!(store.fsyncs(), 6, "the file and its directory");
+        let again = DurableFileSystem::new(dir.path()).unwrap();
+        again.put(&Path::from("a/b/e"), "one".into()).await.unwrap();
+        assert_eq!(again.fsyncs(), 4, "who knows whether the process before came to it");
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_was_writing_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DurableFileSystem::new(dir.path()).unwrap();
+        store.placement().settle().unwrap();
+        store.put(&Path::from("segments/2026/x.parquet"), "one".into()).await.unwrap();
+        let files = ["x.parquet#123", "notes#later", "y#", "#7"]
+            .map(|name| dir.path().join("segments/2026").join(name));
+        for file in &files {
+            std::fs::write(file, "left").unwrap();
+        }
+        store.placement().settle().unwrap();
+        assert_eq!(files.map(|file| file.exists()), [false, true, true, false]);
+        assert!(store.get(&Path::from("segments/2026/x.parquet")).await.is_ok());
     }
 }

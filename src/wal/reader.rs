@@ -5,11 +5,11 @@
 //! later file makes it look like damage.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use super::SequenceNumber;
 use super::record::{self, Bad};
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 
 /// Bytes of a log file that are not what was written.
@@ -58,6 +58,7 @@ pub struct Replay {
     /// Files without a single good record: nothing to keep.
     empty: Vec<PathBuf>,
     first: Option<SequenceNumber>,
+    newest: Option<PathBuf>,
 }
 
 /// Calls `each` with every batch numbered above `after`, in order, as it was before compression.
@@ -65,21 +66,23 @@ pub struct Replay {
 /// Damaged records are collected and skipped. A file that disappears between being listed and being read
 /// held only committed batches; who reads beside a live writer must look at the catalog again afterwards.
 pub fn replay(
+    disk: &dyn Disk,
     dir: &Path,
     after: SequenceNumber,
     mut each: impl FnMut(SequenceNumber, Vec<u8>) -> Result<()>,
 ) -> Result<Replay> {
-    let files = record::list(dir)?;
-    let mut replay = Replay { first: files.first().map(|(first, _)| *first), ..Replay::default() };
-    let newest = files.last().map(|(first, _)| *first);
+    let files = record::list(disk, dir)?;
+    let newest = files.last().map(|(_, path)| path.clone());
+    let first = files.first().map(|(first, _)| *first);
+    let mut replay = Replay { first, newest: newest.clone(), ..Replay::default() };
     for (first, path) in files {
-        let bytes = match std::fs::read(&path) {
+        let bytes = match disk.read(&path) {
             Ok(bytes) => bytes,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
             Err(e) => return Err(Error::from(e).context(format!("cannot read {}", path.display()))),
         };
         let mut scan = record::scan(&bytes, first).map_err(|e| e.context(path.display()))?;
-        if Some(first) == newest {
+        if Some(&path) == newest.as_ref() {
             replay.torn = scan.bad.pop_if(|bad| bad.bytes.end == bytes.len()).map(|bad| tail(&path, &bad));
         }
         if scan.records.is_empty() && scan.bad.is_empty() {
@@ -122,23 +125,24 @@ impl Replay {
         self.torn.as_ref().map_or(0, |torn| torn.dropped)
     }
 
-    /// Makes the directory ready for a writer: cuts off the torn tail and removes files without records.
+    /// Makes the directory ready for a writer: cuts off the torn tail, removes files without records, and
+    /// makes durable what a killed process had no time to fsync, so that no later crash can take a record
+    /// away from before others.
     ///
     /// Only the owner of the directory may call it.
-    pub fn repair(&self, dir: &Path) -> Result<()> {
+    pub fn repair(&self, disk: &dyn Disk, dir: &Path) -> Result<()> {
+        let Some(newest) = &self.newest else { return Ok(()) };
         if let Some(torn) = &self.torn {
             tracing::warn!(file = %torn.file.display(), offset = torn.keep, bytes = torn.dropped, "dropped the torn tail of the log: it was never acknowledged");
-            let file = OpenOptions::new().write(true).open(&torn.file)?;
-            file.set_len(torn.keep as u64)?;
-            file.sync_all()?;
+            disk.open(&torn.file)?.set_len(torn.keep as u64)?;
+        }
+        if !self.empty.contains(newest) {
+            disk.open(newest)?.sync()?;
         }
         for path in &self.empty {
-            std::fs::remove_file(path)?;
+            disk.remove(path)?;
         }
-        if !self.empty.is_empty() {
-            File::open(dir)?.sync_all()?;
-        }
-        Ok(())
+        Ok(disk.sync_directory(dir)?)
     }
 
     /// Whether the log file `path` holds damage, and so must be set aside rather than deleted.

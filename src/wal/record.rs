@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::SequenceNumber;
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 
 /// First bytes of every log file.
@@ -72,19 +73,14 @@ pub(super) fn first_of_path(path: &Path) -> Option<SequenceNumber> {
 }
 
 /// The log files of `dir`, oldest first. A missing directory has none.
-pub(super) fn list(dir: &Path) -> Result<Vec<(SequenceNumber, PathBuf)>> {
-    let entries = match std::fs::read_dir(dir) {
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(SequenceNumber, PathBuf)>> {
+    let entries = match disk.list(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(Error::from(e).context(format!("cannot list {}", dir.display()))),
     };
-    let mut files = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if let Some(first) = first_of_path(&path) {
-            files.push((first, path));
-        }
-    }
+    let named = entries.into_iter().filter_map(|entry| Some((first_of_path(&entry.path)?, entry.path)));
+    let mut files: Vec<_> = named.collect();
     files.sort_unstable();
     Ok(files)
 }

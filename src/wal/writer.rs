@@ -6,18 +6,18 @@
 //! the disk the next group gathers, so throughput does not hang on the latency of an fsync.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::record::{self, HEADER_BYTES};
 use super::{Payload, Replay, SequenceNumber};
+use crate::disk::{Disk, DiskFile, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Appends that may wait for the log thread; further ones wait for a place in the queue.
@@ -28,21 +28,29 @@ const GROUP_BYTES_MAX: usize = 32 << 20;
 /// Takes the batches that have become durable, in order. It must not block for long: the log waits for it.
 pub type Sink<T> = Box<dyn FnMut(Vec<(SequenceNumber, T)>) + Send>;
 
-/// Makes a log file durable; a test may make it fail.
-type Sync = Arc<dyn Fn(&File) -> io::Result<()> + Send + std::marker::Sync>;
+/// Starts the loop of the log, and returns the thread that it runs on, if it has one.
+type Start = Arc<dyn Fn(BoxFuture<'static, ()>) -> io::Result<Option<JoinHandle<()>>> + Send + Sync>;
 
 /// How the log is kept.
 #[derive(Clone)]
 pub struct WalOptions {
     /// A new file is begun when the current one has this many bytes.
     pub file_bytes: u64,
-    pub(super) sync: Sync,
+    /// Where the files are.
+    pub disk: Arc<dyn Disk>,
+    /// A simulator runs the loop itself.
+    pub(crate) start: Start,
 }
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { file_bytes: 64 << 20, sync: Arc::new(File::sync_data) }
+        Self { file_bytes: 64 << 20, disk: Arc::new(SystemDisk), start: Arc::new(on_own_thread) }
     }
+}
+
+fn on_own_thread(log: BoxFuture<'static, ()>) -> io::Result<Option<JoinHandle<()>>> {
+    let thread = std::thread::Builder::new().name("broadloom-wal".into());
+    thread.spawn(move || futures::executor::block_on(log)).map(Some)
 }
 
 impl std::fmt::Debug for WalOptions {
@@ -105,13 +113,17 @@ impl<T: Send + 'static> Wal<T> {
         sink: Sink<T>,
     ) -> Result<Self> {
         assert!(next > replay.last, "a sequence number is used once");
-        std::fs::create_dir_all(dir)?;
-        let files: VecDeque<_> = record::list(dir)?
+        let disk = options.disk.as_ref();
+        if !disk.is_directory(dir) {
+            disk.create_directory(dir)?;
+        }
+        let files: VecDeque<_> = record::list(disk, dir)?
             .into_iter()
             .map(|(first, path)| OldFile { first, damaged: replay.is_damaged(&path), path })
             .collect();
         let counters = Arc::new(Counters::default());
         counters.files.store(files.len() as u64, Ordering::Relaxed);
+        let start = Arc::clone(&options.start);
         let log = Log {
             dir: dir.to_owned(),
             options,
@@ -120,12 +132,11 @@ impl<T: Send + 'static> Wal<T> {
             active: None,
             counters: Arc::clone(&counters),
             poison: None,
+            durable: false,
         };
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let thread = std::thread::Builder::new()
-            .name("broadloom-wal".into())
-            .spawn(move || run(log, requests, sink))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), counters })
+        let thread = start(Box::pin(run(log, requests, sink)))?;
+        Ok(Self { queue: Some(queue), thread, counters })
     }
 
     /// Returns once `payload` is durable and the sink has seen `item`.
@@ -175,9 +186,9 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Poisoned, "the log thread has stopped: restart the process")
 }
 
-/// The log thread: ends when the [`Wal`] is dropped and the queue is empty.
-fn run<T>(mut log: Log, mut requests: mpsc::Receiver<Request<T>>, mut sink: Sink<T>) {
-    while let Some(request) = requests.blocking_recv() {
+/// The loop of the log: ends when the [`Wal`] is dropped and the queue is empty. Blocks on the disk.
+async fn run<T>(mut log: Log, mut requests: mpsc::Receiver<Request<T>>, mut sink: Sink<T>) {
+    while let Some(request) = requests.recv().await {
         let mut group = Group::default();
         let mut next = Some(request);
         while let Some(request) = next.take() {
@@ -249,10 +260,17 @@ struct OldFile {
 }
 
 struct Active {
-    file: File,
+    file: Box<dyn DiskFile>,
     path: PathBuf,
     first: SequenceNumber,
     bytes: u64,
+}
+
+impl Active {
+    /// Whether records may be added. A file without any has the name that the next one would need.
+    fn has_room(&self, file_bytes: u64) -> bool {
+        self.bytes < file_bytes || self.bytes == HEADER_BYTES as u64
+    }
 }
 
 /// The files, as the log thread sees them.
@@ -265,6 +283,8 @@ struct Log {
     active: Option<Active>,
     counters: Arc<Counters>,
     poison: Option<String>,
+    /// Whether the name of the directory itself is known to be on disk.
+    durable: bool,
 }
 
 impl Log {
@@ -279,15 +299,16 @@ impl Log {
             record::encode_record(&mut bytes, SequenceNumber(first.0 + i as u64), payload.bytes());
         }
         let mut active = match self.active.take() {
-            Some(active) if active.bytes < self.options.file_bytes => active,
+            Some(active) if active.has_room(self.options.file_bytes) => active,
             full => {
                 self.files.extend(full.map(|a| OldFile { first: a.first, path: a.path, damaged: false }));
                 self.create(first)?
             }
         };
         let written = active.file.write_all_at(&bytes, active.bytes);
-        let outcome =
-            written.map_err(|error| self.undo(&active, &error)).and_then(|()| self.sync(&active.file));
+        let outcome = written
+            .map_err(|error| self.undo(&active, &error))
+            .and_then(|()| self.sync(active.file.as_ref()));
         if outcome.is_ok() {
             active.bytes += bytes.len() as u64;
             self.next = SequenceNumber(first.0 + payloads.len() as u64);
@@ -300,40 +321,54 @@ impl Log {
 
     fn create(&mut self, first: SequenceNumber) -> Result<Active> {
         let path = self.dir.join(record::file_name(first));
-        let create = || -> io::Result<File> {
-            let mut file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-            let header = record::encode_header(first);
-            file.write_all(&header).inspect_err(|_| {
-                // Without a record it is worth nothing, and its name is needed again.
-                let _ = std::fs::remove_file(&path);
-            })?;
-            Ok(file)
-        };
-        let file = create().map_err(|e| refused(&path, &e))?;
-        self.sync(&file)?;
-        self.sync(&File::open(&self.dir)?)?;
-        if let Some(parent) = self.dir.parent().filter(|_| first.0 == 1) {
-            // The directory itself is as new as its first file.
-            self.sync(&File::open(parent)?)?;
+        let disk = Arc::clone(&self.options.disk);
+        let file = disk.create(&path).map_err(|e| refused(&path, &e))?;
+        if let Err(error) = file.write_all_at(&record::encode_header(first), 0) {
+            // Its name is needed again.
+            return Err(match disk.remove(&path) {
+                Ok(()) => refused(&path, &error),
+                Err(_) => self.poisoned(format!(
+                    "{} can neither be written nor removed: {error}; restart the process",
+                    path.display()
+                )),
+            });
+        }
+        self.sync(file.as_ref())?;
+        self.sync_directory(&self.dir.clone())?;
+        if !self.durable {
+            // The directory may be as new as its first file.
+            let parent = self.dir.parent().map(Path::to_owned);
+            parent.map_or(Ok(()), |parent| self.sync_directory(&parent))?;
+            self.durable = true;
         }
         self.counters.files.fetch_add(1, Ordering::Relaxed);
         Ok(Active { file, path, first, bytes: HEADER_BYTES as u64 })
     }
 
-    fn sync(&mut self, file: &File) -> Result<()> {
+    fn sync(&mut self, file: &dyn DiskFile) -> Result<()> {
         self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
-        (self.options.sync)(file).map_err(|error| {
-            self.poisoned(format!(
-                "fsync of the log in {} failed: {error}; restart the process",
-                self.dir.display()
-            ))
-        })
+        file.sync().map_err(|error| self.failed_to_sync(&error))
     }
 
-    /// After a failed write: back to the last good byte, so that a full disk is no reason to restart.
+    fn sync_directory(&mut self, directory: &Path) -> Result<()> {
+        self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        self.options.disk.sync_directory(directory).map_err(|error| self.failed_to_sync(&error))
+    }
+
+    fn failed_to_sync(&mut self, error: &io::Error) -> Error {
+        let dir = self.dir.display();
+        self.poisoned(format!("fsync of the log in {dir} failed: {error}; restart the process"))
+    }
+
+    /// After a failed write: back to the last good byte, so that a full disk is no reason to restart. Whole
+    /// records among the bytes that were written would come to light after a crash, so they are cut off
+    /// durably.
     fn undo(&mut self, active: &Active, error: &io::Error) -> Error {
         match active.file.set_len(active.bytes) {
-            Ok(()) => refused(&active.path, error),
+            Ok(()) => match self.sync(active.file.as_ref()) {
+                Ok(()) => refused(&active.path, error),
+                Err(poisoned) => poisoned,
+            },
             Err(_) => self.poisoned(format!(
                 "write to {} failed half-way: {error}; restart the process",
                 active.path.display()
@@ -370,15 +405,15 @@ impl Log {
             if file.damaged {
                 let aside = file.path.with_extension("wal.damaged");
                 tracing::warn!(file = %aside.display(), "keeping a damaged log file aside");
-                std::fs::rename(&file.path, &aside)?;
+                self.options.disk.rename(&file.path, &aside)?;
             } else {
-                std::fs::remove_file(&file.path)?;
+                self.options.disk.remove(&file.path)?;
             }
             self.files.pop_front();
             removed = true;
             self.counters.files.fetch_sub(1, Ordering::Relaxed);
         }
-        if removed { self.sync(&File::open(&self.dir)?) } else { Ok(()) }
+        if removed { self.sync_directory(&self.dir.clone()) } else { Ok(()) }
     }
 }
 

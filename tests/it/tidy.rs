@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&str] = &[
     "error",
     "config",
+    "disk",
     "event",
     "ingest",
     "wal",
