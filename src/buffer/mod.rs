@@ -5,12 +5,14 @@
 //! (`maintenance`) changes buffer and catalog together under one.
 //!
 //! ```text
-//!   push ──▶ [ 41 42 43 │ 44 45 ]        sealed() shares a prefix with a flush and takes nothing away;
+//!   push ──▶ [ 41 42 43 │ 44 45 ]        seal() shares a prefix with a flush and takes nothing away;
 //!              ▲ flush    ▲ next         remove_through(43) drops it once its segment is committed
 //! ```
 //!
 //! Queries share the batches, so what a query sees stays although the buffer goes on. A query pays for every
 //! batch, so runs of small ones are merged ([`Buffer::small_run`]); that changes nothing that a query can see.
+//! A run never reaches across the end of what a flush has sealed: the flush may turn out to be committed long
+//! after it seemed to have failed, and then just its batches have to go.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,6 +43,8 @@ struct Entry {
     batch: Arc<EventBatch>,
     bytes: usize,
     arrived_ns: i64,
+    /// Whether a flush has sealed the buffer up to here.
+    ends_sealed: bool,
 }
 
 /// A prefix of the buffer, to be made a segment.
@@ -74,13 +78,14 @@ impl Buffer {
         self.rows += batch.rows();
         self.bytes += bytes;
         self.shared = None;
-        self.entries.push_back(Entry { seq, batch, bytes, arrived_ns: now_ns });
+        self.entries.push_back(Entry { seq, batch, bytes, arrived_ns: now_ns, ends_sealed: false });
     }
 
     /// The oldest batches, up to about `rows_max` events (at least one batch); `None` when there are none.
-    pub fn sealed(&self, rows_max: usize) -> Option<Sealed> {
+    pub fn seal(&mut self, rows_max: usize) -> Option<Sealed> {
         let mut sealed = Sealed { batches: Vec::new(), through: self.entries.front()?.seq, rows: 0 };
-        for entry in &self.entries {
+        let mut last = None;
+        for entry in &mut self.entries {
             let rows = sealed.rows + entry.batch.rows();
             if rows > rows_max && !sealed.batches.is_empty() {
                 break;
@@ -88,6 +93,10 @@ impl Buffer {
             sealed.rows = rows;
             sealed.through = entry.seq;
             sealed.batches.push(Arc::clone(&entry.batch));
+            last = Some(&mut entry.ends_sealed);
+        }
+        if let Some(ends_sealed) = last {
+            *ends_sealed = true;
         }
         Some(sealed)
     }
@@ -120,6 +129,12 @@ impl Buffer {
                 rows += entry.batch.rows();
                 run.push(entry);
             }
+            if entry.ends_sealed {
+                if worth(&run) {
+                    break;
+                }
+                (run, rows) = (Vec::new(), 0);
+            }
         }
         let (first, last) = (run.first()?.seq, run.last()?.seq);
         let batches = run.iter().map(|entry| Arc::clone(&entry.batch)).collect();
@@ -135,9 +150,11 @@ impl Buffer {
         if end - start != run.batches.len() {
             return;
         }
+        let ends_sealed = self.entries[end - 1].ends_sealed;
         let old = self.entries.drain(start..end);
         let (bytes, arrived_ns) = old.fold((0, i64::MAX), |(b, t), e| (b + e.bytes, t.min(e.arrived_ns)));
-        let entry = Entry { seq: run.last, bytes: merged.memory_bytes(), batch: merged, arrived_ns };
+        let entry =
+            Entry { seq: run.last, bytes: merged.memory_bytes(), batch: merged, arrived_ns, ends_sealed };
         self.bytes = self.bytes - bytes + entry.bytes;
         self.shared = None;
         self.entries.insert(start, entry);
@@ -189,9 +206,9 @@ mod tests {
     #[test]
     fn sealing_takes_whole_batches_and_removes_nothing() {
         let mut buffer = buffer(&[3, 3, 3]);
-        let sealed = buffer.sealed(7).unwrap();
+        let sealed = buffer.seal(7).unwrap();
         assert_eq!((sealed.rows, sealed.through), (6, SequenceNumber(2)));
-        assert_eq!(buffer.sealed(1).unwrap().rows, 3, "one batch at least");
+        assert_eq!(buffer.seal(1).unwrap().rows, 3, "one batch at least");
         assert_eq!(buffer.batches().len(), 3);
     }
 
@@ -207,7 +224,7 @@ mod tests {
         assert_eq!(buffer.batches().iter().map(|b| b.rows()).collect::<Vec<_>>()[3..6], [5000, 40, 5000]);
         assert_eq!(buffer.rows(), rows + 1);
         assert!(buffer.bytes() < before);
-        let sealed = buffer.sealed(1 + 1 + 1 + 5000 + 40).unwrap();
+        let sealed = buffer.seal(1 + 1 + 1 + 5000 + 40).unwrap();
         assert_eq!(sealed.through, SequenceNumber(24), "the number of the run's last batch");
         let gone = buffer.small_run().unwrap();
         assert_eq!(gone.batches.len(), 16);
@@ -217,10 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn a_flush_that_was_committed_after_all_takes_its_batches_and_no_others() {
+        let mut buffer = buffer(&[1; 40]);
+        let through = buffer.seal(20).unwrap().through;
+        while let Some(run) = buffer.small_run() {
+            let merged = Arc::new(EventBatch::concat(&run.batches).unwrap());
+            buffer.replace_run(&run, merged);
+        }
+        assert_eq!(buffer.batches().iter().map(|b| b.rows()).collect::<Vec<_>>(), [20, 20]);
+        buffer.remove_through(through);
+        assert_eq!(buffer.rows(), 20);
+    }
+
+    #[test]
     fn removal_keeps_what_arrived_during_the_flush_and_what_a_query_holds() {
         let mut buffer = buffer(&[1, 2]);
         let seen = buffer.batches();
-        let through = buffer.sealed(100).unwrap().through;
+        let through = buffer.seal(100).unwrap().through;
         buffer.push(SequenceNumber(3), batch(4), 9);
         buffer.remove_through(through);
         assert_eq!((buffer.rows(), buffer.oldest_ns()), (4, Some(9)));
@@ -229,6 +259,6 @@ mod tests {
         assert!(buffer.bytes() > 0);
         buffer.remove_through(SequenceNumber(3));
         assert_eq!((buffer.bytes(), buffer.rows(), buffer.oldest_ns()), (0, 0, None));
-        assert!(buffer.sealed(1).is_none());
+        assert!(buffer.seal(1).is_none());
     }
 }

@@ -14,7 +14,7 @@ use crate::catalog::{Change, Keys};
 use crate::config::{Clock, IndexSettings, Settings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
-use crate::maintenance::store_segment;
+use crate::maintenance::{Birth, decide, store_segment};
 use crate::segment::{NewSegment, ROWS_MAX, SegmentMeta};
 
 /// A segment is begun with so much memory of batches. Twice that is held, collecting and encoding: with
@@ -115,9 +115,9 @@ impl Importer {
         let (now_ns, index) = (self.clock.now_ns(), self.index.clone());
         self.building = Some(tokio::spawn(async move {
             let keys = Keys::of(&batches);
-            let (id, _birth) = writer.live().births().segment(now_ns);
+            let (id, birth) = writer.live().births().segment(now_ns);
             let segment = store_segment(&store, id, batches, &index).await?;
-            commit(&writer, segment, keys).await
+            commit(&writer, birth, segment, keys).await
         }));
         Ok(())
     }
@@ -133,9 +133,9 @@ impl Importer {
     }
 }
 
-async fn commit(writer: &Writer, segment: NewSegment, keys: Keys) -> Result<SegmentMeta> {
+async fn commit(writer: &Writer, birth: Birth, segment: NewSegment, keys: Keys) -> Result<SegmentMeta> {
     let change = Change { add: vec![segment.clone()], keys: keys.clone(), ..Change::default() };
-    let snapshot = writer.catalog().commit(change).await?;
+    let snapshot = decide(vec![birth], writer.catalog().commit(change)).await?;
     keys.fill(writer.live().keys());
     writer.live().committed(&snapshot);
     Ok(segment.meta)

@@ -12,6 +12,11 @@ const PRIORITY_PERCENT: u8 = 25;
 /// Dropping the future does not end the work, only its result is lost: it must have no effects. Needs a
 /// tokio runtime if `work` does; a panic in it is an [`Internal`](crate::ErrorKind::Internal) error.
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    if cfg!(test) {
+        // There a simulation can wait for it.
+        let done = tokio::task::spawn_blocking(work).await;
+        return done.map_err(|_| Error::internal("work in the background failed"));
+    }
     let (done, result) = oneshot::channel();
     let name = "broadloom-maintenance".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {

@@ -23,7 +23,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio_util::sync::CancellationToken;
 
-use super::births::Birth;
+use super::births::{Birth, decide};
 use super::compaction_policy::{Extent, plan};
 use super::sweep::GRACE;
 use super::{Live, MaintenanceStats, Sweeper, background, store_built, tiers};
@@ -271,10 +271,9 @@ impl Compactor {
         let (from, to) = (remove.len(), add.len());
         let bytes: u64 = add.iter().map(|segment| segment.meta.bytes + segment.meta.index.unwrap_or(0)).sum();
         let change = Change { add: add.clone(), remove, unchanged, ..Change::default() };
-        let committed = self.catalog.commit(change).await;
+        let committed = decide(births, self.catalog.commit(change)).await;
         // After a failure too: the commit may have got through.
         self.live.committed(&self.catalog.snapshot());
-        drop(births);
         if let Err(error) = committed {
             if error.kind() == ErrorKind::Conflict {
                 self.discard(&add).await;

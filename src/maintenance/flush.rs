@@ -7,6 +7,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutPayload};
 
 use super::Live;
+use super::births::decide;
 use crate::catalog::{Catalog, Change, Keys};
 use crate::config::{Clock, IndexSettings};
 use crate::error::{Error, ErrorKind, Result};
@@ -72,14 +73,14 @@ impl Flusher {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         // Should an earlier commit have got through although it failed for us, learn of it first.
         self.live.committed(&self.catalog.snapshot());
-        let Some((sealed, range)) = self.live.sealed(rows_max.min(segment::ROWS_MAX)) else {
+        let Some((sealed, range)) = self.live.seal(rows_max.min(segment::ROWS_MAX)) else {
             return Ok(None);
         };
         let keys = Keys::of(&sealed.batches);
-        let (id, _birth) = self.live.births().segment(self.clock.now_ns());
+        let (id, birth) = self.live.births().segment(self.clock.now_ns());
         let segment = store_segment(&self.store, id, sealed.batches, &self.index).await?;
         let change = Change { add: vec![segment.clone()], keys, wal: Some(range), ..Change::default() };
-        let committed = self.catalog.commit(change).await;
+        let committed = decide(vec![birth], self.catalog.commit(change)).await;
         // After a conflict too: the catalog now knows what the other commit moved.
         self.live.committed(&self.catalog.snapshot());
         committed?;

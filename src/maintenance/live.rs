@@ -144,9 +144,9 @@ impl Live {
     }
 
     /// The oldest batches, up to about `rows_max` events, and what they are in the log.
-    pub fn sealed(&self, rows_max: usize) -> Option<(Sealed, WalRange)> {
-        let state = self.state.lock();
-        let sealed = state.buffer.sealed(rows_max)?;
+    pub fn seal(&self, rows_max: usize) -> Option<(Sealed, WalRange)> {
+        let mut state = self.state.lock();
+        let sealed = state.buffer.seal(rows_max)?;
         let range = WalRange { from: state.catalog.wal_watermark, through: sealed.through };
         Some((sealed, range))
     }

@@ -17,7 +17,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use roaring::RoaringBitmap;
 use uuid::Uuid;
 
-use super::births::Birth;
+use super::births::{Birth, decide};
 use super::flush::store_object;
 use super::{Live, MaintenanceStats, RowMatcher};
 use crate::catalog::{Catalog, CatalogSnapshot, Change, Deletion};
@@ -209,9 +209,8 @@ impl Masker {
         }
         let remove = remove.iter().map(|segment| segment.id).collect();
         let change = Change { remove, masks, deletion, unchanged, ..Change::default() };
-        let committed = self.catalog.commit(change).await;
+        let committed = decide(births, self.catalog.commit(change)).await;
         self.live.committed(&self.catalog.snapshot());
-        drop(births);
         committed.map(drop)
     }
 

@@ -39,7 +39,7 @@ pub mod masking;
 pub mod retention;
 mod stats;
 
-pub use births::{Birth, Births};
+pub use births::{Birth, Births, decide};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use live::{Admission, Live};

@@ -11,6 +11,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 
 use super::Live;
+use super::births::decide;
 use super::flush::store_object;
 use super::run_policy::{RUN_BYTES_MAX, RunStep, next_step};
 use crate::catalog::{Catalog, CatalogSnapshot, Change};
@@ -65,17 +66,16 @@ impl RunKeeper {
             RunStep::Build(segments) => Some(self.inputs_of_segments(&segments).await?),
             RunStep::Merge(runs) => Some(self.inputs_of_runs(runs).await),
         };
-        let mut being_made = None;
+        let mut being_made = Vec::new();
         let mut change = Change { remove_runs: replaced, ..Change::default() };
         if let Some(inputs) = built.filter(|inputs| !inputs.is_empty()) {
             let (id, birth) = self.live.births().run(self.clock.now_ns());
             change.add_runs.push(self.store_run(id, inputs).await?);
-            being_made = Some(birth);
+            being_made.push(birth);
         }
         let retired = change.remove_runs.clone();
-        let committed = self.catalog.commit(change).await;
+        let committed = decide(being_made, self.catalog.commit(change)).await;
         self.live.committed(&self.catalog.snapshot());
-        drop(being_made);
         committed?;
         self.retire(&snapshot, &retired);
         Ok(true)
