@@ -39,7 +39,7 @@ pub(super) async fn receipt(inner: &Inner, id: &str) -> Result<DeletionReceipt> 
     for object in &deletion.objects {
         let index = format!("{}.index", object.trim_end_matches(".parquet"));
         for path in [object.clone(), index] {
-            match inner.store.head(&Path::from(path.as_str())).await {
+            match inner.storage.store.head(&Path::from(path.as_str())).await {
                 Ok(_) => pending.push(path),
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(error.into()),

@@ -1,0 +1,235 @@
+//! What goes on in a process, all at the same time?
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use object_store::ObjectStore;
+
+use super::model::Fate;
+use super::scheduler::Steps;
+use super::store::SimulatedStore;
+use super::world::World;
+use crate::catalog::{Catalog, Change, Keys};
+use crate::db::{CompactionOptions, Database};
+use crate::error::{Error, ErrorKind};
+use crate::maintenance::store_segment;
+use crate::segment::SegmentId;
+
+/// A database in a process, and what it stands on.
+#[derive(Clone)]
+pub(super) struct Process {
+    pub(super) world: Rc<World>,
+    pub(super) database: Database,
+    pub(super) store: Arc<SimulatedStore>,
+    pub(super) steps: Arc<Steps>,
+    pub(super) is_stopped: Rc<dyn Fn() -> bool>,
+}
+
+impl Process {
+    /// Lets others go on for at most so many steps.
+    async fn pause(&self, steps_max: usize) {
+        self.steps.pass(self.world.chaos.below(steps_max)).await;
+    }
+
+    /// Runs `work` to its end, or now and then not: its caller went away.
+    async fn maybe_cut_off<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        if !self.world.chaos.one_in(8) {
+            return Some(work.await);
+        }
+        let (work, pause) = (std::pin::pin!(work), std::pin::pin!(self.pause(12)));
+        match select(work, pause).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(((), _)) => {
+                self.world.count("cut off");
+                None
+            }
+        }
+    }
+
+    fn note(&self, who: &'static str, what: impl Into<String>) {
+        self.world.chaos.note(who, std::path::Path::new(""), what);
+    }
+
+    /// Appends batches, and remembers what it is told.
+    pub(super) async fn produce(self, batches: usize) {
+        for _ in 0..batches {
+            self.pause(6).await;
+            let (id, numbers) = self.world.model.borrow_mut().begin(1 + self.world.chaos.below(3));
+            self.note("append", format!("{numbers:?}"));
+            let batch = self.world.batch(numbers.clone());
+            let answer = self.maybe_cut_off(self.database.append(batch)).await;
+            // Who is dead hears nothing.
+            if (self.is_stopped)() {
+                return;
+            }
+            let fate = match answer {
+                None => Fate::Open,
+                Some(Ok(())) => Fate::Acknowledged,
+                Some(Err(error)) if error.kind() == ErrorKind::Poisoned => Fate::Open,
+                Some(Err(_)) => Fate::Absent,
+            };
+            self.note("append answered", format!("{numbers:?} {fate:?}"));
+            self.world.count(match fate {
+                Fate::Open => "appends without an answer",
+                Fate::Acknowledged | Fate::Elsewhere => "appends acknowledged",
+                Fate::Absent => "appends refused",
+            });
+            self.world.model.borrow_mut().told(id, fate);
+        }
+    }
+
+    /// Makes segments of the buffer.
+    pub(super) async fn flush(self, times: usize) {
+        for _ in 0..times {
+            self.pause(60).await;
+            let Ok(writer) = self.database.writer() else { return };
+            let rows = if self.world.chaos.one_in(2) { 5 } else { usize::MAX };
+            self.note("flush", "");
+            let done = self.maybe_cut_off(writer.flush_some(rows)).await;
+            self.outcome("flushes", done.map(|done| done.map(drop)));
+        }
+    }
+
+    /// Merges small batches in the buffer.
+    pub(super) async fn merge_small(self, times: usize) {
+        for _ in 0..times {
+            self.pause(60).await;
+            let Ok(writer) = self.database.writer() else { return };
+            let done = self.maybe_cut_off(writer.merge_small()).await;
+            self.outcome("merges of batches", done);
+        }
+    }
+
+    /// Merges segments, and indexes.
+    pub(super) async fn compact(self, times: usize) {
+        for _ in 0..times {
+            self.pause(150).await;
+            let Ok(writer) = self.database.writer() else { return };
+            let segment_rows = 10 + self.world.chaos.below(30);
+            let options = CompactionOptions { segment_rows, grace: self.world.grace };
+            self.note("compact", "");
+            let done = self.maybe_cut_off(self.database.compact(options, |_| {})).await;
+            self.outcome("compactions", done.map(|done| done.map(drop)));
+            if self.maybe_cut_off(writer.settle_runs()).await.is_some() {
+                self.world.count("runs settled");
+            }
+        }
+    }
+
+    /// Merges segments step by step, and deletes what nobody needs.
+    pub(super) async fn sweep(self, times: usize) {
+        let stop = tokio_util::sync::CancellationToken::new();
+        for _ in 0..times {
+            self.pause(100).await;
+            let Ok(writer) = self.database.writer() else { return };
+            let merged = self.maybe_cut_off(writer.compactor().step(20, &stop)).await;
+            self.outcome("steps of merging", merged.map(|done| done.map(drop)));
+            self.note("sweep", "");
+            let swept = self.maybe_cut_off(writer.sweeper().remove_orphans(self.world.grace)).await;
+            self.outcome("sweeps", swept.map(|done| done.map(drop)));
+            let swept = self.maybe_cut_off(writer.sweeper().remove_retired(self.world.grace)).await;
+            self.outcome("retirements", swept.map(|done| done.map(drop)));
+        }
+    }
+
+    /// Another writer of segments beside the first: it has a catalog of its own.
+    pub(super) async fn import(self, times: usize) {
+        for _ in 0..times {
+            self.pause(100).await;
+            let (id, numbers) = self.world.model.borrow_mut().begin(1 + self.world.chaos.below(5));
+            self.note("import", format!("{numbers:?}"));
+            let batch = Arc::new(self.world.batch(numbers.clone()));
+            let done = self.maybe_cut_off(self.commit_beside(batch)).await;
+            if !(self.is_stopped)() && matches!(done, Some(Ok(()))) {
+                self.note("imported", format!("{numbers:?}"));
+                self.world.model.borrow_mut().told(id, Fate::Elsewhere);
+            }
+            self.outcome("imports", done);
+        }
+    }
+
+    async fn commit_beside(&self, batch: Arc<crate::event::EventBatch>) -> Result<(), Error> {
+        let (store, settings) = (Arc::clone(&self.store) as Arc<dyn ObjectStore>, self.world.settings());
+        let catalog = Catalog::load(Arc::clone(&store), Arc::clone(&settings.clock)).await?;
+        let keys = Keys::of(std::slice::from_ref(&batch));
+        let segment =
+            store_segment(&store, SegmentId::new(settings.clock.now_ns()), vec![batch], &settings.index)
+                .await?;
+        self.pause(20).await;
+        catalog.commit(Change { add: vec![segment], keys, ..Change::default() }).await.map(drop)
+    }
+
+    /// A writer of yesterday: it has sealed the buffer, was stopped for a while, and now commits.
+    pub(super) async fn commit_late(self) {
+        self.pause(100).await;
+        let (store, settings) = (Arc::clone(&self.store) as Arc<dyn ObjectStore>, self.world.settings());
+        let Ok(catalog) = Catalog::load(Arc::clone(&store), Arc::clone(&settings.clock)).await else {
+            return;
+        };
+        let Some((sealed, range)) = self.database.inner.live.seal(usize::MAX) else { return };
+        let stored =
+            store_segment(&store, SegmentId::new(settings.clock.now_ns()), sealed.batches, &settings.index)
+                .await;
+        let Ok(segment) = stored else { return };
+        self.pause(150).await;
+        self.note("stale writer commits", format!("{range:?}"));
+        let change = Change { add: vec![segment], wal: Some(range), ..Change::default() };
+        self.outcome("stale commits", Some(catalog.commit(change).await.map(drop)));
+    }
+
+    /// Looks at what a query would see, now and then.
+    pub(super) async fn watch(self, times: usize) {
+        for _ in 0..times {
+            self.pause(60).await;
+            let told = self.world.model.borrow().told_here();
+            let snapshot = self.database.snapshot();
+            self.world.compare("a query", &snapshot, &told).await;
+        }
+    }
+
+    /// Another process that reads beside this one.
+    pub(super) async fn read_beside(self, times: usize) {
+        for _ in 0..times {
+            self.pause(120).await;
+            let told = self.world.model.borrow().told_anywhere();
+            let storage = self.database.inner.storage.clone();
+            let opened = super::super::recovery::open_read_only_in(self.world.settings(), storage).await;
+            match opened {
+                Ok(reader) if !(self.is_stopped)() => {
+                    self.world.compare("another process", &reader.snapshot(), &told).await;
+                }
+                Ok(_) => return,
+                Err(error) => self.outcome("reads beside", Some(Err(error))),
+            }
+        }
+    }
+
+    /// The network and the clock, as long as there is something to bring.
+    pub(super) async fn weather(self, times: usize) {
+        for _ in 0..times {
+            self.pause(40).await;
+            self.store.deliver_late();
+            if self.world.chaos.one_in(10) {
+                self.world.clock.leap(Duration::from_mins(self.world.chaos.below(20) as u64));
+            }
+        }
+    }
+
+    fn outcome(&self, what: &'static str, done: Option<Result<(), Error>>) {
+        match done {
+            None => {}
+            Some(Ok(())) => self.world.count(what),
+            Some(Err(error)) => {
+                self.note("failed:", format!("{what}: {error}"));
+                self.world.count("failures reported");
+                let expected =
+                    [ErrorKind::Unavailable, ErrorKind::Conflict, ErrorKind::Poisoned, ErrorKind::NotFound];
+                if !expected.contains(&error.kind()) && !(self.is_stopped)() {
+                    self.world.report(format!("{what}: {:?}: {error}", error.kind()));
+                }
+            }
+        }
+    }
+}

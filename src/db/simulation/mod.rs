@@ -1,0 +1,375 @@
+//! Does the engine keep its promises whatever fails, and whenever?
+//!
+//! A seed decides everything: what producers append, in which order the steps of all that goes on at the same
+//! time are made ([`scheduler`]), which operations of disk and object store fail and how
+//! ([`chaos`](crate::disk::chaos), [`store`]), when the machine stops and what of its disk is left
+//! ([`simulated`](crate::disk::simulated)). A [`model`] knows what was promised; it is compared with what
+//! queries see all the time, and after each recovery. The code under test is the [`Database`] as it is.
+//!
+//! ```text
+//! BROADLOOM_SIM_SEED=42 cargo test --lib simulation::seeds -- --nocapture     one seed, with its trace
+//! BROADLOOM_SIM_SEEDS=100000 cargo test --lib simulation::seeds              so many, from a random one on
+//! ```
+//!
+//! What is not simulated: bytes that rot on disk, and requests of a dead process that arrive in the next one's
+//! life (a local directory has none).
+
+mod actors;
+mod model;
+mod scheduler;
+mod store;
+mod world;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use object_store::ObjectStore;
+use parking_lot::Mutex;
+
+use super::recovery::{Storage, open_in};
+use super::*;
+use crate::disk::chaos::Chaos;
+use crate::disk::simulated::SimulatedDisk;
+use crate::segment::placement::Placement;
+use crate::wal::WalOptions;
+use actors::Process;
+use scheduler::{End, LogLoops, Scheduler, Steps};
+use store::SimulatedStore;
+use world::World;
+
+/// Seeds of an ordinary test run: the first so many.
+const SEEDS: u64 = 100;
+/// Most lives of a database in one seed.
+const LIVES_MAX: usize = 3;
+/// Attempts to open it while faults happen.
+const ATTEMPTS: usize = 4;
+/// More steps than anything takes.
+const STEPS_MAX: usize = 100_000;
+
+/// What can fail; a seed chooses how often.
+const FAULTS: [&str; 16] = [
+    "create fails: no space",
+    "write fails: no space",
+    "truncation fails",
+    "fsync fails",
+    "directory fsync fails",
+    "rename fails",
+    "remove fails",
+    "read fails",
+    "put fails",
+    "put arrives late",
+    "put is repeated",
+    "answer to a put is lost",
+    "get fails",
+    "get ends early",
+    "list fails",
+    "delete fails",
+];
+
+/// What a seed has shown.
+#[derive(Debug, Default)]
+struct Outcome {
+    wrong: Vec<String>,
+    trace: String,
+    counts: BTreeMap<&'static str, u64>,
+    faults: BTreeMap<&'static str, u64>,
+}
+
+/// A process on a disk.
+struct Life {
+    scheduler: Scheduler,
+    steps: Arc<Steps>,
+    disk: SimulatedDisk,
+    store: Arc<SimulatedStore>,
+    storage: Storage,
+    world: Rc<World>,
+}
+
+impl Life {
+    fn new(world: &Rc<World>, disk: SimulatedDisk) -> Self {
+        let chaos = world.chaos.clone();
+        let data = world.settings().data;
+        let logs = LogLoops::default();
+        let steps = Arc::<Steps>::default();
+        let scheduler = Scheduler::new(disk.clone(), Arc::clone(&steps), Arc::clone(&logs), chaos.clone());
+        let placement = Arc::new(Placement::new(Arc::new(disk.clone()), data.clone()));
+        let (on, by) = (disk.clone(), Arc::clone(&placement));
+        let store = Arc::new(SimulatedStore::new(on, data, by, chaos.clone(), Arc::clone(&steps)));
+        let start = Arc::new(move |log| {
+            logs.lock().push(log);
+            Ok(None)
+        });
+        let file_bytes = [1, 600, 64 << 20][chaos.below(3)];
+        let log = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
+        let storage = Storage { store: Arc::clone(&store) as Arc<dyn ObjectStore>, placement, log };
+        Self { scheduler, steps, disk, store, storage, world: Rc::clone(world) }
+    }
+
+    /// Runs `work` as the only actor; none when the machine stops meanwhile.
+    async fn alone<T: 'static>(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = T> + 'static,
+    ) -> Option<T> {
+        let slot = Rc::new(RefCell::new(None));
+        let result = Rc::clone(&slot);
+        self.scheduler.spawn(name, async move {
+            let done = work.await;
+            *result.borrow_mut() = Some(done);
+        });
+        let end = self.scheduler.run(STEPS_MAX).await;
+        assert_ne!(end, End::Steps, "{name} does not come to an end");
+        if end == End::Stopped { None } else { slot.take() }
+    }
+
+    /// Opens the database and compares it with the model; none when the machine stops, or faults prevent it.
+    async fn open(&mut self) -> Option<Process> {
+        let opening = open_in(self.world.settings(), self.storage.clone(), Arc::new(()));
+        let database = match self.alone("open", opening).await? {
+            Ok(database) => database,
+            Err(error) => {
+                self.world.chaos.note("failed: open", Path::new(""), error.to_string());
+                return None;
+            }
+        };
+        let disk = self.disk.clone();
+        let is_stopped = Rc::new(move || disk.is_stopped());
+        let (world, store, steps) =
+            (Rc::clone(&self.world), Arc::clone(&self.store), Arc::clone(&self.steps));
+        Some(Process { world, database, store, steps, is_stopped })
+    }
+
+    /// After a recovery: what is there, is there for good.
+    async fn recovered(&mut self, process: &Process) {
+        self.world.chaos.activate(false);
+        let (world, snapshot) = (Rc::clone(&self.world), process.database.snapshot());
+        self.alone("compare", async move {
+            let told = world.model.borrow().told_anywhere();
+            world.compare("after recovery", &snapshot, &told).await;
+            if let Ok(seen) = world.events(&snapshot).await {
+                let settled = world.model.borrow_mut().settle(&seen);
+                for (what, times) in settled {
+                    *world.done.borrow_mut().entry(what).or_default() += times;
+                }
+            }
+        })
+        .await;
+        self.world.chaos.activate(true);
+    }
+}
+
+/// Lives through `seed`.
+fn simulate(seed: u64, data: &Path) -> Outcome {
+    let chaos = Chaos::new(seed);
+    let world = World::new(chaos.clone(), data.to_owned());
+    let lived = catch_unwind(AssertUnwindSafe(|| {
+        let mut disk = SimulatedDisk::new(data, chaos.clone());
+        choose_faults(&chaos);
+        for _ in 0..=chaos.below(LIVES_MAX) {
+            disk = run(live(&world, disk));
+            if !world.wrong.borrow().is_empty() {
+                return;
+            }
+        }
+        chaos.activate(false);
+        run(retire(&world, disk));
+    }));
+    if let Err(panic) = lived {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        world.report(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")));
+    }
+    let wrong = world.wrong.borrow().clone();
+    let counts = world.done.borrow().clone();
+    Outcome { wrong, trace: chaos.trace(), counts, faults: chaos.injected() }
+}
+
+/// A runtime whose only other thread does one thing at a time.
+fn run<T>(life: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.max_blocking_threads(1).build();
+    runtime.expect("a runtime").block_on(life)
+}
+
+/// A third of the seeds only crash; the others have some kinds of faults, rare or common.
+fn choose_faults(chaos: &Chaos) {
+    if chaos.one_in(3) {
+        return;
+    }
+    let common = [10, 40, 200][chaos.below(3)];
+    for fault in FAULTS {
+        if chaos.one_in(2) {
+            chaos.set(fault, common);
+        }
+    }
+}
+
+/// Opens, works, and comes to one of many ends; returns the disk as the next life finds it.
+async fn live(world: &Rc<World>, mut disk: SimulatedDisk) -> SimulatedDisk {
+    let chaos = &world.chaos;
+    for attempt in 0.. {
+        // When nothing fails any more, it opens.
+        chaos.activate(attempt < ATTEMPTS);
+        let mut life = Life::new(world, disk.clone());
+        if chaos.one_in(4) && attempt < ATTEMPTS {
+            disk.stop_after(chaos.below(40) as u64);
+        }
+        let opened = life.open().await;
+        if let Some(process) = opened {
+            chaos.activate(true);
+            life.recovered(&process).await;
+            return work(life, process).await;
+        }
+        if attempt >= ATTEMPTS {
+            world.report("it cannot be opened");
+            return disk;
+        }
+        disk = if chaos.one_in(2) { disk.kill() } else { disk.power_loss() };
+    }
+    disk
+}
+
+async fn work(mut life: Life, process: Process) -> SimulatedDisk {
+    let chaos = life.world.chaos.clone();
+    if chaos.one_in(2) {
+        life.disk.stop_after(chaos.below(250) as u64);
+    }
+    let scheduler = &mut life.scheduler;
+    for _ in 0..=chaos.below(3) {
+        scheduler.spawn("producer", process.clone().produce(1 + chaos.below(20)));
+    }
+    scheduler.spawn("flusher", process.clone().flush(1 + chaos.below(4)));
+    scheduler.spawn("merger", process.clone().merge_small(3));
+    scheduler.spawn("watcher", process.clone().watch(4));
+    scheduler.spawn("weather", process.clone().weather(10));
+    if chaos.one_in(2) {
+        scheduler.spawn("compactor", process.clone().compact(1));
+    }
+    if chaos.one_in(2) {
+        // Whoever sweeps is alone.
+        scheduler.spawn("sweeper", process.clone().sweep(4));
+    } else {
+        scheduler.spawn("importer", process.clone().import(1 + chaos.below(2)));
+        if chaos.one_in(2) {
+            scheduler.spawn("stale writer", process.clone().commit_late());
+        }
+    }
+    if chaos.one_in(4) {
+        scheduler.spawn("reader", process.clone().read_beside(2));
+    }
+    let steps = if chaos.one_in(2) { STEPS_MAX } else { chaos.below(400) };
+    let end = scheduler.run(steps).await;
+    if end != End::Stopped {
+        scheduler.interrupt();
+        if chaos.one_in(3) {
+            let database = process.database.clone();
+            let _may_fail = life.alone("close", async move { database.close().await }).await;
+        }
+    }
+    life.disk.stop();
+    if chaos.one_in(2) { life.disk.kill() } else { life.disk.power_loss() }
+}
+
+/// When all is quiet: everything is there, once, however it is moved about.
+async fn retire(world: &Rc<World>, disk: SimulatedDisk) {
+    let mut life = Life::new(world, disk);
+    let Some(process) = life.open().await else {
+        world.report("it cannot be opened in peace");
+        return;
+    };
+    life.recovered(&process).await;
+    world.chaos.activate(false);
+    let (with_compaction, with_sql) = (world.chaos.one_in(3), world.chaos.one_in(16));
+    let world = Rc::clone(world);
+    let story = async move {
+        let database = &process.database;
+        let grace = world.grace;
+        let moved = async {
+            database.flush().await?;
+            let told = world.model.borrow().told_anywhere();
+            world.compare("after the last flush", &database.snapshot(), &told).await;
+            if with_compaction {
+                database.compact(CompactionOptions { segment_rows: 50, grace }, |_| {}).await?;
+                world.compare("after the last compaction", &database.snapshot(), &told).await;
+            }
+            if with_sql {
+                world.query(database).await;
+            }
+            database.close().await
+        };
+        if let Err(error) = moved.await {
+            world.report(format!("although nothing fails: {error}"));
+        }
+        *world.done.borrow_mut().entry("batches kept").or_default() +=
+            world.model.borrow().acknowledged() as u64;
+    };
+    if life.alone("last things", story).await.is_none() {
+        life.world.report("the last things were not done");
+    }
+}
+
+fn from_environment(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// Fails with everything that is needed to find out why.
+fn assert_right(seed: u64, outcome: &Outcome) {
+    if !outcome.wrong.is_empty() {
+        println!("{}", outcome.trace);
+        panic!(
+            "seed {seed}: {:#?}\nrepeat it with: BROADLOOM_SIM_SEED={seed} cargo test --lib simulation::seeds",
+            outcome.wrong
+        );
+    }
+}
+
+#[test]
+fn seeds() {
+    let data = tempfile::tempdir().unwrap();
+    if let Some(seed) = from_environment("BROADLOOM_SIM_SEED") {
+        let outcome = simulate(seed, data.path());
+        println!("{}\n{:#?}\n{:#?}", outcome.trace, outcome.counts, outcome.faults);
+        return assert_right(seed, &outcome);
+    }
+    let seeds = from_environment("BROADLOOM_SIM_SEEDS").unwrap_or(SEEDS);
+    drop(data);
+    let first = from_environment("BROADLOOM_SIM_FIRST").unwrap_or(0);
+    let next = AtomicU64::new(first);
+    let total = Mutex::new(BTreeMap::<_, u64>::new());
+    let work = || {
+        let data = tempfile::tempdir().expect("for what queries spill");
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + seeds {
+                return;
+            }
+            let outcome = simulate(seed, data.path());
+            assert_right(seed, &outcome);
+            for (what, times) in outcome.counts.into_iter().chain(outcome.faults) {
+                *total.lock().entry(what).or_default() += times;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        (0..threads).for_each(|_| drop(scope.spawn(work)));
+    });
+    println!("{seeds} seeds from {first}: {:#?}", total.lock());
+}
+
+#[test]
+fn a_seed_repeats_itself_exactly() {
+    let data = tempfile::tempdir().unwrap();
+    for seed in 0..10 {
+        let (one, two) = (simulate(seed, data.path()), simulate(seed, data.path()));
+        assert!(one.trace.lines().count() > 100, "hardly anything happens in seed {seed}");
+        for (line, (a, b)) in one.trace.lines().zip(two.trace.lines()).enumerate() {
+            assert_eq!(a, b, "seed {seed}, line {line}");
+        }
+        assert_eq!((one.counts, one.faults), (two.counts, two.faults));
+    }
+}

@@ -1,0 +1,130 @@
+//! What must be in the database? A plain list of batches, and what their producers were told.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// What is known of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its producer has no answer, or one that promises nothing: it may be there, as a whole, or not.
+    Open,
+    /// Its producer was told that it is durable: it is there.
+    Acknowledged,
+    /// Another process was told that it is durable: who opens the database from now on sees it.
+    Elsewhere,
+    /// Its producer was told that it was not stored, or it was not there after a recovery: it is not there.
+    Absent,
+}
+
+/// All batches that were ever handed in. The events of a batch are numbered consecutively.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    batches: Vec<(Range<i64>, Fate)>,
+    /// Batch of each event.
+    batch_of: Vec<usize>,
+}
+
+/// A batch of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct BatchId(usize);
+
+impl Model {
+    /// Begins a batch with so many events, and returns their numbers.
+    pub(super) fn begin(&mut self, events: usize) -> (BatchId, Range<i64>) {
+        let first = self.batch_of.len() as i64;
+        let (id, numbers) = (self.batches.len(), first..first + events as i64);
+        self.batch_of.extend(std::iter::repeat_n(id, events));
+        self.batches.push((numbers.clone(), Fate::Open));
+        (BatchId(id), numbers)
+    }
+
+    /// Notes what a producer was told.
+    pub(super) fn told(&mut self, BatchId(id): BatchId, fate: Fate) {
+        self.batches[id].1 = fate;
+    }
+
+    /// What everybody was told up to now, for somebody in the process that has the database open.
+    pub(super) fn told_here(&self) -> Vec<Fate> {
+        self.batches.iter().map(|(_, fate)| *fate).collect()
+    }
+
+    /// What everybody was told up to now, for somebody who opens the database.
+    pub(super) fn told_anywhere(&self) -> Vec<Fate> {
+        let fates = self.told_here().into_iter();
+        fates.map(|fate| if fate == Fate::Elsewhere { Fate::Acknowledged } else { fate }).collect()
+    }
+
+    /// Batches that must be there.
+    pub(super) fn acknowledged(&self) -> usize {
+        self.batches.iter().filter(|(_, fate)| *fate == Fate::Acknowledged).count()
+    }
+
+    /// Compares the numbers of all events that somebody sees with what everybody had been told when they
+    /// looked. Says what is wrong.
+    pub(super) fn check(&self, seen: &[i64], told: &[Fate]) -> Result<(), String> {
+        let mut times = vec![0_u32; self.batch_of.len()];
+        for n in seen {
+            *times.get_mut(*n as usize).ok_or_else(|| format!("event {n} was never handed in"))? += 1;
+        }
+        for (id, (numbers, fate)) in self.batches.iter().enumerate() {
+            let of_batch = &times[numbers.start as usize..numbers.end as usize];
+            let wrong = |what: &str| {
+                Err(format!("batch {id} with the events {numbers:?} {what}: {of_batch:?} times"))
+            };
+            if of_batch.iter().any(|times| *times > 1) {
+                return wrong("is there more than once");
+            }
+            let there = of_batch.iter().filter(|times| **times == 1).count();
+            if there != 0 && there != of_batch.len() {
+                return wrong("is there in part");
+            }
+            if there == 0 && told.get(id) == Some(&Fate::Acknowledged) {
+                return wrong("was acknowledged and is lost");
+            }
+            if there != 0 && *fate == Fate::Absent {
+                return wrong("was refused, or gone after a recovery, and is there");
+            }
+        }
+        Ok(())
+    }
+
+    /// After a recovery: what is there stays, what is not there never comes.
+    pub(super) fn settle(&mut self, seen: &[i64]) -> BTreeMap<&'static str, u64> {
+        let mut settled = BTreeMap::new();
+        let open = [Fate::Open, Fate::Elsewhere];
+        for (numbers, fate) in self.batches.iter_mut().filter(|(_, fate)| open.contains(fate)) {
+            let there = seen.contains(&numbers.start);
+            *fate = if there { Fate::Acknowledged } else { Fate::Absent };
+            *settled
+                .entry(if there { "unanswered and there" } else { "unanswered and not there" })
+                .or_default() += 1;
+        }
+        settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_of_being_wrong_is_noticed() {
+        let mut model = Model::default();
+        let (a, _) = model.begin(2);
+        let (b, _) = model.begin(2);
+        let (_open, _) = model.begin(1);
+        model.told(a, Fate::Acknowledged);
+        model.told(b, Fate::Absent);
+        let says = |seen: &[i64]| model.check(seen, &model.told_here()).err().unwrap_or_default();
+        assert_eq!(says(&[0, 1]), "");
+        assert_eq!(says(&[1, 4, 0]), "");
+        assert!(says(&[4]).contains("lost"));
+        assert!(says(&[0]).contains("in part"));
+        assert!(says(&[0, 1, 4, 4]).contains("more than once"));
+        assert!(says(&[0, 1, 2, 3]).contains("refused"));
+        assert!(says(&[0, 1, 7]).contains("never handed in"));
+        assert_eq!(model.check(&[], &[Fate::Open]), Ok(()), "nobody had been told anything");
+        assert_eq!(model.settle(&[0, 1]), BTreeMap::from([("unanswered and not there", 1)]));
+        assert!(model.check(&[0, 1, 4], &[]).is_err(), "what was gone does not come back");
+    }
+}
