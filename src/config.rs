@@ -34,6 +34,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// Limits of what is kept in memory before it becomes a segment.
     pub buffer: BufferSettings,
+    /// How messages that are delivered again are told.
+    pub deliveries: DeliverySettings,
     /// Limits of queries.
     pub query: QuerySettings,
     /// What is found by index.
@@ -50,6 +52,7 @@ impl Settings {
         Self {
             data: data.into(),
             buffer: BufferSettings::default(),
+            deliveries: DeliverySettings::default(),
             query: QuerySettings::default(),
             index: IndexSettings::default(),
             maintenance: MaintenanceSettings::default(),
@@ -163,4 +166,20 @@ pub struct RetentionRule {
     pub condition: Option<String>,
     /// How long after its time an event is kept at least.
     pub keep: Duration,
+}
+
+/// How messages of producers that are delivered again are told from new ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliverySettings {
+    /// How long a message is remembered; zero takes in every message.
+    pub window: Duration,
+    /// How many messages are remembered, about 100 bytes each.
+    pub count_max: usize,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        // Collectors and SDKs give up after five minutes.
+        Self { window: Duration::from_mins(15), count_max: 100_000 }
+    }
 }

@@ -28,7 +28,7 @@ use tokio::sync::OnceCell;
 use super::columns::{ColumnFact, ColumnSource};
 use super::commit::{self, Keys};
 use super::section::{ColumnSection, SectionWriter};
-use super::{Deletion, Removed};
+use super::{Deletion, Delivered, Removed};
 use crate::error::{Error, Result};
 use crate::event::schema;
 use crate::index::RunMeta;
@@ -63,6 +63,8 @@ pub(super) struct Head {
     pub(super) runs: Vec<RunMeta>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) deletions: Vec<Deletion>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) deliveries: Vec<Delivered>,
 }
 
 /// The columns in a checkpoint, read when they are asked for.

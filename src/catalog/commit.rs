@@ -8,17 +8,20 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogSnapshot, Deletion, Removed};
+use super::{CatalogSnapshot, Deletion, Delivered, Removed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
 use crate::index::{RunId, RunMeta, RunSet};
 use crate::segment::{Mask, NewSegment, SegmentId, SegmentMeta};
-use crate::wal::SequenceNumber;
+use crate::wal::{DeliveryId, SequenceNumber};
 
 /// Version of the format of commits.
 pub(super) const FORMAT: u32 = 1;
 /// Version of commits that delete events: who does not know of masks must not show them.
 pub(super) const FORMAT_WITH_MASKS: u32 = 2;
+/// How long messages are remembered, and how many: what one may set must be less.
+const DELIVERIES_KEPT_NS: i64 = 3600 * 1_000_000_000;
+const DELIVERIES_KEPT: usize = 200_000;
 /// Deletions that are remembered.
 const DELETIONS_KEPT: usize = 10_000;
 /// How long removed segments are remembered: a day, far longer than any query runs.
@@ -41,6 +44,8 @@ pub struct Change {
     pub masks: Vec<(SegmentId, Mask)>,
     /// What the masks are for.
     pub deletion: Option<Deletion>,
+    /// Messages whose events are in the added segments.
+    pub deliveries: Vec<DeliveryId>,
     /// How far the log is now in segments.
     pub wal: Option<WalRange>,
     /// Segments that must be in the catalog as they are here; else this is a
@@ -146,6 +151,8 @@ pub(super) struct Commit {
     pub(super) masks: Vec<(SegmentId, Mask)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) deletion: Option<Deletion>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) deliveries: Vec<DeliveryId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wal: Option<WalRange>,
 }
@@ -223,6 +230,15 @@ impl Commit {
             let removed = Arc::make_mut(&mut snapshot.removed);
             removed.extend(segment.mask_path().map(|path| Removed { path, at_ns: self.at_ns }));
             *segment = Arc::new(SegmentMeta { mask: Some(*mask), ..segment.as_ref().clone() });
+        }
+        if !self.deliveries.is_empty() {
+            let deliveries = Arc::make_mut(&mut snapshot.deliveries);
+            deliveries.push(Delivered { at_ns: self.at_ns, ids: self.deliveries.as_slice().into() });
+            let oldest_ns = self.at_ns.saturating_sub(DELIVERIES_KEPT_NS);
+            deliveries.retain(|delivered| delivered.at_ns > oldest_ns);
+            while deliveries.iter().map(|delivered| delivered.ids.len()).sum::<usize>() > DELIVERIES_KEPT {
+                deliveries.remove(0);
+            }
         }
         if let Some(deletion) = &self.deletion {
             let deletions = Arc::make_mut(&mut snapshot.deletions);

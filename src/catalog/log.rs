@@ -101,6 +101,7 @@ impl Catalog {
                 keys: change.keys.new_to(&before.keys),
                 masks: change.masks.clone(),
                 deletion: change.deletion.clone(),
+                deliveries: change.deliveries.clone(),
                 wal: change.wal,
             };
             let mut after = before.clone();
@@ -212,13 +213,24 @@ async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
 
 async fn read_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<Head> {
     let (checkpoint, head) = Checkpoint::open(store, object.location.as_ref(), object.size).await?;
-    let checkpoint::Head { version, wal: wal_watermark, segments, keys, removed, runs, deletions, .. } = head;
+    let checkpoint::Head {
+        version,
+        wal: wal_watermark,
+        segments,
+        keys,
+        removed,
+        runs,
+        deletions,
+        deliveries,
+        ..
+    } = head;
     let segments = segments.into_iter().map(Arc::new).collect();
     let columns = ColumnSource::in_checkpoint(checkpoint);
     let removed = Arc::new(removed);
     let runs = Arc::new(RunSet::new(runs.into_iter().map(Arc::new).collect()));
-    let deletions = Arc::new(deletions);
-    let snapshot = CatalogSnapshot { version, segments, wal_watermark, removed, runs, deletions, columns };
+    let (deletions, deliveries) = (Arc::new(deletions), Arc::new(deliveries));
+    let snapshot =
+        CatalogSnapshot { version, segments, wal_watermark, removed, runs, deliveries, deletions, columns };
     Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
 }
 
@@ -236,8 +248,9 @@ async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Res
 /// Writes a checkpoint of `head`, and returns the same state, its columns being in the checkpoint; `None`
 /// when another process has written it.
 async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Option<Head>> {
-    let CatalogSnapshot { version, segments, wal_watermark, removed, runs, deletions, columns } =
-        head.snapshot.as_ref();
+    let snapshot = head.snapshot.as_ref();
+    let CatalogSnapshot { version, segments, wal_watermark, removed, runs, deletions, columns, .. } =
+        snapshot;
     let masked = segments.iter().any(|segment| segment.mask.is_some());
     let stored = checkpoint::Head {
         format: if masked { checkpoint::FORMAT_WITH_MASKS } else { checkpoint::FORMAT },
@@ -248,6 +261,7 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<O
         removed: removed.as_ref().clone(),
         runs: runs.runs().iter().map(|run| run.as_ref().clone()).collect(),
         deletions: deletions.as_ref().clone(),
+        deliveries: snapshot.deliveries.as_ref().clone(),
     };
     let sources = Sources::read(columns).await?;
     let encode = tokio::task::spawn_blocking(move || sources.encode(&stored));

@@ -14,6 +14,7 @@
 //!               "add_runs":[run…], "remove_runs":[run id…],
 //!               "masks":[[segment id, mask]…],           deleted rows of segments that stay; then format 2
 //!               "deletion":deletion,
+//!               "deliveries":[id…],                      messages whose events are added
 //!               "keys":[[physical name, types]…],          keys and types that were not known before
 //!               "wal":{"from":n,"through":n}}              absent when the events did not come by the log
 //! types      = sum of 1 << AttributeType code
@@ -47,7 +48,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::index::RunSet;
 use crate::segment::{NewSegment, SegmentMeta};
-use crate::wal::SequenceNumber;
+use crate::wal::{DeliveryId, SequenceNumber};
 
 use columns::ColumnSource;
 pub use columns::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
@@ -68,6 +69,8 @@ pub struct CatalogSnapshot {
     pub removed: Arc<Vec<Removed>>,
     /// What finds values in many segments at once.
     pub runs: Arc<RunSet>,
+    /// Messages that came by the log lately, oldest first.
+    pub deliveries: Arc<Vec<Delivered>>,
     /// Deletions that were asked for, oldest first.
     pub deletions: Arc<Vec<Deletion>>,
     columns: ColumnSource,
@@ -81,6 +84,29 @@ impl PartialEq for CatalogSnapshot {
             && self.removed == other.removed
             && self.runs.runs() == other.runs.runs()
             && self.deletions == other.deletions
+            && self.deliveries == other.deliveries
+    }
+}
+
+/// Messages of producers that one commit put into segments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(i64, Vec<DeliveryId>)", into = "(i64, Vec<DeliveryId>)")]
+pub struct Delivered {
+    /// When the commit was made.
+    pub at_ns: i64,
+    /// The messages.
+    pub ids: Arc<[DeliveryId]>,
+}
+
+impl From<(i64, Vec<DeliveryId>)> for Delivered {
+    fn from((at_ns, ids): (i64, Vec<DeliveryId>)) -> Self {
+        Self { at_ns, ids: ids.into() }
+    }
+}
+
+impl From<Delivered> for (i64, Vec<DeliveryId>) {
+    fn from(Delivered { at_ns, ids }: Delivered) -> Self {
+        (at_ns, ids.to_vec())
     }
 }
 

@@ -61,6 +61,9 @@ pub(super) struct ServeArgs {
     /// Memory for the indexes that queries have open
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_INDEX_MEMORY", default_value = "128MiB", value_parser = units::bytes)]
     index_memory: usize,
+    /// How long a message is remembered, so that its redelivery adds nothing; 0s takes in every message
+    #[arg(long, value_name = "TIME", env = "BROADLOOM_REDELIVERY_WINDOW", default_value = "15m", value_parser = redelivery_window)]
+    redelivery_window: Duration,
     /// Merge small segments in the background: on or off
     #[arg(long, value_name = "ON", env = "BROADLOOM_COMPACTION", default_value = "on", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     compaction: bool,
@@ -70,6 +73,12 @@ pub(super) struct ServeArgs {
     /// Queries answered at once; beyond it clients are told to come again
     #[arg(long, value_name = "COUNT", env = "BROADLOOM_QUERIES_MAX", default_value_t = 64)]
     queries_max: usize,
+}
+
+/// At most an hour: longer is not remembered.
+fn redelivery_window(text: &str) -> Result<Duration, String> {
+    let window = units::duration(text)?;
+    if window <= Duration::from_hours(1) { Ok(window) } else { Err("at most 1h".to_owned()) }
 }
 
 impl ServeArgs {
@@ -96,6 +105,7 @@ impl ServeArgs {
         settings.query.memory_bytes_max = self.query_memory;
         settings.index.memory_bytes_max = self.index_memory;
         settings.maintenance.background = self.compaction;
+        settings.deliveries.window = self.redelivery_window;
         settings
     }
 }

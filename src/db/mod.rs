@@ -44,7 +44,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
 use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
+use crate::segment::DurableFileSystem;
 use crate::wal::SequenceNumber;
+use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
 pub use crate::maintenance::DeleteRequest;
@@ -99,7 +101,20 @@ impl Database {
         if batch.is_empty() {
             return Ok(());
         }
-        self.writer()?.append(Arc::new(batch), self.inner.settings.buffer).await.map(|_: SequenceNumber| ())
+        let limits = self.inner.settings.buffer;
+        self.writer()?.append(Arc::new(batch), None, limits).await.map(|_: SequenceNumber| ())
+    }
+
+    /// Like [`append`](Self::append) the events of the message `id` of a producer, unless it was taken in
+    /// before, within what [`DeliverySettings`](crate::config::DeliverySettings) remember: then nothing is
+    /// added. Returns whether it was new.
+    ///
+    /// When it returns, the events are durable, whichever delivery brought them; also across restarts.
+    pub async fn deliver(&self, id: DeliveryId, batch: EventBatch) -> Result<bool> {
+        if batch.is_empty() {
+            return Ok(true);
+        }
+        self.writer()?.deliver(id, Arc::new(batch), self.inner.settings.buffer).await
     }
 
     /// Starts a bulk load: events go straight into segments, and count once they are committed.

@@ -24,11 +24,11 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
 use crate::index::IndexCache;
-use crate::maintenance::{Live, Sweeper};
+use crate::maintenance::{Deliveries, Live, Sweeper};
 use crate::query::Engine;
 use crate::segment::DurableFileSystem;
 use crate::segment::placement::Placement;
-use crate::wal::{self, Replay, SequenceNumber, WalOptions};
+use crate::wal::{self, Replay, SequenceNumber, WalOptions, delivery};
 
 /// How often a reader starts over because a flush came in between. One flush takes longer than one
 /// attempt, so more than a few in a row mean that something else is wrong.
@@ -80,6 +80,12 @@ pub(super) async fn open_in(settings: Settings, storage: Storage, lock: Arc<Lock
     sweeper.remove_orphans(inner.settings.maintenance.grace).await?;
     if catalog.snapshot().version == 0 {
         catalog.commit(Change::default()).await?;
+    }
+    for delivered in catalog.snapshot().deliveries.iter() {
+        for id in delivered.ids.iter() {
+            // They are in segments, so their numbers do not matter any more.
+            inner.live.deliveries().remember(*id, SequenceNumber::ZERO, delivered.at_ns);
+        }
     }
     let (buffer, replay) = read_log(&inner, &catalog).await?;
     report(&catalog, &replay);
@@ -149,7 +155,9 @@ enum Access {
 }
 
 fn inner(settings: Settings, storage: Storage, access: Access) -> Result<Inner> {
-    let live = Arc::new(Live::new(Arc::default(), Buffer::default(), Arc::new(KeyDictionary::new())));
+    let keys = Arc::new(KeyDictionary::new());
+    let live = Live::remembering(Arc::default(), Buffer::default(), keys, settings.deliveries);
+    let live = Arc::new(live);
     let (read_only, spill) = match access {
         Access::Write => (false, emptied(settings.data.join("spill"))),
         // A reader changes nothing in the directory.
@@ -177,7 +185,8 @@ async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> 
     let (directory, now_ns) = (inner.wal_directory(), inner.settings.clock.now_ns());
     let keys = Arc::clone(inner.live.keys());
     let disk = Arc::clone(&inner.storage.log.disk);
-    let replay = move || replay_into_buffer(disk.as_ref(), &directory, after, &keys, now_ns);
+    let deliveries = Arc::clone(inner.live.deliveries());
+    let replay = move || replay_into_buffer(disk.as_ref(), &directory, after, &keys, &deliveries, now_ns);
     tokio::task::spawn_blocking(replay)
         .await
         .map_err(|e| Error::internal("replay of the log failed").with_source(e))?
@@ -188,11 +197,16 @@ fn replay_into_buffer(
     directory: &Path,
     after: SequenceNumber,
     keys: &KeyDictionary,
+    deliveries: &Deliveries,
     now_ns: i64,
 ) -> Result<(Buffer, Replay)> {
     let mut buffer = Buffer::default();
     let replay = wal::replay(disk, directory, after, |seq, payload| {
-        let batch = EventBatch::decode(&payload).map_err(|e| e.context(format!("batch {seq} of the log")))?;
+        let (delivery, payload) = delivery::split(&payload);
+        if let Some(id) = delivery {
+            deliveries.remember(id, seq, now_ns);
+        }
+        let batch = EventBatch::decode(payload).map_err(|e| e.context(format!("batch {seq} of the log")))?;
         keys.observe(&batch);
         buffer.push(seq, Arc::new(batch), now_ns);
         Ok(())

@@ -16,12 +16,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
 use crate::maintenance::live::BufferLevel;
 use crate::maintenance::{
-    CompactionOptions, CompactionProgress, CompactionReport, Compactor, Flusher, Live, MaintenanceCounts,
-    MaintenanceStats, Masker, Retainer, RunKeeper, Sweeper,
+    Arrival, Claim, CompactionOptions, CompactionProgress, CompactionReport, Compactor, Flusher, Live,
+    MaintenanceCounts, MaintenanceStats, Masker, Retainer, RunKeeper, Sweeper, Verdict,
 };
 use crate::query::matching::EngineMatcher;
 use crate::segment;
-use crate::wal::{Payload, Replay, SequenceNumber, Wal, WalStats};
+use crate::wal::{DeliveryId, Payload, Replay, SequenceNumber, Wal, WalStats};
 
 /// How often the age of the buffer is looked at; size is looked at after every append.
 const AGE_CHECK: Duration = Duration::from_millis(250);
@@ -41,7 +41,7 @@ pub(super) type Lock = dyn std::fmt::Debug + Send + Sync;
 pub(super) struct Writer {
     live: Arc<Live>,
     catalog: Arc<Catalog>,
-    wal: Arc<Wal<Arc<EventBatch>>>,
+    wal: Arc<Wal<Arrival>>,
     flusher: Flusher,
     runs: RunKeeper,
     compactor: Compactor,
@@ -155,12 +155,38 @@ impl Writer {
         }));
     }
 
+    /// Makes `batch`, which came in the message `id`, durable and visible, unless the message was taken in
+    /// before. Returns whether it was new.
+    pub(super) async fn deliver(
+        &self,
+        id: DeliveryId,
+        batch: Arc<EventBatch>,
+        limits: BufferSettings,
+    ) -> Result<bool> {
+        let deliveries = self.live.deliveries();
+        if !deliveries.is_on() {
+            return self.append(batch, None, limits).await.map(|_: SequenceNumber| true);
+        }
+        loop {
+            match deliveries.claim(id, self.clock.now_ns()) {
+                Verdict::Known => return Ok(false),
+                // It ends with an error: nothing is ever sent.
+                Verdict::Waiting(mut decided) => drop(decided.changed().await),
+                Verdict::Claimed(claim) => {
+                    return self.append(batch, Some(claim), limits).await.map(|_: SequenceNumber| true);
+                }
+            }
+        }
+    }
+
     /// Makes `batch` durable and visible.
     pub(super) async fn append(
         &self,
         batch: Arc<EventBatch>,
+        claim: Option<Claim>,
         limits: BufferSettings,
     ) -> Result<SequenceNumber> {
+        let id = claim.as_ref().map(Claim::id);
         if batch.rows() > segment::ROWS_MAX {
             let message = format!(
                 "batch of {} events, at most {} go in one: split it",
@@ -172,13 +198,13 @@ impl Writer {
         let bytes = batch.memory_bytes();
         let _room = self.live.admit(bytes, limits.bytes_max).inspect_err(|_| self.full.notify_one())?;
         let payload = if bytes <= INLINE_BYTES_MAX {
-            encode(&batch)?
+            encode(&batch, id)?
         } else {
             let batch = Arc::clone(&batch);
-            let encode = tokio::task::spawn_blocking(move || encode(&batch));
+            let encode = tokio::task::spawn_blocking(move || encode(&batch, id));
             encode.await.map_err(|e| Error::internal("encoding a batch failed").with_source(e))??
         };
-        let seq = self.wal.append(payload, batch).await?;
+        let seq = self.wal.append(payload, Arrival { batch, claim }).await?;
         if is_full(self.live.level(), limits) {
             self.full.notify_one();
         }
@@ -280,8 +306,12 @@ impl Writer {
     }
 }
 
-fn encode(batch: &EventBatch) -> Result<Payload> {
-    Payload::compress(&batch.encode()?)
+fn encode(batch: &EventBatch, id: Option<DeliveryId>) -> Result<Payload> {
+    let encoded = batch.encode()?;
+    match id {
+        Some(id) => Payload::compress(&id.with_batch(&encoded)),
+        None => Payload::compress(&encoded),
+    }
 }
 
 fn is_full(level: BufferLevel, limits: BufferSettings) -> bool {

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutPayload};
 
-use super::Live;
 use super::births::decide;
+use super::{Arrival, Live};
 use crate::catalog::{Catalog, Change, Keys};
 use crate::config::{Clock, IndexSettings};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +23,7 @@ pub struct Flusher {
     live: Arc<Live>,
     catalog: Arc<Catalog>,
     store: Arc<dyn ObjectStore>,
-    wal: Arc<Wal<Arc<EventBatch>>>,
+    wal: Arc<Wal<Arrival>>,
     clock: Arc<dyn Clock>,
     index: IndexSettings,
     one_at_a_time: tokio::sync::Mutex<()>,
@@ -45,7 +45,7 @@ impl Flusher {
         live: Arc<Live>,
         catalog: Arc<Catalog>,
         store: Arc<dyn ObjectStore>,
-        wal: Arc<Wal<Arc<EventBatch>>>,
+        wal: Arc<Wal<Arrival>>,
         clock: Arc<dyn Clock>,
         index: IndexSettings,
     ) -> Self {
@@ -79,7 +79,9 @@ impl Flusher {
         let keys = Keys::of(&sealed.batches);
         let (id, birth) = self.live.births().segment(self.clock.now_ns());
         let segment = store_segment(&self.store, id, sealed.batches, &self.index).await?;
-        let change = Change { add: vec![segment.clone()], keys, wal: Some(range), ..Change::default() };
+        let deliveries = self.live.deliveries().within(range);
+        let add = vec![segment.clone()];
+        let change = Change { add, keys, deliveries, wal: Some(range), ..Change::default() };
         let committed = decide(vec![birth], self.catalog.commit(change)).await;
         // After a conflict too: the catalog now knows what the other commit moved.
         self.live.committed(&self.catalog.snapshot());

@@ -7,9 +7,11 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::births::Births;
+use super::deliveries::{Claim, Deliveries};
 use super::sweep::names;
 use crate::buffer::{Buffer, Run, Sealed};
 use crate::catalog::{CatalogSnapshot, WalRange};
+use crate::config::DeliverySettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
 use crate::segment::{SegmentId, SegmentMeta};
@@ -21,6 +23,7 @@ pub struct Live {
     state: Mutex<State>,
     keys: Arc<KeyDictionary>,
     births: Arc<Births>,
+    deliveries: Arc<Deliveries>,
     /// Bytes of batches that are on their way through the log.
     pending_bytes: Arc<AtomicUsize>,
 }
@@ -66,6 +69,15 @@ impl Drop for Admission {
     }
 }
 
+/// A batch on its way through the log.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The events.
+    pub batch: Arc<EventBatch>,
+    /// The message that they came in, when that matters.
+    pub claim: Option<Claim>,
+}
+
 /// How full the buffer is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BufferLevel {
@@ -80,13 +92,29 @@ pub struct BufferLevel {
 impl Live {
     /// The state at start: committed segments, and the batches that the log had behind them.
     pub fn new(catalog: Arc<CatalogSnapshot>, buffer: Buffer, keys: Arc<KeyDictionary>) -> Self {
+        Self::remembering(catalog, buffer, keys, DeliverySettings::default())
+    }
+
+    /// The same, which tells messages apart by `deliveries`.
+    pub fn remembering(
+        catalog: Arc<CatalogSnapshot>,
+        buffer: Buffer,
+        keys: Arc<KeyDictionary>,
+        deliveries: DeliverySettings,
+    ) -> Self {
+        let deliveries = Arc::new(Deliveries::new(deliveries));
         let state = Mutex::new(State::new(catalog, buffer));
-        Self { state, keys, births: Arc::default(), pending_bytes: Arc::default() }
+        Self { state, keys, births: Arc::default(), deliveries, pending_bytes: Arc::default() }
     }
 
     /// Every attribute key that was seen.
     pub fn keys(&self) -> &Arc<KeyDictionary> {
         &self.keys
+    }
+
+    /// The messages that were taken in lately.
+    pub fn deliveries(&self) -> &Arc<Deliveries> {
+        &self.deliveries
     }
 
     /// The objects that are being made.
@@ -133,9 +161,15 @@ impl Live {
     }
 
     /// Takes in batches that have become durable: from now on queries see them.
-    pub fn durable(&self, batches: Vec<(SequenceNumber, Arc<EventBatch>)>, now_ns: i64) {
-        for (_, batch) in &batches {
-            self.keys.observe(batch);
+    pub fn durable(&self, arrivals: Vec<(SequenceNumber, Arrival)>, now_ns: i64) {
+        let mut batches = Vec::with_capacity(arrivals.len());
+        for (seq, Arrival { batch, claim }) in arrivals {
+            self.keys.observe(&batch);
+            // Before a flush can see the batch: it takes note of the message too.
+            if let Some(claim) = claim {
+                claim.stored(seq, now_ns);
+            }
+            batches.push((seq, batch));
         }
         let mut state = self.state.lock();
         for (seq, batch) in batches {

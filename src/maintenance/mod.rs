@@ -18,12 +18,13 @@
 //! - Catalog and buffer, as queries see them, change together ([`live`]).
 //! - A flush never holds up an append: it works on shared batches and takes the lock for moments.
 //!
-//! [`live`] is the state that queries see, [`flush`] the steps above. [`compaction`] merges segments;
+//! [`live`] is the state that queries see, [`deliveries`] which messages are in it, [`flush`] the steps above. [`compaction`] merges segments;
 //! [`compaction_policy`] says which, and [`tiers`] when it goes on for years. [`runs`] merges the indexes of
 //! many segments, [`sweep`] deletes what nobody needs any more, knowing from [`births`] what somebody is just
 //! making. [`masking`] hides rows that are to be deleted, [`retention`] those that have expired, by what
 //! [`matching`] finds.
 
+pub mod deliveries;
 pub mod live;
 pub mod flush;
 pub mod births;
@@ -41,8 +42,9 @@ mod stats;
 
 pub use births::{Birth, Births, decide};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
+pub use deliveries::{Claim, Deliveries, Verdict};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
-pub use live::{Admission, Live};
+pub use live::{Admission, Arrival, Live};
 pub use masking::{DeleteRequest, Masker};
 pub use matching::RowMatcher;
 pub use retention::Retainer;

@@ -51,6 +51,7 @@ pub(super) struct Metrics {
     registry: Registry,
     ingest_requests: Family<Answer, Counter>,
     ingest_events: Family<Channel, Counter>,
+    ingest_duplicates: Family<Channel, Counter>,
     ingest_rejected: Family<Channel, Counter>,
     ingest_bytes: Family<Channel, Counter>,
     ingest_seconds: Histogram,
@@ -65,6 +66,8 @@ pub(super) struct Metrics {
 pub(super) struct Tally {
     /// Events taken in.
     pub(super) events: u64,
+    /// Events of a message that had been taken in before.
+    pub(super) duplicates: u64,
     /// Records refused, one by one.
     pub(super) rejected: u64,
     /// Bytes of the message as it arrived.
@@ -81,6 +84,7 @@ impl Metrics {
             registry: Registry::default(),
             ingest_requests: Family::default(),
             ingest_events: Family::default(),
+            ingest_duplicates: Family::default(),
             ingest_rejected: Family::default(),
             ingest_bytes: Family::default(),
             ingest_seconds: durations(),
@@ -92,6 +96,11 @@ impl Metrics {
         let r = &mut registry;
         r.register("ingest_requests", "Messages of producers, by answer", metrics.ingest_requests.clone());
         r.register("ingest_events", "Events taken in", metrics.ingest_events.clone());
+        r.register(
+            "ingest_duplicates",
+            "Events of messages that had been taken in before",
+            metrics.ingest_duplicates.clone(),
+        );
         r.register(
             "ingest_rejected",
             "Records refused in messages that were taken",
@@ -131,6 +140,7 @@ impl Metrics {
     pub(super) fn received(&self, protocol: Protocol, kind: RequestKind, tally: Tally, took: Duration) {
         let channel = Channel { protocol: protocol_name(protocol), signal: signal_name(kind) };
         self.ingest_events.get_or_create(&channel).inc_by(tally.events);
+        self.ingest_duplicates.get_or_create(&channel).inc_by(tally.duplicates);
         self.ingest_rejected.get_or_create(&channel).inc_by(tally.rejected);
         self.ingest_bytes.get_or_create(&channel).inc_by(tally.bytes);
         self.ingest_seconds.observe(took.as_secs_f64());

@@ -1,7 +1,7 @@
 //! What becomes of an OTLP message, whichever way it arrived.
 //!
 //! ```text
-//! bytes ─▶ unpack ─▶ decode ─▶ EventBatch + Rejected ─▶ Database::append (durable) ─▶ answer
+//! bytes ─▶ unpack ─▶ decode ─▶ EventBatch + Rejected ─▶ Database::deliver (durable, once) ─▶ answer
 //!          └───── a thread for computation ─────┘
 //! ```
 //! The bytes of a message are reserved from the [`Budget`](super::budget::Budget) until its events are
@@ -18,6 +18,7 @@ use super::state::ServerState;
 use crate::error::{Error, ErrorKind};
 use crate::ingest::otlp::{self, Encoding, RequestKind};
 use crate::ingest::{Ingested, Rejected};
+use crate::wal::DeliveryId;
 
 /// How a message arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,14 +73,14 @@ async fn take_in(state: &ServerState, delivery: Delivery) -> Result<(Rejected, T
     let turn = state.decoders.acquire().await.map_err(|_| stopping())?;
     let (now_ns, bytes_max) = (state.database.settings().clock.now_ns(), state.limits.message_bytes_max);
     let decoding = tokio::task::spawn_blocking(move || decode(delivery, bytes_max, now_ns));
-    let (ingested, bytes, reservation) =
+    let (ingested, id, bytes, reservation) =
         decoding.await.map_err(|e| Error::internal("decoding a message failed").with_source(e))??;
     drop(turn);
     let Ingested { batch, rejected } = ingested;
-    let tally = Tally { events: batch.rows() as u64, rejected: rejected.count(), bytes: bytes as u64 };
-    if batch.rows() > 0 {
-        state.database.append(batch).await?;
-    }
+    let rows = batch.rows() as u64;
+    let is_new = state.database.deliver(id, batch).await?;
+    let (events, duplicates) = if is_new { (rows, 0) } else { (0, rows) };
+    let tally = Tally { events, duplicates, rejected: rejected.count(), bytes: bytes as u64 };
     drop(reservation);
     Ok((rejected, tally))
 }
@@ -93,9 +94,10 @@ fn decode(
     delivery: Delivery,
     bytes_max: usize,
     now_ns: i64,
-) -> Result<(Ingested, usize, Reservation), Problem> {
+) -> Result<(Ingested, DeliveryId, usize, Reservation), Problem> {
     let Delivery { kind, encoding, compression, body, mut reservation, .. } = delivery;
     let body = compression.unpack(body, bytes_max, &mut reservation)?;
     let ingested = otlp::decode(kind, encoding, &body, now_ns)?;
-    Ok((ingested, body.len(), reservation))
+    let id = DeliveryId::of(kind as u8, &body);
+    Ok((ingested, id, body.len(), reservation))
 }

@@ -13,7 +13,8 @@
 //! header = magic "BROADWAL"  version u32  first_seq u64  crc32c(magic version first_seq) u32     24 bytes
 //! record = marker 0x57A1C0DE u32  length u32  crc u32  seq u64  payload[length]             20 + length
 //!          crc = crc32c(length seq payload)
-//! payload = one zstd frame of an encoded EventBatch          (all integers little-endian)
+//! payload = one zstd frame of an encoded EventBatch, with the message that it came in (`delivery`)
+//!           all integers little-endian
 //! ```
 //!
 //! # Invariants
@@ -32,6 +33,7 @@
 //!
 //! [`record`] is the byte format, [`reader`] replays a directory, [`writer`] is the group commit.
 
+pub mod delivery;
 pub mod record;
 pub mod reader;
 pub mod writer;
@@ -40,6 +42,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use delivery::DeliveryId;
 pub use reader::{Damage, Replay, replay};
 pub use record::Payload;
 pub use writer::{Wal, WalOptions, WalStats};

@@ -153,18 +153,18 @@ fn a_directory_is_asked_beside_the_server_that_writes_it() {
     post(&url, &[PROTOBUF], spans(2).encode_to_vec());
     let sql = "select count(*) as n from spans";
     assert_eq!(stdout(&query(data.path(), &[sql, "--format", "ndjson"])), "{\"n\":2}\n");
-    post(&url, &[PROTOBUF], spans(2).encode_to_vec());
-    assert_eq!(stdout(&query(data.path(), &[sql, "--format", "ndjson"])), "{\"n\":4}\n");
+    post(&url, &[PROTOBUF], spans(3).encode_to_vec());
+    assert_eq!(stdout(&query(data.path(), &[sql, "--format", "ndjson"])), "{\"n\":5}\n");
     // The server does not mind.
-    assert_eq!(rows(&server.http, sql), json!([{ "n": 4 }]));
+    assert_eq!(rows(&server.http, sql), json!([{ "n": 5 }]));
 
     let asked = run(&["query", sql, "--url", &server.http, "--format", "csv"]);
     assert_eq!(
         stdout(&asked).trim_end(),
-        "n\n4".replace('\n', if stdout(&asked).contains('\r') { "\r\n" } else { "\n" })
+        "n\n5".replace('\n', if stdout(&asked).contains('\r') { "\r\n" } else { "\n" })
     );
     let table = run(&["query", sql, "--url", &server.http]);
-    assert!(stdout(&table).contains('4') && stdout(&table).contains('n'), "{}", stdout(&table));
+    assert!(stdout(&table).contains('5') && stdout(&table).contains('n'), "{}", stdout(&table));
     let limited = run(&[
         "query",
         "select name from spans order by name",

@@ -59,18 +59,47 @@ fn health_and_metrics_are_answered() {
     }
 }
 
+/// A message of two spans that differs from others by the name of one.
+fn other_spans(name: &str) -> ExportTraceServiceRequest {
+    let mut request = spans(2);
+    name.clone_into(&mut request.resource_spans[0].scope_spans[0].spans[0].name);
+    request
+}
+
+#[test]
+fn a_message_that_is_delivered_again_is_acknowledged_and_adds_nothing() {
+    let server = Running::start();
+    let message = spans(2).encode_to_vec();
+    assert_eq!(server.post("/v1/traces", &[PROTOBUF], &message).status, 200);
+    let gzip = gzip(&message);
+    let answer = server.post("/v1/traces", &[PROTOBUF, ("Content-Encoding", "gzip")], gzip);
+    assert_eq!((answer.status, answer.text()), (200, ""));
+    server.runtime.block_on(async {
+        let same = trace_client(&server).await.export(spans(2)).await.unwrap().into_inner();
+        assert_eq!(same, ExportTraceServiceResponse::default());
+    });
+    assert_eq!(count(&server), 2);
+    let metrics = server.get("/metrics");
+    let of = |protocol: &str, count: u32| {
+        format!("broadloom_ingest_duplicates_total{{protocol=\"{protocol}\",signal=\"traces\"}} {count}")
+    };
+    for line in [of("otlp_http", 2), of("otlp_grpc", 2)] {
+        assert!(metrics.text().lines().any(|known| known == line), "{line}\n{}", metrics.text());
+    }
+}
+
 #[test]
 fn otlp_over_http_is_taken_in_every_encoding_and_seen_by_the_next_query() {
     let server = Running::start();
-    let message = spans(2).encode_to_vec();
-    let json = serde_json::to_vec(&spans(2)).unwrap();
+    let message = |name| other_spans(name).encode_to_vec();
+    let json = |name| serde_json::to_vec(&other_spans(name)).unwrap();
     let bodies = [
-        (PROTOBUF, None, message.clone()),
-        (PROTOBUF, Some("gzip"), gzip(&message)),
-        (PROTOBUF, Some("zstd"), zstd::encode_all(&message[..], 3).unwrap()),
-        (PROTOBUF, Some("identity"), message),
-        (JSON, None, json.clone()),
-        (("Content-Type", "application/json; charset=utf-8"), Some("gzip"), gzip(&json)),
+        (PROTOBUF, None, message("a")),
+        (PROTOBUF, Some("gzip"), gzip(&message("b"))),
+        (PROTOBUF, Some("zstd"), zstd::encode_all(&message("c")[..], 3).unwrap()),
+        (PROTOBUF, Some("identity"), message("d")),
+        (JSON, None, json("e")),
+        (("Content-Type", "application/json; charset=utf-8"), Some("gzip"), gzip(&json("f"))),
     ];
     for (sent, (kind, packed, body)) in bodies.into_iter().enumerate() {
         let mut headers = vec![kind];
@@ -202,7 +231,7 @@ fn otlp_over_grpc_is_taken_packed_and_not() {
         for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
             let mut client =
                 trace_client(&server).await.send_compressed(encoding).accept_compressed(encoding);
-            client.export(spans(2)).await.unwrap();
+            client.export(other_spans(&format!("{encoding:?}"))).await.unwrap();
         }
         let mut request = spans(2);
         request.resource_spans[0].scope_spans[0].spans[0].span_id = vec![1];
