@@ -68,7 +68,7 @@ impl Progress {
         self.look_for_orphans(writer, settings).await?;
         let now_ns = writer.now_ns();
         if self.retained_ns.is_none_or(|at_ns| now_ns.saturating_sub(at_ns) >= RETENTION_CHECK_NS) {
-            writer.retainer().apply().await?;
+            writer.retainer().apply(stop).await?;
             self.retained_ns = Some(now_ns);
         }
         let version = writer.catalog().snapshot().version;

@@ -172,7 +172,8 @@ impl Database {
     /// Removes what has expired by the settings of the database, which also do so in the background. Returns
     /// how many events.
     pub async fn apply_retention(&self) -> Result<u64> {
-        self.writer()?.retainer().apply().await
+        let writer = self.writer()?;
+        writer.retainer().apply(writer.stop()).await
     }
 
     /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.

@@ -231,7 +231,7 @@ impl Writer {
         options: CompactionOptions,
         progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
-        self.retainer.apply().await?;
+        self.retainer.apply(&self.stop).await?;
         self.compactor.run(options, progress).await
     }
 

@@ -309,8 +309,10 @@ struct Plan<'a> {
 /// Segments that are to be written again without the events that somebody deleted, or because a good part
 /// of them has expired.
 fn to_rewrite(catalog: &CatalogSnapshot) -> impl Iterator<Item = &Arc<SegmentMeta>> {
+    let masked = catalog.segments.iter().any(|segment| segment.mask.is_some());
+    let deletions = catalog.deletions.iter().filter(|_| masked);
     let deleted: HashSet<&str> =
-        catalog.deletions.iter().flat_map(|deletion| &deletion.objects).map(String::as_str).collect();
+        deletions.flat_map(|deletion| &deletion.objects).map(String::as_str).collect();
     catalog.segments.iter().filter(move |segment| {
         let masked = segment.mask.map_or(0, |mask| mask.rows);
         masked > 0 && (masked * MASKED_SHARE >= segment.rows || deleted.contains(segment.path().as_str()))

@@ -16,10 +16,11 @@
 //!
 //! When segments have more bytes than they may, the ones whose newest events are oldest go, as a whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
 
 use super::masking::{Masker, is_before, time_literal};
 use crate::config::{RetentionRule, RetentionSettings};
@@ -52,8 +53,9 @@ impl Retainer {
         Ok(Self { masker, settings, applied: Mutex::default() })
     }
 
-    /// Hides and removes what has expired by now; returns how many events.
-    pub async fn apply(&self) -> Result<u64> {
+    /// Hides and removes what has expired by now; returns how many events. What is not done when `stop` says so
+    /// is done the next time.
+    pub async fn apply(&self, stop: &CancellationToken) -> Result<u64> {
         let now_ns = self.masker.now_ns();
         let mut applied = self.applied.lock().await;
         let catalog = self.masker.catalog().snapshot();
@@ -61,7 +63,8 @@ impl Retainer {
         let mut rows = self.masker.expire(Vec::new(), gone).await?;
 
         let catalog = self.masker.catalog().snapshot();
-        applied.retain(|id, _| catalog.segments.iter().any(|segment| segment.id == *id));
+        let present: HashSet<SegmentId> = catalog.segments.iter().map(|segment| segment.id).collect();
+        applied.retain(|id, _| present.contains(id));
         let rules = &self.settings.rules;
         let never = vec![i64::MIN; rules.len()];
         let due: Vec<_> = catalog
@@ -75,6 +78,9 @@ impl Retainer {
         for some in due.chunks(SEGMENTS_AT_ONCE) {
             let mut hidden = Vec::new();
             for (segment, due) in some {
+                if stop.is_cancelled() {
+                    return Ok(rows);
+                }
                 let sql = condition(rules, due, now_ns);
                 hidden.extend(self.masker.rows(&catalog, Arc::clone(segment), &sql).await?);
             }

@@ -62,18 +62,20 @@ impl Sweeper {
     /// process can be reading. Returns of how many segments.
     pub async fn remove_retired(&self, grace: Duration) -> Result<usize> {
         let now_ns = self.clock.now_ns();
-        let (catalog, held) = (self.catalog.snapshot(), self.live.held());
+        let catalog = self.catalog.snapshot();
         let removed: HashSet<&str> = catalog.removed.iter().map(|removed| removed.path.as_str()).collect();
-        let due: Vec<_> = {
+        let mut due: Vec<String> = {
             let mut swept = self.swept.lock();
             swept.retain(|path| removed.contains(path.as_str()));
-            let due = catalog.removed.iter().filter(|removed| {
-                age(removed.at_ns, now_ns) >= grace
-                    && !held.contains(name(&removed.path))
-                    && !swept.contains(&removed.path)
-            });
-            due.map(|removed| removed.path.clone()).collect()
+            let is_old = |at_ns| age(at_ns, now_ns) >= grace;
+            let old = catalog.removed.iter().filter(|removed| is_old(removed.at_ns));
+            old.map(|removed| removed.path.clone()).filter(|path| !swept.contains(path)).collect()
         };
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let held = self.live.held();
+        due.retain(|path| !held.contains(name(path)));
         for path in &due {
             for object in [path.clone(), format!("{}.index", stem(path))] {
                 match self.store.delete(&Path::from(object)).await {
