@@ -44,8 +44,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
 use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
-use crate::segment::DurableFileSystem;
-use crate::wal::SequenceNumber;
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
