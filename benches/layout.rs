@@ -58,11 +58,10 @@ fn main() {
         let what = format!("dictionary for numbers that occur {number_repeats} times");
         ways.push((what, Tuning { number_repeats, ..today }));
     }
-    let compresses_span_ids = !today.compresses_span_ids;
-    ways.push((
-        format!("span ids compressed: {compresses_span_ids}"),
-        Tuning { compresses_span_ids, ..today },
-    ));
+    for compression_saves_min in [0.0, 0.02, 0.1, 0.2, 1.0] {
+        let what = format!("compressed if that saves {compression_saves_min} B a row");
+        ways.push((what, Tuning { compression_saves_min, ..today }));
+    }
     for (what, tuning) in ways {
         let started = Instant::now();
         let built = build_tuned(SegmentId::new(0), &batches, &Unobserved, &tuning).expect("events");

@@ -87,10 +87,12 @@ pub struct QuerySettings {
     pub memory_bytes_max: usize,
     /// Threads that one query may use.
     pub parallelism: usize,
-    /// Memory that bitmaps of columns may take, in bytes.
-    pub bitmap_bytes_max: usize,
-    /// How many queries must have asked for a column before it gets bitmaps.
+    /// Memory that columns may take which queries ask for again and again, in bytes.
+    pub column_bytes_max: usize,
+    /// How many queries must have filtered or grouped by a column of a segment before it gets bitmaps.
     pub bitmap_asks: u32,
+    /// How many queries must have read a column of a segment before its values are kept in memory.
+    pub decoded_asks: u32,
 }
 
 impl Default for QuerySettings {
@@ -98,8 +100,9 @@ impl Default for QuerySettings {
         Self {
             memory_bytes_max: 2 << 30,
             parallelism: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-            bitmap_bytes_max: 512 << 20,
+            column_bytes_max: 1 << 30,
             bitmap_asks: 1,
+            decoded_asks: 1,
         }
     }
 }

@@ -33,7 +33,7 @@ use crate::error::{Error, Result};
 use crate::event::schema;
 use crate::index::RunMeta;
 use crate::index::blocks::{BlockNames, BlocksWriter};
-use crate::index::lru::Lru;
+use crate::index::byte_cache::ByteCache;
 use crate::index::sidecar::{Sidecar, SidecarWriter};
 use crate::segment::{SegmentColumns, SegmentId, SegmentMeta};
 use crate::wal::SequenceNumber;
@@ -74,7 +74,7 @@ pub(super) struct Checkpoint {
     names: OnceCell<BlockNames>,
     ordinals: HashMap<SegmentId, u32>,
     /// None for a column that no segment has.
-    cache: Lru<Box<str>, Option<Arc<ColumnSection>>>,
+    cache: ByteCache<Box<str>, Option<Arc<ColumnSection>>>,
     /// Damage is reported once.
     reported: AtomicBool,
 }
@@ -94,7 +94,7 @@ impl Checkpoint {
             sidecar,
             names: OnceCell::new(),
             ordinals: ordinals.collect(),
-            cache: Lru::new(CACHE_BYTES_MAX),
+            cache: ByteCache::new(CACHE_BYTES_MAX),
             reported: AtomicBool::new(false),
         };
         Ok((checkpoint, head))

@@ -67,6 +67,9 @@ pub(super) struct ServeArgs {
     /// Merge small segments in the background: on or off
     #[arg(long, value_name = "ON", env = "BROADLOOM_COMPACTION", default_value = "on", action = ArgAction::Set, value_parser = BoolishValueParser::new())]
     compaction: bool,
+    /// Memory for columns that queries read again and again
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_COLUMN_MEMORY", default_value = "1GiB", value_parser = units::bytes)]
+    column_memory: usize,
     /// How long a query may take when it does not say
     #[arg(long, value_name = "TIME", env = "BROADLOOM_QUERY_TIMEOUT", default_value = "60s", value_parser = units::duration)]
     query_timeout: Duration,
@@ -106,6 +109,7 @@ impl ServeArgs {
         settings.index.memory_bytes_max = self.index_memory;
         settings.maintenance.background = self.compaction;
         settings.deliveries.window = self.redelivery_window;
+        settings.query.column_bytes_max = self.column_memory;
         settings
     }
 }

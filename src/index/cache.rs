@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 
-use super::lru::Lru;
+use super::byte_cache::ByteCache;
 use super::run::{Run, RunId, RunMeta};
 use super::segment_index::SegmentIndex;
 use crate::error::{Error, ErrorKind};
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// Open indexes, the least recently used closed first.
+/// Open indexes, those that are rarely used closed first.
 #[derive(Debug)]
 pub struct IndexCache {
-    open: Lru<Key, Index>,
+    open: ByteCache<Key, Index>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,9 +34,9 @@ enum Index {
 }
 
 impl IndexCache {
-    /// Keeps indexes up to `bytes_max` bytes in memory; one is always kept.
+    /// Keeps indexes up to `bytes_max` bytes in memory.
     pub fn new(bytes_max: usize) -> Self {
-        Self { open: Lru::new(bytes_max) }
+        Self { open: ByteCache::new(bytes_max) }
     }
 
     /// The index of a segment; none when it has none, or when it cannot be read, which is logged.

@@ -33,7 +33,7 @@ mod cursor;
 pub mod hash;
 pub mod sidecar;
 pub mod blocks;
-pub mod lru;
+pub mod byte_cache;
 pub mod footers;
 pub mod postings;
 pub mod builder;

@@ -42,7 +42,7 @@ use tokio::time::Sleep;
 
 use super::compare::NumericAggregates;
 use super::functions;
-use super::indexed::columns::ColumnCache;
+use super::indexed::columns::{Asks, ColumnCache};
 use super::indexed::counts::CountFromBitmaps;
 use super::metadata::MetadataCache;
 use super::resolver::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
@@ -188,7 +188,7 @@ impl Engine {
         functions.dedup();
         let table_functions = template.table_functions().keys().cloned().collect();
         let footers = Arc::new(MetadataCache::new(Arc::clone(&indexes)));
-        let columns = Arc::new(ColumnCache::new(settings.bitmap_bytes_max, settings.bitmap_asks));
+        let columns = Arc::new(ColumnCache::new(settings.column_bytes_max, Asks::of(settings)));
         let masks = Arc::default();
         let shared = Arc::new(ScanShared { footers, indexes, columns, masks, parallelism });
         let views = Views::builtin()?;
@@ -198,7 +198,7 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Memory that bitmaps of columns and open indexes take, in bytes.
+    /// Memory that columns and open indexes take, in bytes.
     pub fn index_memory_bytes(&self) -> usize {
         self.inner.shared.columns.memory_bytes() + self.inner.shared.indexes.memory_bytes()
     }

@@ -85,7 +85,13 @@ fn arrow_kind(e: &ArrowError) -> ErrorKind {
 
 /// The message without what only helps developers of the engine.
 fn words(e: &DataFusionError) -> String {
-    let mut text = e.find_root().strip_backtrace();
+    let root = e.find_root();
+    if let DataFusionError::ArrowError(arrow, _) = root
+        && matches!(arrow.as_ref(), ArrowError::DivideByZero)
+    {
+        return "division by zero".to_owned();
+    }
+    let mut text = root.strip_backtrace();
     if let Some(cause) = filter_failure(&text) {
         return cause.to_owned();
     }

@@ -37,7 +37,7 @@ use super::adapter::Demanded;
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::schema;
 use crate::index::blocks::BlockNames;
-use crate::index::lru::Lru;
+use crate::index::byte_cache::ByteCache;
 use crate::index::{IndexCache, SegmentIndex, footers};
 use crate::segment::{OverflowFilter, SegmentId, SegmentMeta};
 
@@ -54,18 +54,18 @@ const FOOTERS_BYTES_MAX: usize = 64 << 20;
 /// How much of a file's end is read at first: most footers with their indexes fit.
 const FOOTER_BYTES_HINT: usize = 256 << 10;
 
-/// What footers of segments say, the least recently used dropped first.
+/// What footers of segments say, what is rarely used dropped first.
 #[derive(Debug)]
 pub(crate) struct MetadataCache {
     /// Side-cars of segments.
     indexes: Arc<IndexCache>,
     /// None: the segment has no such column.
-    columns: Lru<(SegmentId, Box<str>), Option<Arc<ParquetMetaData>>>,
+    columns: ByteCache<(SegmentId, Box<str>), Option<Arc<ParquetMetaData>>>,
     /// None: the side-car has no footers of columns.
-    names: Lru<SegmentId, Option<BlockNames>>,
+    names: ByteCache<SegmentId, Option<BlockNames>>,
     /// None: the side-car has no filter.
-    filters: Lru<SegmentId, Option<Arc<OverflowFilter>>>,
-    footers: Lru<SegmentId, Arc<ParquetMetaData>>,
+    filters: ByteCache<SegmentId, Option<Arc<OverflowFilter>>>,
+    footers: ByteCache<SegmentId, Arc<ParquetMetaData>>,
 }
 
 impl MetadataCache {
@@ -73,10 +73,10 @@ impl MetadataCache {
     pub(crate) fn new(indexes: Arc<IndexCache>) -> Self {
         Self {
             indexes,
-            columns: Lru::new(COLUMNS_BYTES_MAX),
-            names: Lru::new(NAMES_BYTES_MAX),
-            filters: Lru::new(FILTERS_BYTES_MAX),
-            footers: Lru::new(FOOTERS_BYTES_MAX),
+            columns: ByteCache::new(COLUMNS_BYTES_MAX),
+            names: ByteCache::new(NAMES_BYTES_MAX),
+            filters: ByteCache::new(FILTERS_BYTES_MAX),
+            footers: ByteCache::new(FOOTERS_BYTES_MAX),
         }
     }
 

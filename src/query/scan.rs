@@ -46,7 +46,8 @@ use datafusion::physical_plan::{
 
 use super::adapter::AttributeAdapterFactory;
 use super::buffer_scan::BufferExec;
-use super::indexed::columns::{ColumnCache, Files};
+use super::indexed::columns::ColumnCache;
+use super::indexed::decode::Files;
 use super::indexed::rows::Context;
 use super::indexed::source::IndexedSource;
 use super::masks::MaskCache;

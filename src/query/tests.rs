@@ -79,9 +79,14 @@ async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
     }
 }
 
+/// Reads columns from memory at once.
 fn engine() -> (Engine, TempDir) {
+    engine_that_decodes_after(0)
+}
+
+fn engine_that_decodes_after(decoded_asks: u32) -> (Engine, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let settings = QuerySettings { parallelism: 2, bitmap_asks: 0, ..QuerySettings::default() };
+    let settings = QuerySettings { parallelism: 2, bitmap_asks: 0, decoded_asks, ..QuerySettings::default() };
     (Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap(), dir)
 }
 
@@ -231,12 +236,13 @@ fn predicate() -> impl Strategy<Value = String> {
 
 #[tokio::test]
 async fn where_events_are_stored_does_not_matter() {
-    let (engine, _dir) = engine();
     let homes = homes(&shop()).await;
-    for sql in STATEMENTS {
-        let expected = text(&engine, &homes[0], sql).await;
-        for home in &homes[1..] {
-            assert_eq!(text(&engine, home, sql).await, expected, "{sql} on {home:?}");
+    for (engine, _dir) in [engine(), engine_that_decodes_after(u32::MAX)] {
+        for sql in STATEMENTS {
+            let expected = text(&engine, &homes[0], sql).await;
+            for home in &homes[1..] {
+                assert_eq!(text(&engine, home, sql).await, expected, "{sql} on {home:?}");
+            }
         }
     }
 }
@@ -525,7 +531,7 @@ proptest! {
             .collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (engine, _dir) = engine();
+            let engines = [engine(), engine_that_decodes_after(u32::MAX)];
             let homes = homes(&data).await;
             let found = predicates.iter().map(|p| format!("SELECT timestamp FROM events WHERE {p} ORDER BY 1"));
             let counted = predicates.iter().map(|p| {
@@ -539,7 +545,7 @@ proptest! {
             ];
             for sql in fixed.into_iter().map(str::to_owned).chain(found).chain(counted) {
                 let mut answers = Vec::new();
-                for home in &homes {
+                for (home, (engine, _)) in homes.iter().flat_map(|home| engines.iter().map(move |e| (home, e))) {
                     let answer = match engine.query(home, QueryRequest::new(sql.clone())).await {
                         Ok(result) => result.collect().await.map(|b| pretty_format_batches(&b).unwrap().to_string()),
                         Err(e) => Err(e),

@@ -13,15 +13,13 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimestampNanosec
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 
-use crate::event::schema::column;
-
 /// Rows of a page: what one lookup by id reads, and what pruning can skip.
 pub const PAGE_ROWS: usize = 8192;
 /// Values looked at to see whether a column repeats itself.
 const SAMPLE_VALUES: usize = 4096;
 
 /// What was decided by measurement; `benches/layout.rs` measures it again with other values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuning {
     /// Rows of a page, in every column.
     pub page_rows: usize,
@@ -31,8 +29,9 @@ pub struct Tuning {
     pub text_repeats: usize,
     /// A number that occurs so often on average goes into a dictionary.
     pub number_repeats: usize,
-    /// Whether span ids are compressed.
-    pub compresses_span_ids: bool,
+    /// Columns that ZSTD makes smaller by less than this, in bytes a row, are not compressed: a lookup waits
+    /// for each column to be decompressed, and longer for the context that this takes.
+    pub compression_saves_min: f64,
 }
 
 impl Tuning {
@@ -42,7 +41,7 @@ impl Tuning {
         zstd_level: 1,
         text_repeats: 2,
         number_repeats: 4,
-        compresses_span_ids: true,
+        compression_saves_min: 0.05,
     };
 
     /// What all columns have in common.
@@ -73,11 +72,6 @@ pub(super) struct ColumnEncoding {
 pub(super) fn choose(field: &Field, values: &dyn Array, tuning: &Tuning) -> ColumnEncoding {
     let plain = ColumnEncoding { dictionary: false, encoding: Encoding::PLAIN, compressed: true };
     match field.data_type() {
-        // Ids are random: what is gained is that siblings, span events and logs repeat those of others.
-        DataType::FixedSizeBinary(_) => ColumnEncoding {
-            compressed: field.name() != column::SPAN_ID || tuning.compresses_span_ids,
-            ..plain
-        },
         DataType::Int64 | DataType::UInt64 | DataType::Timestamp(..) => ColumnEncoding {
             dictionary: repeats(values, tuning.number_repeats),
             encoding: Encoding::DELTA_BINARY_PACKED,
@@ -93,13 +87,18 @@ pub(super) fn choose(field: &Field, values: &dyn Array, tuning: &Tuning) -> Colu
             encoding: Encoding::DELTA_LENGTH_BYTE_ARRAY,
             ..plain
         },
-        DataType::Boolean => plain,
+        DataType::Boolean | DataType::FixedSizeBinary(_) => plain,
         // Nested: the leaves are few and of all types, so the dictionary decides by itself.
         _ => ColumnEncoding { dictionary: true, ..plain },
     }
 }
 
 impl ColumnEncoding {
+    /// The same without compression.
+    pub(super) fn uncompressed(self) -> Self {
+        Self { compressed: false, ..self }
+    }
+
     /// Writer properties of a file whose columns are all stored so.
     pub(super) fn properties(self, tuning: &Tuning) -> WriterProperties {
         let compression = if self.compressed { tuning.zstd() } else { Compression::UNCOMPRESSED };

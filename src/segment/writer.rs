@@ -18,7 +18,7 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory,
 use parquet::file::metadata::{KeyValue, ParquetMetaData, SortingColumn};
 use parquet::file::writer::SerializedFileWriter;
 
-use super::encoding::{self, Tuning};
+use super::encoding::{self, ColumnEncoding, Tuning};
 use super::meta::{FORMAT, FORMAT_KEY, ID_KEY, NewSegment, SegmentId};
 use super::observer::ColumnObserver;
 use super::overflow;
@@ -31,6 +31,8 @@ use crate::event::schema::column;
 pub const ROWS_MAX: usize = 1 << 20;
 /// Columns that are encoded at the same time; each costs the memory of a dense column.
 pub(super) const THREADS_MAX: usize = 2;
+/// Pages of a column by which it is seen whether compression pays.
+const SAMPLE_PAGES: usize = 4;
 
 /// A segment that is not stored yet.
 #[derive(Debug)]
@@ -163,17 +165,47 @@ fn encode_column(
     if observer.wants(field) {
         observer.observe(field, &values);
     }
+    let mut encoding = encoding::choose(field, &values, tuning);
+    if !is_worth_compressing(field, &values, encoding, tuning)? {
+        encoding = encoding.uncompressed();
+    }
+    Ok(Some((Arc::clone(field), chunks(field, &values, encoding, tuning)?)))
+}
+
+/// Whether compression saves enough, in a sample.
+fn is_worth_compressing(
+    field: &FieldRef,
+    values: &ArrayRef,
+    encoding: ColumnEncoding,
+    tuning: &Tuning,
+) -> Result<bool> {
+    let rows = values.len().min(SAMPLE_PAGES * tuning.page_rows);
+    let sample = values.slice((values.len() - rows) / 2, rows);
+    let chunks = chunks(field, &sample, encoding, tuning)?;
+    let saved = |chunk: &ArrowColumnChunk| {
+        let metadata = &chunk.close().metadata;
+        metadata.uncompressed_size() - metadata.compressed_size()
+    };
+    Ok(chunks.iter().map(saved).sum::<i64>() as f64 >= rows as f64 * tuning.compression_saves_min)
+}
+
+/// The column chunks of one column: one per leaf.
+fn chunks(
+    field: &FieldRef,
+    values: &ArrayRef,
+    encoding: ColumnEncoding,
+    tuning: &Tuning,
+) -> Result<Vec<ArrowColumnChunk>> {
     // A file of this one column gives us a column writer with the column's own properties.
     let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
-    let properties = Arc::new(encoding::choose(field, &values, tuning).properties(tuning));
+    let properties = Arc::new(encoding.properties(tuning));
     let parquet = ArrowSchemaConverter::new().convert(&schema)?;
     let file = SerializedFileWriter::new(std::io::sink(), parquet.root_schema_ptr(), properties)?;
     let mut writers = ArrowRowGroupWriterFactory::new(&file, schema).create_column_writers(0)?;
-    for (leaf, writer) in compute_leaves(field, &values)?.iter().zip(&mut writers) {
+    for (leaf, writer) in compute_leaves(field, values)?.iter().zip(&mut writers) {
         writer.write(leaf)?;
     }
-    let chunks = writers.into_iter().map(|writer| Ok(writer.close()?)).collect::<Result<_>>()?;
-    Ok(Some((Arc::clone(field), chunks)))
+    writers.into_iter().map(|writer| Ok(writer.close()?)).collect()
 }
 
 /// Puts the encoded columns into one file, in memory.

@@ -133,6 +133,11 @@ impl Weighted {
         self.values.is_valid(row).then(|| (self.values.value(row), weight))
     }
 
+    /// The values, if all of them count and count once.
+    fn plain(&self) -> Option<&[f64]> {
+        (self.weights.is_none() && self.values.null_count() == 0).then(|| self.values.values().as_ref())
+    }
+
     fn rows(&self) -> std::ops::Range<usize> {
         0..self.values.len()
     }
@@ -234,6 +239,12 @@ impl GroupsAccumulator for Many {
     ) -> Result<()> {
         self.grow(total);
         let batch = Weighted::new(columns, self.weight)?;
+        if let (Some(values), None) = (batch.plain(), filter) {
+            for (value, group) in values.iter().zip(groups) {
+                self.change(*group, |sketch| sketch.add(*value, 1.0));
+            }
+            return Ok(());
+        }
         for row in batch.rows().filter(|row| selected(filter, *row)) {
             if let Some((value, weight)) = batch.get(row) {
                 self.change(groups[row], |sketch| sketch.add(value, weight));

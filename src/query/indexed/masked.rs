@@ -53,16 +53,20 @@ pub(super) fn coarse(rows: &RoaringBitmap) -> Vec<Range<usize>> {
 /// The bits of the rows in `pieces`, one after another.
 pub(super) fn bits(rows: &RoaringBitmap, pieces: &[Range<usize>]) -> BooleanBuffer {
     let mut bits = BooleanBufferBuilder::new(pieces.iter().map(ExactSizeIterator::len).sum());
+    let mut some = [0_u32; 512];
     for piece in pieces {
-        let mut at = piece.start;
+        let start = bits.len();
+        bits.append_n(piece.len(), false);
         let mut iter = rows.range(piece.start as u32..piece.end as u32);
-        while let Some(range) = iter.next_range() {
-            let (start, end) = (*range.start() as usize, (*range.end() as usize + 1).min(piece.end));
-            bits.append_n(start - at, false);
-            bits.append_n(end - start, true);
-            at = end;
+        loop {
+            let next = iter.next_many(&mut some);
+            for row in next.iter() {
+                bits.set_bit(start + *row as usize - piece.start, true);
+            }
+            if next.is_empty() {
+                break;
+            }
         }
-        bits.append_n(piece.end - at, false);
     }
     bits.finish()
 }

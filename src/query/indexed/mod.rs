@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!  predicate ──▶ condition ──┬─ trace_id = …  ──▶ side-car: pages ──┐
-//!                            └─ few-valued    ──▶ columns: bitmaps ─┴▶ rows ──▶ source: row selection
+//!                            └─ few-valued    ──▶ columns: bitmaps ─┴▶ rows ─┬▶ source: row selection
+//!  projection                ───────────────────▶ columns: values ────────────┴▶ resident: no Parquet
 //!  count(*) … group by       ───────────────────▶ columns: bitmaps ──────────▶ counts: no Parquet at all
 //! ```
 //!
-//! [`condition`] says which parts of a predicate can be answered, [`columns`] keeps the bitmaps of columns
-//! that queries ask for, [`rows`] evaluates a condition on one segment, [`source`] is a Parquet source that
-//! asks when it opens a file, [`counts`] replaces aggregations that bitmaps alone can answer.
+//! [`condition`] says which parts of a predicate can be answered, [`columns`] keeps columns in memory that
+//! queries ask for again, as bitmaps or as values, [`decode`] reads them, [`rows`] evaluates a condition on
+//! one segment, [`source`] is a Parquet source that asks when it opens a file, [`resident`] takes its place
+//! where all values are in memory, [`counts`] replaces aggregations that bitmaps alone can answer.
 //!
 //! # Invariants
 //!
@@ -21,4 +23,6 @@ pub(crate) mod columns;
 pub(crate) mod rows;
 pub(crate) mod source;
 mod masked;
+pub(crate) mod decode;
+mod resident;
 pub(crate) mod counts;

@@ -12,8 +12,9 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use roaring::{MultiOps, RoaringBitmap};
 
-use super::columns::{ColumnCache, Files, Known};
+use super::columns::{ColumnCache, Inverted};
 use super::condition::{Condition, Leaf, Lookup};
+use super::decode::Files;
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
@@ -49,7 +50,7 @@ pub(crate) struct Segment<'a> {
     /// What its overflow may have, when that is not known to the catalog.
     filter: Option<Arc<OverflowFilter>>,
     rows: u32,
-    known: HashMap<String, Known>,
+    known: HashMap<String, Inverted>,
 }
 
 impl Context {
@@ -123,14 +124,36 @@ impl Context {
             columns.extend([(column::TIMESTAMP, timestamp_type())]);
         }
         let rows = u32::try_from(meta.rows).unwrap_or(u32::MAX);
-        let mut known = self.cache.get(meta, &columns, &self.files).await?;
+        let mut known = self.cache.inverted(meta, &columns, &self.files).await?;
         // A file that disagrees with the catalog is not asked: the scan will say what is wrong with it.
         known.retain(|_, known| match known {
-            Known::Bitmaps(bitmaps) => bitmaps.row_count() == rows,
-            Known::Seconds(seconds) => seconds.row_count() == rows,
-            Known::Unfit => false,
+            Inverted::Bitmaps(bitmaps) => bitmaps.row_count() == rows,
+            Inverted::Seconds(seconds) => seconds.row_count() == rows,
+            Inverted::Unfit => false,
         });
         Ok(Segment { context: self, meta, filter, rows, known })
+    }
+
+    /// The physical columns, with their types, of which the table's columns `names` are made in this segment;
+    /// `None` when they are nested, or when values may be in the overflow.
+    pub(crate) async fn physical(
+        &self,
+        meta: &SegmentMeta,
+        names: &[String],
+    ) -> Option<Vec<(String, DataType)>> {
+        let filter = self.files.footers.overflow(&self.files.store, meta, &self.columns).await;
+        let mut physical: Vec<(String, DataType)> = Vec::new();
+        for name in names {
+            for (column, ty) in self.candidates(meta, filter.as_deref(), name)? {
+                if ty.is_nested() {
+                    return None;
+                }
+                if !physical.iter().any(|(other, _)| other == column) {
+                    physical.push((column.to_owned(), ty));
+                }
+            }
+        }
+        Some(physical)
     }
 
     /// The physical columns, in order of precedence and with their types, that together are the table's
@@ -193,7 +216,7 @@ impl Segment<'_> {
     /// The rows of each second, when it was asked for.
     pub(crate) fn seconds(&self) -> Option<&crate::index::bitmap::SecondRuns> {
         match self.known.get(column::TIMESTAMP) {
-            Some(Known::Seconds(seconds)) => Some(seconds),
+            Some(Inverted::Seconds(seconds)) => Some(seconds),
             _ => None,
         }
     }
@@ -265,7 +288,7 @@ impl Segment<'_> {
         let mut rows: Vec<RoaringBitmap> = Vec::new();
         let mut taken = RoaringBitmap::new();
         for (name, physical) in candidates {
-            let Some(Known::Bitmaps(bitmaps)) = self.known.get(name) else { return Ok(None) };
+            let Some(Inverted::Bitmaps(bitmaps)) = self.known.get(name) else { return Ok(None) };
             let file = Arc::new(Schema::new(vec![Field::new(name, physical, true)]));
             if bitmaps.present().is_empty() {
                 continue;

@@ -14,7 +14,7 @@ use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, Tr
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::{ParquetAccessPlan, RowGroupAccess};
 use datafusion::datasource::physical_plan::{
-    FileGroup, FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+    FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
 };
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result;
@@ -35,6 +35,7 @@ use roaring::RoaringBitmap;
 
 use super::condition::{Conditions, Leaf};
 use super::masked::{Mask, MaskedPlanner, bits, coarse};
+use super::resident::ResidentScan;
 use super::rows::Context;
 use crate::segment::SegmentMeta;
 
@@ -149,9 +150,6 @@ impl FileSource for IndexedSource {
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
         let full = self.filtered(&self.filters).create_morselizer(Arc::clone(&store), config, partition)?;
-        if self.filters.is_empty() && !has_masks(config) {
-            return Ok(full);
-        }
         let opener = Opener {
             full,
             conditions: self.conditions(),
@@ -251,6 +249,7 @@ struct IndexMetrics {
     looked_up: Count,
     answered: Count,
     skipped: Count,
+    resident: Count,
     considered: Count,
     selected: Count,
 }
@@ -262,6 +261,7 @@ impl IndexMetrics {
             looked_up: count("index_files_looked_up"),
             answered: count("index_files_answered"),
             skipped: count("index_files_skipped"),
+            resident: count("files_read_from_memory"),
             considered: count("index_rows_considered"),
             selected: count("index_rows_selected"),
         }
@@ -384,10 +384,6 @@ impl Opener {
             Some(live) => rows & live,
             None => rows,
         };
-        let all_live = |file: PartitionedFile| match live.as_deref() {
-            Some(live) => with_selection(file, selection(live, segment.rows as usize)),
-            None => file,
-        };
         if let Some(rows) = context.pages(&segment, &self.conditions.lookups).await {
             let rows = of_live(rows);
             self.metrics.looked_up.add(1);
@@ -398,11 +394,37 @@ impl Opener {
             let selection = selection(&rows, segment.rows as usize);
             return self.full.plan_file(with_selection(file, selection));
         }
+        let Some((rows, answered)) = self.answer(&segment).await? else {
+            let residual = conjunction_opt(self.source.filters.iter().cloned());
+            return match self.resident(&segment, residual.as_ref(), live.as_deref()).await? {
+                Some(planner) => Ok(planner),
+                None => self.full.plan_file(match live.as_deref() {
+                    Some(live) => with_selection(file, selection(live, segment.rows as usize)),
+                    None => file,
+                }),
+            };
+        };
+        let rows = of_live(rows);
+        self.metrics.answered.add(1);
+        if !self.metrics.selects(&rows, &segment) {
+            return Ok(Box::new(Nothing));
+        }
+        let plan = self.plan(answered)?;
+        let residual = conjunction_opt(plan.residual.iter().cloned());
+        match self.resident(&segment, residual.as_ref(), Some(&rows)).await? {
+            Some(planner) => Ok(planner),
+            None => plan.open(file, &segment, &rows),
+        }
+    }
+
+    /// The rows for which bitmaps say that a part of the predicate is true, and which part that is; `None`
+    /// when they can say nothing.
+    async fn answer(&self, segment: &Arc<SegmentMeta>) -> Result<Option<(RoaringBitmap, Vec<bool>)>> {
         let leaves: Vec<&Leaf> = self.conditions.indexed.iter().flat_map(|c| c.leaves()).collect();
         if leaves.is_empty() {
-            return self.full.plan_file(all_live(file));
+            return Ok(None);
         }
-        let found = context.segment(&segment, &leaves, false).await?;
+        let found = self.source.context().segment(segment, &leaves, false).await?;
         let mut rows: Option<RoaringBitmap> = None;
         let mut answered = Vec::with_capacity(self.conditions.indexed.len());
         for condition in &self.conditions.indexed {
@@ -413,12 +435,23 @@ impl Opener {
                 (rows, of_one) => rows.or(of_one),
             };
         }
-        let Some(rows) = rows.map(of_live) else { return self.full.plan_file(all_live(file)) };
-        self.metrics.answered.add(1);
-        if !self.metrics.selects(&rows, &segment) {
-            return Ok(Box::new(Nothing));
-        }
-        self.plan(answered)?.open(file, &segment, &rows)
+        Ok(rows.map(|rows| (rows, answered)))
+    }
+
+    /// The scan of a segment of which all columns that it takes are in memory.
+    async fn resident(
+        &self,
+        segment: &Arc<SegmentMeta>,
+        residual: Option<&Arc<dyn PhysicalExpr>>,
+        rows: Option<&RoaringBitmap>,
+    ) -> Result<Option<Box<dyn MorselPlanner>>> {
+        // With a limit few rows are read, wherever they are.
+        let Some(projection) = self.source.bare.projection().filter(|_| self.config.limit.is_none()) else {
+            return Ok(None);
+        };
+        let scan = ResidentScan::open(self.source.context(), segment, projection, residual, rows).await?;
+        self.metrics.resident.add(usize::from(scan.is_some()));
+        Ok(scan.map(ResidentScan::planner))
     }
 
     fn plan(&self, answered: Vec<bool>) -> Result<Arc<Plan>> {
@@ -429,12 +462,6 @@ impl Opener {
         self.plans.lock().insert(answered, Arc::clone(&plan));
         Ok(plan)
     }
-}
-
-/// Whether rows of some file are deleted.
-fn has_masks(config: &FileScanConfig) -> bool {
-    let mut files = config.file_groups.iter().flat_map(FileGroup::files);
-    files.any(|file| file.extension::<Arc<SegmentMeta>>().is_some_and(|segment| segment.mask.is_some()))
 }
 
 fn with_selection(file: PartitionedFile, selection: RowSelection) -> PartitionedFile {

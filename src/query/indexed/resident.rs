@@ -1,0 +1,343 @@
+//! Scans a segment whose columns are in memory.
+//!
+//! Where decoded columns are at hand, Parquet is not read: rows are chosen by bitmaps, then by the rest of
+//! the predicate, a few thousand at a time, and only their values are gathered. A threshold that rises while
+//! the query runs, as that of `ORDER BY … LIMIT`, takes effect with the next batch.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, RecordBatch, RecordBatchOptions,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{BatchCoalescer, FilterBuilder, FilterPredicate, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::cast::as_boolean_array;
+use datafusion::error::Result;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{
+    BinaryExpr, Column, DynamicFilterPhysicalExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
+};
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use roaring::RoaringBitmap;
+
+use super::masked::bits;
+use super::rows::Context;
+use crate::segment::SegmentMeta;
+use crate::segment::encoding::PAGE_ROWS;
+
+/// Rows of an output batch.
+const BATCH_ROWS: usize = 8192;
+/// Batches of at least this many rows are passed on as they are.
+const GOOD_ROWS: usize = BATCH_ROWS / 4;
+/// At most so many batches of rows are looked at for one batch of them.
+const PIECE_BATCHES_MAX: usize = 16;
+/// A query that reads more columns is left to Parquet: keeping all of them would leave no room for others.
+const COLUMNS_MAX: usize = 32;
+/// Columns are read into memory for a scan that needs at least one in so many of their pages.
+const READ_SHARE: usize = 8;
+
+/// What is read of one segment, over its own columns.
+#[derive(Debug)]
+pub(super) struct ResidentScan {
+    columns: Vec<ArrayRef>,
+    filter: Option<BoundExpr>,
+    project: Vec<BoundExpr>,
+    output: SchemaRef,
+    /// Number of rows of the segment.
+    total: usize,
+    /// Which of them are scanned; none: all.
+    rows: Option<RoaringBitmap>,
+    /// So many rows of the segment are looked at together.
+    piece_rows: usize,
+}
+
+/// An expression over some of the columns.
+#[derive(Debug)]
+struct BoundExpr {
+    expr: Arc<dyn PhysicalExpr>,
+    /// Which columns it is over, in order.
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    /// Whether it fails for no row.
+    is_total: bool,
+}
+
+impl ResidentScan {
+    /// A scan of `projection` where `filter` is true, both over the table, of `rows` or of all; `None` when
+    /// the columns that it takes are not in memory.
+    pub(super) async fn open(
+        context: &Context,
+        segment: &Arc<SegmentMeta>,
+        projection: &ProjectionExprs,
+        filter: Option<&Arc<dyn PhysicalExpr>>,
+        rows: Option<&RoaringBitmap>,
+    ) -> Result<Option<Self>> {
+        let exprs = || projection.iter().map(|p| &p.expr).chain(filter);
+        let mut names: Vec<String> = Vec::new();
+        for column in exprs().flat_map(collect_columns) {
+            if !names.iter().any(|name| name == column.name()) {
+                names.push(column.name().to_owned());
+            }
+        }
+        if names.len() > COLUMNS_MAX {
+            return Ok(None);
+        }
+        let Some(physical) = context.physical(segment, &names).await else { return Ok(None) };
+        let fields: Vec<_> = physical.iter().map(|(name, ty)| Field::new(name, ty.clone(), true)).collect();
+        let file = Arc::new(Schema::new(fields));
+        let adapt =
+            |expr: &Arc<dyn PhysicalExpr>| context.adapter.adapt(Arc::clone(expr), &context.table, &file);
+        let project = projection.iter().map(|p| adapt(&p.expr)).collect::<Result<Vec<_>>>()?;
+        let filter = filter.map(adapt).transpose()?;
+        let mut used: Vec<usize> =
+            project.iter().chain(&filter).flat_map(collect_columns).map(|column| column.index()).collect();
+        used.sort_unstable();
+        used.dedup();
+        let read: Vec<(&str, DataType)> = used
+            .iter()
+            .map(|i| (file.field(*i).name().as_str(), file.field(*i).data_type().clone()))
+            .collect();
+        let wide = rows.is_none_or(|rows| is_wide(rows, segment.rows as u32));
+        let Some(columns) = context.cache.decoded(segment, &read, wide, &context.files).await? else {
+            return Ok(None);
+        };
+        let expr = |expr: Arc<dyn PhysicalExpr>| BoundExpr::new(expr, &file, &used);
+        Ok(Some(Self {
+            columns,
+            filter: filter.map(expr).transpose()?,
+            project: project.into_iter().map(expr).collect::<Result<_>>()?,
+            output: Arc::new(projection.project_schema(&context.table)?),
+            total: segment.rows as usize,
+            piece_rows: rows.map_or(BATCH_ROWS, |rows| piece_rows(rows.len(), segment.rows)),
+            rows: rows.filter(|rows| rows.len() < segment.rows).cloned(),
+        }))
+    }
+
+    /// As what DataFusion reads.
+    pub(super) fn planner(self) -> Box<dyn MorselPlanner> {
+        Box::new(self)
+    }
+
+    /// The `i`th piece of the segment; `None` after the last.
+    fn piece(&self, i: usize) -> Option<Picked> {
+        let start = i.checked_mul(self.piece_rows).filter(|start| *start < self.total)?;
+        let range = start..(start + self.piece_rows).min(self.total);
+        let keep = self.rows.as_ref().map(|rows| bits(rows, std::slice::from_ref(&range)));
+        Some(Picked { range, keep })
+    }
+
+    /// The rows of a piece for which the filter is true; `None` when there are none.
+    fn filtered(&self, picked: Picked) -> Result<Option<Picked>> {
+        if picked.keep.as_ref().is_some_and(|keep| keep.count_set_bits() == 0) {
+            return Ok(None);
+        }
+        let Some(filter) = &self.filter else { return Ok(Some(picked)) };
+        // Looking at rows that do not count is cheaper than gathering those that do.
+        let all = Picked { range: picked.range.clone(), keep: None };
+        let looked_at = if filter.is_total && !self.is_coded(filter) { &all } else { &picked };
+        let batch = filter.gather(&self.columns, &looked_at.gatherer(filter.columns.len()))?;
+        let verdict = filter.expr.evaluate(&batch)?.into_array(batch.num_rows())?;
+        let verdict = as_boolean_array(&verdict)?;
+        let verdict = match verdict.nulls() {
+            Some(nulls) => verdict.values() & nulls.inner(),
+            None => verdict.values().clone(),
+        };
+        let keep = match &picked.keep {
+            Some(keep) if verdict.len() == keep.len() => keep & &verdict,
+            Some(keep) => spread(&verdict, keep),
+            None => verdict,
+        };
+        Ok((keep.count_set_bits() > 0).then_some(Picked { keep: Some(keep), ..picked }))
+    }
+
+    /// Whether a column of `expr` is a dictionary.
+    fn is_coded(&self, expr: &BoundExpr) -> bool {
+        expr.columns.iter().any(|i| matches!(self.columns[*i].data_type(), DataType::Dictionary(..)))
+    }
+
+    fn projected(&self, picked: &Picked) -> Result<RecordBatch> {
+        let gatherer = picked.gatherer(self.columns.len());
+        let mut columns = Vec::with_capacity(self.project.len());
+        for expr in &self.project {
+            let batch = expr.gather(&self.columns, &gatherer)?;
+            columns.push(expr.expr.evaluate(&batch)?.into_array(batch.num_rows())?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(gatherer.count));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.output), columns, &options)?)
+    }
+}
+
+impl BoundExpr {
+    /// `expr`, which is over `file`, of which the columns `used` are in memory.
+    fn new(expr: Arc<dyn PhysicalExpr>, file: &SchemaRef, used: &[usize]) -> Result<Self> {
+        let mut own: Vec<usize> = collect_columns(&expr).iter().map(Column::index).collect();
+        own.sort_unstable();
+        own.dedup();
+        let schema = Arc::new(file.project(&own)?);
+        let expr = reassign_expr_columns(expr, &schema)?;
+        let columns = own.iter().filter_map(|i| used.binary_search(i).ok()).collect();
+        let is_total = is_total(&expr);
+        Ok(Self { expr, columns, schema, is_total })
+    }
+
+    /// The rows of its columns.
+    fn gather(&self, columns: &[ArrayRef], gatherer: &Gatherer) -> Result<RecordBatch> {
+        let own = self.columns.iter().map(|i| gatherer.gather(&columns[*i])).collect::<Result<_>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(gatherer.count));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), own, &options)?)
+    }
+}
+
+/// Whether `rows` are in many of the pages of a segment.
+fn is_wide(rows: &RoaringBitmap, total: u32) -> bool {
+    let pages = (0..total).step_by(PAGE_ROWS);
+    let count = pages.len();
+    let touched =
+        pages.filter(|page| rows.range_cardinality(*page..page.saturating_add(PAGE_ROWS as u32)) > 0);
+    touched.count().saturating_mul(READ_SHARE) >= count
+}
+
+/// Some rows of the segment.
+struct Picked {
+    range: Range<usize>,
+    /// Which rows of the range; none: all.
+    keep: Option<BooleanBuffer>,
+}
+
+impl Picked {
+    /// Takes the rows out of so many columns.
+    fn gatherer(&self, columns: usize) -> Gatherer {
+        let predicate = self.keep.as_ref().map(|keep| {
+            let builder = FilterBuilder::new(&BooleanArray::new(keep.clone(), None));
+            if columns > 1 { builder.optimize().build() } else { builder.build() }
+        });
+        let count = predicate.as_ref().map_or(self.range.len(), FilterPredicate::count);
+        Gatherer { range: self.range.clone(), predicate, count }
+    }
+}
+
+/// How many rows of a segment make up a good batch, when `rows` of `total` are read.
+fn piece_rows(rows: u64, total: u64) -> usize {
+    let every = usize::try_from(total / rows.max(1)).unwrap_or(usize::MAX);
+    BATCH_ROWS.saturating_mul(every.clamp(1, PIECE_BATCHES_MAX))
+}
+
+/// The set bits of `keep`, each as far as `verdict`, which has one bit for each of them, is true.
+fn spread(verdict: &BooleanBuffer, keep: &BooleanBuffer) -> BooleanBuffer {
+    let mut both = BooleanBufferBuilder::new(keep.len());
+    both.append_n(keep.len(), false);
+    for (row, verdict) in keep.set_indices().zip(verdict) {
+        if verdict {
+            both.set_bit(row, true);
+        }
+    }
+    both.finish()
+}
+
+/// Whether `expr` has a value for whatever its columns hold, so that it may look at rows that do not count.
+fn is_total(expr: &Arc<dyn PhysicalExpr>) -> bool {
+    let total = if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
+        matches!(
+            binary.op(),
+            Operator::And
+                | Operator::Or
+                | Operator::Eq
+                | Operator::NotEq
+                | Operator::Lt
+                | Operator::LtEq
+                | Operator::Gt
+                | Operator::GtEq
+        )
+    } else {
+        expr.is::<Column>()
+            || expr.is::<Literal>()
+            || expr.is::<DynamicFilterPhysicalExpr>()
+            || expr.is::<IsNullExpr>()
+            || expr.is::<IsNotNullExpr>()
+            || expr.is::<NotExpr>()
+    };
+    total && expr.children().into_iter().all(is_total)
+}
+
+/// Takes rows out of columns.
+struct Gatherer {
+    range: Range<usize>,
+    predicate: Option<FilterPredicate>,
+    count: usize,
+}
+
+impl Gatherer {
+    fn gather(&self, column: &ArrayRef) -> Result<ArrayRef> {
+        let slice = column.slice(self.range.start, self.range.len());
+        let rows = match &self.predicate {
+            Some(predicate) => predicate.filter(&slice)?,
+            None => slice,
+        };
+        Ok(match rows.as_any_dictionary_opt() {
+            Some(coded) => take(coded.values(), coded.keys(), None)?,
+            None => rows,
+        })
+    }
+}
+
+impl MorselPlanner for ResidentScan {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        Ok(Some(MorselPlan::new().with_morsels(vec![self])))
+    }
+}
+
+impl Morsel for ResidentScan {
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        let output = BatchCoalescer::new(Arc::clone(&self.output), BATCH_ROWS)
+            .with_biggest_coalesce_batch_size(Some(GOOD_ROWS));
+        let batches = Batches { scan: *self, next: 0, output, done: false };
+        futures::stream::iter(batches).boxed()
+    }
+}
+
+/// The batches of a scan, one after another.
+struct Batches {
+    scan: ResidentScan,
+    next: usize,
+    output: BatchCoalescer,
+    done: bool,
+}
+
+impl Batches {
+    fn advance(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batch) = self.output.next_completed_batch() {
+                return Ok(Some(batch));
+            }
+            if self.done {
+                return Ok(None);
+            }
+            let Some(piece) = self.scan.piece(self.next) else {
+                self.done = true;
+                self.output.finish_buffered_batch()?;
+                continue;
+            };
+            self.next += 1;
+            if let Some(picked) = self.scan.filtered(piece)? {
+                self.output.push_batch(self.scan.projected(&picked)?)?;
+            }
+        }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.advance().transpose();
+        self.done |= matches!(batch, Some(Err(_)));
+        batch
+    }
+}
