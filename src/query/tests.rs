@@ -29,12 +29,12 @@ type Row = (i64, Vec<(Level, &'static str, Value<'static>)>);
 fn batch(rows: &[Row]) -> Arc<EventBatch> {
     let mut builder = EventBatchBuilder::new();
     for (i, attributes) in rows {
-        let id = TraceId::new([*i as u8 + 1; 16]);
+        let id = TraceId::new([(*i as u8).wrapping_add(1).max(1); 16]);
         builder.push(&CoreEvent {
             timestamp_ns: START + i * 1_000_000_000,
             signal: if i % 2 == 0 { Signal::Span } else { Signal::Log },
             trace_id: Some(id),
-            span_id: Some(SpanId::new([*i as u8 + 1; 8])),
+            span_id: Some(SpanId::new([(*i as u8).wrapping_add(1).max(1); 8])),
             name: Some(if i % 2 == 0 { "GET /cart" } else { "said something" }),
             duration_ns: (i % 2 == 0).then_some(i * 1000),
             ..CoreEvent::default()
@@ -245,6 +245,74 @@ async fn where_events_are_stored_does_not_matter() {
             }
         }
     }
+}
+
+/// Large enough for many batches; text with and without dictionary, numbers, nothing at all.
+fn many() -> Vec<Row> {
+    let text = |text: String| Value::Text(text.leak());
+    let row = |i: i64| {
+        let mut attributes = vec![
+            (Level::Record, "few", Value::Text(["red", "green", "blue"][i as usize % 7 % 3])),
+            (Level::Record, "often", text(format!("user number {}", i % 977))),
+            (Level::Record, "unique", text(format!("a text of its own: {i}"))),
+            (Level::Resource, "n", Value::Int(i % 10_007)),
+        ];
+        attributes.retain(|(_, key, _)| i % 5 > 0 || *key != "often");
+        (i, attributes)
+    };
+    (0..40_000).map(row).collect()
+}
+
+/// Statements over [`many`].
+const OVER_MANY: &[&str] = &[
+    "SELECT count(*), sum(n), min(often), max(unique), count(duration_ns) FROM events",
+    "SELECT few, often, count(*), sum(n) FROM events GROUP BY few, often ORDER BY 1, 2 NULLS FIRST LIMIT 50",
+    "SELECT unique, n FROM events WHERE n > 9990 AND few = 'red' ORDER BY unique",
+    "SELECT unique, n FROM events WHERE few <> 'green' ORDER BY n DESC, unique LIMIT 30",
+    "SELECT timestamp, duration_ns FROM events WHERE signal = 'span' ORDER BY duration_ns DESC LIMIT 20",
+    "SELECT unique FROM events WHERE unique LIKE '%: 3999%' ORDER BY 1",
+    "SELECT n, often FROM events WHERE often = 'user number 5' AND timestamp < '2026-01-01T05:00:00Z' ORDER BY n",
+    "SELECT upper(few), length(often) + n FROM events WHERE n % 5000 = 1 AND few IS NOT NULL ORDER BY 1, 2",
+    "SELECT count(*) FROM events WHERE 100 / (n + 1) > 1",
+    "SELECT count(*) FROM events WHERE few = 'red' AND often IS NULL AND n + duration_ns > 3",
+    "SELECT a.n, count(*) FROM events a JOIN events b ON a.unique = b.unique AND b.few = 'blue' \
+     WHERE a.n < 20 GROUP BY 1 ORDER BY 1",
+];
+
+#[tokio::test]
+async fn columns_in_memory_answer_as_parquet_does() {
+    let data = many();
+    let home = snapshot(&[&data[..25_000], &data[25_000..]], &[]).await;
+    let (from_memory, _dir) = engine();
+    let (from_parquet, _other) = engine_that_decodes_after(u32::MAX);
+    for sql in OVER_MANY {
+        let expected = text(&from_parquet, &home, sql).await;
+        assert_eq!(text(&from_memory, &home, sql).await, expected, "{sql}");
+        let analyzed = format!("EXPLAIN ANALYZE {sql}");
+        for (engine, is_read) in [(&from_memory, true), (&from_parquet, false)] {
+            let plan = text(engine, &home, &analyzed).await;
+            let counts = plan.split("files_read_from_memory=").skip(1);
+            let files: usize = counts.map(|rest| rest[..1].parse::<usize>().unwrap()).sum();
+            assert_eq!(files > 0, is_read, "{plan}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn columns_that_do_not_fit_in_memory_are_read_from_parquet() {
+    let data = many();
+    let home = snapshot(&[&data], &[]).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings =
+        QuerySettings { parallelism: 2, bitmap_asks: 0, decoded_asks: 0, ..Default::default() };
+    settings.column_bytes_max = 400_000;
+    let indexes = Arc::new(IndexCache::new(1 << 20));
+    let engine = Engine::new(&settings, indexes, dir.path().join("spill")).unwrap();
+    let (unlimited, _dir) = self::engine();
+    for sql in OVER_MANY {
+        assert_eq!(text(&engine, &home, sql).await, text(&unlimited, &home, sql).await, "{sql}");
+    }
+    assert!(engine.index_memory_bytes() < 1 << 20, "{}", engine.index_memory_bytes());
 }
 
 #[tokio::test]
