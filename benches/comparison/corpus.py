@@ -164,7 +164,8 @@ class Corpus:
             figures = run(command + ["import", str(self.source.otlp)], allowed=(0, REJECTED))
         else:
             demo = ["demo", "--events", str(self.source.events), "--minutes", str(self.source.minutes)]
-            figures = run(command + demo + ["--seed", str(self.source.seed), "--start", START])
+            # As they come: the export reads all files, and merged ones stay for a while.
+            figures = run(command + demo + ["--seed", str(self.source.seed), "--start", START, "--compaction", "off"])
         figures["program"] = self._program()
         return figures | {"bytes": bytes_below(data), "files": segments(data)}
 
@@ -198,7 +199,13 @@ class Corpus:
     def _export(self) -> Figures:
         directory = self._fresh("export")
         directory.mkdir()
-        return load.in_process(load.export, self._path("broadloom"), directory, self.limits, TRACE_IDS)
+        data = self._path("broadloom")
+        figures = load.in_process(load.export, data, directory, self.limits, TRACE_IDS)
+        ask = [self.broadloom, "query", "select count(*) from events", "--data", str(data), "--format", "csv"]
+        answer = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
+        if int(answer.split()[-1]) != figures["events"]:
+            raise Failed(f"{figures['events']} events were exported of {answer.split()[-1]}: load again")
+        return figures
 
     def _load(self, peer: str) -> Figures:
         database = self._fresh(peer)

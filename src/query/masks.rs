@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use roaring::RoaringBitmap;
 
 use crate::error::Result;
-use crate::index::lru::Lru;
+use crate::index::byte_cache::ByteCache;
 use crate::segment::SegmentMeta;
 use crate::segment::mask::{MaskId, deleted_rows};
 
@@ -15,11 +15,11 @@ const BYTES_MAX: usize = 32 << 20;
 
 /// The rows of masked segments, for all queries of a database.
 #[derive(Debug)]
-pub(crate) struct MaskCache(Lru<MaskId, Arc<RoaringBitmap>>);
+pub(crate) struct MaskCache(ByteCache<MaskId, Arc<RoaringBitmap>>);
 
 impl Default for MaskCache {
     fn default() -> Self {
-        Self(Lru::new(BYTES_MAX))
+        Self(ByteCache::new(BYTES_MAX))
     }
 }
 

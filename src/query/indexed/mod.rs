@@ -10,7 +10,8 @@
 //! [`condition`] says which parts of a predicate can be answered, [`columns`] keeps columns in memory that
 //! queries ask for again, as bitmaps or as values, [`decode`] reads them, [`rows`] evaluates a condition on
 //! one segment, [`source`] is a Parquet source that asks when it opens a file, [`resident`] takes its place
-//! where all values are in memory, [`counts`] replaces aggregations that bitmaps alone can answer.
+//! where all values are in memory, [`counts`] replaces aggregations that bitmaps alone can answer, by
+//! [`counting`].
 //!
 //! # Invariants
 //!
@@ -25,4 +26,5 @@ pub(crate) mod source;
 mod masked;
 pub(crate) mod decode;
 mod resident;
+mod counting;
 pub(crate) mod counts;
