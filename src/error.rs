@@ -6,6 +6,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use serde::Serialize;
+
 /// Result of every fallible public function.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -98,6 +100,44 @@ impl Error {
             cause = error.source();
         }
         said
+    }
+}
+
+/// Something stored that is not what was written, as far as it was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Path of the object, below the data directory.
+    pub path: String,
+    /// What is wrong.
+    pub what: String,
+    /// What should be there, where that can be said in short.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What is there instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+}
+
+impl Problem {
+    /// That `what` is wrong with the object at `path`.
+    pub fn new(path: impl fmt::Display, what: impl fmt::Display) -> Self {
+        Self { path: path.to_string(), what: what.to_string(), expected: None, found: None }
+    }
+
+    /// That the object at `path` has another `what` than it should.
+    pub fn differs(
+        path: impl fmt::Display,
+        what: impl fmt::Display,
+        expected: impl fmt::Display,
+        found: impl fmt::Display,
+    ) -> Self {
+        let (expected, found) = (Some(expected.to_string()), Some(found.to_string()));
+        Self { expected, found, ..Self::new(path, what) }
+    }
+
+    /// That the object at `path` could not be read because of `error`.
+    pub fn unreadable(path: impl fmt::Display, error: &Error) -> Self {
+        Self::new(path, error.chain())
     }
 }
 

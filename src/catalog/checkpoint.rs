@@ -143,6 +143,20 @@ impl Checkpoint {
         }
     }
 
+    /// Reads all of it; returns what of it is damaged.
+    pub(super) async fn damage(&self) -> Vec<Error> {
+        let mut wrong = self.sidecar.verify().await;
+        match self.names().await {
+            Ok(names) => {
+                for name in names.iter() {
+                    wrong.extend(self.columns(&[name]).await.err());
+                }
+            }
+            Err(error) => wrong.push(error),
+        }
+        wrong
+    }
+
     /// Memory that it holds.
     pub(super) fn memory_bytes(&self) -> usize {
         let names = self.names.get().map_or(0, BlockNames::memory_bytes);

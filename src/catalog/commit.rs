@@ -194,6 +194,32 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
     serde_json::from_slice(json).map_err(corrupt)
 }
 
+/// What precedes the checksum of a document.
+const CHECKSUM: &[u8] = b",\"crc\":";
+
+/// Puts the checksum of all that is before it at the end of a JSON object with fields.
+pub(super) fn seal(mut json: Vec<u8>) -> Vec<u8> {
+    if json.pop_if(|last| *last == b'}').is_some() {
+        let crc = crc32c::crc32c(&json);
+        json.extend_from_slice(CHECKSUM);
+        json.extend_from_slice(format!("{crc}}}").as_bytes());
+    }
+    json
+}
+
+/// The checksum that a document has, and the one that it should have; none when it was written before there
+/// were any.
+pub(super) fn checksums(json: &[u8]) -> Option<(u32, u32)> {
+    let at = json.windows(CHECKSUM.len()).rposition(|window| window == CHECKSUM)?;
+    let digits = json[at + CHECKSUM.len()..].strip_suffix(b"}")?;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // More digits than a checksum has are no checksum that could be right.
+    let found = std::str::from_utf8(digits).ok()?.parse().unwrap_or(!crc32c::crc32c(&json[..at]));
+    Some((found, crc32c::crc32c(&json[..at])))
+}
+
 impl Commit {
     /// Makes `snapshot` the one after this commit.
     ///

@@ -21,14 +21,14 @@ use crate::index::RunSet;
 /// A checkpoint is written every so many commits: opening reads at most so many small objects.
 const CHECKPOINT_COMMITS: u64 = 64;
 /// How names of checkpoints end.
-const CHECKPOINT: &str = ".checkpoint";
+pub(super) const CHECKPOINT: &str = ".checkpoint";
 /// How they ended in the first format.
 const WHOLE_CHECKPOINT: &str = ".json.zst";
 /// Checkpoints that are kept: a reader may be about to read the one before the last.
 const CHECKPOINTS_KEPT: usize = 2;
 /// Commits that are kept besides those that the kept checkpoints do not sum up. A reader that takes longer to
 /// open than as many commits sees the catalog as it was then.
-const COMMITS_KEPT: u64 = 256;
+pub(super) const COMMITS_KEPT: u64 = 256;
 /// Other writers' commits that one commit steps over before it gives up.
 const RETRIES_MAX: usize = 100;
 
@@ -44,9 +44,9 @@ pub struct Catalog {
 
 /// The newest state that we know.
 #[derive(Debug, Clone, Default)]
-struct Head {
-    snapshot: Arc<CatalogSnapshot>,
-    keys: Arc<Keys>,
+pub(super) struct Head {
+    pub(super) snapshot: Arc<CatalogSnapshot>,
+    pub(super) keys: Arc<Keys>,
 }
 
 impl Catalog {
@@ -125,6 +125,7 @@ impl Catalog {
     async fn put(&self, version: u64, commit: &Commit) -> Result<bool> {
         let json =
             serde_json::to_vec(commit).map_err(|e| Error::internal("commit as JSON").with_source(e))?;
+        let json = commit::seal(json);
         match self.store.put_opts(&log_path(version), json.into(), PutMode::Create.into()).await {
             Ok(_) => Ok(true),
             // An answer may get lost after the object was stored: whose commit is it?
@@ -151,7 +152,7 @@ impl Catalog {
 }
 
 impl Head {
-    fn apply(&mut self, commit: &Commit) -> Result<()> {
+    pub(super) fn apply(&mut self, commit: &Commit) -> Result<()> {
         commit.apply(Arc::make_mut(&mut self.snapshot))?;
         if !commit.keys.is_empty() {
             Arc::make_mut(&mut self.keys).extend(commit.keys.clone());
@@ -160,7 +161,7 @@ impl Head {
     }
 }
 
-fn log_path(version: u64) -> Path {
+pub(super) fn log_path(version: u64) -> Path {
     Path::from(format!("catalog/log/{version:020}.json"))
 }
 
@@ -168,7 +169,7 @@ fn checkpoint_path(version: u64) -> Path {
     Path::from(format!("catalog/checkpoint/{version:020}{CHECKPOINT}"))
 }
 
-async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>> {
+pub(super) async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>> {
     match store.get(path).await {
         Ok(object) => Ok(Some(object.bytes().await?)),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -178,14 +179,20 @@ async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Option<Bytes>
 
 async fn read_commit(store: &Arc<dyn ObjectStore>, version: u64) -> Result<Option<Commit>> {
     let path = log_path(version);
-    read(store, &path)
-        .await?
-        .map(|json| commit::parse(path.as_ref(), &json, FORMAT..=FORMAT_WITH_MASKS))
-        .transpose()
+    read(store, &path).await?.map(|json| parse_commit(&path, &json)).transpose()
+}
+
+/// Checks and reads a commit.
+pub(super) fn parse_commit(path: &Path, json: &[u8]) -> Result<Commit> {
+    if let Some((found, expected)) = commit::checksums(json).filter(|(found, expected)| found != expected) {
+        let message = format!("{path}: checksum {found:08x}, but its bytes have {expected:08x}");
+        return Err(Error::corrupt(message));
+    }
+    commit::parse(path.as_ref(), json, FORMAT..=FORMAT_WITH_MASKS)
 }
 
 /// All checkpoints, oldest first.
-async fn checkpoints(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
+pub(super) async fn checkpoints(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
     let folder = Path::from("catalog/checkpoint");
     let mut objects: Vec<_> = store.list(Some(&folder)).try_collect().await?;
     objects.retain(|object| {
@@ -213,6 +220,11 @@ async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
 
 async fn read_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<Head> {
     let (checkpoint, head) = Checkpoint::open(store, object.location.as_ref(), object.size).await?;
+    Ok(head_of(checkpoint, head))
+}
+
+/// The state at a checkpoint.
+pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
     let checkpoint::Head {
         version,
         wal: wal_watermark,
@@ -231,11 +243,11 @@ async fn read_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> R
     let (deletions, deliveries) = (Arc::new(deletions), Arc::new(deliveries));
     let snapshot =
         CatalogSnapshot { version, segments, wal_watermark, removed, runs, deliveries, deletions, columns };
-    Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
+    Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) }
 }
 
 /// Reads a checkpoint of the first format.
-async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Head> {
+pub(super) async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Head> {
     let compressed = store.get(path).await?.bytes().await?;
     let json = zstd::stream::decode_all(compressed.as_ref())
         .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
@@ -302,6 +314,6 @@ async fn delete_commits(store: &Arc<dyn ObjectStore>, through: u64) -> Result<()
 }
 
 /// The version in the name of a commit or checkpoint.
-fn version_of(path: &Path) -> Option<u64> {
+pub(super) fn version_of(path: &Path) -> Option<u64> {
     path.filename()?.split('.').next()?.parse().ok()
 }

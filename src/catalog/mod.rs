@@ -16,7 +16,8 @@
 //!               "deletion":deletion,
 //!               "deliveries":[id…],                      messages whose events are added
 //!               "keys":[[physical name, types]…],          keys and types that were not known before
-//!               "wal":{"from":n,"through":n}}              absent when the events did not come by the log
+//!               "wal":{"from":n,"through":n},              absent when the events did not come by the log
+//!               "crc":n}                                   CRC-32C of all before `,"crc"`; not in old ones
 //! types      = sum of 1 << AttributeType code
 //! ```
 //!
@@ -33,13 +34,14 @@
 //!   an empty one.
 //!
 //! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`columns`] what queries
-//! prune by, and `checkpoint` how all of it is summed up.
+//! prune by, [`check`] looks whether all of it is there and true, and `checkpoint` how all of it is summed up.
 
 pub mod commit;
 pub mod columns;
 mod section;
 mod checkpoint;
 pub mod log;
+pub mod check;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -190,6 +192,11 @@ impl CatalogSnapshot {
     /// Events in all segments that are not deleted.
     pub fn rows(&self) -> u64 {
         self.segments.iter().map(|s| s.live_rows()).sum()
+    }
+
+    /// Events in all segments, deleted ones too.
+    pub fn rows_stored(&self) -> u64 {
+        self.segments.iter().map(|s| s.rows).sum()
     }
 
     /// Size of all segments.

@@ -8,6 +8,7 @@
 //! rejected records.
 //! Answers go to stdout, everything about them to stderr.
 
+mod check;
 mod compact;
 mod config_file;
 mod delete;
@@ -109,6 +110,8 @@ enum Command {
     Compact(compact::CompactArgs),
     /// Delete events by an SQL condition
     Delete(delete::DeleteArgs),
+    /// Look whether everything in the data directory is what was written
+    Check(check::CheckArgs),
     /// Make an online shop's telemetry, and investigate what went wrong there
     Demo(demo::DemoArgs),
 }
@@ -169,6 +172,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Delete(args) => {
                 logging::start(globals, "warn")?;
                 delete::run(args, globals).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Check(args) => {
+                logging::start(globals, "error")?;
+                check::run(args, globals).await
             }
             Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
         }

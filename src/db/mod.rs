@@ -21,7 +21,8 @@
 //! the producer is answered. A task of this module [flushes](crate::maintenance) the buffer when it is full
 //! or old. [`Importer`] goes straight to segments instead, for bulk loads.
 //!
-//! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path.
+//! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path,
+//! [`check`] whether all that is stored is what was written.
 
 mod deletion;
 mod lock;
@@ -30,6 +31,7 @@ mod recovery;
 mod stats;
 mod writer;
 mod importer;
+pub mod check;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -259,3 +261,5 @@ impl Inner {
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod check_tests;

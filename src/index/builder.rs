@@ -18,11 +18,11 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use parking_lot::Mutex;
 
-use super::footers;
 use super::hash::ValueHash;
 use super::postings::{Postings, PostingsWriter};
 use super::segment_index::{BuiltIndex, put_lookup, put_segment};
 use super::sidecar::SidecarWriter;
+use super::{checksums, footers};
 use crate::config::IndexSettings;
 use crate::error::Result;
 use crate::event::schema::{self, column};
@@ -93,6 +93,7 @@ impl IndexBuilder {
             put_lookup(&mut writer, &shape.column, shape.postings);
         }
         footers::put(&mut writer, &built.footer)?;
+        checksums::put(&mut writer, &built.object);
         Ok(BuiltIndex { object: writer.finish() })
     }
 
@@ -165,27 +166,27 @@ fn pages(rows: usize) -> u32 {
 
 /// A value's hash and the page it is in, as one number that sorts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place(u64);
+pub(super) struct Place(u64);
 
 impl Place {
-    const PAGE_BITS: u32 = u64::BITS - ValueHash::BITS;
+    pub(super) const PAGE_BITS: u32 = u64::BITS - ValueHash::BITS;
 
-    fn new(hash: ValueHash, row: usize) -> Self {
+    pub(super) fn new(hash: ValueHash, row: usize) -> Self {
         // A segment has at most 128 pages.
         Self(hash.get() << Self::PAGE_BITS | (row / PAGE_ROWS) as u64)
     }
 
-    fn hash(self) -> ValueHash {
+    pub(super) fn hash(self) -> ValueHash {
         ValueHash::from_bits(self.0 >> Self::PAGE_BITS)
     }
 
-    fn page(self) -> u32 {
+    pub(super) fn page(self) -> u32 {
         (self.0 & ((1 << Self::PAGE_BITS) - 1)) as u32
     }
 }
 
 /// Where each value of a column is; none when it has values of a type that is not looked up.
-fn places(field: &Field, values: &ArrayRef) -> Option<Vec<Place>> {
+pub(super) fn places(field: &Field, values: &ArrayRef) -> Option<Vec<Place>> {
     let mut places = Vec::new();
     // Rows of one trace often follow each other.
     let mut put = |row: usize, hash: ValueHash| {

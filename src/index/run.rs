@@ -40,7 +40,7 @@ pub const RUN_SEGMENTS_MAX: usize = 1 << 16;
 /// Most columns of a run; those of the most segments are taken. Others have to be asked segment by segment.
 const COLUMNS_MAX: usize = 64;
 /// A merge reads so many bytes at once.
-const SLICE_BYTES: u64 = 4 << 20;
+pub(super) const SLICE_BYTES: u64 = 4 << 20;
 
 /// Identifies a run; ids sort by time of creation (UUIDv7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,6 +138,16 @@ impl Run {
             };
         }
         Ok(Self { meta: Arc::clone(meta), sidecar, lookups, covers, reported: AtomicBool::new(false) })
+    }
+
+    /// The container, with all sections.
+    pub fn sidecar(&self) -> &Sidecar {
+        &self.sidecar
+    }
+
+    /// The heads of the postings, by column.
+    pub(super) fn lookups(&self) -> &BTreeMap<Box<str>, PostingsReader> {
+        &self.lookups
     }
 
     /// What the catalog knows of it.

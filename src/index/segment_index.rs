@@ -5,6 +5,8 @@
 //!   segment         resident   id: 16 bytes, rows:u64, page rows:u32
 //!   head:{column}   resident   postings of pages: head     column = physical name
 //!   lookup:{column}            postings of pages: body
+//!   columns, overflow          see `footers`
+//!   checksums                  see `checksums`
 //! ```
 
 use std::collections::BTreeMap;

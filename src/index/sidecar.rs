@@ -186,6 +186,21 @@ impl Sidecar {
         Ok(Some(bytes))
     }
 
+    /// Reads all of the object; returns what of it is not as it was written.
+    pub async fn verify(&self) -> Vec<Error> {
+        let mut wrong = Vec::new();
+        let header = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
+        match self.fetch(0..HEADER_BYTES).await {
+            Ok(found) if found == header => {}
+            Ok(_) => wrong.push(Error::corrupt(format!("{} does not begin as an index does", self.path))),
+            Err(error) => wrong.push(error),
+        }
+        for name in self.names() {
+            wrong.extend(self.read(name).await.err());
+        }
+        wrong
+    }
+
     /// A part of a section, as it is: whoever reads it checks it.
     ///
     /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when the section does not have this part.

@@ -23,7 +23,7 @@
 //! It does not know which segments exist: that is the catalog. [`store`] is where objects
 //! live and [`placement`] how they get there, [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
 //! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
-//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time.
+//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time; [`check`] looks whether a segment is what was written.
 
 pub(crate) mod placement;
 pub mod store;
@@ -36,6 +36,7 @@ pub mod observer;
 pub mod writer;
 mod reader;
 pub mod merge;
+pub mod check;
 
 pub use columns::{Bound, ColumnMeta, SegmentColumns};
 pub use mask::Mask;

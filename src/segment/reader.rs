@@ -135,6 +135,24 @@ impl SegmentReader {
         self.columns.iter().map(|(name, column)| (name.as_str(), column))
     }
 
+    /// What the object says of itself.
+    pub(super) fn footer(&self) -> &ParquetMetaData {
+        &self.footer
+    }
+
+    /// Where a column is in the object; nowhere when there is no such column.
+    pub(super) fn bytes_of(&self, name: &str) -> Range<u64> {
+        self.columns.get(name).map_or(0..0, |column| self.byte_range(column))
+    }
+
+    /// All values of the column `name`, in the type in which they are stored.
+    pub(super) fn read_as_stored(&self, name: &str) -> Result<ArrayRef> {
+        let column = self.columns.get(name);
+        let column =
+            column.ok_or_else(|| Error::internal(format!("{} has no column {name:?}", self.path)))?;
+        self.decode(column, 0..self.rows())
+    }
+
     /// The type of the attribute values in the column with this physical name.
     pub(super) fn attribute_type(&self, name: &str) -> Option<AttributeType> {
         self.columns.get(name)?.attribute.as_ref().map(|(_, ty)| *ty)
@@ -203,16 +221,20 @@ impl SegmentReader {
         RowSelection::from_consecutive_ranges(ranges.into_iter(), self.rows)
     }
 
+    fn byte_range(&self, column: &SegmentColumn) -> Range<u64> {
+        let ranges = self.footer.row_group(0).columns()[column.leaves.clone()].iter().map(|leaf| {
+            let (start, len) = leaf.byte_range();
+            start..start.saturating_add(len)
+        });
+        ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
+    }
+
     /// The bytes of a column.
     fn chunk(&self, column: &SegmentColumn) -> Result<Chunk> {
         if let Some(object) = &self.object {
             return Ok(Chunk { start: 0, bytes: object.clone() });
         }
-        let ranges = self.footer.row_group(0).columns()[column.leaves.clone()].iter().map(|leaf| {
-            let (start, len) = leaf.byte_range();
-            start..start.saturating_add(len)
-        });
-        let range = ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0);
+        let range = self.byte_range(column);
         Ok(Chunk { start: range.start, bytes: self.objects.range(&self.path, range)? })
     }
 }

@@ -125,6 +125,11 @@ impl Replay {
         self.torn.as_ref().map_or(0, |torn| torn.dropped)
     }
 
+    /// The file whose end a crash left incomplete, and what of it is good, in bytes.
+    pub fn torn_file(&self) -> Option<(&Path, usize)> {
+        self.torn.as_ref().map(|torn| (torn.file.as_path(), torn.keep))
+    }
+
     /// Makes the directory ready for a writer: cuts off the torn tail, removes files without records, and
     /// makes durable what a killed process had no time to fsync, so that no later crash can take a record
     /// away from before others.

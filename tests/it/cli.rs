@@ -85,6 +85,40 @@ fn compact_merges_once_and_changes_no_answer() {
 }
 
 #[test]
+fn check_tells_what_is_damaged_and_exits_with_one() {
+    let data = data();
+    let path = data.path().to_str().unwrap();
+    let healthy = run(&["check", "--data", path]);
+    assert!(stdout(&healthy).contains("No problem was found."), "{}", stdout(&healthy));
+    assert!(stdout(&healthy).contains("3 events in segments"), "{}", stdout(&healthy));
+
+    let segments = walk(&data.path().join("segments"));
+    let segment = segments.iter().find(|path| path.ends_with(".parquet")).unwrap();
+    let mut bytes = std::fs::read(segment).unwrap();
+    bytes[100] ^= 1;
+    std::fs::write(segment, bytes).unwrap();
+    let below = segment.strip_prefix(path).unwrap().trim_start_matches('/');
+    let harmed = run(&["check", "--data", path]);
+    let words = String::from_utf8(harmed.stdout).unwrap();
+    assert_eq!(harmed.status.code(), Some(1), "{words}");
+    assert!(words.starts_with(&format!("{below}: checksum of bytes 0 to ")), "{words}");
+    assert!(words.contains("to do: restore the file") && !words.contains("No problem"), "{words}");
+
+    let json = run(&["check", "--data", path, "--json"]);
+    assert_eq!(json.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(report["problems"][0]["path"], json!(below), "{report}");
+    assert_eq!(report["problems"][0]["part"], json!("segments"));
+    assert_eq!(
+        report["parts"]["indexes"],
+        json!({"objects": 1, "bytes": report["parts"]["indexes"]["bytes"], "problems": 0})
+    );
+    let missing = run(&["check", "--data", "/no/such/directory"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("no Broadloom database"), "{}", stderr(&missing));
+}
+
+#[test]
 fn delete_hides_at_once_and_says_which_files_are_still_there() {
     let data = data();
     let path = data.path().to_str().unwrap();

@@ -1,0 +1,181 @@
+//! Is the whole catalog there, and does it say the same everywhere?
+//!
+//! Every commit and checkpoint is read, also those that opening a database has no need of, and the commits
+//! between two checkpoints must lead from one to the other. What is damaged is stepped over, so that the rest
+//! is looked at too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use super::CatalogSnapshot;
+use super::checkpoint::Checkpoint;
+use super::commit::{self, Commit};
+use super::log::{
+    CHECKPOINT, COMMITS_KEPT, Head, checkpoints, head_of, log_path, parse_commit, read,
+    read_whole_checkpoint, version_of,
+};
+use crate::error::{ErrorKind, Problem, Result};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct CheckedCatalog {
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// What is worth knowing, and no problem.
+    pub notes: Vec<String>,
+    /// Commits and checkpoints that there are.
+    pub objects: u64,
+    /// Size of all of them.
+    pub bytes: u64,
+    /// The newest state, as far as it can be read.
+    pub snapshot: Arc<CatalogSnapshot>,
+}
+
+/// Reads the whole catalog. A writer may be at work.
+///
+/// Fails when the store cannot be listed.
+pub async fn check(store: &Arc<dyn ObjectStore>) -> Result<CheckedCatalog> {
+    let mut checked = CheckedCatalog::default();
+    // In this order: commits are deleted after the checkpoints that needed them.
+    let commits = checked.commits(store).await?;
+    let checkpoints = checked.checkpoints(store).await?;
+    let needed_from = checkpoints.keys().next().map_or(1, |oldest| oldest.saturating_sub(COMMITS_KEPT) + 1);
+    let newest = commits.keys().chain(checkpoints.keys()).max().copied().unwrap_or(0);
+    let oldest = commits.keys().next().copied().unwrap_or(needed_from);
+    for version in oldest.min(needed_from)..=newest {
+        if !commits.contains_key(&version) {
+            checked.problems.push(Problem::new(log_path(version), "the commit is missing"));
+        }
+    }
+    checked.snapshot = checked.replay(&commits, &checkpoints, newest);
+    Ok(checked)
+}
+
+/// By version; none where it cannot be read.
+type Commits = BTreeMap<u64, Option<Commit>>;
+type Checkpoints = BTreeMap<u64, Option<Head>>;
+
+impl CheckedCatalog {
+    async fn commits(&mut self, store: &Arc<dyn ObjectStore>) -> Result<Commits> {
+        let objects: Vec<ObjectMeta> = store.list(Some(&Path::from("catalog/log"))).try_collect().await?;
+        let mut commits = Commits::new();
+        let mut unsealed = Vec::new();
+        for ObjectMeta { location: path, .. } in objects {
+            let Some(version) = version_of(&path).filter(|version| log_path(*version) == path) else {
+                self.notes.push(format!("{path} is not named like a commit: it is never read"));
+                continue;
+            };
+            let json = match read(store, &path).await {
+                Ok(Some(json)) => json,
+                // Deleted by a writer meanwhile.
+                Ok(None) => continue,
+                Err(error) => {
+                    self.problems.push(Problem::unreadable(&path, &error));
+                    commits.insert(version, None);
+                    continue;
+                }
+            };
+            (self.objects, self.bytes) = (self.objects + 1, self.bytes + json.len() as u64);
+            if commit::checksums(&json).is_none() {
+                unsealed.push(path.to_string());
+            }
+            let commit = parse_commit(&path, &json);
+            self.problems.extend(commit.as_ref().err().map(|error| Problem::unreadable(&path, error)));
+            commits.insert(version, commit.ok());
+        }
+        unsealed.sort();
+        if let [first, ..] = unsealed.as_slice() {
+            let count = unsealed.len();
+            self.notes.push(format!(
+                "{count} commits have no checksum, as older versions wrote them; the first is {first}"
+            ));
+        }
+        Ok(commits)
+    }
+
+    async fn checkpoints(&mut self, store: &Arc<dyn ObjectStore>) -> Result<Checkpoints> {
+        let mut heads = Checkpoints::new();
+        for object in checkpoints(store).await? {
+            let path = &object.location;
+            let Some(version) = version_of(path) else { continue };
+            let head = if path.as_ref().ends_with(CHECKPOINT) {
+                match Checkpoint::open(store, path.as_ref(), object.size).await {
+                    Ok((checkpoint, head)) => {
+                        let damage = checkpoint.damage().await;
+                        self.problems.extend(damage.iter().map(|error| Problem::unreadable(path, error)));
+                        Ok(head_of(checkpoint, head))
+                    }
+                    Err(error) => Err(error),
+                }
+            } else {
+                read_whole_checkpoint(store, path).await
+            };
+            (self.objects, self.bytes) = (self.objects + 1, self.bytes + object.size);
+            match head {
+                Ok(head) => {
+                    let found = head.snapshot.version;
+                    if found != version {
+                        self.problems.push(Problem::differs(path, "its version", version, found));
+                    }
+                    heads.insert(version, Some(head).filter(|_| found == version));
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.problems.push(Problem::unreadable(path, &error));
+                    heads.insert(version, None);
+                }
+            }
+        }
+        Ok(heads)
+    }
+
+    /// Goes through all versions, and compares what commits and checkpoints say.
+    fn replay(&mut self, commits: &Commits, checkpoints: &Checkpoints, newest: u64) -> Arc<CatalogSnapshot> {
+        // Where to begin: at the first commit of all, or else at the oldest checkpoint.
+        let readable = || checkpoints.iter().filter_map(|(version, head)| Some((*version, head.as_ref()?)));
+        let (mut head, from) = match (commits.contains_key(&1), readable().next()) {
+            (false, Some((version, head))) => (head.clone(), version + 1),
+            _ => (Head::default(), 1),
+        };
+        let mut broken = false;
+        for version in from..=newest {
+            let mut after = head.clone();
+            match commits.get(&version).and_then(Option::as_ref).map(|commit| after.apply(commit)) {
+                Some(Ok(())) => head = after,
+                Some(Err(error)) if !broken => {
+                    broken = true;
+                    self.problems.push(Problem::unreadable(log_path(version), &error));
+                }
+                // It has been said that the commit is missing, and what follows from it need not be.
+                None | Some(Err(_)) => broken = true,
+            }
+            Arc::make_mut(&mut head.snapshot).version = version;
+            let Some(Some(checkpoint)) = checkpoints.get(&version) else { continue };
+            if !broken && !agree(&head, checkpoint) {
+                let path = Path::from(format!("catalog/checkpoint/{version:020}{CHECKPOINT}"));
+                self.problems.push(Problem::new(path, "it says something else than the commits up to it"));
+            }
+            if broken {
+                head = checkpoint.clone();
+                broken = false;
+            }
+        }
+        head.snapshot
+    }
+}
+
+fn agree(a: &Head, b: &Head) -> bool {
+    let runs = |head: &Head| {
+        let mut runs = head.snapshot.runs.runs().to_vec();
+        runs.sort_by_key(|run| run.id);
+        runs
+    };
+    a.snapshot.segments == b.snapshot.segments
+        && a.snapshot.wal_watermark == b.snapshot.wal_watermark
+        && a.keys == b.keys
+        && runs(a) == runs(b)
+}

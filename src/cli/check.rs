@@ -1,0 +1,124 @@
+//! `broadloom check`: is everything in the data directory what was written?
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Globals;
+use crate::db::check::{CheckProgress, CheckReport, Part, check};
+use crate::error::{Error, Result};
+
+const AFTER_HELP: &str = "\
+Reads and decodes all of it: the catalog, every column of every segment, indexes, masks and the log. Changes
+nothing, takes no lock: a server may be at work. Memory is that of the widest column of one segment.
+
+What is wrong goes to stdout with what to do about it, and the exit code is 1. Files that nothing refers to are
+noted: a crash leaves such, and the next start deletes them.";
+
+/// Arguments of `broadloom check`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct CheckArgs {
+    /// Write the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Between two lines of progress where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Checks.
+pub(super) async fn run(args: CheckArgs, globals: &Globals) -> Result<ExitCode> {
+    let mut progress = Progress::start();
+    let report = check(&globals.data, |step| progress.show(step)).await;
+    let seconds = progress.end();
+    let report = report?;
+    if args.json {
+        let json = serde_json::to_value(&report)
+            .map_err(|e| Error::internal("the report as JSON").with_source(e))?;
+        writeln!(std::io::stdout(), "{json:#}")?;
+    } else {
+        print(&report, seconds)?;
+    }
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows how far it is, on stderr.
+struct Progress {
+    started: Instant,
+    shown: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn start() -> Self {
+        let now = Instant::now();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(0).with_message("events");
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            let style =
+                ProgressStyle::with_template("{wide_bar} {percent}% {human_pos}/{human_len} {msg} ETA {eta}");
+            if let Ok(style) = style {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { started: now, shown: now, bar }
+    }
+
+    fn show(&mut self, CheckProgress { rows_done, rows }: CheckProgress) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(rows);
+            bar.set_position(rows_done);
+        } else if self.shown.elapsed() >= LINE_EVERY {
+            self.shown = Instant::now();
+            let line = format!("{} of {} events", HumanCount(rows_done), HumanCount(rows));
+            // Nothing can be done about a terminal that is gone.
+            let _ = writeln!(std::io::stderr(), "{line}");
+        }
+    }
+
+    /// Ends the bar; returns how many seconds it took.
+    fn end(self) -> f64 {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+fn print(report: &CheckReport, seconds: f64) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for problem in &report.problems {
+        let what = &problem.problem;
+        writeln!(out, "{}: {}", what.path, what.what)?;
+        if let (Some(expected), Some(found)) = (&what.expected, &what.found) {
+            writeln!(out, "    expected {expected}\n    found    {found}")?;
+        }
+        writeln!(out, "    to do: {}", problem.advice)?;
+    }
+    for note in &report.notes {
+        writeln!(out, "note: {note}")?;
+    }
+    writeln!(out, "{:10}{:>10}{:>14}{:>10}", "", "files", "size", "problems")?;
+    for part in Part::ALL {
+        let totals = report.parts.get(&part).copied().unwrap_or_default();
+        writeln!(
+            out,
+            "{:10}{:>10}{:>14}{:>10}",
+            part.name(),
+            HumanCount(totals.objects).to_string(),
+            HumanBytes(totals.bytes).to_string(),
+            HumanCount(totals.problems).to_string(),
+        )?;
+    }
+    let (rows, batches) = (HumanCount(report.rows), HumanCount(report.batches));
+    writeln!(out, "{rows} events in segments and {batches} batches in the log, read in {seconds:.1} s.")?;
+    if report.problems.is_empty() {
+        writeln!(out, "No problem was found.")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,513 @@
+//! Is everything in a data directory what was written?
+//!
+//! Reads all of it and changes nothing; a writer may be at work. What it replaced or deleted meanwhile is no
+//! problem: at the end the catalog is read again, and what it no longer names is left out.
+//!
+//! The checks themselves stand beside the formats: `catalog::check`, `segment::check`, `index::check`,
+//! `index::checksums`, `segment::mask`, `wal::replay`. Here is what they are about together.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use futures::TryStreamExt;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use serde::Serialize;
+use tokio::runtime::Handle;
+
+use crate::catalog::check::CheckedCatalog;
+use crate::catalog::{Catalog, CatalogSnapshot, ColumnFact, Fact};
+use crate::config::SystemClock;
+use crate::disk::SystemDisk;
+use crate::error::{Error, ErrorKind, Problem, Result};
+use crate::event::EventBatch;
+use crate::index::run::Run;
+use crate::index::{SegmentIndex, check as index_check, checksums};
+use crate::segment::mask::deleted_rows;
+use crate::segment::{DurableFileSystem, NewSegment, SegmentId, SegmentMeta, check as segment_check};
+use crate::wal::{self, SequenceNumber, delivery};
+
+/// Kinds of what a data directory holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Commits and checkpoints.
+    Catalog,
+    /// Parquet files.
+    Segments,
+    /// Side-cars of segments.
+    Indexes,
+    /// Deleted rows.
+    Masks,
+    /// Indexes of many segments.
+    Runs,
+    /// What is not in a segment yet.
+    Log,
+}
+
+impl Part {
+    /// All of them, in the order in which they are looked at.
+    pub const ALL: [Self; 6] =
+        [Self::Catalog, Self::Segments, Self::Indexes, Self::Masks, Self::Runs, Self::Log];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Catalog => "catalog",
+            Self::Segments => "segments",
+            Self::Indexes => "indexes",
+            Self::Masks => "masks",
+            Self::Runs => "runs",
+            Self::Log => "log",
+        }
+    }
+
+    /// What to do about a problem with it.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Catalog => {
+                "restore the file from a backup; until then the database may not open, and a writer must not \
+                 be started on it"
+            }
+            Self::Segments => {
+                "restore the file from a backup; until then queries that read the damaged part fail or may be \
+                 wrong"
+            }
+            Self::Indexes | Self::Runs => {
+                "restore the file from a backup, or delete it: answers are right without it, and take longer"
+            }
+            Self::Masks => "restore the file from a backup; until then queries that read its segment fail",
+            Self::Log => {
+                "restore the file from a backup before a writer is started; without one the damaged batches \
+                 are lost, and all others are kept"
+            }
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckProgress {
+    /// Events of the segments that were looked at.
+    pub rows_done: u64,
+    /// Events of all segments.
+    pub rows: u64,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CheckProblem {
+    /// With what.
+    pub part: Part,
+    /// Where, and what.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// What to do.
+    pub advice: &'static str,
+}
+
+/// How much was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct PartTotals {
+    /// Objects or files.
+    pub objects: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// What is wrong with them.
+    pub problems: u64,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CheckReport {
+    /// What is wrong.
+    pub problems: Vec<CheckProblem>,
+    /// What is worth knowing, and no problem.
+    pub notes: Vec<String>,
+    /// By part.
+    pub parts: BTreeMap<Part, PartTotals>,
+    /// Events in the segments, deleted ones too.
+    pub rows: u64,
+    /// Batches in the log.
+    pub batches: u64,
+}
+
+impl CheckReport {
+    fn add(&mut self, part: Part, problems: impl IntoIterator<Item = Problem>) {
+        let advice = part.advice();
+        self.problems.extend(problems.into_iter().map(|problem| CheckProblem { part, problem, advice }));
+    }
+
+    fn saw(&mut self, part: Part, bytes: u64) {
+        let totals = self.parts.entry(part).or_default();
+        totals.objects += 1;
+        totals.bytes += bytes;
+    }
+}
+
+/// Looks at everything in `data`, and changes nothing. Takes as long as reading and decoding all of it on one
+/// core; memory is that of the widest column.
+///
+/// Fails only when there is no database or its directory cannot be listed; whatever else is wrong is in the
+/// report.
+pub async fn check(data: &Path, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
+    let missing =
+        || Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {}", data.display()));
+    if !data.is_dir() {
+        return Err(missing());
+    }
+    let store: Arc<dyn ObjectStore> = Arc::new(DurableFileSystem::new(data)?);
+    let listed_first = list(&store).await?;
+    let CheckedCatalog { problems, notes, objects, bytes, snapshot } =
+        crate::catalog::check::check(&store).await?;
+    if objects == 0 && listed_first.is_empty() && !data.join("wal").is_dir() {
+        return Err(missing());
+    }
+    let mut report = CheckReport { notes, rows: snapshot.rows_stored(), ..CheckReport::default() };
+    report.parts = Part::ALL.into_iter().map(|part| (part, PartTotals::default())).collect();
+    report.parts.insert(Part::Catalog, PartTotals { objects, bytes, problems: 0 });
+    if objects == 0 {
+        report.add(Part::Catalog, [Problem::new("catalog/log", "there is no catalog beside other files")]);
+    }
+    report.add(Part::Catalog, problems);
+
+    let mut checker = Checker { store, snapshot, report, indexes: HashMap::new(), unsealed: 0 };
+    let mut done = CheckProgress { rows_done: 0, rows: checker.report.rows };
+    for segment in checker.snapshot.segments.clone() {
+        progress(done);
+        checker.segment(&segment).await?;
+        done.rows_done += segment.rows;
+    }
+    progress(done);
+    checker.runs().await;
+    checker.log(data).await?;
+    checker.unreferenced(listed_first);
+    checker.finish().await
+}
+
+struct Checker {
+    store: Arc<dyn ObjectStore>,
+    snapshot: Arc<CatalogSnapshot>,
+    report: CheckReport,
+    /// The side-cars that could be opened.
+    indexes: HashMap<SegmentId, Arc<SegmentIndex>>,
+    /// Segments without checksums.
+    unsealed: u64,
+}
+
+impl Checker {
+    /// Whether there is something to read at `path`; it should have `bytes` bytes.
+    async fn exists(&mut self, part: Part, path: &str, bytes: u64) -> bool {
+        match self.store.head(&ObjectPath::from(path)).await {
+            Ok(object) => {
+                self.report.saw(part, object.size);
+                let differs = Problem::differs(path, "its size in bytes", bytes, object.size);
+                self.report.add(part, (object.size != bytes).then_some(differs));
+                true
+            }
+            Err(object_store::Error::NotFound { .. }) => {
+                self.report.add(part, [Problem::new(path, "the file is missing")]);
+                false
+            }
+            Err(error) => {
+                self.report.add(part, [Problem::unreadable(path, &error.into())]);
+                false
+            }
+        }
+    }
+
+    async fn segment(&mut self, segment: &Arc<SegmentMeta>) -> Result<()> {
+        let path = segment.path();
+        let exists = self.exists(Part::Segments, &path, segment.bytes).await;
+        let index = self.index(segment).await;
+        self.mask(segment).await;
+        if !exists {
+            return Ok(());
+        }
+        let damaged = self.damaged(segment, index.as_deref()).await;
+        let (store, meta, of_index) = (Arc::clone(&self.store), Arc::clone(segment), index.clone());
+        let read = move || {
+            let (mut problems, mut misses) = (Vec::new(), Vec::new());
+            let visit = |name: &str, values: &ArrayRef| {
+                let Some(index) = &of_index else { return };
+                misses.extend(lookup(index, &meta, name, values));
+            };
+            let found = segment_check::check(&store, &meta, &damaged, &mut problems, visit);
+            (found, problems, misses)
+        };
+        let read = tokio::task::spawn_blocking(read).await;
+        let (found, problems, misses) =
+            read.map_err(|e| Error::internal(format!("looking at {path} failed")).with_source(e))?;
+        self.report.add(Part::Segments, problems);
+        self.report.add(Part::Indexes, misses);
+        if let Some(found) = found {
+            self.compare(segment, &found).await;
+        }
+        Ok(())
+    }
+
+    /// The parts of a segment whose checksums are wrong.
+    async fn damaged(&mut self, segment: &SegmentMeta, index: Option<&SegmentIndex>) -> Vec<Range<u64>> {
+        let path = segment.path();
+        let Some(index) = index else {
+            self.unsealed += 1;
+            return Vec::new();
+        };
+        match checksums::verify(&self.store, index.sidecar(), &path, segment.bytes).await {
+            Ok(Some(damaged)) => {
+                let problem = |d: &checksums::Damaged| {
+                    let what = format!("checksum of bytes {} to {}", d.bytes.start, d.bytes.end);
+                    Problem::differs(&path, what, format!("{:08x}", d.expected), format!("{:08x}", d.found))
+                };
+                self.report.add(Part::Segments, damaged.iter().map(problem));
+                damaged.into_iter().map(|d| d.bytes).collect()
+            }
+            Ok(None) => {
+                self.unsealed += 1;
+                Vec::new()
+            }
+            // That the side-car is damaged, or the segment too short, is said elsewhere.
+            Err(_) => {
+                self.unsealed += 1;
+                Vec::new()
+            }
+        }
+    }
+
+    /// What the footer says against what the catalog says.
+    async fn compare(&mut self, segment: &SegmentMeta, found: &NewSegment) {
+        let path = segment.path();
+        let mut problems = Vec::new();
+        let mut differs = |what: String, expected: String, is: String| {
+            if expected != is {
+                problems.push(Problem::differs(&path, what, expected, is));
+            }
+        };
+        differs("its id".to_owned(), segment.id.to_string(), found.meta.id.to_string());
+        differs("its rows".to_owned(), segment.rows.to_string(), found.meta.rows.to_string());
+        differs("its times".to_owned(), format!("{:?}", segment.time), format!("{:?}", found.meta.time));
+        let names: Vec<&str> = found.columns.columns.iter().map(|column| column.name.as_str()).collect();
+        let loaded = self.snapshot.columns(&names).await;
+        let known = loaded.of(segment.id);
+        for column in &found.columns.columns {
+            let fact = ColumnFact::from(column);
+            let expected = match known.get(&column.name) {
+                // Damage of a checkpoint is said elsewhere.
+                Fact::Unknown => continue,
+                Fact::Absent => "no such column".to_owned(),
+                Fact::Present(known) => format!("{known:?}"),
+            };
+            differs(format!("what is known of column {:?}", column.name), expected, format!("{fact:?}"));
+        }
+        self.report.add(Part::Segments, problems);
+    }
+
+    async fn index(&mut self, segment: &Arc<SegmentMeta>) -> Option<Arc<SegmentIndex>> {
+        let (bytes, path) = (segment.index?, segment.index_path());
+        if !self.exists(Part::Indexes, &path, bytes).await {
+            return None;
+        }
+        match SegmentIndex::open(&self.store, segment).await {
+            Ok(index) => {
+                let index = index?;
+                let damage = index_check::damage(&index, segment.rows).await;
+                let problems: Vec<_> = damage.iter().map(|e| Problem::unreadable(&path, e)).collect();
+                self.report.add(Part::Indexes, problems);
+                self.indexes.insert(segment.id, Arc::clone(&index));
+                Some(index)
+            }
+            Err(error) => {
+                self.report.add(Part::Indexes, [Problem::unreadable(&path, &error)]);
+                None
+            }
+        }
+    }
+
+    async fn mask(&mut self, segment: &SegmentMeta) {
+        let (Some(mask), Some(path)) = (segment.mask, segment.mask_path()) else { return };
+        if self.exists(Part::Masks, &path, mask.bytes).await {
+            let read = deleted_rows(&self.store, segment).await;
+            self.report.add(Part::Masks, read.err().map(|error| Problem::unreadable(&path, &error)));
+        }
+    }
+
+    async fn runs(&mut self) {
+        for meta in Arc::clone(&self.snapshot).runs.runs() {
+            let path = meta.path();
+            if !self.exists(Part::Runs, &path, meta.bytes).await {
+                continue;
+            }
+            let problems = match Run::open(&self.store, meta).await {
+                Ok(run) => self.run(&path, &run).await,
+                Err(error) => vec![Problem::unreadable(&path, &error)],
+            };
+            self.report.add(Part::Runs, problems);
+        }
+    }
+
+    async fn run(&self, path: &str, run: &Run) -> Vec<Problem> {
+        let damage = run.sidecar().verify().await;
+        let mut problems: Vec<_> = damage.iter().map(|error| Problem::unreadable(path, error)).collect();
+        let of_run =
+            run.meta().segments.iter().filter_map(|id| Some((*id, Arc::clone(self.indexes.get(id)?))));
+        let (ids, indexes): (Vec<_>, Vec<_>) = of_run.unzip();
+        match index_check::hashes_not_found(run, &indexes, &ids).await {
+            Ok(missing) => problems.extend(missing.into_iter().map(|((segment, column), count)| {
+                Problem::new(path, format!("{count} values of {column:?} in segment {segment} are not found"))
+            })),
+            Err(error) if problems.is_empty() => problems.push(Problem::unreadable(path, &error)),
+            Err(_) => {}
+        }
+        problems
+    }
+
+    /// Replays the whole log, also what is in segments already.
+    async fn log(&mut self, data: &Path) -> Result<()> {
+        let directory = data.join("wal");
+        let replay = move || {
+            let (mut batches, mut undecodable) = (0_u64, Vec::new());
+            let replayed = wal::replay(&SystemDisk, &directory, SequenceNumber::ZERO, |seq, payload| {
+                batches += 1;
+                if let Err(error) = EventBatch::decode(delivery::split(&payload).1) {
+                    let what = format!("batch {seq} cannot be read: {}", error.chain());
+                    undecodable.push(Problem::new("wal", what));
+                }
+                Ok(())
+            });
+            (replayed, batches, undecodable, files(&directory))
+        };
+        let replayed = tokio::task::spawn_blocking(replay).await;
+        let (replayed, batches, undecodable, files) =
+            replayed.map_err(|e| Error::internal("replay of the log failed").with_source(e))?;
+        self.report.batches = batches;
+        self.report.add(Part::Log, undecodable);
+        for (name, bytes) in files {
+            if name.ends_with(".wal") {
+                self.report.saw(Part::Log, bytes);
+            } else {
+                self.report
+                    .notes
+                    .push(format!("wal/{name} was set aside, and is not read: delete it by hand"));
+            }
+        }
+        let below = |path: &Path| path.strip_prefix(data).unwrap_or(path).display().to_string();
+        let replay = match replayed {
+            Ok(replay) => replay,
+            Err(error) => {
+                self.report.add(Part::Log, [Problem::unreadable("wal", &error)]);
+                return Ok(());
+            }
+        };
+        let damage = |damage: &wal::Damage| {
+            let what = format!("{} bytes from offset {}: {}", damage.bytes, damage.offset, damage.why);
+            Problem::new(below(&damage.file), what)
+        };
+        self.report.add(Part::Log, replay.damage.iter().map(damage));
+        if let Some((file, keep)) = replay.torn_file() {
+            let file = below(file);
+            self.report.notes.push(format!(
+                "{file} ends with {} bytes of an incomplete batch from offset {keep} on, as a crash leaves them or \
+                 a writer that is writing: they were never acknowledged",
+                replay.torn_bytes()
+            ));
+        }
+        let after = self.snapshot.wal_watermark;
+        if replay.has_gap_after(after) && self.catalog().await.is_ok_and(|now| now.wal_watermark == after) {
+            let next = after.next();
+            self.report
+                .add(Part::Log, [Problem::new("wal", format!("the file with batch {next} is missing"))]);
+        }
+        Ok(())
+    }
+
+    /// Notes the objects that the catalog does not name.
+    fn unreferenced(&mut self, objects: Vec<ObjectMeta>) {
+        let mut known: HashSet<String> = self.snapshot.runs.runs().iter().map(|run| run.path()).collect();
+        for segment in &self.snapshot.segments {
+            known.extend([segment.path(), segment.index_path()]);
+            known.extend(segment.mask_path());
+        }
+        let retired: HashSet<&str> =
+            self.snapshot.removed.iter().map(|r| r.path.trim_end_matches(".parquet")).collect();
+        for object in objects {
+            let path = object.location.as_ref();
+            if known.contains(path) {
+                continue;
+            }
+            let stem = path.trim_end_matches(".parquet").trim_end_matches(".index");
+            let why = if retired.contains(stem) {
+                "was replaced, and is kept for queries that began before"
+            } else {
+                "is in no commit, as a crash leaves it or a writer that is at work; it is deleted at the next start"
+            };
+            self.report.notes.push(format!("{path} {why}"));
+        }
+    }
+
+    async fn catalog(&self) -> Result<Arc<CatalogSnapshot>> {
+        Ok(Catalog::load(Arc::clone(&self.store), Arc::new(SystemClock)).await?.snapshot())
+    }
+
+    /// Leaves out what a writer has replaced meanwhile, and counts.
+    async fn finish(mut self) -> Result<CheckReport> {
+        if let Ok(now) = self.catalog().await.as_deref()
+            && now.version > self.snapshot.version
+        {
+            let paths = |snapshot: &CatalogSnapshot| -> HashSet<String> {
+                let of_segment = |s: &Arc<SegmentMeta>| [Some(s.path()), Some(s.index_path()), s.mask_path()];
+                let segments = snapshot.segments.iter().flat_map(of_segment).flatten();
+                segments.chain(snapshot.runs.runs().iter().map(|run| run.path())).collect()
+            };
+            let gone: HashSet<_> = paths(&self.snapshot).difference(&paths(now)).cloned().collect();
+            self.report.problems.retain(|problem| !gone.contains(&problem.problem.path));
+        }
+        let mut report = self.report;
+        if self.unsealed > 0 {
+            let count = self.unsealed;
+            report.notes.push(format!(
+                "{count} segments have no checksums that can be read: that they can be decoded was checked"
+            ));
+        }
+        for problem in &report.problems {
+            report.parts.entry(problem.part).or_default().problems += 1;
+        }
+        Ok(report)
+    }
+}
+
+/// Looks up the values of a column in the index of its segment.
+fn lookup(index: &SegmentIndex, segment: &SegmentMeta, name: &str, values: &ArrayRef) -> Option<Problem> {
+    let path = segment.index_path();
+    match Handle::current().block_on(index_check::values_not_found(index, name, values)) {
+        Ok(None | Some(0)) => None,
+        Ok(Some(count)) => {
+            Some(Problem::new(path, format!("{count} values of {name:?} are not found on their pages")))
+        }
+        // Damage is said already, section by section.
+        Err(_) => None,
+    }
+}
+
+/// The segments, side-cars, masks and runs that there are.
+async fn list(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
+    let mut objects = Vec::new();
+    for folder in ["segments", "runs"] {
+        let listed: Vec<ObjectMeta> = store.list(Some(&ObjectPath::from(folder))).try_collect().await?;
+        objects.extend(listed);
+    }
+    objects.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok(objects)
+}
+
+/// Names and sizes of the files of the log, sorted.
+fn files(directory: &Path) -> Vec<(String, u64)> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len())))
+        .collect();
+    files.sort();
+    files
+}

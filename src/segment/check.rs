@@ -1,0 +1,99 @@
+//! Is a segment what was written?
+//!
+//! Every column is decoded, one at a time, whether or not a query would read it. What the rows have is
+//! compared with what the footer says of them; whoever calls compares the footer with the catalog.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use object_store::ObjectStore;
+
+use super::meta::{NewSegment, SegmentMeta};
+use super::reader::{Objects, SegmentReader};
+use crate::error::{Error, Problem, Result};
+use crate::event::schema::column;
+
+/// Reads a whole segment, deleted events too, and returns what its footer says, if it can be read. Problems
+/// go to `report`, the values of each column to `visit`. Columns within the bytes `damaged` are not read.
+/// Memory is that of the widest column. Blocks.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn check(
+    store: &Arc<dyn ObjectStore>,
+    segment: &SegmentMeta,
+    damaged: &[Range<u64>],
+    report: &mut Vec<Problem>,
+    mut visit: impl FnMut(&str, &ArrayRef),
+) -> Option<NewSegment> {
+    let path = segment.path();
+    let objects = Objects::new(Arc::clone(store));
+    let unmasked = SegmentMeta { mask: None, ..segment.clone() };
+    let opened = guarded(|| {
+        let reader = SegmentReader::open(objects, &unmasked)?;
+        let found = NewSegment::from_footer(segment.bytes, reader.footer())?;
+        Ok((reader, found))
+    });
+    let (reader, found) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            report.push(Problem::unreadable(&path, &error));
+            return None;
+        }
+    };
+    let meets = |range: Range<u64>| damaged.iter().any(|d| d.start < range.end && range.start < d.end);
+    let mut names: Vec<&str> = reader.columns().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    for name in names {
+        if meets(reader.bytes_of(name)) {
+            report.push(Problem::new(&path, format!("column {name:?} lies in damaged bytes")));
+            continue;
+        }
+        match guarded(|| reader.read_as_stored(name)) {
+            Ok(values) => {
+                report.extend(nulls_differ(&path, name, &values, &found));
+                visit(name, &values);
+            }
+            Err(error) => {
+                report
+                    .push(Problem::new(&path, format!("column {name:?} cannot be read: {}", error.chain())));
+            }
+        }
+    }
+    if !meets(reader.bytes_of(column::TIMESTAMP)) {
+        report.extend(order(&path, &reader, &found));
+    }
+    Some(found)
+}
+
+/// Whether the timestamps descend, and are in the range that the footer says.
+fn order(path: &str, reader: &SegmentReader, found: &NewSegment) -> Option<Problem> {
+    match guarded(|| reader.timestamps()) {
+        Ok(times) => {
+            let range = |min: Option<&i64>, max: Option<&i64>| format!("{min:?} to {max:?}");
+            let time = found.meta.time;
+            let (expected, is) =
+                (range(Some(&time.min_ns), Some(&time.max_ns)), range(times.last(), times.first()));
+            (expected != is).then(|| Problem::differs(path, "the range of its timestamps", expected, is))
+        }
+        Err(error) => Some(Problem::unreadable(path, &error)),
+    }
+}
+
+/// The footer does not count nulls of nested columns.
+fn nulls_differ(path: &str, name: &str, values: &ArrayRef, found: &NewSegment) -> Option<Problem> {
+    if values.data_type().is_nested() {
+        return None;
+    }
+    let (expected, is) = (found.columns.get(name)?.null_count, values.null_count() as u64);
+    let differ = || Problem::differs(path, format!("rows without a value in column {name:?}"), expected, is);
+    (expected != is).then(differ)
+}
+
+/// Damaged bytes may make a decoder panic; that is an error here, so that the rest is looked at too.
+fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let caught = catch_unwind(AssertUnwindSafe(read));
+    caught.unwrap_or_else(|_| Err(Error::corrupt("it cannot be decoded")))
+}
