@@ -28,7 +28,10 @@ use crate::index::run::Run;
 use crate::index::{SegmentIndex, check as index_check, checksums};
 use crate::segment::mask::deleted_rows;
 use crate::segment::{DurableFileSystem, NewSegment, SegmentId, SegmentMeta, check as segment_check};
-use crate::wal::{self, SequenceNumber, delivery};
+use crate::wal::{self, Replay, SequenceNumber, delivery};
+
+/// How often the log is read again because a flush came in between.
+const LOG_ATTEMPTS: usize = 5;
 
 /// Kinds of what a data directory holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -149,7 +152,7 @@ impl CheckReport {
 }
 
 /// Looks at everything in `data`, and changes nothing. Takes as long as reading and decoding all of it on one
-/// core; memory is that of the widest column.
+/// core; memory is that of the widest column, and of what is resident of all side-cars, at most 16 kB each.
 ///
 /// Fails only when there is no database or its directory cannot be listed; whatever else is wrong is in the
 /// report.
@@ -366,22 +369,22 @@ impl Checker {
 
     /// Replays the whole log, also what is in segments already.
     async fn log(&mut self, data: &Path) -> Result<()> {
-        let directory = data.join("wal");
-        let replay = move || {
-            let (mut batches, mut undecodable) = (0_u64, Vec::new());
-            let replayed = wal::replay(&SystemDisk, &directory, SequenceNumber::ZERO, |seq, payload| {
-                batches += 1;
-                if let Err(error) = EventBatch::decode(delivery::split(&payload).1) {
-                    let what = format!("batch {seq} cannot be read: {}", error.chain());
-                    undecodable.push(Problem::new("wal", what));
-                }
-                Ok(())
-            });
-            (replayed, batches, undecodable, files(&directory))
-        };
-        let replayed = tokio::task::spawn_blocking(replay).await;
-        let (replayed, batches, undecodable, files) =
-            replayed.map_err(|e| Error::internal("replay of the log failed").with_source(e))?;
+        let mut after = self.snapshot.wal_watermark;
+        let mut read = replay_all(data).await?;
+        for _ in 1..LOG_ATTEMPTS {
+            let sound = |replay: &Replay| replay.damage.is_empty() && !replay.has_gap_after(after);
+            if read.replay.as_ref().is_ok_and(sound) {
+                break;
+            }
+            // A flush may have deleted files while others were being read.
+            let now = self.catalog().await.map_or(after, |catalog| catalog.wal_watermark);
+            if now == after {
+                break;
+            }
+            after = now;
+            read = replay_all(data).await?;
+        }
+        let ReadLog { replay: replayed, batches, undecodable, files } = read;
         self.report.batches = batches;
         self.report.add(Part::Log, undecodable);
         for (name, bytes) in files {
@@ -414,8 +417,7 @@ impl Checker {
                 replay.torn_bytes()
             ));
         }
-        let after = self.snapshot.wal_watermark;
-        if replay.has_gap_after(after) && self.catalog().await.is_ok_and(|now| now.wal_watermark == after) {
+        if replay.has_gap_after(after) {
             let next = after.next();
             self.report
                 .add(Part::Log, [Problem::new("wal", format!("the file with batch {next} is missing"))]);
@@ -500,6 +502,34 @@ async fn list(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
     }
     objects.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(objects)
+}
+
+/// What the log holds.
+struct ReadLog {
+    replay: Result<Replay>,
+    batches: u64,
+    undecodable: Vec<Problem>,
+    /// Names and sizes.
+    files: Vec<(String, u64)>,
+}
+
+/// Replays all batches, and only looks whether they can be read.
+async fn replay_all(data: &Path) -> Result<ReadLog> {
+    let directory = data.join("wal");
+    let read = move || {
+        let (mut batches, mut undecodable) = (0_u64, Vec::new());
+        let replay = wal::replay(&SystemDisk, &directory, SequenceNumber::ZERO, |seq, payload| {
+            batches += 1;
+            if let Err(error) = EventBatch::decode(delivery::split(&payload).1) {
+                let what = format!("batch {seq} cannot be read: {}", error.chain());
+                undecodable.push(Problem::new("wal", what));
+            }
+            Ok(())
+        });
+        ReadLog { replay, batches, undecodable, files: files(&directory) }
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.map_err(|e| Error::internal("replay of the log failed").with_source(e))
 }
 
 /// Names and sizes of the files of the log, sorted.
