@@ -137,6 +137,8 @@ async fn a_changed_byte_a_cut_and_a_loss_of_any_file_are_found_where_they_are() 
     // Nothing says that there was one more.
     let ends: [&PathBuf; 2] = [last_of("catalog/log/"), last_of("wal/")];
     let mut harmed = 0;
+    // One of each kind is cut and taken away too.
+    let mut seen = std::collections::HashSet::new();
     for file in &all {
         let path = below(data, file);
         if is_one_of_many(&path) {
@@ -144,7 +146,7 @@ async fn a_changed_byte_a_cut_and_a_loss_of_any_file_are_found_where_they_are() 
         }
         harmed += 1;
         let bytes = std::fs::read(file).unwrap();
-        for _ in 0..2 {
+        {
             let at = random.random_range(0..bytes.len());
             let mut other = bytes.clone();
             other[at] ^= 1 << random.random_range(0..8);
@@ -156,6 +158,11 @@ async fn a_changed_byte_a_cut_and_a_loss_of_any_file_are_found_where_they_are() 
             let name = bytes.windows(7).rposition(|window| window == b",\"crc\":");
             let harmless = ends.contains(&file) || name.is_some_and(|name| (name..name + 7).contains(&at));
             assert!(!found.problems.is_empty() || harmless, "{path}: byte {at}: {found:#?}");
+        }
+        let (folder, kind) = (path.split('/').next(), file.extension());
+        if !seen.insert((folder.map(str::to_owned), kind.map(ToOwned::to_owned))) && !ends.contains(&file) {
+            std::fs::write(file, bytes).unwrap();
+            continue;
         }
         let cut = random.random_range(0..bytes.len());
         std::fs::write(file, &bytes[..cut]).unwrap();
