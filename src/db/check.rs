@@ -259,25 +259,18 @@ impl Checker {
             self.unsealed += 1;
             return Vec::new();
         };
-        match checksums::verify(&self.store, index.sidecar(), &path, segment.bytes).await {
-            Ok(Some(damaged)) => {
-                let problem = |d: &checksums::Damaged| {
-                    let what = format!("checksum of bytes {} to {}", d.bytes.start, d.bytes.end);
-                    Problem::differs(&path, what, format!("{:08x}", d.expected), format!("{:08x}", d.found))
-                };
-                self.report.add(Part::Segments, damaged.iter().map(problem));
-                damaged.into_iter().map(|d| d.bytes).collect()
-            }
-            Ok(None) => {
-                self.unsealed += 1;
-                Vec::new()
-            }
-            // That the side-car is damaged, or the segment too short, is said elsewhere.
-            Err(_) => {
-                self.unsealed += 1;
-                Vec::new()
-            }
-        }
+        // Errors are said elsewhere: the side-car is damaged, or the segment too short.
+        let verified = checksums::verify(&self.store, index.sidecar(), &path, segment.bytes).await;
+        let Ok(Some(damaged)) = verified else {
+            self.unsealed += 1;
+            return Vec::new();
+        };
+        let problem = |d: &checksums::Damaged| {
+            let what = format!("checksum of bytes {} to {}", d.bytes.start, d.bytes.end);
+            Problem::differs(&path, what, format!("{:08x}", d.expected), format!("{:08x}", d.found))
+        };
+        self.report.add(Part::Segments, damaged.iter().map(problem));
+        damaged.into_iter().map(|d| d.bytes).collect()
     }
 
     /// What the footer says against what the catalog says.
@@ -388,7 +381,7 @@ impl Checker {
         self.report.batches = batches;
         self.report.add(Part::Log, undecodable);
         for (name, bytes) in files {
-            if name.ends_with(".wal") {
+            if Path::new(&name).extension().is_some_and(|extension| extension == "wal") {
                 self.report.saw(Part::Log, bytes);
             } else {
                 self.report
@@ -484,12 +477,11 @@ impl Checker {
 fn lookup(index: &SegmentIndex, segment: &SegmentMeta, name: &str, values: &ArrayRef) -> Option<Problem> {
     let path = segment.index_path();
     match Handle::current().block_on(index_check::values_not_found(index, name, values)) {
-        Ok(None | Some(0)) => None,
-        Ok(Some(count)) => {
+        Ok(Some(count)) if count > 0 => {
             Some(Problem::new(path, format!("{count} values of {name:?} are not found on their pages")))
         }
         // Damage is said already, section by section.
-        Err(_) => None,
+        Ok(_) | Err(_) => None,
     }
 }
 

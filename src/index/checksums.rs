@@ -59,7 +59,8 @@ pub async fn verify(
     let Some(section) = sidecar.read(CHECKSUMS).await? else { return Ok(None) };
     let mut cursor = Cursor::new(&section);
     let block_bytes = u64::from(cursor.u32().unwrap_or(0));
-    let blocks = bytes.checked_div(block_bytes).map(|full| full + u64::from(bytes % block_bytes > 0));
+    let blocks =
+        bytes.checked_div(block_bytes).map(|full| full + u64::from(!bytes.is_multiple_of(block_bytes)));
     if blocks.is_none_or(|blocks| cursor.left() as u64 != 4 * blocks) {
         return Err(sidecar.corrupt(CHECKSUMS, format_args!("they are not those of {bytes} bytes")));
     }
