@@ -1,14 +1,14 @@
 //! `broadloom check`: is everything in the data directory what was written?
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount};
 
 use super::Globals;
-use crate::db::check::{CheckProgress, CheckReport, Part, check};
+use super::progress::Progress;
+use crate::db::check::{CheckReport, Part, check};
 use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\
@@ -27,13 +27,10 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
-/// Between two lines of progress where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
 /// Checks.
 pub(super) async fn run(args: CheckArgs, globals: &Globals) -> Result<ExitCode> {
     let mut progress = Progress::start();
-    let report = check(&globals.data, |step| progress.show(step)).await;
+    let report = check(&globals.data, |step| progress.show(step.rows_done, step.rows)).await;
     let seconds = progress.end();
     let report = report?;
     if args.json {
@@ -44,50 +41,6 @@ pub(super) async fn run(args: CheckArgs, globals: &Globals) -> Result<ExitCode> 
         print(&report, seconds)?;
     }
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Shows how far it is, on stderr.
-struct Progress {
-    started: Instant,
-    shown: Instant,
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn start() -> Self {
-        let now = Instant::now();
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0).with_message("events");
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-            let style =
-                ProgressStyle::with_template("{wide_bar} {percent}% {human_pos}/{human_len} {msg} ETA {eta}");
-            if let Ok(style) = style {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { started: now, shown: now, bar }
-    }
-
-    fn show(&mut self, CheckProgress { rows_done, rows }: CheckProgress) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(rows);
-            bar.set_position(rows_done);
-        } else if self.shown.elapsed() >= LINE_EVERY {
-            self.shown = Instant::now();
-            let line = format!("{} of {} events", HumanCount(rows_done), HumanCount(rows));
-            // Nothing can be done about a terminal that is gone.
-            let _ = writeln!(std::io::stderr(), "{line}");
-        }
-    }
-
-    /// Ends the bar; returns how many seconds it took.
-    fn end(self) -> f64 {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-        self.started.elapsed().as_secs_f64()
-    }
 }
 
 fn print(report: &CheckReport, seconds: f64) -> Result<()> {

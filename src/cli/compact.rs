@@ -1,13 +1,13 @@
 //! `broadloom compact`: few large segments instead of many small ones.
 
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
 use clap::Args;
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, HumanCount};
 
+use super::progress::Progress;
 use super::{Globals, units};
-use crate::db::{CompactionOptions, CompactionProgress, CompactionReport, Database, SegmentTotals};
+use crate::db::{CompactionOptions, CompactionReport, Database, SegmentTotals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::maintenance::GRACE;
 use crate::segment::ROWS_MAX;
@@ -37,9 +37,6 @@ fn grace(text: &str) -> Result<humantime::Duration, String> {
     units::duration(text).map(humantime::Duration::from)
 }
 
-/// Between two lines of progress where there is no terminal.
-const LINE_EVERY: Duration = Duration::from_secs(5);
-
 /// Compacts.
 pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
     let options = CompactionOptions { segment_rows: args.segment_rows, grace: args.grace.into() };
@@ -53,7 +50,7 @@ pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
     database.flush().await?;
     let mut progress = Progress::start();
     let compacted = tokio::select! {
-        compacted = database.compact(options, |step| progress.show(step)) => compacted,
+        compacted = database.compact(options, |step| progress.show(step.rows_done, step.rows_planned)) => compacted,
         signal = signals.next() => {
             Err(Error::new(ErrorKind::Cancelled, format!("stopped by {signal}; what was merged stays merged")))
         }
@@ -63,50 +60,6 @@ pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
     let report = compacted?;
     closed?;
     print(&report, seconds)
-}
-
-/// Shows how far it is, on stderr.
-struct Progress {
-    started: Instant,
-    shown: Instant,
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn start() -> Self {
-        let now = Instant::now();
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0).with_message("events");
-            bar.set_draw_target(ProgressDrawTarget::stderr());
-            let style =
-                ProgressStyle::with_template("{wide_bar} {percent}% {human_pos}/{human_len} {msg} ETA {eta}");
-            if let Ok(style) = style {
-                bar.set_style(style);
-            }
-            bar
-        });
-        Self { started: now, shown: now, bar }
-    }
-
-    fn show(&mut self, CompactionProgress { rows_done, rows_planned }: CompactionProgress) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(rows_planned);
-            bar.set_position(rows_done);
-        } else if self.shown.elapsed() >= LINE_EVERY {
-            self.shown = Instant::now();
-            let line = format!("{} of {} events", HumanCount(rows_done), HumanCount(rows_planned));
-            // Nothing can be done about a terminal that is gone.
-            let _ = writeln!(std::io::stderr(), "{line}");
-        }
-    }
-
-    /// Ends the bar; returns how many seconds it took.
-    fn end(self) -> f64 {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-        self.started.elapsed().as_secs_f64()
-    }
 }
 
 fn print(report: &CompactionReport, seconds: f64) -> Result<()> {

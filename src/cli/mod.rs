@@ -15,6 +15,7 @@ mod delete;
 mod demo;
 mod import;
 mod logging;
+mod progress;
 mod query;
 mod remote;
 mod serve;

@@ -70,7 +70,7 @@ pub(crate) struct ScanShared {
     pub(crate) footers: Arc<MetadataCache>,
     /// Side-cars of segments.
     pub(crate) indexes: Arc<IndexCache>,
-    /// Bitmaps of columns.
+    /// Columns in memory.
     pub(crate) columns: Arc<ColumnCache>,
     /// Rows of segments that are not deleted.
     pub(crate) masks: Arc<MaskCache>,
