@@ -9,6 +9,7 @@ if ! "$venv/bin/python" -c 'import chdb, duckdb, pyarrow' 2>/dev/null; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet duckdb chdb pyarrow
 fi
+case " $* " in *" --help "* | *" -h "*) exec "$venv/bin/python" "$here/compare.py" --broadloom none --help ;; esac
 if [ -z "${BROADLOOM:-}" ]; then
     cargo build --release --bin broadloom --manifest-path "$here/../Cargo.toml"
     BROADLOOM=$(cargo metadata --format-version 1 --no-deps --manifest-path "$here/../Cargo.toml" | python3 -c 'import json,sys; print(json.load(sys.stdin)["target_directory"])')/release/broadloom

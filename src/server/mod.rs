@@ -22,6 +22,7 @@
 mod budget;
 mod content;
 mod health;
+mod linger;
 mod listen;
 mod metrics;
 mod otlp_answer;
@@ -153,6 +154,7 @@ fn with_layers(routes: Router<ServerState>) -> Router<ServerState> {
             Problem::from(Error::internal("the request hit a defect of the server; its log says which"))
                 .into_response()
         }))
+        .layer(axum::middleware::from_fn(linger::linger))
         .layer(TraceLayer::new_for_http())
 }
 
