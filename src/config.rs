@@ -4,9 +4,14 @@
 //! the command line. A knob exists only where a constant will not do.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+
+use url::Url;
+
+use crate::error::{Error, Result};
 
 /// Where "now" comes from, so that everything under the server can be simulated.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -30,8 +35,10 @@ impl Clock for SystemClock {
 /// Everything a [`Database`](crate::Database) needs to know.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Data directory; created when missing.
-    pub data: PathBuf,
+    /// Where the data is; created when missing.
+    pub data: Location,
+    /// What matters when that is not on this machine.
+    pub remote: RemoteSettings,
     /// Limits of what is kept in memory before it becomes a segment.
     pub buffer: BufferSettings,
     /// How messages that are delivered again are told.
@@ -47,10 +54,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Default settings for the data directory `data`.
-    pub fn new(data: impl Into<PathBuf>) -> Self {
+    /// Default settings for the data in `data`: a directory, or a store's URL.
+    pub fn new(data: impl Into<Location>) -> Self {
         Self {
             data: data.into(),
+            remote: RemoteSettings::default(),
             buffer: BufferSettings::default(),
             deliveries: DeliverySettings::default(),
             query: QuerySettings::default(),
@@ -59,6 +67,93 @@ impl Settings {
             clock: Arc::new(SystemClock),
         }
     }
+}
+
+/// Where the data of a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// In a directory of this machine.
+    Directory(PathBuf),
+    /// In an object store, below a path: `s3://bucket/path`, `gs://…`, `az://…`.
+    Store(Url),
+}
+
+impl Location {
+    /// The directory.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Store(_) => None,
+        }
+    }
+}
+
+impl FromStr for Location {
+    type Err = Error;
+
+    /// What has a scheme and `://` is a URL, everything else a path.
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((scheme, path)) = text.split_once("://") else {
+            return Ok(Self::Directory(text.into()));
+        };
+        if scheme == "file" {
+            return Ok(Self::Directory(path.into()));
+        }
+        let url = Url::parse(text);
+        let url = url.map_err(|e| Error::invalid(format!("{text} is not a URL: {e}")).with_source(e))?;
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(Error::invalid(format!("{text} names no bucket: write {scheme}://bucket/path")));
+        }
+        Ok(Self::Store(url))
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for Location {
+    /// What is no URL is a directory.
+    fn from(path: P) -> Self {
+        let path = path.into();
+        let parsed = path.to_str().and_then(|text| text.parse().ok());
+        parsed.unwrap_or(Self::Directory(path))
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => directory.display().fmt(f),
+            Self::Store(url) => url.fmt(f),
+        }
+    }
+}
+
+/// What matters when the data is in an object store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteSettings {
+    /// Where the log is.
+    pub log: LogPlace,
+    /// Whether to write although events may be in a log that is out of reach: they are given up.
+    pub abandon_log: bool,
+    /// Directory for copies of what queries read; none keeps them in memory alone.
+    pub cache: Option<PathBuf>,
+    /// Size of the copies on disk, in bytes.
+    pub cache_bytes: u64,
+}
+
+impl Default for RemoteSettings {
+    fn default() -> Self {
+        Self { log: LogPlace::Store, abandon_log: false, cache: None, cache_bytes: 10 << 30 }
+    }
+}
+
+/// Where the log of a database is whose data is in an object store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogPlace {
+    /// Beside the data: an event is acknowledged when the store has it, so that the machine may vanish. Another
+    /// process may take over.
+    Store,
+    /// In a directory of this machine: acknowledged sooner, lost with its disk. Only who has the directory may
+    /// write.
+    Directory(PathBuf),
 }
 
 /// Limits of the buffer, the events that are acknowledged and not yet in a segment.

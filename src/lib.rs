@@ -7,6 +7,7 @@
 pub mod error;
 pub mod config;
 pub mod disk;
+pub mod store;
 pub mod event;
 pub mod ingest;
 pub mod wal;

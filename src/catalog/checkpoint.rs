@@ -7,7 +7,8 @@
 //! catalog/checkpoint/{version:020}.checkpoint = container (index::sidecar) with the sections
 //!   head             zstd of {"format":2, "version":n, "wal":n, "segments":[segment…], "keys":[…],
 //!                             "removed":[[object path, at_ns]…],    within a day of the last removal
-//!                             "runs":[run…], "deletions":[deletion…]}        format 3 when a segment has a mask
+//!                             "runs":[run…], "deletions":[deletion…],        format 3 when a segment has a mask
+//!                             "claim":claim}                                 format 4 in a store
 //!   columns          blocks (index::blocks): for each physical name, what all segments have of it
 //!   columns.names    where they are
 //!
@@ -28,7 +29,7 @@ use tokio::sync::OnceCell;
 use super::columns::{ColumnFact, ColumnSource};
 use super::commit::{self, Keys};
 use super::section::{ColumnSection, SectionWriter};
-use super::{Deletion, Delivered, Removed};
+use super::{Claim, Deletion, Delivered, Removed};
 use crate::error::{Error, Result};
 use crate::event::schema;
 use crate::index::RunMeta;
@@ -42,6 +43,8 @@ use crate::wal::SequenceNumber;
 pub(super) const FORMAT: u32 = 2;
 /// Version of a head with masked segments: who does not know of masks must not show deleted events.
 pub(super) const FORMAT_WITH_MASKS: u32 = 3;
+/// Version of a head in a store: who does not know of claims must not commit there.
+pub(super) const FORMAT_WITH_CLAIM: u32 = 4;
 const HEAD: &str = "head";
 const COLUMNS: &str = "columns";
 /// Columns of a checkpoint that are kept in memory: about 300 kB each with 10,000 segments.
@@ -65,6 +68,8 @@ pub(super) struct Head {
     pub(super) deletions: Vec<Deletion>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) deliveries: Vec<Delivered>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) claim: Option<Claim>,
 }
 
 /// The columns in a checkpoint, read when they are asked for.
@@ -88,7 +93,7 @@ impl Checkpoint {
         let corrupt = |what: &str| Error::corrupt(format!("{path}, section {HEAD}: {what}"));
         let compressed = sidecar.read(HEAD).await?.ok_or_else(|| corrupt("it is missing"))?;
         let json = plain(&compressed).map_err(|e| corrupt("it is no zstd frame").with_source(e))?;
-        let head: Head = commit::parse(path, &json, FORMAT..=FORMAT_WITH_MASKS)?;
+        let head: Head = commit::parse(path, &json, FORMAT..=FORMAT_WITH_CLAIM)?;
         let ordinals = head.segments.iter().zip(0..).map(|(segment, ordinal)| (segment.id, ordinal));
         let checkpoint = Self {
             sidecar,

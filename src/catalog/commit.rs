@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CatalogSnapshot, Deletion, Delivered, Removed};
+use super::{CatalogSnapshot, Claim, Deletion, Delivered, Removed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
 use crate::index::{RunId, RunMeta, RunSet};
@@ -19,6 +19,8 @@ use crate::wal::{DeliveryId, SequenceNumber};
 pub(super) const FORMAT: u32 = 1;
 /// Version of commits that delete events: who does not know of masks must not show them.
 pub(super) const FORMAT_WITH_MASKS: u32 = 2;
+/// Version of commits in a store: who does not know of claims must not commit there.
+pub(super) const FORMAT_WITH_WRITER: u32 = 3;
 /// How long messages are remembered, and how many: what one may set must be less.
 const DELIVERIES_KEPT_NS: i64 = 3600 * 1_000_000_000;
 const DELIVERIES_KEPT: usize = 200_000;
@@ -48,6 +50,10 @@ pub struct Change {
     pub deliveries: Vec<DeliveryId>,
     /// How far the log is now in segments.
     pub wal: Option<WalRange>,
+    /// Who may commit from now on.
+    pub claim: Option<Claim>,
+    /// Whether whoever has claimed writes no more.
+    pub release: bool,
     /// Segments that must be in the catalog as they are here; else this is a
     /// [`Conflict`](ErrorKind::Conflict).
     pub unchanged: Vec<Arc<SegmentMeta>>,
@@ -155,6 +161,18 @@ pub(super) struct Commit {
     pub(super) deliveries: Vec<DeliveryId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wal: Option<WalRange>,
+    /// Whose commit it is, where that matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) writer: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) claim: Option<Claim>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) release: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+pub(super) fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A checkpoint as the first format had it: everything in one document.
@@ -228,6 +246,12 @@ impl Commit {
     pub(super) fn apply(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
         let conflict = |what: String| Error::new(ErrorKind::Conflict, what);
         snapshot.version += 1;
+        if let Some(claim) = &self.claim {
+            snapshot.claim = Some(Arc::new(claim.clone()));
+        }
+        if let Some(claim) = snapshot.claim.as_mut().filter(|_| self.release) {
+            Arc::make_mut(claim).released = true;
+        }
         if let Some(WalRange { from, through }) = self.wal {
             let at = std::mem::replace(&mut snapshot.wal_watermark, through);
             if from != at {

@@ -1,6 +1,6 @@
 //! How do commits get into the log, and a snapshot out of it?
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -12,8 +12,11 @@ use uuid::Uuid;
 
 use super::CatalogSnapshot;
 use super::checkpoint::{self, Checkpoint, Sources};
+use super::claim::Claim;
 use super::columns::ColumnSource;
-use super::commit::{self, Change, Commit, FORMAT, FORMAT_WITH_MASKS, Keys, WholeCheckpoint};
+use super::commit::{
+    self, Change, Commit, FORMAT, FORMAT_WITH_MASKS, FORMAT_WITH_WRITER, Keys, WholeCheckpoint,
+};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::RunSet;
@@ -40,6 +43,8 @@ pub struct Catalog {
     /// One commit at a time in this process; between processes `PutMode::Create` decides.
     committing: Mutex<()>,
     head: RwLock<Head>,
+    /// Under which claim this process commits; directories need none.
+    writer: OnceLock<String>,
 }
 
 /// The newest state that we know.
@@ -56,7 +61,8 @@ impl Catalog {
         while let Some(commit) = read_commit(&store, head.snapshot.version + 1).await? {
             head.apply(&commit)?;
         }
-        Ok(Self { store, clock, committing: Mutex::new(()), head: RwLock::new(head) })
+        let (committing, head, writer) = (Mutex::new(()), RwLock::new(head), OnceLock::new());
+        Ok(Self { store, clock, committing, head, writer })
     }
 
     /// The newest snapshot that this process knows.
@@ -75,6 +81,48 @@ impl Catalog {
         Ok(read(&self.store, &log_path(next)).await?.is_some())
     }
 
+    /// Makes this process the only one that may commit. Whoever was it before, is not any more.
+    ///
+    /// Fails with [`ErrorKind::Conflict`] while events may be in a log that is out of reach, unless they are to
+    /// be `abandoned`.
+    pub async fn claim(&self, claim: Claim, abandoned: bool) -> Result<()> {
+        if !abandoned {
+            self.snapshot().permits(&claim)?;
+        }
+        let writer = claim.writer.clone();
+        self.commit(Change { claim: Some(claim), ..Change::default() }).await?;
+        let _ = self.writer.set(writer);
+        self.is_owner()
+    }
+
+    /// Says that this process writes no more, and that its log holds nothing.
+    pub async fn release(&self) -> Result<()> {
+        match self.writer.get() {
+            Some(_) => self.commit(Change { release: true, ..Change::default() }).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails with [`ErrorKind::Poisoned`] when it is known that another process has taken over.
+    pub fn is_owner(&self) -> Result<()> {
+        self.writer.get().map_or(Ok(()), |writer| self.head.read().snapshot.is_claimed_by(writer))
+    }
+
+    /// Like [`is_owner`](Self::is_owner), after a look at what others may have committed.
+    pub async fn confirm_owner(&self) -> Result<()> {
+        if self.writer.get().is_none() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.committing.lock().await;
+        loop {
+            let mut after = self.head.read().clone();
+            let Some(commit) = read_commit(&self.store, after.snapshot.version + 1).await? else { break };
+            after.apply(&commit)?;
+            *self.head.write() = after;
+        }
+        self.is_owner()
+    }
+
     /// Makes `change` the next commit and returns the snapshot that has it.
     ///
     /// Fails with [`ErrorKind::Conflict`] when `change` no longer fits what others committed meanwhile;
@@ -85,13 +133,22 @@ impl Catalog {
         for _ in 0..RETRIES_MAX {
             let before = self.head.read().clone();
             let version = before.snapshot.version + 1;
+            if change.claim.is_none() {
+                self.is_owner()?;
+            }
             if let Some(gone) = change.unchanged.iter().find(|segment| !before.snapshot.has(segment)) {
                 let message = format!("the segment {} was changed meanwhile", gone.id);
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
             let deletes = !change.masks.is_empty() || change.deletion.is_some();
+            let writer = self.writer.get().cloned();
+            let format = match (writer.is_some() || change.claim.is_some(), deletes) {
+                (true, _) => FORMAT_WITH_WRITER,
+                (false, true) => FORMAT_WITH_MASKS,
+                (false, false) => FORMAT,
+            };
             let commit = Commit {
-                format: if deletes { FORMAT_WITH_MASKS } else { FORMAT },
+                format,
                 id: Uuid::new_v4().simple().to_string(),
                 at_ns: self.clock.now_ns(),
                 add: change.add.clone(),
@@ -103,6 +160,9 @@ impl Catalog {
                 deletion: change.deletion.clone(),
                 deliveries: change.deliveries.clone(),
                 wal: change.wal,
+                writer,
+                claim: change.claim.clone(),
+                release: change.release,
             };
             let mut after = before.clone();
             after.apply(&commit)?;
@@ -188,7 +248,7 @@ pub(super) fn parse_commit(path: &Path, json: &[u8]) -> Result<Commit> {
         let message = format!("{path}: checksum {found:08x}, but its bytes have {expected:08x}");
         return Err(Error::corrupt(message));
     }
-    commit::parse(path.as_ref(), json, FORMAT..=FORMAT_WITH_MASKS)
+    commit::parse(path.as_ref(), json, FORMAT..=FORMAT_WITH_WRITER)
 }
 
 /// All checkpoints, oldest first.
@@ -234,6 +294,7 @@ pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
         runs,
         deletions,
         deliveries,
+        claim,
         ..
     } = head;
     let segments = segments.into_iter().map(Arc::new).collect();
@@ -241,8 +302,17 @@ pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
     let removed = Arc::new(removed);
     let runs = Arc::new(RunSet::new(runs.into_iter().map(Arc::new).collect()));
     let (deletions, deliveries) = (Arc::new(deletions), Arc::new(deliveries));
-    let snapshot =
-        CatalogSnapshot { version, segments, wal_watermark, removed, runs, deliveries, deletions, columns };
+    let snapshot = CatalogSnapshot {
+        version,
+        segments,
+        wal_watermark,
+        removed,
+        runs,
+        deliveries,
+        deletions,
+        claim: claim.map(Arc::new),
+        columns,
+    };
     Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) }
 }
 
@@ -265,7 +335,11 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<O
         snapshot;
     let masked = segments.iter().any(|segment| segment.mask.is_some());
     let stored = checkpoint::Head {
-        format: if masked { checkpoint::FORMAT_WITH_MASKS } else { checkpoint::FORMAT },
+        format: match (snapshot.claim.is_some(), masked) {
+            (true, _) => checkpoint::FORMAT_WITH_CLAIM,
+            (false, true) => checkpoint::FORMAT_WITH_MASKS,
+            (false, false) => checkpoint::FORMAT,
+        },
         version: *version,
         wal: *wal_watermark,
         segments: segments.iter().map(|segment| segment.as_ref().clone()).collect(),
@@ -274,6 +348,7 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<O
         runs: runs.runs().iter().map(|run| run.as_ref().clone()).collect(),
         deletions: deletions.as_ref().clone(),
         deliveries: snapshot.deliveries.as_ref().clone(),
+        claim: snapshot.claim.as_deref().cloned(),
     };
     let sources = Sources::read(columns).await?;
     let encode = tokio::task::spawn_blocking(move || sources.encode(&stored));

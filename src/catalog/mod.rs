@@ -17,6 +17,7 @@
 //!               "deliveries":[id…],                      messages whose events are added
 //!               "keys":[[physical name, types]…],          keys and types that were not known before
 //!               "wal":{"from":n,"through":n},              absent when the events did not come by the log
+//!               "writer":uuid, "claim":claim, "release":true,  in a store, see `claim`; then format 3
 //!               "crc":n}                                   CRC-32C of all before `,"crc"`; not in old ones
 //! types      = sum of 1 << AttributeType code
 //! ```
@@ -33,7 +34,7 @@
 //! - Version 1 is the creation of the database. Segments without any commit mean a lost catalog, and never
 //!   an empty one.
 //!
-//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`columns`] what queries
+//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`claim`] who may, [`columns`] what queries
 //! prune by, [`check`] looks whether all of it is there and true, and `checkpoint` how all of it is summed up.
 
 pub mod commit;
@@ -41,6 +42,7 @@ pub mod columns;
 mod section;
 mod checkpoint;
 pub mod log;
+pub mod claim;
 pub mod check;
 
 use std::cmp::Reverse;
@@ -52,6 +54,7 @@ use crate::index::RunSet;
 use crate::segment::{NewSegment, SegmentMeta};
 use crate::wal::{DeliveryId, SequenceNumber};
 
+pub use claim::Claim;
 use columns::ColumnSource;
 pub use columns::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 pub use commit::{Change, Keys, WalRange};
@@ -75,6 +78,8 @@ pub struct CatalogSnapshot {
     pub deliveries: Arc<Vec<Delivered>>,
     /// Deletions that were asked for, oldest first.
     pub deletions: Arc<Vec<Deletion>>,
+    /// Who may commit, in a store.
+    pub claim: Option<Arc<Claim>>,
     columns: ColumnSource,
 }
 
@@ -87,6 +92,7 @@ impl PartialEq for CatalogSnapshot {
             && self.runs.runs() == other.runs.runs()
             && self.deletions == other.deletions
             && self.deliveries == other.deliveries
+            && self.claim == other.claim
     }
 }
 

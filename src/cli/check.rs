@@ -30,7 +30,7 @@ pub(super) struct CheckArgs {
 /// Checks.
 pub(super) async fn run(args: CheckArgs, globals: &Globals) -> Result<ExitCode> {
     let mut progress = Progress::start();
-    let report = check(&globals.data, |step| progress.show(step.rows_done, step.rows)).await;
+    let report = check(&globals.settings(), |step| progress.show(step.rows_done, step.rows)).await;
     let seconds = progress.end();
     let report = report?;
     if args.json {

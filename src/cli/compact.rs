@@ -41,10 +41,7 @@ fn grace(text: &str) -> Result<humantime::Duration, String> {
 pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
     let options = CompactionOptions { segment_rows: args.segment_rows, grace: args.grace.into() };
     let mut signals = Signals::install()?;
-    if !globals.data.is_dir() {
-        let message = format!("there is no Broadloom database in {}", globals.data.display());
-        return Err(Error::new(ErrorKind::NotFound, message));
-    }
+    globals.refuse_new_directory()?;
     let database = Database::open(globals.settings()).await?;
     // What is in the log becomes a segment at the end; so it may as well be merged.
     database.flush().await?;

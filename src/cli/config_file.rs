@@ -136,6 +136,7 @@ mod tests {
 
     use super::super::{Cli, Globals};
     use super::*;
+    use crate::config::Location;
 
     fn parse(file: &str, arguments: &[&str]) -> Globals {
         let command = apply_text(Cli::command(), file).unwrap();
@@ -151,10 +152,10 @@ mod tests {
     fn the_file_stands_below_flags_and_above_what_is_built_in() {
         let file = "data = \"/from/file\"\nlog-format = \"json\"";
         let globals = parse(file, &["query", "select 1"]);
-        assert_eq!(globals.data, Path::new("/from/file"));
+        assert_eq!(globals.data, Location::from("/from/file"));
         let globals = parse(file, &["query", "select 1", "--data", "/from/flag"]);
-        assert_eq!(globals.data, Path::new("/from/flag"));
-        assert_eq!(parse("", &["query", "select 1"]).data, Path::new("./broadloom-data"));
+        assert_eq!(globals.data, Location::from("/from/flag"));
+        assert_eq!(parse("", &["query", "select 1"]).data, Location::from("./broadloom-data"));
     }
 
     #[test]

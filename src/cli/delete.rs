@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Globals, units};
 use crate::db::{CompactionOptions, Database, DeleteRequest, DeletionReceipt};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -50,10 +50,7 @@ pub(super) struct DeleteArgs {
 
 /// Deletes, or says what has become of it.
 pub(super) async fn run(args: DeleteArgs, globals: &Globals) -> Result<()> {
-    if !globals.data.is_dir() {
-        let message = format!("there is no Broadloom database in {}", globals.data.display());
-        return Err(Error::new(ErrorKind::NotFound, message));
-    }
+    globals.refuse_new_directory()?;
     if let Some(id) = &args.status {
         let database = Database::open_read_only(globals.settings()).await?;
         return print(&database.deletion(id).await?, args.json);

@@ -100,30 +100,33 @@ pub(super) async fn run(args: DemoArgs, globals: &Globals) -> Result<()> {
 
 /// Into the data directory, which is then served if asked for.
 async fn local(args: DemoArgs, wanted: DemoSettings, globals: &Globals, out: &mut impl Write) -> Result<()> {
+    let Some(data) = globals.data.directory() else {
+        let message = "the demo is made in a directory: give --data DIR, or send it to a server with --url";
+        return Err(Error::invalid(message));
+    };
     let server = if args.serve { Some(serve::Prepared::bind(&args.server).await?) } else { None };
     let database = Database::open(args.server.settings(globals)).await?;
     let source = Source::Local(database.clone());
     let events = database.stats().events;
-    let settings = match corpus::plan(&globals.data, events, wanted, args.start.is_none())? {
+    let settings = match corpus::plan(data, events, wanted, args.start.is_none())? {
         Plan::Make => {
             writeln!(
                 out,
                 "An online shop of two dozen services, {} minutes of it, into {}:",
-                wanted.minutes,
-                globals.data.display()
+                wanted.minutes, globals.data
             )?;
-            corpus::make(wanted, &source, Some(&globals.data), out).await?;
+            corpus::make(wanted, &source, Some(data), out).await?;
             wanted
         }
         Plan::Reuse(settings) => {
             let count = HumanCount(events);
-            writeln!(out, "The demo corpus is already in {}: {count} events.", globals.data.display())?;
+            writeln!(out, "The demo corpus is already in {}: {count} events.", globals.data)?;
             settings
         }
     };
     tour::investigate(&source, settings, out).await?;
     let Some(server) = server else {
-        write!(out, "{}", what_next(&globals.data))?;
+        write!(out, "{}", what_next(data))?;
         return database.close().await;
     };
     writeln!(out, "\nThe shop stays open: {} events a second come in. Ctrl-C ends.", args.rate)?;

@@ -28,8 +28,8 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{RetentionRule, Settings};
-use crate::error::{Error, Result};
+use crate::config::{Location, LogPlace, RetentionRule, Settings};
+use crate::error::{Error, ErrorKind, Result};
 
 const AFTER_HELP: &str = "\
 Begin with:
@@ -54,15 +54,29 @@ struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub(crate) struct Globals {
-    /// Where the data is
+    /// Where the data is: a directory, or an object store as s3://bucket/path, gs://… or az://…, with
+    /// credentials from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …)
     #[arg(
         long,
         global = true,
-        value_name = "DIR",
+        value_name = "DIR|URL",
         env = "BROADLOOM_DATA",
         default_value = "./broadloom-data"
     )]
-    pub(crate) data: PathBuf,
+    pub(crate) data: Location,
+    /// Where the log is when the data is in a store: `object` for there too, so that this machine may vanish; or
+    /// a directory of this machine
+    #[arg(long, global = true, value_name = "object|DIR", env = "BROADLOOM_WAL", default_value = "object", value_parser = units::log_place)]
+    wal: LogPlace,
+    /// Directory for copies of what queries read from a store
+    #[arg(long, global = true, value_name = "DIR", env = "BROADLOOM_CACHE")]
+    cache: Option<PathBuf>,
+    /// Size of the copies
+    #[arg(long, global = true, value_name = "BYTES", env = "BROADLOOM_CACHE_BYTES", default_value = "10GiB", value_parser = units::bytes)]
+    cache_bytes: usize,
+    /// Write although the last writer may have left events in a log that is out of reach: give them up
+    #[arg(long, global = true)]
+    abandon_log: bool,
     /// A TOML file with flags: `data = "…"`, and those of a subcommand in its table: `[serve]`
     #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE)]
     pub(crate) config: Option<PathBuf>,
@@ -89,12 +103,38 @@ pub(crate) struct Globals {
 impl Globals {
     /// Settings of a database, as far as every subcommand has them.
     fn settings(&self) -> Settings {
-        let mut settings = Settings::new(&self.data);
+        let mut settings = Settings::new(self.data.clone());
+        settings.remote.log.clone_from(&self.wal);
+        settings.remote.cache = Some(self.cache.clone().unwrap_or_else(|| cache_of(&self.data)));
+        settings.remote.cache_bytes = self.cache_bytes as u64;
+        settings.remote.abandon_log = self.abandon_log;
         settings.index.lookup_keys.clone_from(&self.lookup_keys);
         settings.maintenance.retention.rules.clone_from(&self.retention);
         settings.maintenance.retention.bytes_max = self.retention_bytes.map(|bytes| bytes as u64);
         settings
     }
+}
+
+impl Globals {
+    /// For subcommands that make no database where there is none.
+    fn refuse_new_directory(&self) -> Result<()> {
+        match self.data.directory() {
+            Some(directory) if !directory.is_dir() => {
+                let message = format!("there is no Broadloom database in {}", self.data);
+                Err(Error::new(ErrorKind::NotFound, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Where copies of objects of `data` are kept when nobody says where: where the system keeps caches, by the
+/// hash of the URL.
+fn cache_of(data: &Location) -> PathBuf {
+    let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let caches = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache")));
+    let hash = crc32c::crc32c(data.to_string().as_bytes());
+    caches.unwrap_or_else(std::env::temp_dir).join(format!("broadloom/{hash:08x}"))
 }
 
 const CONFIG_VARIABLE: &str = "BROADLOOM_CONFIG";

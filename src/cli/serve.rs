@@ -192,7 +192,7 @@ fn announce(server: &Server, globals: &Globals) {
         http = addresses.http.map(tracing::field::display),
         otlp_grpc = addresses.otlp_grpc.map(tracing::field::display),
         otlp_http = addresses.otlp_http.map(tracing::field::display),
-        data = %globals.data.display(),
+        data = %globals.data,
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::RetentionRule;
+use crate::config::{LogPlace, RetentionRule};
 
 /// Bytes as `1048576`, `512KiB`, `64MiB`, `2GiB`, `64MB` (a million each), `64M` (as MiB).
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
@@ -45,6 +45,15 @@ pub(super) fn retention(text: &str) -> Result<RetentionRule, String> {
         None => (text, None),
     };
     Ok(RetentionRule { condition, keep: duration(keep)? })
+}
+
+/// Where the log of data in a store is: `object`, or a directory.
+pub(super) fn log_place(text: &str) -> Result<LogPlace, String> {
+    match text {
+        "" => Err("write object, or a directory".to_owned()),
+        "object" => Ok(LogPlace::Store),
+        directory => Ok(LogPlace::Directory(directory.into())),
+    }
 }
 
 #[cfg(test)]

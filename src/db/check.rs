@@ -18,16 +18,16 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+use super::storage::{LogStorage, Storage};
 use crate::catalog::check::CheckedCatalog;
 use crate::catalog::{Catalog, CatalogSnapshot, ColumnFact, Fact};
-use crate::config::SystemClock;
-use crate::disk::SystemDisk;
+use crate::config::{Settings, SystemClock};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::event::EventBatch;
 use crate::index::run::Run;
 use crate::index::{SegmentIndex, check as index_check, checksums};
 use crate::segment::mask::deleted_rows;
-use crate::segment::{DurableFileSystem, NewSegment, SegmentId, SegmentMeta, check as segment_check};
+use crate::segment::{NewSegment, SegmentId, SegmentMeta, check as segment_check};
 use crate::wal::{self, Replay, SequenceNumber, delivery};
 
 /// How often the log is read again because a flush came in between.
@@ -151,22 +151,19 @@ impl CheckReport {
     }
 }
 
-/// Looks at everything in `data`, and changes nothing. Takes as long as reading and decoding all of it on one
+/// Looks at everything that `settings` name, and changes nothing. Takes as long as reading and decoding all of it on one
 /// core; memory is that of the widest column, and of what is resident of all side-cars, at most 16 kB each.
 ///
 /// Fails only when there is no database or its directory cannot be listed; whatever else is wrong is in the
 /// report.
-pub async fn check(data: &Path, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
+pub async fn check(settings: &Settings, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
     let missing =
-        || Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {}", data.display()));
-    if !data.is_dir() {
-        return Err(missing());
-    }
-    let store: Arc<dyn ObjectStore> = Arc::new(DurableFileSystem::new(data)?);
+        || Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {}", settings.data));
+    let Storage { store, log, .. } = Storage::open_read_only(settings).await?.ok_or_else(missing)?;
     let listed_first = list(&store).await?;
     let CheckedCatalog { problems, notes, objects, bytes, snapshot } =
         crate::catalog::check::check(&store).await?;
-    if objects == 0 && listed_first.is_empty() && !data.join("wal").is_dir() {
+    if objects == 0 && listed_first.is_empty() && log.files().await?.is_empty() {
         return Err(missing());
     }
     let mut report = CheckReport { notes, rows: snapshot.rows_stored(), ..CheckReport::default() };
@@ -186,7 +183,7 @@ pub async fn check(data: &Path, mut progress: impl FnMut(CheckProgress)) -> Resu
     }
     progress(done);
     checker.runs().await;
-    checker.log(data).await?;
+    checker.log(&log).await?;
     checker.unreferenced(listed_first);
     checker.finish().await
 }
@@ -361,9 +358,9 @@ impl Checker {
     }
 
     /// Replays the whole log, also what is in segments already.
-    async fn log(&mut self, data: &Path) -> Result<()> {
+    async fn log(&mut self, log: &LogStorage) -> Result<()> {
         let mut after = self.snapshot.wal_watermark;
-        let mut read = replay_all(data).await?;
+        let mut read = replay_all(log, after).await?;
         for _ in 1..LOG_ATTEMPTS {
             let sound = |replay: &Replay| replay.damage.is_empty() && !replay.has_gap_after(after);
             if read.replay.as_ref().is_ok_and(sound) {
@@ -375,7 +372,7 @@ impl Checker {
                 break;
             }
             after = now;
-            read = replay_all(data).await?;
+            read = replay_all(log, after).await?;
         }
         let ReadLog { replay: replayed, batches, undecodable, files } = read;
         self.report.batches = batches;
@@ -389,7 +386,10 @@ impl Checker {
                     .push(format!("wal/{name} was set aside, and is not read: delete it by hand"));
             }
         }
-        let below = |path: &Path| path.strip_prefix(data).unwrap_or(path).display().to_string();
+        let below = |path: &Path| {
+            let name = path.file_name().unwrap_or(path.as_os_str());
+            format!("wal/{}", name.to_string_lossy())
+        };
         let replay = match replayed {
             Ok(replay) => replay,
             Err(error) => {
@@ -505,31 +505,50 @@ struct ReadLog {
     files: Vec<(String, u64)>,
 }
 
-/// Replays all batches, and only looks whether they can be read.
-async fn replay_all(data: &Path) -> Result<ReadLog> {
-    let directory = data.join("wal");
-    let read = move || {
-        let (mut batches, mut undecodable) = (0_u64, Vec::new());
-        let replay = wal::replay(&SystemDisk, &directory, SequenceNumber::ZERO, |seq, payload| {
-            batches += 1;
-            if let Err(error) = EventBatch::decode(delivery::split(&payload).1) {
-                let what = format!("batch {seq} cannot be read: {}", error.chain());
-                undecodable.push(Problem::new("wal", what));
-            }
-            Ok(())
-        });
-        ReadLog { replay, batches, undecodable, files: files(&directory) }
-    };
-    let read = tokio::task::spawn_blocking(read).await;
-    read.map_err(|e| Error::internal("replay of the log failed").with_source(e))
+/// Looks at batches.
+#[derive(Default)]
+struct Looked {
+    batches: u64,
+    undecodable: Vec<Problem>,
 }
 
-/// Names and sizes of the files of the log, sorted.
-fn files(directory: &Path) -> Vec<(String, u64)> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.metadata().ok()?.len())))
-        .collect();
+impl Looked {
+    fn look(&mut self, seq: SequenceNumber, payload: &[u8]) {
+        self.batches += 1;
+        if let Err(error) = EventBatch::decode(delivery::split(payload).1) {
+            let what = format!("batch {seq} cannot be read: {}", error.chain());
+            self.undecodable.push(Problem::new("wal", what));
+        }
+    }
+}
+
+/// Replays the batches, and only looks whether they can be read: all of those in files, and those above `after`
+/// in a store, where fences of long ago leave gaps.
+async fn replay_all(log: &LogStorage, after: SequenceNumber) -> Result<ReadLog> {
+    let mut looked = Looked::default();
+    let (replay, looked) = match log.clone() {
+        LogStorage::Files { directory, options } => {
+            let read = move || {
+                let look = |seq, payload: Vec<u8>| {
+                    looked.look(seq, &payload);
+                    Ok(())
+                };
+                let replay = wal::replay(options.disk.as_ref(), &directory, SequenceNumber::ZERO, look);
+                (replay, looked)
+            };
+            let read = tokio::task::spawn_blocking(read).await;
+            read.map_err(|e| Error::internal("replay of the log failed").with_source(e))?
+        }
+        LogStorage::Objects(store) => {
+            let look = &mut |seq, payload: Vec<u8>| {
+                looked.look(seq, &payload);
+                Ok(())
+            };
+            (wal::replay_objects(&store, after, look).await, looked)
+        }
+    };
+    let Looked { batches, undecodable } = looked;
+    let mut files: Vec<_> = log.files().await?.into_iter().map(|file| (file.name, file.bytes)).collect();
     files.sort();
-    files
+    Ok(ReadLog { replay, batches, undecodable, files })
 }

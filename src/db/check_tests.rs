@@ -10,7 +10,7 @@ use super::*;
 use crate::catalog::Change;
 use crate::config::{BufferSettings, SystemClock};
 use crate::event::{CoreEvent, EventBatchBuilder, Level, Value};
-use crate::segment::DurableFileSystem;
+use crate::store::DurableFileSystem;
 
 /// Events of a hundred traces with an attribute; every second has a value, few have a rare one.
 fn events(from: i64) -> EventBatch {
@@ -65,7 +65,7 @@ async fn everything(data: &Path) {
 }
 
 async fn report(data: &Path) -> CheckReport {
-    check(data, |_| {}).await.unwrap()
+    check(&Settings::new(data), |_| {}).await.unwrap()
 }
 
 /// Whether a problem or a note is about the file at `path`.
@@ -120,10 +120,10 @@ async fn a_healthy_directory_passes_and_is_not_changed() {
     database.close().await.unwrap();
     let found = report(dir.path()).await;
     assert!(found.problems.is_empty(), "{found:#?}");
-    let error = check(&dir.path().join("nowhere"), |_| {}).await.unwrap_err();
+    let error = check(&Settings::new(dir.path().join("nowhere")), |_| {}).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     let empty = tempfile::tempdir().unwrap();
-    assert_eq!(check(empty.path(), |_| {}).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(check(&Settings::new(empty.path()), |_| {}).await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,12 +46,8 @@ pub(super) async fn receipt(inner: &Inner, id: &str) -> Result<DeletionReceipt> 
             }
         }
     }
-    for entry in std::fs::read_dir(inner.wal_directory()).into_iter().flatten() {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let first: Option<u64> = name.split('.').next().and_then(|number| number.parse().ok());
-        if first.is_some_and(|first| first <= deletion.wal.0) {
-            pending.push(format!("wal/{name}"));
-        }
-    }
+    let log = inner.storage.log.files().await?.into_iter();
+    let old = log.filter(|file| file.first.is_some_and(|first| first <= deletion.wal));
+    pending.extend(old.map(|file| format!("wal/{}", file.name)));
     Ok(DeletionReceipt { deletion, pending })
 }

@@ -38,11 +38,18 @@ impl DirectoryLock {
                 return Err(Error::from(e).context(format!("cannot lock {}", path.display())));
             }
         }
-        let since =
-            chrono::DateTime::from_timestamp_nanos(now_ns).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         file.set_len(0)?;
         file.rewind()?;
-        writeln!(file, "process {} since {since}", std::process::id())?;
+        writeln!(file, "{}", owner(now_ns))?;
         Ok(Self { _file: file })
     }
+}
+
+/// This process, for people: `process 7 on loom-1 since 2026-11-21T08:00:00Z`.
+pub(super) fn owner(now_ns: i64) -> String {
+    let since =
+        chrono::DateTime::from_timestamp_nanos(now_ns).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let host = host.as_deref().map_or("an unknown machine", str::trim_end);
+    format!("process {} on {host} since {since}", std::process::id())
 }

@@ -31,9 +31,10 @@ mod recovery;
 mod stats;
 mod writer;
 mod importer;
+mod lease;
+mod storage;
 pub mod check;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -55,8 +56,8 @@ pub use crate::maintenance::{
 };
 pub use deletion::DeletionReceipt;
 pub use importer::{ImportProgress, Importer};
-use recovery::Storage;
 pub use stats::DatabaseStats;
+use storage::Storage;
 use writer::Writer;
 
 /// A database in a data directory.
@@ -237,7 +238,7 @@ impl Database {
 
     fn writer(&self) -> Result<Arc<Writer>> {
         self.inner.writer.read().clone().ok_or_else(|| {
-            let data = self.inner.settings.data.display();
+            let data = &self.inner.settings.data;
             if self.inner.read_only {
                 Error::invalid(format!("{data} was opened read-only"))
             } else {
@@ -248,10 +249,6 @@ impl Database {
 }
 
 impl Inner {
-    fn wal_directory(&self) -> PathBuf {
-        self.settings.data.join("wal")
-    }
-
     async fn load_catalog(&self) -> Result<Catalog> {
         Catalog::load(Arc::clone(&self.storage.store), Arc::clone(&self.settings.clock)).await
     }
@@ -263,3 +260,5 @@ mod simulation;
 mod tests;
 #[cfg(test)]
 mod check_tests;
+#[cfg(test)]
+mod store_tests;

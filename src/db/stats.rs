@@ -32,6 +32,10 @@ pub struct DatabaseStats {
     pub flushes: u64,
     /// Calls of fsync, by the log and the object store.
     pub fsyncs: u64,
+    /// Blocks of objects that queries found in the cache, and that they fetched from a store.
+    pub cache_hits: u64,
+    /// See [`cache_hits`](Self::cache_hits).
+    pub cache_misses: u64,
     /// Events that are deleted or expired, and still in objects.
     pub masked_events: u64,
     /// Work of maintenance.
@@ -43,7 +47,10 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
     let level = inner.live.level();
     let writer = inner.writer.read().clone();
     let wal = writer.as_ref().map(|w| w.wal_stats()).unwrap_or_default();
+    let (cache_hits, cache_misses) = inner.storage.cache.as_ref().map_or((0, 0), |cache| cache.counts());
     DatabaseStats {
+        cache_hits,
+        cache_misses,
         events: catalog.rows() + level.rows as u64,
         segments: catalog.segments.len() as u64,
         segment_bytes: catalog.bytes(),
@@ -56,7 +63,7 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
         wal_bytes: wal.bytes,
         wal_files: wal.files,
         flushes: writer.as_ref().map_or(0, |w| w.flushes()),
-        fsyncs: wal.fsyncs + inner.storage.placement.fsyncs(),
+        fsyncs: wal.fsyncs + inner.storage.fsyncs(),
         masked_events: catalog.segments.iter().map(|segment| segment.rows - segment.live_rows()).sum(),
         maintenance: writer.map(|w| w.maintenance()).unwrap_or_default(),
     }

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
+use super::lease::StoreLease;
 use super::maintain::maintain;
 use crate::catalog::Catalog;
 use crate::config::{BufferSettings, Clock, Settings};
@@ -21,7 +22,7 @@ use crate::maintenance::{
 };
 use crate::query::matching::EngineMatcher;
 use crate::segment;
-use crate::wal::{DeliveryId, Payload, Replay, SequenceNumber, Wal, WalStats};
+use crate::wal::{DeliveryId, Log, Payload, SequenceNumber, Wal, WalStats};
 
 /// How often the age of the buffer is looked at; size is looked at after every append.
 const AGE_CHECK: Duration = Duration::from_millis(250);
@@ -56,6 +57,8 @@ pub(super) struct Writer {
     /// the disk after the directory was given back.
     stop: CancellationToken,
     background: Mutex<Option<JoinHandle<()>>>,
+    /// The sign of life, in a store.
+    lease: Option<Arc<StoreLease>>,
     /// Given up last: the log thread has its own share until it has ended.
     _lock: Arc<Lock>,
 }
@@ -66,8 +69,7 @@ impl Writer {
         inner: &Inner,
         catalog: Arc<Catalog>,
         lock: Arc<Lock>,
-        replay: &Replay,
-        next: SequenceNumber,
+        log: Box<dyn Log>,
         sweeper: Arc<Sweeper>,
     ) -> Result<Self> {
         let live = Arc::clone(&inner.live);
@@ -79,8 +81,7 @@ impl Writer {
                 live.durable(batches, clock.now_ns());
             }
         };
-        let options = inner.storage.log.clone();
-        let wal = Arc::new(Wal::start(&inner.wal_directory(), replay, next, options, Box::new(sink))?);
+        let wal = Arc::new(Wal::start(log, Box::new(sink))?);
         let flusher = Flusher::new(
             Arc::clone(&live),
             Arc::clone(&catalog),
@@ -135,6 +136,7 @@ impl Writer {
             full,
             stop,
             background,
+            lease: inner.storage.lease.clone(),
             _lock: lock,
         })
     }
@@ -195,6 +197,7 @@ impl Writer {
             );
             return Err(Error::new(ErrorKind::LimitExceeded, message));
         }
+        self.catalog.is_owner()?;
         let bytes = batch.memory_bytes();
         let _room = self.live.admit(bytes, limits.bytes_max).inspect_err(|_| self.full.notify_one())?;
         let payload = if bytes <= INLINE_BYTES_MAX {
@@ -246,7 +249,12 @@ impl Writer {
             self.stop.cancel();
             task.await.map_err(|e| Error::internal("the background task failed").with_source(e))?;
         }
-        flushed
+        flushed?;
+        self.catalog.release().await?;
+        if let Some(lease) = &self.lease {
+            lease.release().await;
+        }
+        Ok(())
     }
 
     /// Makes one segment of about so many events.

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{ObjectStore, PutPayload};
 
 use super::cursor::{Cursor, put_varint};
 use crate::error::{Error, Result};
@@ -112,6 +112,11 @@ struct Section {
     crc: u32,
 }
 
+/// Reads by the call that stores far away keep copies for.
+async fn read(store: &Arc<dyn ObjectStore>, path: &Path, range: Range<u64>) -> object_store::Result<Bytes> {
+    Ok(store.get_ranges(path, &[range]).await?.into_iter().next().unwrap_or_default())
+}
+
 impl Sidecar {
     /// Reads the end of the object at `path`, which has `bytes` bytes.
     ///
@@ -124,7 +129,7 @@ impl Sidecar {
             return Err(corrupt(format!("it has {bytes} bytes")));
         }
         let mut kept_at = bytes.saturating_sub(TAIL_BYTES);
-        let mut tail = store.get_range(&path, kept_at..bytes).await?;
+        let mut tail = read(&store, &path, kept_at..bytes).await?;
         let trailer = Trailer::read(&tail).map_err(|e| e.context(&path))?;
         let needed = trailer.directory + trailer.resident + TRAILER_BYTES as u64;
         if needed > bytes - HEADER_BYTES {
@@ -132,7 +137,7 @@ impl Sidecar {
         }
         if bytes - needed < kept_at {
             kept_at = bytes - needed;
-            tail = store.get_range(&path, kept_at..bytes).await?;
+            tail = read(&store, &path, kept_at..bytes).await?;
         } else if bytes > TAIL_BYTES {
             // What is not needed shall not be held.
             tail = Bytes::copy_from_slice(&tail[tail.len() - needed as usize..]);
@@ -252,7 +257,7 @@ impl Sidecar {
         }
         match self.kept(&range) {
             Some(bytes) => Ok(bytes),
-            None => Ok(self.store.get_range(&self.path, range).await?),
+            None => Ok(read(&self.store, &self.path, range).await?),
         }
     }
 }
@@ -303,6 +308,7 @@ fn sections(directory: &[u8], end: u64) -> Option<Vec<Section>> {
 
 #[cfg(test)]
 mod tests {
+    use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
 
     use super::*;

@@ -92,8 +92,6 @@ impl Sweeper {
     /// Deletes the objects below `segments/` and `runs/` that no commit knows and nobody is making, and those
     /// of segments that were removed at least `grace` ago. Returns how many.
     ///
-    /// A catalog without a single commit beside existing segments means that the catalog is lost: that is
-    /// [`Corrupt`](crate::ErrorKind::Corrupt), and nothing is deleted.
     pub async fn remove_orphans(&self, grace: Duration) -> Result<usize> {
         let segments = self.list("segments").await?;
         let runs = self.list("runs").await?;
@@ -101,13 +99,9 @@ impl Sweeper {
         let births = self.live.births();
         let is_made = |path: &Path| !births.contains(name(path.as_ref()));
         let candidates: Vec<_> = segments.into_iter().chain(runs).filter(is_made).collect();
+        // After the list: had another process taken over before it stored any of these, we know by now.
+        self.catalog.confirm_owner().await?;
         let catalog = self.catalog.snapshot();
-        if catalog.version == 0 && !candidates.is_empty() {
-            return Err(Error::corrupt(format!(
-                "there are {} segments and no catalog/log: restore the catalog; nothing was changed",
-                candidates.len()
-            )));
-        }
         let now_ns = self.clock.now_ns();
         let mut known = self.live.held();
         known.extend(catalog.segments.iter().flat_map(|segment| names(segment)));
@@ -125,6 +119,20 @@ impl Sweeper {
         }
         self.stats.removed(orphans.len());
         Ok(orphans.len())
+    }
+
+    /// A catalog without a single commit beside existing segments means that the catalog is lost: that is
+    /// [`Corrupt`](crate::ErrorKind::Corrupt), and nobody may commit to it or delete anything.
+    pub async fn refuse_lost_catalog(&self) -> Result<()> {
+        if self.catalog.snapshot().version > 0 {
+            return Ok(());
+        }
+        match self.list("segments").await?.len() {
+            0 => Ok(()),
+            segments => Err(Error::corrupt(format!(
+                "there are {segments} segments and no catalog/log: restore the catalog; nothing was changed"
+            ))),
+        }
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Path>> {

@@ -20,13 +20,10 @@
 //! - Rows are in descending order of `timestamp`; equal timestamps keep the order of arrival.
 //! - The footer alone is enough to make the [`NewSegment`] again.
 //!
-//! It does not know which segments exist: that is the catalog. [`store`] is where objects
-//! live and [`placement`] how they get there, [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
+//! It does not know which segments exist: that is the catalog. [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
 //! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
 //! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time; [`check`] looks whether a segment is what was written.
 
-pub(crate) mod placement;
-pub mod store;
 pub mod mask;
 pub mod meta;
 pub mod columns;
@@ -44,7 +41,6 @@ pub use merge::{Merge, PIECES_MAX};
 pub use meta::{NewSegment, SegmentId, SegmentMeta};
 pub use observer::{ColumnObserver, Unobserved};
 pub use overflow::OverflowFilter;
-pub use store::DurableFileSystem;
 pub use writer::{Built, ROWS_MAX, build};
 #[doc(hidden)]
 pub use {encoding::Tuning, writer::build_tuned};

@@ -197,11 +197,13 @@ impl Collector for OfDatabase {
             gauge.encode(encoder.encode_descriptor(name, help, unit.as_ref(), gauge.metric_type())?)?;
         }
         let maintenance = stats.maintenance;
-        let counters: [(&str, &str, Option<Unit>, u64); 9] = [
+        let counters: [(&str, &str, Option<Unit>, u64); 11] = [
             ("flushes", "Segments made of the buffer", None, stats.flushes),
             ("wal_batches", "Batches made durable", None, stats.wal_batches),
             ("wal", "Written to the write-ahead log", Some(Unit::Bytes), stats.wal_bytes),
             ("fsyncs", "Calls of fsync", None, stats.fsyncs),
+            ("cache_hits", "Blocks of a store that were kept on this machine", None, stats.cache_hits),
+            ("cache_misses", "Blocks that were fetched from a store", None, stats.cache_misses),
             ("compactions", "Merges of segments", None, maintenance.compactions),
             (
                 "compacted_events",

@@ -31,21 +31,26 @@
 //! It does not know what a batch is (payloads are bytes), and it does not decide what is committed: that is
 //! the catalog's watermark.
 //!
-//! [`record`] is the byte format, [`reader`] replays a directory, [`writer`] is the group commit.
+//! [`record`] is the byte format, [`reader`] replays a directory, [`writer`] is the group commit; [`files`] keeps
+//! the log in a directory, [`objects`] in an object store.
 
 pub mod delivery;
 pub mod record;
 pub mod reader;
 pub mod writer;
+pub mod files;
+pub mod objects;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use delivery::DeliveryId;
+pub use files::{FileLog, WalOptions, identity};
+pub use objects::{ObjectLog, is_fence, list_objects, replay_objects};
 pub use reader::{Damage, Replay, replay};
 pub use record::Payload;
-pub use writer::{Wal, WalOptions, WalStats};
+pub use writer::{Log, Wal, WalStats};
 
 /// The place of a batch in the log: batch 1 is the first ever written, 0 means "before the first".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

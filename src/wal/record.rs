@@ -52,6 +52,19 @@ impl Payload {
     }
 }
 
+/// First bytes of the payload of a fence.
+const FENCE: &[u8; 4] = b"EVF1";
+
+/// A payload that is no batch, but says that `writer` has taken the log over.
+pub(super) fn fence(writer: &str) -> Result<Payload> {
+    Payload::compress(&[FENCE.as_slice(), writer.as_bytes()].concat())
+}
+
+/// Whether a payload, as it was before compression, is a fence.
+pub(super) fn is_fence(payload: &[u8]) -> bool {
+    payload.starts_with(FENCE)
+}
+
 /// Undoes [`Payload::compress`].
 pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>> {
     zstd::stream::decode_all(frame).map_err(|e| Error::corrupt("log payload is no zstd frame").with_source(e))

@@ -28,7 +28,8 @@ fn open(dir: &Path, options: WalOptions) -> (Wal<String>, Seen) {
             seen.lock().extend(batches.into_iter().map(|(seq, text)| (seq.0, text)));
         }
     };
-    (Wal::start(dir, &replay, replay.last.next(), options, Box::new(sink)).unwrap(), seen)
+    let log = FileLog::open(dir, &replay, replay.last.next(), options).unwrap();
+    (Wal::start(Box::new(log), Box::new(sink)).unwrap(), seen)
 }
 
 async fn append(wal: &Wal<String>, text: &str) -> crate::Result<SequenceNumber> {

@@ -7,6 +7,7 @@ mod demo;
 mod duckdb;
 mod import;
 mod nezha;
+mod object_store;
 mod slt;
 mod cli;
 mod clients;

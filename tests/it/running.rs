@@ -134,22 +134,36 @@ pub(crate) struct Served {
 impl Served {
     pub(crate) fn start(data: &std::path::Path) -> Self {
         let any = "127.0.0.1:0";
-        let mut child =
-            broadloom(&["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any, "--data"])
-                .arg(data)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
+        let arguments = ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any, "--data"];
+        Self::spawn(broadloom(&arguments).arg(data))
+    }
+
+    /// Starts a command that serves.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::try_spawn(command).unwrap_or_else(|| panic!("{command:?} does not serve"))
+    }
+
+    /// None when the command ends before it serves.
+    pub(crate) fn try_spawn(command: &mut Command) -> Option<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let words = line.strip_prefix("listening ").unwrap_or_else(|| panic!("{line:?}"));
+        let Some(words) = line.strip_prefix("listening ") else {
+            child.wait().unwrap();
+            return None;
+        };
         let of = |name: &str| {
             let address =
                 words.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
             format!("http://{}", address.unwrap())
         };
-        Self { child, http: of("http"), otlp_grpc: of("otlp-grpc"), otlp_http: of("otlp-http") }
+        Some(Self { child, http: of("http"), otlp_grpc: of("otlp-grpc"), otlp_http: of("otlp-http") })
+    }
+
+    /// Sends it a signal, such as STOP.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
     /// Sends SIGTERM and waits for the end; the exit code.

@@ -8,6 +8,7 @@ const LAYERS: &[&str] = &[
     "error",
     "config",
     "disk",
+    "store",
     "event",
     "ingest",
     "wal",

@@ -31,11 +31,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 
-use super::recovery::{Storage, open_in};
+use super::recovery::open_in;
+use super::storage::{LogStorage, Storage};
 use super::*;
 use crate::disk::chaos::Chaos;
 use crate::disk::simulated::SimulatedDisk;
-use crate::segment::placement::Placement;
+use crate::store::placement::Placement;
 use crate::wal::WalOptions;
 use actors::Process;
 use scheduler::{End, LogLoops, Scheduler, Steps};
@@ -93,7 +94,8 @@ struct Life {
 impl Life {
     fn new(world: &Rc<World>, disk: SimulatedDisk) -> Self {
         let chaos = world.chaos.clone();
-        let data = world.settings().data;
+        let data = world.data.clone();
+        let directory = data.join("wal");
         let logs = LogLoops::default();
         let steps = Arc::<Steps>::default();
         let scheduler = Scheduler::new(disk.clone(), Arc::clone(&steps), Arc::clone(&logs), chaos.clone());
@@ -105,8 +107,15 @@ impl Life {
             Ok(None)
         });
         let file_bytes = [1, 600, 64 << 20][chaos.below(3)];
-        let log = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
-        let storage = Storage { store: Arc::clone(&store) as Arc<dyn ObjectStore>, placement, log };
+        let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
+        let storage = Storage {
+            store: Arc::clone(&store) as Arc<dyn ObjectStore>,
+            placement: Some(placement),
+            log: LogStorage::Files { directory, options },
+            claim: None,
+            lease: None,
+            cache: None,
+        };
         Self { scheduler, steps, disk, store, storage, world: Rc::clone(world) }
     }
 

@@ -24,7 +24,7 @@ use super::scheduler::Steps;
 use crate::disk::chaos::Chaos;
 use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Disk, Entry};
-use crate::segment::placement::Placement;
+use crate::store::placement::Placement;
 
 /// Most steps of the simulation that a request takes.
 const STEPS_MAX: usize = 4;

@@ -58,7 +58,7 @@ pub(super) struct World {
     pub(super) model: RefCell<Model>,
     /// How long objects of merged segments are kept.
     pub(super) grace: Duration,
-    data: PathBuf,
+    pub(super) data: PathBuf,
     /// Segments that were read, with the checksum of their bytes.
     segments: RefCell<HashMap<String, (u32, Vec<i64>)>>,
     /// What was found to be wrong.

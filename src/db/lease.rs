@@ -1,0 +1,121 @@
+//! Is another process writing to this store right now?
+//!
+//! A courtesy: claims ([`catalog::claim`](crate::catalog::claim)) are what keeps two writers from harming each
+//! other, and the second wins. So that nobody wins by mistake, a writer renews the object `LOCK` every
+//! [`RENEWAL`], and who wants to write looks at it first: one that changes while it is being watched is alive.
+//! Clocks are not compared, but to pass over what is a minute old.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::config::Settings;
+use crate::error::{Error, ErrorKind, Result};
+
+const NAME: &str = "LOCK";
+/// How often it is renewed.
+const RENEWAL: Duration = Duration::from_secs(4);
+/// How long one is watched: three renewals.
+const WATCH: Duration = Duration::from_secs(12);
+/// The age from which on nobody needs to watch.
+const STALE: Duration = Duration::from_mins(1);
+
+/// The sign of life of a writer, renewed until dropped.
+#[derive(Debug)]
+pub(super) struct StoreLease {
+    store: Arc<dyn ObjectStore>,
+    id: Uuid,
+    renewing: JoinHandle<()>,
+}
+
+impl StoreLease {
+    /// Waits until nobody else is seen to write.
+    ///
+    /// Fails with [`ErrorKind::Conflict`], naming the owner, when somebody is.
+    pub(super) async fn acquire(
+        store: Arc<dyn ObjectStore>,
+        owner: String,
+        settings: &Settings,
+    ) -> Result<Self> {
+        let data = &settings.data;
+        let cannot = |e: object_store::Error| Error::from(e).context(format!("cannot use {data}"));
+        if let Some((before, at_ns)) = look(&store).await.map_err(cannot)? {
+            let age_ns = settings.clock.now_ns().saturating_sub(at_ns);
+            if u128::try_from(age_ns).unwrap_or(0) < STALE.as_nanos() {
+                let other = owner_in(&before).to_owned();
+                tracing::warn!(owner = %other, seconds = WATCH.as_secs(), "waiting to see whether another writer is alive");
+                tokio::time::sleep(WATCH).await;
+                if look(&store).await.map_err(cannot)?.is_some_and(|(now, _)| now != before) {
+                    let message =
+                        format!("{data} is being written by {other}: stop it, or open the data read-only");
+                    return Err(Error::new(ErrorKind::Conflict, message));
+                }
+            }
+        }
+        let id = Uuid::new_v4();
+        renew(&store, id, &owner, 0).await.map_err(cannot)?;
+        let renewing = tokio::spawn(keep(Arc::clone(&store), id, owner));
+        Ok(Self { store, id, renewing })
+    }
+
+    /// Gives it back, so that the next one need not wait.
+    pub(super) async fn release(&self) {
+        self.renewing.abort();
+        if let Ok(Some((text, _))) = look(&self.store).await
+            && text.starts_with(&self.id.to_string())
+            && let Err(error) = self.store.delete(&Path::from(NAME)).await
+        {
+            tracing::warn!(%error, "could not delete LOCK; the next writer will wait a little");
+        }
+    }
+}
+
+impl Drop for StoreLease {
+    fn drop(&mut self) {
+        self.renewing.abort();
+    }
+}
+
+/// What the object says, and when it was put.
+async fn look(store: &Arc<dyn ObjectStore>) -> object_store::Result<Option<(String, i64)>> {
+    match store.get(&Path::from(NAME)).await {
+        Ok(found) => {
+            let at_ns = found.meta.last_modified.timestamp_nanos_opt().unwrap_or(0);
+            Ok(Some((String::from_utf8_lossy(&found.bytes().await?).into_owned(), at_ns)))
+        }
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn renew(store: &Arc<dyn ObjectStore>, id: Uuid, owner: &str, beat: u64) -> object_store::Result<()> {
+    let text = format!("{id} {beat}\n{owner}\n");
+    store.put(&Path::from(NAME), text.into()).await.map(drop)
+}
+
+fn owner_in(text: &str) -> &str {
+    text.lines().nth(1).unwrap_or("another process")
+}
+
+/// Renews it, until somebody else has it.
+async fn keep(store: Arc<dyn ObjectStore>, id: Uuid, owner: String) {
+    for beat in 1.. {
+        tokio::time::sleep(RENEWAL).await;
+        match look(&store).await {
+            Ok(Some((text, _))) if !text.starts_with(&id.to_string()) => {
+                tracing::error!(owner = owner_in(&text), "another process has taken over writing");
+                return;
+            }
+            Ok(_) => {
+                if let Err(error) = renew(&store, id, &owner, beat).await {
+                    tracing::warn!(%error, "could not renew LOCK");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "could not look at LOCK"),
+        }
+    }
+}

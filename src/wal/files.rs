@@ -1,0 +1,291 @@
+//! How is the log kept in files?
+//!
+//! One file is written at a time; [`wal`](super) has the format, and what a reader may take for granted.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use uuid::Uuid;
+
+use super::record::{self, HEADER_BYTES};
+use super::writer::{Counters, Log, Start};
+use super::{Payload, Replay, SequenceNumber};
+use crate::disk::{Disk, DiskFile, SystemDisk};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How the log is kept.
+#[derive(Clone)]
+pub struct WalOptions {
+    /// A new file is begun when the current one has this many bytes.
+    pub file_bytes: u64,
+    /// Where the files are.
+    pub disk: Arc<dyn Disk>,
+    pub(crate) start: Start,
+}
+
+impl Default for WalOptions {
+    fn default() -> Self {
+        Self { file_bytes: 64 << 20, disk: Arc::new(SystemDisk), start: Arc::new(on_own_thread) }
+    }
+}
+
+fn on_own_thread(log: BoxFuture<'static, ()>) -> io::Result<Option<JoinHandle<()>>> {
+    let thread = std::thread::Builder::new().name("broadloom-wal".into());
+    thread.spawn(move || futures::executor::block_on(log)).map(Some)
+}
+
+impl std::fmt::Debug for WalOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WalOptions").field("file_bytes", &self.file_bytes).finish_non_exhaustive()
+    }
+}
+
+struct OldFile {
+    first: SequenceNumber,
+    path: PathBuf,
+    damaged: bool,
+}
+
+struct Active {
+    file: Box<dyn DiskFile>,
+    path: PathBuf,
+    first: SequenceNumber,
+    bytes: u64,
+}
+
+impl Active {
+    /// Whether records may be added. A file without any has the name that the next one would need.
+    fn has_room(&self, file_bytes: u64) -> bool {
+        self.bytes < file_bytes || self.bytes == HEADER_BYTES as u64
+    }
+}
+
+/// A log in the files of a directory. Its calls block on the disk.
+pub struct FileLog {
+    dir: PathBuf,
+    options: WalOptions,
+    next: SequenceNumber,
+    files: VecDeque<OldFile>,
+    /// Created by the first append, so that opening a database for nothing leaves nothing behind.
+    active: Option<Active>,
+    counters: Arc<Counters>,
+    poison: Option<String>,
+    /// Whether the name of the directory itself is known to be on disk.
+    durable: bool,
+}
+
+impl FileLog {
+    /// The log in `dir`, which has been [replayed](super::replay) and [repaired](Replay::repair). `next` is the
+    /// number of the next batch: above everything in the log and above the committed watermark.
+    ///
+    /// # Panics
+    /// When `next` is in the log already: numbers are used once.
+    pub fn open(dir: &Path, replay: &Replay, next: SequenceNumber, options: WalOptions) -> Result<Self> {
+        assert!(next > replay.last, "a sequence number is used once");
+        let disk = options.disk.as_ref();
+        if !disk.is_directory(dir) {
+            disk.create_directory(dir)?;
+        }
+        let files: VecDeque<_> = record::list(disk, dir)?
+            .into_iter()
+            .map(|(first, path)| OldFile { first, damaged: replay.is_damaged(&path), path })
+            .collect();
+        let counters = Arc::new(Counters::default());
+        counters.files.store(files.len() as u64, Ordering::Relaxed);
+        Ok(Self {
+            dir: dir.to_owned(),
+            options,
+            next,
+            files,
+            active: None,
+            counters,
+            poison: None,
+            durable: false,
+        })
+    }
+
+    fn write(&mut self, payloads: &[Payload]) -> Result<SequenceNumber> {
+        if let Some(why) = &self.poison {
+            return Err(Error::new(ErrorKind::Poisoned, why));
+        }
+        let first = self.next;
+        let mut bytes = Vec::with_capacity(payloads.iter().map(|p| p.bytes().len() + 32).sum());
+        for (i, payload) in payloads.iter().enumerate() {
+            record::encode_record(&mut bytes, SequenceNumber(first.0 + i as u64), payload.bytes());
+        }
+        let mut active = match self.active.take() {
+            Some(active) if active.has_room(self.options.file_bytes) => active,
+            full => {
+                self.files.extend(full.map(|a| OldFile { first: a.first, path: a.path, damaged: false }));
+                self.create(first)?
+            }
+        };
+        let written = active.file.write_all_at(&bytes, active.bytes);
+        let outcome = written
+            .map_err(|error| self.undo(&active, &error))
+            .and_then(|()| self.sync(active.file.as_ref()));
+        if outcome.is_ok() {
+            active.bytes += bytes.len() as u64;
+            self.next = SequenceNumber(first.0 + payloads.len() as u64);
+            self.counters.records.fetch_add(payloads.len() as u64, Ordering::Relaxed);
+            self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
+        self.active = Some(active);
+        outcome.map(|()| first)
+    }
+
+    fn create(&mut self, first: SequenceNumber) -> Result<Active> {
+        let path = self.dir.join(record::file_name(first));
+        let disk = Arc::clone(&self.options.disk);
+        let file = disk.create(&path).map_err(|e| refused(&path, &e))?;
+        if let Err(error) = file.write_all_at(&record::encode_header(first), 0) {
+            // Its name is needed again.
+            return Err(match disk.remove(&path) {
+                Ok(()) => refused(&path, &error),
+                Err(_) => self.poisoned(format!(
+                    "{} can neither be written nor removed: {error}; restart the process",
+                    path.display()
+                )),
+            });
+        }
+        self.sync(file.as_ref())?;
+        self.sync_directory(&self.dir.clone())?;
+        if !self.durable {
+            // The directory may be as new as its first file.
+            let parent = self.dir.parent().map(Path::to_owned);
+            parent.map_or(Ok(()), |parent| self.sync_directory(&parent))?;
+            self.durable = true;
+        }
+        self.counters.files.fetch_add(1, Ordering::Relaxed);
+        Ok(Active { file, path, first, bytes: HEADER_BYTES as u64 })
+    }
+
+    fn sync(&mut self, file: &dyn DiskFile) -> Result<()> {
+        self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        file.sync().map_err(|error| self.failed_to_sync(&error))
+    }
+
+    fn sync_directory(&mut self, directory: &Path) -> Result<()> {
+        self.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        self.options.disk.sync_directory(directory).map_err(|error| self.failed_to_sync(&error))
+    }
+
+    fn failed_to_sync(&mut self, error: &io::Error) -> Error {
+        let dir = self.dir.display();
+        self.poisoned(format!("fsync of the log in {dir} failed: {error}; restart the process"))
+    }
+
+    /// After a failed write: back to the last good byte, so that a full disk is no reason to restart. Whole
+    /// records among the bytes that were written would come to light after a crash, so they are cut off
+    /// durably.
+    fn undo(&mut self, active: &Active, error: &io::Error) -> Error {
+        match active.file.set_len(active.bytes) {
+            Ok(()) => match self.sync(active.file.as_ref()) {
+                Ok(()) => refused(&active.path, error),
+                Err(poisoned) => poisoned,
+            },
+            Err(_) => self.poisoned(format!(
+                "write to {} failed half-way: {error}; restart the process",
+                active.path.display()
+            )),
+        }
+    }
+
+    fn poisoned(&mut self, why: String) -> Error {
+        self.poison = Some(why.clone());
+        Error::new(ErrorKind::Poisoned, why)
+    }
+
+    fn remove_through(&mut self, through: SequenceNumber) -> Result<()> {
+        assert!(through < self.next, "only what was written can be committed");
+        if through.next() == self.next {
+            // Everything is committed: the active file goes too, and the next append begins another.
+            self.files.extend(self.active.take().map(|a| OldFile {
+                first: a.first,
+                path: a.path,
+                damaged: false,
+            }));
+        }
+        let mut removed = false;
+        while let Some(file) = self.files.front() {
+            let end = self
+                .files
+                .get(1)
+                .map(|f| f.first)
+                .or(self.active.as_ref().map(|a| a.first))
+                .unwrap_or(self.next);
+            if end > through.next() {
+                break;
+            }
+            if file.damaged {
+                let aside = file.path.with_extension("wal.damaged");
+                tracing::warn!(file = %aside.display(), "keeping a damaged log file aside");
+                self.options.disk.rename(&file.path, &aside)?;
+            } else {
+                self.options.disk.remove(&file.path)?;
+            }
+            self.files.pop_front();
+            removed = true;
+            self.counters.files.fetch_sub(1, Ordering::Relaxed);
+        }
+        if removed { self.sync_directory(&self.dir.clone()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Log for FileLog {
+    async fn append(&mut self, payloads: &[Payload]) -> Result<SequenceNumber> {
+        self.write(payloads)
+    }
+
+    async fn truncate(&mut self, through: SequenceNumber) -> Result<()> {
+        self.remove_through(through)
+    }
+
+    fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    fn start(&self) -> Start {
+        Arc::clone(&self.options.start)
+    }
+}
+
+fn refused(path: &Path, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Unavailable, format!("cannot write the log {}: {error}", path.display()))
+}
+
+/// The id of the log in a directory, which exists. It is made the first time, and stays with the files.
+///
+/// Fails with [`ErrorKind::Corrupt`] when the file `ID` is not one.
+pub fn identity(disk: &dyn Disk, dir: &Path) -> Result<String> {
+    let path = dir.join("ID");
+    match disk.read(&path) {
+        Ok(text) => std::str::from_utf8(&text)
+            .ok()
+            .and_then(|text| text.trim_end().parse::<Uuid>().ok())
+            .map(|id| id.to_string())
+            .ok_or_else(|| {
+                let path = path.display();
+                Error::corrupt(format!("{path} should hold the id of the log: restore it from a backup"))
+            }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let id = Uuid::new_v4().to_string();
+            let staged = dir.join("ID.new");
+            let _ = disk.remove(&staged);
+            let file = disk.create(&staged)?;
+            file.write_all_at(format!("{id}\n").as_bytes(), 0)?;
+            file.sync()?;
+            disk.rename(&staged, &path)?;
+            disk.sync_directory(dir)?;
+            Ok(id)
+        }
+        Err(error) => Err(Error::from(error).context(format!("cannot read {}", path.display()))),
+    }
+}

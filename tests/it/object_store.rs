@@ -1,0 +1,216 @@
+//! A database in an object store: what was acknowledged survives the machine, and one process writes at a time.
+//!
+//! The server is moto's, which `.ci/clients` installs.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use serde_json::Value;
+
+use crate::running::{Served, broadloom, post, spans};
+
+/// An S3 server with one bucket, until dropped.
+struct Store {
+    server: Child,
+    endpoint: String,
+    caches: tempfile::TempDir,
+}
+
+impl Store {
+    /// None after saying that there is no server to be had.
+    fn start(test: &str) -> Option<Self> {
+        let Some(clients) = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from) else {
+            eprintln!("\nSKIPPED {test}: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
+            return None;
+        };
+        let mut server = Command::new(clients.join("python/bin/python"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/s3.py"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        let endpoint = format!("http://127.0.0.1:{}", port.trim_end());
+        ureq::put(format!("{endpoint}/loom")).send_empty().unwrap();
+        Some(Self { server, endpoint, caches: tempfile::tempdir().unwrap() })
+    }
+
+    fn environment(&self) -> [(&'static str, String); 5] {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "test".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
+        ]
+    }
+
+    /// A command as on a machine of its own: with its own cache.
+    fn command(&self, machine: &str, arguments: &[&str]) -> Command {
+        let mut command = broadloom(arguments);
+        command.envs(self.environment());
+        command.args(["--data", "s3://loom/prod/events", "--cache"]).arg(self.caches.path().join(machine));
+        command
+    }
+
+    fn serve(&self, machine: &str, arguments: &[&str]) -> Served {
+        let any = "127.0.0.1:0";
+        let endpoints = ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any];
+        Served::spawn(&mut self.command(machine, &[&endpoints, arguments].concat()))
+    }
+
+    /// How many events a reader on another machine finds.
+    fn count(&self, machine: &str) -> u64 {
+        let sql = "select count(*) as n, count(distinct span_id) as spans from events";
+        let output = self.command(machine, &["query", "--format", "json", sql]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(rows[0]["n"], rows[0]["spans"], "an event is there twice");
+        rows[0]["n"].as_u64().unwrap()
+    }
+
+    fn keys(&self) -> Vec<String> {
+        let listed = ureq::get(format!("{}/loom?list-type=2", self.endpoint)).call().unwrap();
+        let xml = listed.into_body().read_to_string().unwrap();
+        let keys = xml.split("<Key>").skip(1).filter_map(|rest| rest.split("</Key>").next());
+        keys.map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// Sends spans with ids from `first` on; the status of the answer.
+fn send(server: &Served, first: u64, count: usize) -> u16 {
+    let mut request = spans(count);
+    for (span, id) in request.resource_spans[0].scope_spans[0].spans.iter_mut().zip(first..) {
+        span.span_id = (id + 1).to_be_bytes().to_vec();
+    }
+    let url = format!("{}/v1/traces", server.otlp_http);
+    post(&url, &[("content-type", "application/x-protobuf")], request.encode_to_vec()).status
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_machine() {
+    let Some(store) = Store::start("a machine that vanishes") else { return };
+    let first = store.serve("one", &["--flush-age", "1h"]);
+    assert_eq!(send(&first, 0, 100), 200);
+    let refused = store.command("two", &["compact"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is being written by process"), "{refused:?}");
+    assert_eq!(store.count("two"), 100, "a reader sees what is in the log");
+    drop(first); // kill -9
+    assert!(!store.keys().iter().any(|key| key.contains("/segments/")), "all is in the log");
+
+    let second = store.serve("two", &[]);
+    assert_eq!(send(&second, 1000, 50), 200);
+    assert_eq!(second.terminate(), Some(0));
+    assert!(store.keys().iter().all(|key| key.starts_with("prod/events/")), "{:?}", store.keys());
+    assert_eq!(store.count("three"), 150);
+    // A clean end leaves nothing to wait for, and nothing in the log but fences.
+    let begun = Instant::now();
+    let third = store.serve("two", &[]);
+    assert!(begun.elapsed() < Duration::from_secs(10), "nobody else was writing");
+    assert_eq!(send(&third, 2000, 50), 200);
+    assert_eq!(third.terminate(), Some(0));
+    let compacted = store.command("two", &["compact", "--grace", "0s"]).output().unwrap();
+    assert!(compacted.status.success(), "{compacted:?}");
+    assert_eq!(store.count("two"), 200);
+    let checked = store.command("three", &["check"]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn a_writer_that_wakes_up_after_another_took_over_changes_nothing() {
+    let Some(store) = Store::start("a stale writer") else { return };
+    let stale = store.serve("one", &["--flush-age", "300ms"]);
+    assert_eq!(send(&stale, 0, 100), 200);
+    assert_eq!(send(&stale, 100, 100), 200);
+    stale.signal("STOP");
+    let owner = store.serve("two", &["--flush-age", "300ms"]);
+    assert_eq!(send(&owner, 1000, 100), 200);
+    stale.signal("CONT");
+    let status = send(&stale, 2000, 100);
+    assert!(status >= 500, "acknowledged by a writer that was taken over from: {status}");
+    assert_eq!(send(&owner, 3000, 100), 200);
+    // Whatever the stale one flushes and sweeps now, and says at its end.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_ne!(send(&stale, 4000, 100), 200);
+    stale.terminate();
+    assert_eq!(send(&owner, 5000, 100), 200);
+    assert_eq!(owner.terminate(), Some(0));
+    assert_eq!(store.count("three"), 500);
+    let checked = store.command("three", &["check"]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+}
+
+#[test]
+fn of_two_that_start_at_once_one_writes() {
+    let Some(store) = Store::start("a race") else { return };
+    let (one, two) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| store.try_serve("one"));
+        let two = scope.spawn(|| store.try_serve("two"));
+        (one.join().unwrap(), two.join().unwrap())
+    });
+    let mut acknowledged = 0;
+    for round in 0..10 {
+        for (i, server) in [&one, &two].into_iter().enumerate() {
+            let first = 10_000 * (i as u64 + 1) + 100 * round;
+            if server.as_ref().is_some_and(|server| send(server, first, 100) == 200) {
+                acknowledged += 100;
+            }
+        }
+    }
+    assert!(acknowledged >= 1000, "one of them writes: {acknowledged}");
+    for server in [one, two].into_iter().flatten() {
+        server.terminate();
+    }
+    assert_eq!(store.count("three"), acknowledged);
+}
+
+impl Store {
+    /// None when it would not start.
+    fn try_serve(&self, machine: &str) -> Option<Served> {
+        let any = "127.0.0.1:0";
+        let arguments =
+            ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any, "--flush-age", "300ms"];
+        Served::try_spawn(&mut self.command(machine, &arguments))
+    }
+}
+
+#[test]
+fn a_log_in_a_directory_binds_its_machine() {
+    let Some(store) = Store::start("a log in a directory") else { return };
+    let log = store.caches.path().join("log");
+    let log = log.to_str().unwrap();
+    let first = store.serve("one", &["--flush-age", "1h", "--wal", log]);
+    assert_eq!(send(&first, 0, 100), 200);
+    drop(first); // kill -9
+    assert_eq!(store.count("two"), 0, "what is only in the log of another machine");
+    let refused = store.command("two", &["compact"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--abandon-log"), "{refused:?}");
+    let again = store.serve("one", &["--wal", log]);
+    assert_eq!(send(&again, 1000, 100), 200);
+    assert_eq!(again.terminate(), Some(0));
+    assert_eq!(store.count("two"), 200);
+    let compacted = store.command("two", &["compact"]).output().unwrap();
+    assert!(compacted.status.success(), "its owner has released it: {compacted:?}");
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_said() {
+    let output = broadloom(&["query", "select 1", "--data", "ftp://x/y"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("s3://"), "{output:?}");
+    let Some(store) = Store::start("no bucket") else { return };
+    let mut command = broadloom(&["query", "select count(*) from events", "--data", "s3://nowhere/x"]);
+    let output = command.envs(store.environment()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("nowhere"), "{said}");
+}
