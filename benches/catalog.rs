@@ -18,9 +18,8 @@ use broadloom::Database;
 use broadloom::catalog::{Catalog, Change};
 use broadloom::config::{Settings, SystemClock};
 use broadloom::event::{AttributeType, CoreEvent, EventBatchBuilder, Level, TimeRange, Value};
-use broadloom::segment::{
-    Bound, ColumnMeta, DurableFileSystem, NewSegment, SegmentColumns, SegmentId, SegmentMeta,
-};
+use broadloom::segment::{Bound, ColumnMeta, NewSegment, SegmentColumns, SegmentId, SegmentMeta};
+use broadloom::store::DurableFileSystem;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use object_store::ObjectStore;
 use tokio::runtime::Runtime;

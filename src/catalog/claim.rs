@@ -5,9 +5,9 @@
 //! replaced meets the claim of its successor before it can commit anything, and learns that it must stop: it is
 //! *fenced*.
 //!
-//! Where the log is in a directory of one machine, what that holds would be missed by a successor on another.
+//! Where the log is in a directory of one machine, what that holds would be missed by a successor with another log.
 //! So a claim names the log, and until its owner has released it, with everything in segments, only who has
-//! that log may claim.
+//! that log may claim. A log in the store has everybody.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,12 +33,13 @@ impl CatalogSnapshot {
     /// Fails with [`ErrorKind::Conflict`] while events may be in a log that `claim` does not have.
     pub(super) fn permits(&self, claim: &Claim) -> Result<()> {
         let Some(before) = self.claim.as_deref().filter(|before| !before.released) else { return Ok(()) };
-        if before.log.is_none() || before.log == claim.log {
+        if before.log == claim.log {
             return Ok(());
         }
+        let place = if before.log.is_some() { "in a directory of its own" } else { "in the store" };
         let message = format!(
-            "{} was the last to write, with its log in a directory of its own, and has not been stopped: events may be \
-             there alone. Start it there again and stop it; or give these events up with --abandon-log",
+            "{} was the last to write, with its log {place}, and did not end cleanly: events may be there alone. Start it \
+             with that log again and stop it; or give these events up with --abandon-log",
             before.owner
         );
         Err(Error::new(ErrorKind::Conflict, message))

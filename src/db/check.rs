@@ -539,7 +539,7 @@ async fn replay_all(log: &LogStorage, after: SequenceNumber) -> Result<ReadLog> 
             let read = tokio::task::spawn_blocking(read).await;
             read.map_err(|e| Error::internal("replay of the log failed").with_source(e))?
         }
-        LogStorage::Objects(store) => {
+        LogStorage::Objects { store, .. } => {
             let look = &mut |seq, payload: Vec<u8>| {
                 looked.look(seq, &payload);
                 Ok(())

@@ -33,7 +33,14 @@ const READ_ATTEMPTS_MAX: usize = 20;
 /// See [`Database::open`].
 pub(super) async fn open(settings: Settings) -> Result<Database> {
     let (storage, lock) = Storage::open(&settings).await?;
-    let database = open_in(settings, storage, lock).await?;
+    let lease = storage.lease.clone();
+    let database = match (open_in(settings, storage, lock).await, lease) {
+        (Err(error), Some(lease)) => {
+            lease.release().await;
+            return Err(error);
+        }
+        (opened, _) => opened?,
+    };
     database.writer()?.start_background(database.settings());
     Ok(database)
 }
@@ -201,7 +208,7 @@ async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> 
             let replayed = tokio::task::spawn_blocking(replay).await;
             replayed.map_err(|e| Error::internal("replay of the log failed").with_source(e))?
         }
-        LogStorage::Objects(store) => {
+        LogStorage::Objects { store, .. } => {
             let take = &mut |seq, payload: Vec<u8>| intake.take(seq, &payload);
             let replay = wal::replay_objects(&store, after, take).await?;
             Ok((intake.buffer, replay))
@@ -213,15 +220,18 @@ async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> 
 async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn Log>)> {
     let after = catalog.snapshot().wal_watermark;
     match (&inner.storage.log, &inner.storage.claim) {
-        (LogStorage::Objects(client), Some(claim)) => {
+        (LogStorage::Objects { store: client, options }, Some(claim)) => {
             let mut intake = Intake::new(inner);
             let take = &mut |seq, payload: Vec<u8>| intake.take(seq, &payload);
             let (store, now_ns) = (Arc::clone(&inner.storage.store), inner.settings.clock.now_ns());
-            let (log, replay) = ObjectLog::take_over(store, after, &claim.writer, now_ns, take).await?;
+            let (log, replay) =
+                ObjectLog::take_over(store, options.clone(), after, &claim.writer, now_ns, take).await?;
             report(catalog, &replay);
             Ok((intake.buffer, Box::new(log.through(Arc::clone(client)))))
         }
-        (LogStorage::Objects(_), None) => Err(Error::internal("a log in a store is written without a claim")),
+        (LogStorage::Objects { .. }, None) => {
+            Err(Error::internal("a log in a store is written without a claim"))
+        }
         (LogStorage::Files { directory, options }, _) => {
             let (buffer, replay) = read_log(inner, catalog).await?;
             report(catalog, &replay);

@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::store::cache::BlockCache;
 use crate::store::placement::Placement;
 use crate::store::{DurableFileSystem, RemoteStore};
-use crate::wal::{self, SequenceNumber, WalOptions};
+use crate::wal::{self, ObjectLogOptions, SequenceNumber, WalOptions};
 
 /// What the bytes of a database are kept in.
 #[derive(Debug, Clone)]
@@ -42,7 +42,7 @@ pub(super) enum LogStorage {
     /// Files of a directory.
     Files { directory: PathBuf, options: WalOptions },
     /// Objects; the log has connections of its own.
-    Objects(Arc<dyn ObjectStore>),
+    Objects { store: Arc<dyn ObjectStore>, options: ObjectLogOptions },
 }
 
 /// A file or object of the log that may hold batches.
@@ -76,7 +76,7 @@ impl LogStorage {
                 });
                 Ok(files.collect())
             }
-            Self::Objects(store) => {
+            Self::Objects { store, .. } => {
                 let objects = wal::list_objects(store).await?.into_iter();
                 let batches = objects.filter(|(_, object)| !wal::is_fence(object));
                 let name = |path: &object_store::path::Path| path.filename().unwrap_or_default().to_owned();
@@ -98,6 +98,10 @@ impl Storage {
     pub(super) async fn open(settings: &Settings) -> Result<(Self, Arc<Lock>)> {
         let now_ns = settings.clock.now_ns();
         let url = match &settings.data {
+            Location::Directory(_) if settings.remote.log != LogPlace::Store => {
+                let message = "the log of data in a directory is there too: leave --wal out";
+                return Err(Error::invalid(message));
+            }
             Location::Directory(data) => {
                 let files = DurableFileSystem::create(data).map_err(|e| {
                     Error::from(e).context(format!("cannot use {} as data directory", data.display()))
@@ -114,7 +118,10 @@ impl Storage {
         let writer = Uuid::new_v4().to_string();
         match &settings.remote.log {
             LogPlace::Store => {
-                let log = LogStorage::Objects(RemoteStore::client(url)?);
+                let log = LogStorage::Objects {
+                    store: RemoteStore::client(url)?,
+                    options: ObjectLogOptions::default(),
+                };
                 let lease = StoreLease::acquire(Arc::clone(&store), owner.clone(), settings).await?;
                 let (lease, claim) = (Arc::new(lease), Claim { writer, log: None, owner, released: false });
                 let lock: Arc<Lock> = Arc::clone(&lease) as _;
@@ -150,7 +157,10 @@ impl Storage {
                 let store = RemoteStore::open(url, Some(Arc::clone(&cache)))?;
                 let store: Arc<dyn ObjectStore> = Arc::new(store);
                 let log = match &settings.remote.log {
-                    LogPlace::Store => LogStorage::Objects(Arc::clone(&store)),
+                    LogPlace::Store => LogStorage::Objects {
+                        store: Arc::clone(&store),
+                        options: ObjectLogOptions::default(),
+                    },
                     LogPlace::Directory(directory) => {
                         LogStorage::Files { directory: directory.clone(), options: WalOptions::default() }
                     }

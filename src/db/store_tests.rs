@@ -28,7 +28,10 @@ async fn open(store: &Arc<dyn ObjectStore>, writer: &str, log: Option<&std::path
         placement: None,
         log: match log {
             Some(log) => LogStorage::Files { directory: log.to_owned(), options: WalOptions::default() },
-            None => LogStorage::Objects(Arc::clone(store)),
+            None => LogStorage::Objects {
+                store: Arc::clone(store),
+                options: crate::wal::ObjectLogOptions::default(),
+            },
         },
         claim: Some(Claim { writer: writer.into(), log: id, owner: writer.into(), released: false }),
         lease: None,
@@ -37,7 +40,7 @@ async fn open(store: &Arc<dyn ObjectStore>, writer: &str, log: Option<&std::path
     open_in(Settings::new("s3://bucket/path"), storage, Arc::new(())).await
 }
 
-async fn count(database: &Database) -> u64 {
+fn count(database: &Database) -> u64 {
     let (catalog, buffer) = database.inner.live.view();
     catalog.rows() + buffer.iter().map(|batch| batch.rows() as u64).sum::<u64>()
 }
@@ -56,7 +59,7 @@ async fn who_was_taken_over_from_neither_acknowledges_nor_commits_nor_deletes() 
     stale.append(batch(10..20)).await.unwrap();
 
     let owner = open(&store, "owner", None).await.unwrap();
-    assert_eq!(count(&owner).await, 20);
+    assert_eq!(count(&owner), 20);
     // It does not know of the other's claim yet: the log tells it.
     assert_eq!(stale.append(batch(20..30)).await.unwrap_err().kind(), ErrorKind::Poisoned);
     owner.append(batch(30..40)).await.unwrap();
@@ -70,7 +73,7 @@ async fn who_was_taken_over_from_neither_acknowledges_nor_commits_nor_deletes() 
 
     owner.close().await.unwrap();
     let next = open(&store, "next", None).await.unwrap();
-    assert_eq!(count(&next).await, 30);
+    assert_eq!(count(&next), 30);
     assert_eq!(
         segments(&store).await,
         2 * next.stats().segments as usize,
@@ -87,11 +90,18 @@ async fn a_log_in_a_directory_is_not_passed_over() {
     drop(here);
     let there = open(&store, "there", None).await.unwrap_err();
     assert!(there.kind() == ErrorKind::Conflict && there.message().contains("--abandon-log"), "{there}");
+    let other = tempfile::tempdir().unwrap();
+    let other = open(&store, "other", Some(other.path())).await.unwrap_err();
+    assert_eq!(other.kind(), ErrorKind::Conflict, "{other}");
     let again = open(&store, "again", Some(directory.path())).await.unwrap();
-    assert_eq!(count(&again).await, 10);
+    assert_eq!(count(&again), 10);
     again.close().await.unwrap();
     let there = open(&store, "there", None).await.unwrap();
-    assert_eq!(count(&there).await, 10);
+    assert_eq!(count(&there), 10);
+    there.append(batch(10..20)).await.unwrap();
+    drop(there);
+    let passed_over = open(&store, "again", Some(directory.path())).await.unwrap_err();
+    assert!(passed_over.message().contains("in the store"), "{passed_over}");
 }
 
 #[tokio::test]

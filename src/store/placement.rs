@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use crate::disk::Disk;
 
 /// The folders that objects are in.
-const FOLDERS: [&str; 3] = ["segments", "catalog", "runs"];
+const FOLDERS: [&str; 4] = ["segments", "catalog", "runs", "wal"];
 
 /// Puts objects into a directory.
 #[derive(Debug)]

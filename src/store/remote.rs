@@ -55,7 +55,8 @@ impl RemoteStore {
     /// Asks nobody yet. Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when the URL is of no kind
     /// that is known, or the environment holds options that cannot be understood.
     pub(crate) fn open(url: &Url, cache: Option<Arc<BlockCache>>) -> error::Result<Self> {
-        Ok(Self { inner: client(url)?, cache })
+        let retry = RetryConfig { retry_timeout: RETRY_TIME_MAX, ..RetryConfig::default() };
+        Ok(Self { inner: client(url, retry)?, cache })
     }
 
     /// `inner`, as if it were far away.
@@ -65,9 +66,9 @@ impl RemoteStore {
     }
 
     /// A second one for the same objects, with connections of its own and without cache: for a thread that has
-    /// its own runtime.
+    /// its own runtime, and repeats requests itself.
     pub(crate) fn client(url: &Url) -> error::Result<Arc<dyn ObjectStore>> {
-        client(url)
+        client(url, RetryConfig { max_retries: 1, ..RetryConfig::default() })
     }
 
     /// Sends an object in parts. It is there as a whole in the end, or not at all.
@@ -87,12 +88,11 @@ impl RemoteStore {
 }
 
 /// A client of the store in `url`, below its path.
-fn client(url: &Url) -> error::Result<Arc<dyn ObjectStore>> {
+fn client(url: &Url, retry: RetryConfig) -> error::Result<Arc<dyn ObjectStore>> {
     let wrong = |e: object_store::Error| Error::invalid(format!("cannot use {url}: {e}")).with_source(e);
     let unknown =
         || Error::invalid(format!("cannot use {url}: data is kept in a directory, s3://, gs:// or az://"));
     let (scheme, prefix) = ObjectStoreScheme::parse(url).map_err(|e| unknown().with_source(e))?;
-    let retry = RetryConfig { retry_timeout: RETRY_TIME_MAX, ..RetryConfig::default() };
     let at = url.as_str();
     let store: Arc<dyn ObjectStore> = match scheme {
         ObjectStoreScheme::AmazonS3 => {
@@ -181,7 +181,7 @@ mod tests {
         let inner = Arc::new(InMemory::new());
         let store = RemoteStore::with(inner, None);
         let bytes: Vec<u8> = (0..WHOLE_BYTES_MAX + 12_345).map(|i| (i % 251) as u8).collect();
-        let payload: PutPayload = bytes.chunks(1_000_003).map(|part| Bytes::copy_from_slice(part)).collect();
+        let payload: PutPayload = bytes.chunks(1_000_003).map(Bytes::copy_from_slice).collect();
         let path = Path::from("segments/2026/11/21/x.parquet");
         store.put_opts(&path, payload, PutMode::Create.into()).await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), bytes);

@@ -47,7 +47,7 @@ use serde::{Deserialize, Serialize};
 
 pub use delivery::DeliveryId;
 pub use files::{FileLog, WalOptions, identity};
-pub use objects::{ObjectLog, is_fence, list_objects, replay_objects};
+pub use objects::{ObjectLog, ObjectLogOptions, is_fence, list_objects, replay_objects};
 pub use reader::{Damage, Replay, replay};
 pub use record::Payload;
 pub use writer::{Log, Wal, WalStats};

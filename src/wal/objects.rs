@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
 
@@ -44,8 +45,9 @@ const FOLDER: &str = "wal";
 const FENCE_BYTES_MAX: u64 = 128;
 /// How long fences are kept.
 pub const FENCE_KEPT: Duration = Duration::from_hours(30 * 24);
-/// How long a request of unknown outcome is repeated, and the pauses in between.
+/// How long a request of unknown outcome is repeated, how often, and the pauses in between.
 const GIVE_UP: Duration = Duration::from_mins(5);
+const ATTEMPTS_MAX: u32 = 100;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Objects that are read at once at start.
@@ -53,6 +55,28 @@ const READS_AT_ONCE: usize = 8;
 
 /// Takes a batch that is replayed, as it was before compression.
 type Each<'a> = dyn FnMut(SequenceNumber, Vec<u8>) -> Result<()> + Send + 'a;
+
+/// Lets time pass.
+type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// How a log in objects runs. A simulator has its own time, and runs the loop itself.
+#[derive(Clone)]
+pub struct ObjectLogOptions {
+    pub(crate) pause: Pause,
+    pub(crate) start: Start,
+}
+
+impl Default for ObjectLogOptions {
+    fn default() -> Self {
+        Self { pause: Arc::new(|time| tokio::time::sleep(time).boxed()), start: Arc::new(on_own_runtime) }
+    }
+}
+
+impl std::fmt::Debug for ObjectLogOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ObjectLogOptions").finish_non_exhaustive()
+    }
+}
 
 /// An object of the log.
 #[derive(Debug, Clone)]
@@ -69,6 +93,7 @@ struct LogObject {
 #[derive(Debug)]
 pub struct ObjectLog {
     store: Arc<dyn ObjectStore>,
+    options: ObjectLogOptions,
     next: SequenceNumber,
     objects: VecDeque<LogObject>,
     counters: Arc<Counters>,
@@ -202,6 +227,7 @@ impl ObjectLog {
     /// accepted any more, and `each` has seen all that were, behind `after`.
     pub async fn take_over(
         store: Arc<dyn ObjectStore>,
+        options: ObjectLogOptions,
         after: SequenceNumber,
         writer: &str,
         now_ns: i64,
@@ -212,6 +238,7 @@ impl ObjectLog {
         let payload = record::fence(writer)?;
         let mut log = Self {
             store,
+            options,
             next: SequenceNumber::ZERO,
             objects: objects.into(),
             counters: Arc::default(),
@@ -222,7 +249,7 @@ impl ObjectLog {
             let (path, object) = (path_of(first), encode(first, std::slice::from_ref(&payload)));
             let mut entry =
                 LogObject { first, path: path.clone(), last: Some(first), is_fence: true, damaged: false };
-            match put(&log.store, &path, &object).await? {
+            match log.put(&path, &object).await? {
                 Put::Stored => {
                     log.objects.push_back(entry);
                     reading.replay.last = first;
@@ -262,6 +289,42 @@ impl ObjectLog {
         Ok(())
     }
 
+    /// Puts an object where there must be none, until it is known what became of it.
+    ///
+    /// [`ErrorKind::Unavailable`]: it is not stored, nor will it be. [`ErrorKind::Poisoned`]: nobody knows.
+    async fn put(&self, path: &Path, object: &Bytes) -> Result<Put> {
+        let (begun, mut pause) = (Instant::now(), PAUSE_MIN);
+        for attempt in 1.. {
+            let error = match self.store.put_opts(path, object.clone().into(), PutMode::Create.into()).await {
+                Ok(_) => return Ok(Put::Stored),
+                // An earlier attempt may have got through.
+                Err(
+                    error @ (object_store::Error::AlreadyExists { .. }
+                    | object_store::Error::Precondition { .. }),
+                ) => match read(&self.store, path).await {
+                    Ok(found) if found == *object => return Ok(Put::Stored),
+                    Ok(found) => return Ok(Put::Taken(found)),
+                    Err(_) => error,
+                },
+                Err(error) => error,
+            };
+            if attempt == 1 && is_refusal(&error) {
+                let message = format!("cannot write the log {path}: {error}");
+                return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
+            }
+            if begun.elapsed() > GIVE_UP || attempt == ATTEMPTS_MAX {
+                let message = format!(
+                    "the store does not say whether it has {path}, asked {attempt} times: {error}; restart the process"
+                );
+                return Err(Error::new(ErrorKind::Poisoned, message).with_source(error));
+            }
+            tracing::warn!(%error, %path, "the log cannot be written; trying again");
+            (self.options.pause)(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        unreachable!("attempts are counted")
+    }
+
     async fn write(&mut self, payloads: &[Payload]) -> Result<SequenceNumber> {
         if let Some(why) = &self.poison {
             return Err(Error::new(ErrorKind::Poisoned, why));
@@ -269,7 +332,7 @@ impl ObjectLog {
         let first = self.next;
         let (path, object) = (path_of(first), encode(first, payloads));
         let bytes = object.len() as u64;
-        match put(&self.store, &path, &object).await {
+        match self.put(&path, &object).await {
             Ok(Put::Stored) => {}
             Ok(Put::Taken(_)) => {
                 return Err(self.poisoned(format!(
@@ -332,14 +395,12 @@ impl Log for ObjectLog {
     }
 
     fn start(&self) -> Start {
-        Arc::new(on_own_runtime)
+        Arc::clone(&self.options.start)
     }
 }
 
 /// A thread whose requests go on whatever the rest of the process does, also while the process ends.
-fn on_own_runtime(
-    log: futures::future::BoxFuture<'static, ()>,
-) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
+fn on_own_runtime(log: BoxFuture<'static, ()>) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("broadloom-wal".into());
     thread.spawn(move || runtime.block_on(log)).map(Some)
@@ -355,43 +416,6 @@ fn encode(first: SequenceNumber, payloads: &[Payload]) -> Bytes {
         record::encode_record(&mut bytes, SequenceNumber(seq), payload.bytes());
     }
     bytes.into()
-}
-
-/// Puts an object where there must be none, until it is known what became of it.
-///
-/// [`ErrorKind::Unavailable`]: it is not stored, nor will it be. [`ErrorKind::Poisoned`]: nobody knows.
-async fn put(store: &Arc<dyn ObjectStore>, path: &Path, object: &Bytes) -> Result<Put> {
-    let (begun, mut pause, mut in_doubt) = (Instant::now(), PAUSE_MIN, false);
-    loop {
-        let error = match store.put_opts(path, object.clone().into(), PutMode::Create.into()).await {
-            Ok(_) => return Ok(Put::Stored),
-            // An earlier attempt may have got through.
-            Err(
-                error
-                @ (object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }),
-            ) => match read(store, path).await {
-                Ok(found) if found == *object => return Ok(Put::Stored),
-                Ok(found) => return Ok(Put::Taken(found)),
-                Err(_) => error,
-            },
-            Err(error) => error,
-        };
-        if !in_doubt && is_refusal(&error) {
-            let message = format!("cannot write the log {path}: {error}");
-            return Err(Error::new(ErrorKind::Unavailable, message).with_source(error));
-        }
-        in_doubt = true;
-        if begun.elapsed() > GIVE_UP {
-            let message = format!(
-                "the store has not said for {} s whether it has {path}: {error}; restart the process",
-                GIVE_UP.as_secs()
-            );
-            return Err(Error::new(ErrorKind::Poisoned, message).with_source(error));
-        }
-        tracing::warn!(%error, %path, "the log cannot be written; trying again");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
 }
 
 async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> object_store::Result<Bytes> {
@@ -434,7 +458,14 @@ mod tests {
             found.push((seq.0, bytes));
             Ok(())
         };
-        let taken = ObjectLog::take_over(Arc::clone(store), SequenceNumber(after), "somebody", 0, &mut each);
+        let taken = ObjectLog::take_over(
+            Arc::clone(store),
+            ObjectLogOptions::default(),
+            SequenceNumber(after),
+            "somebody",
+            0,
+            &mut each,
+        );
         let (log, replay) = taken.await.unwrap();
         assert!(replay.damage.is_empty(), "{:?}", replay.damage);
         (log, found)
@@ -525,7 +556,14 @@ mod tests {
         let last = log.append(&batches(1..2)).await.unwrap();
         let later = chrono::Utc::now().timestamp_nanos_opt().unwrap() + 2 * FENCE_KEPT.as_nanos() as i64;
         let mut each = |_: SequenceNumber, _: Vec<u8>| Ok(());
-        let taken = ObjectLog::take_over(Arc::clone(&store), last, "somebody", later, &mut each);
+        let taken = ObjectLog::take_over(
+            Arc::clone(&store),
+            ObjectLogOptions::default(),
+            last,
+            "somebody",
+            later,
+            &mut each,
+        );
         taken.await.unwrap();
         assert_eq!(names(&store).await, [3], "the first fence and the committed batch are gone");
     }

@@ -28,16 +28,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::FutureExt;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 
 use super::recovery::open_in;
 use super::storage::{LogStorage, Storage};
 use super::*;
+use crate::catalog::Claim;
 use crate::disk::chaos::Chaos;
 use crate::disk::simulated::SimulatedDisk;
 use crate::store::placement::Placement;
-use crate::wal::WalOptions;
+use crate::wal::{ObjectLogOptions, WalOptions};
 use actors::Process;
 use scheduler::{End, LogLoops, Scheduler, Steps};
 use store::SimulatedStore;
@@ -107,15 +109,23 @@ impl Life {
             Ok(None)
         });
         let file_bytes = [1, 600, 64 << 20][chaos.below(3)];
-        let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
-        let storage = Storage {
-            store: Arc::clone(&store) as Arc<dyn ObjectStore>,
-            placement: Some(placement),
-            log: LogStorage::Files { directory, options },
-            claim: None,
-            lease: None,
-            cache: None,
+        let objects = Arc::clone(&store) as Arc<dyn ObjectStore>;
+        let (log, claim) = if world.log_in_store {
+            let time = Arc::clone(&steps);
+            let pause = move |_| {
+                let time = Arc::clone(&time);
+                async move { time.pass(1).await }.boxed()
+            };
+            let options = ObjectLogOptions { pause: Arc::new(pause), start };
+            let writer = format!("writer {}", chaos.below(usize::MAX));
+            let claim = Claim { owner: writer.clone(), writer, log: None, released: false };
+            (LogStorage::Objects { store: Arc::clone(&objects), options }, Some(claim))
+        } else {
+            let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
+            (LogStorage::Files { directory, options }, None)
         };
+        let storage =
+            Storage { store: objects, placement: Some(placement), log, claim, lease: None, cache: None };
         Self { scheduler, steps, disk, store, storage, world: Rc::clone(world) }
     }
 

@@ -59,6 +59,8 @@ pub(super) struct World {
     /// How long objects of merged segments are kept.
     pub(super) grace: Duration,
     pub(super) data: PathBuf,
+    /// Whether the log is objects, too.
+    pub(super) log_in_store: bool,
     /// Segments that were read, with the checksum of their bytes.
     segments: RefCell<HashMap<String, (u32, Vec<i64>)>>,
     /// What was found to be wrong.
@@ -70,8 +72,10 @@ impl World {
     /// `data` is a directory of the real disk for what queries spill, and the name of one on the simulated disk.
     pub(super) fn new(chaos: Chaos, data: PathBuf) -> Rc<Self> {
         let grace = if chaos.one_in(2) { GRACE } else { Duration::ZERO };
+        let log_in_store = chaos.one_in(2);
         Rc::new(Self {
             chaos,
+            log_in_store,
             clock: Arc::new(SimulatedClock(AtomicI64::new(START_NS))),
             model: RefCell::default(),
             grace,
