@@ -16,12 +16,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, Column, DynamicFilterPhysicalExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -47,7 +47,8 @@ const READ_SHARE: usize = 8;
 #[derive(Debug)]
 pub(super) struct ResidentScan {
     columns: Vec<ArrayRef>,
-    filter: Option<BoundExpr>,
+    /// All must be true; each is asked about the rows for which those before are.
+    filters: Vec<BoundExpr>,
     project: Vec<BoundExpr>,
     output: SchemaRef,
     /// Number of rows of the segment.
@@ -111,7 +112,7 @@ impl ResidentScan {
         let expr = |expr: Arc<dyn PhysicalExpr>| BoundExpr::new(expr, &file, &used);
         Ok(Some(Self {
             columns,
-            filter: filter.map(expr).transpose()?,
+            filters: filter.map(stages).unwrap_or_default().into_iter().map(expr).collect::<Result<_>>()?,
             project: project.into_iter().map(expr).collect::<Result<_>>()?,
             output: Arc::new(projection.project_schema(&context.table)?),
             total: segment.rows as usize,
@@ -133,12 +134,21 @@ impl ResidentScan {
         Some(Picked { range, keep })
     }
 
-    /// The rows of a piece for which the filter is true; `None` when there are none.
-    fn filtered(&self, picked: Picked) -> Result<Option<Picked>> {
+    /// The rows of a piece for which the filters are true; `None` when there are none.
+    fn filtered(&self, mut picked: Picked) -> Result<Option<Picked>> {
         if picked.keep.as_ref().is_some_and(|keep| keep.count_set_bits() == 0) {
             return Ok(None);
         }
-        let Some(filter) = &self.filter else { return Ok(Some(picked)) };
+        for filter in &self.filters {
+            match self.narrowed(picked, filter)? {
+                Some(narrower) => picked = narrower,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(picked))
+    }
+
+    fn narrowed(&self, picked: Picked, filter: &BoundExpr) -> Result<Option<Picked>> {
         // Looking at rows that do not count is cheaper than gathering those that do.
         let all = Picked { range: picked.range.clone(), keep: None };
         let looked_at = if filter.is_total && !self.is_coded(filter) { &all } else { &picked };
@@ -193,6 +203,18 @@ impl BoundExpr {
         let options = RecordBatchOptions::new().with_row_count(Some(gatherer.count));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), own, &options)?)
     }
+}
+
+/// The conjuncts of a filter: the thresholds that rise while the query runs first, as they are cheap and may leave
+/// little to the rest, such as a search in texts.
+fn stages(filter: Arc<dyn PhysicalExpr>) -> Vec<Arc<dyn PhysicalExpr>> {
+    let is_threshold =
+        |expr: &&Arc<dyn PhysicalExpr>| expr.is::<DynamicFilterPhysicalExpr>() && is_total(expr);
+    let (thresholds, rest): (Vec<_>, Vec<_>) = split_conjunction(&filter).into_iter().partition(is_threshold);
+    if thresholds.is_empty() || rest.is_empty() {
+        return vec![filter];
+    }
+    [thresholds, rest].map(|exprs| conjunction(exprs.into_iter().cloned())).into()
 }
 
 /// Whether `rows` are in many of the pages of a segment.
@@ -339,5 +361,31 @@ impl Iterator for Batches {
         let batch = self.advance().transpose();
         self.done |= matches!(batch, Some(Err(_)));
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::common::ScalarValue;
+    use datafusion::physical_expr::expressions::{binary, col, lit};
+
+    use super::*;
+
+    #[test]
+    fn thresholds_are_asked_before_the_rest() {
+        let schema = Schema::new(vec![
+            Field::new("at", DataType::Int64, false),
+            Field::new("body", DataType::Utf8View, true),
+        ]);
+        let compare =
+            |name: &str, op, value| binary(col(name, &schema).unwrap(), op, value, &schema).unwrap();
+        let at = col("at", &schema).unwrap();
+        let threshold: Arc<dyn PhysicalExpr> =
+            Arc::new(DynamicFilterPhysicalExpr::new(vec![at], compare("at", Operator::Lt, lit(7_i64))));
+        let search = compare("body", Operator::LikeMatch, lit(ScalarValue::Utf8View(Some("%x%".into()))));
+        let both = conjunction([Arc::clone(&search), Arc::clone(&threshold)]);
+        let order: Vec<_> = stages(both).iter().map(ToString::to_string).collect();
+        assert_eq!(order, [threshold.to_string(), search.to_string()]);
+        assert_eq!(stages(Arc::clone(&search)).len(), 1);
     }
 }
