@@ -19,15 +19,18 @@ use sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement,
     VisitMut, VisitorMut,
 };
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Error, Result};
 
 /// Operators in one statement. Each may nest the tree by one, and the tree is walked recursively.
 const OPERATORS_MAX: usize = 1000;
 
-/// Depth of parentheses and subqueries.
+/// Depth of expressions, subqueries and tables.
 const NESTING_MAX: usize = 50;
+
+/// Depth of parentheses, wherever: the parser does not count those of types and of patterns.
+const PARENTHESES_MAX: usize = 200;
 
 /// Parses `sql`, which must be exactly one statement.
 pub(crate) fn parse(sql: &str) -> Result<Statement> {
@@ -35,13 +38,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
     let tokens = Tokenizer::new(&dialect, sql)
         .tokenize_with_location()
         .map_err(|e| syntax_error(&sqlparser::parser::ParserError::from(e)))?;
-    let operators = tokens.iter().filter(|t| is_operator(&t.token)).count();
-    if operators > OPERATORS_MAX {
-        return Err(Error::invalid(format!(
-            "the statement has {operators} operators, at most {OPERATORS_MAX} are allowed: \
-             write `x IN (…)` in place of a long chain of OR"
-        )));
-    }
+    check_depth(&tokens)?;
     let mut statements = DFParserBuilder::new(tokens)
         .with_recursion_limit(NESTING_MAX)
         .build()
@@ -61,25 +58,86 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
     Ok(statement)
 }
 
-fn is_operator(token: &Token) -> bool {
-    use sqlparser::keywords::Keyword;
-    match token {
-        Token::Word(w) => {
-            w.quote_style.is_none()
-                && matches!(
-                    w.keyword,
-                    Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::UNION | Keyword::IS
-                )
+/// Refuses what might make a tree that is too deep, whatever the parser makes of it.
+fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
+    let (mut operators, mut comparisons, mut depth, mut depth_max) = (0, 0, 0_usize, 0);
+    for TokenWithSpan { token, .. } in tokens {
+        match role(token) {
+            Role::Operator => operators += 1,
+            Role::Comparison => comparisons += 1,
+            Role::Open => {
+                depth += 1;
+                depth_max = depth_max.max(depth);
+            }
+            Role::Close => depth = depth.saturating_sub(1),
+            Role::Flat => {}
         }
-        Token::Plus
-        | Token::Minus
-        | Token::Mul
-        | Token::Div
-        | Token::Mod
-        | Token::StringConcat
-        | Token::DoubleColon
-        | Token::LBracket => true,
-        _ => false,
+    }
+    for (count, what) in [(operators, "operators"), (comparisons, "comparisons")] {
+        if count > OPERATORS_MAX {
+            return Err(Error::invalid(format!(
+                "the statement has {count} {what}, at most {OPERATORS_MAX} are allowed: \
+                 write `x IN (…)` in place of a long chain of OR"
+            )));
+        }
+    }
+    if depth_max > PARENTHESES_MAX {
+        return Err(Error::invalid(format!(
+            "the statement has parentheses in parentheses, {depth_max} deep: at most {PARENTHESES_MAX} are allowed"
+        )));
+    }
+    Ok(())
+}
+
+/// What a token may do to the depth of the tree.
+enum Role {
+    /// Nothing.
+    Flat,
+    /// Nests it by one.
+    Operator,
+    /// As well; but in conditions there is one to each operator, so they are counted apart.
+    Comparison,
+    Open,
+    Close,
+}
+
+fn role(token: &Token) -> Role {
+    use sqlparser::keywords::Keyword as K;
+    match token {
+        Token::Word(w) if w.quote_style.is_some() => Role::Flat,
+        Token::Word(w) => match w.keyword {
+            K::AND | K::OR | K::XOR | K::NOT | K::IS | K::UNION | K::EXCEPT | K::INTERSECT | K::MINUS => {
+                Role::Operator
+            }
+            K::DIV | K::COLLATE | K::AT | K::EXPLAIN | K::ANALYZE | K::DESCRIBE => Role::Operator,
+            K::LIKE | K::ILIKE | K::SIMILAR | K::RLIKE | K::REGEXP | K::BETWEEN | K::IN | K::OVERLAPS => {
+                Role::Comparison
+            }
+            K::NOTNULL | K::MEMBER | K::OPERATOR => Role::Comparison,
+            _ => Role::Flat,
+        },
+        Token::Eq | Token::DoubleEq | Token::Neq | Token::Lt | Token::Gt | Token::LtEq | Token::GtEq => {
+            Role::Comparison
+        }
+        Token::LParen | Token::LBrace => Role::Open,
+        Token::RParen | Token::RBrace => Role::Close,
+        Token::EOF
+        | Token::Number(..)
+        | Token::Char(_)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::DollarQuotedString(_)
+        | Token::HexStringLiteral(_)
+        | Token::NationalStringLiteral(_)
+        | Token::Placeholder(_)
+        | Token::Comma
+        | Token::Whitespace(_)
+        | Token::Period
+        | Token::RBracket
+        | Token::SemiColon => Role::Flat,
+        // Every other sign is one operator or another, a subscript's `[` too.
+        _ => Role::Operator,
     }
 }
 

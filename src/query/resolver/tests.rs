@@ -356,6 +356,20 @@ fn long_chains_of_operators_neither_overflow_nor_pass() {
     resolve(chain(999)).unwrap();
     let error = resolve(chain(100_000)).unwrap_err();
     assert!(error.message().contains("at most 1000"), "{error}");
+    let chains = |n: usize| {
+        let equals = format!("SELECT {} FROM spans", vec!["flags"; n].join(" = "));
+        let explains = format!("{} SELECT 1", "EXPLAIN ".repeat(n));
+        let excepts = vec!["SELECT 1"; n].join(" EXCEPT ");
+        [equals, explains, excepts]
+    };
+    for sql in chains(40_000) {
+        let error = resolve(sql.clone()).unwrap_err();
+        assert!(error.message().contains("at most 1000"), "{}: {error}", &sql[..40]);
+    }
+    for sql in chains(999) {
+        // Whether it means anything is another question.
+        let _ = resolve(sql);
+    }
 }
 
 mod properties {
