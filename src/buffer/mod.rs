@@ -166,6 +166,11 @@ impl Buffer {
         Arc::clone(self.shared.get_or_insert_with(|| entries.iter().map(|e| Arc::clone(&e.batch)).collect()))
     }
 
+    /// Number of the youngest batch.
+    pub fn last(&self) -> Option<SequenceNumber> {
+        self.entries.back().map(|entry| entry.seq)
+    }
+
     /// Events in the buffer.
     pub fn rows(&self) -> usize {
         self.rows

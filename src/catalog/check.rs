@@ -33,6 +33,8 @@ pub struct CheckedCatalog {
     pub bytes: u64,
     /// The newest state, as far as it can be read.
     pub snapshot: Arc<CatalogSnapshot>,
+    /// Attribute keys in it.
+    pub keys: usize,
 }
 
 /// Reads the whole catalog. A writer may be at work.
@@ -43,7 +45,10 @@ pub async fn check(store: &Arc<dyn ObjectStore>) -> Result<CheckedCatalog> {
     // In this order: commits are deleted after the checkpoints that needed them.
     let commits = checked.commits(store).await?;
     let checkpoints = checked.checkpoints(store).await?;
-    let needed_from = checkpoints.keys().next().map_or(1, |oldest| oldest.saturating_sub(COMMITS_KEPT) + 1);
+    let kept_from = checkpoints.keys().next().map_or(1, |oldest| oldest.saturating_sub(COMMITS_KEPT) + 1);
+    // A backup has none before it.
+    let begins = checkpoints.values().flatten().map(|head| head.snapshot.begins).max().unwrap_or(0);
+    let needed_from = kept_from.max(begins + 1);
     let newest = commits.keys().chain(checkpoints.keys()).max().copied().unwrap_or(0);
     // Of those before, a writer may be deleting some.
     for version in needed_from..=newest {
@@ -164,6 +169,7 @@ impl CheckedCatalog {
                 broken = false;
             }
         }
+        self.keys = head.keys.len();
         head.snapshot
     }
 }

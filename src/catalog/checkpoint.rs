@@ -8,6 +8,7 @@
 //!   head             zstd of {"format":2, "version":n, "wal":n, "segments":[segment…], "keys":[…],
 //!                             "removed":[[object path, at_ns]…],    within a day of the last removal
 //!                             "runs":[run…], "deletions":[deletion…],        format 3 when a segment has a mask
+//!                             "begins":n,                           version of the backup that it is or came from
 //!                             "claim":claim}                                 format 4 in a store
 //!   columns          blocks (index::blocks): for each physical name, what all segments have of it
 //!   columns.names    where they are
@@ -70,6 +71,13 @@ pub(super) struct Head {
     pub(super) deliveries: Vec<Delivered>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) claim: Option<Claim>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) begins: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(version: &u64) -> bool {
+    *version == 0
 }
 
 /// The columns in a checkpoint, read when they are asked for.
@@ -169,7 +177,8 @@ impl Checkpoint {
         self.sidecar.memory_bytes() + names + ordinals + self.cache.memory_bytes()
     }
 
-    async fn names(&self) -> Result<&BlockNames> {
+    /// Which columns it has.
+    pub(super) async fn names(&self) -> Result<&BlockNames> {
         let read = async || {
             let names = BlockNames::read(&self.sidecar, COLUMNS).await?;
             names.ok_or_else(|| Error::corrupt(format!("{} has no columns", self.sidecar.path())))

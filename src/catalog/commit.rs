@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::{CatalogSnapshot, Claim, Deletion, Delivered, Removed};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +60,35 @@ pub struct Change {
     pub unchanged: Vec<Arc<SegmentMeta>>,
 }
 
+impl Change {
+    /// The commit by `writer`, where that matters, that makes this change.
+    pub(super) fn at(&self, at_ns: i64, writer: Option<String>) -> Commit {
+        let deletes = !self.masks.is_empty() || self.deletion.is_some();
+        let format = match (writer.is_some() || self.claim.is_some(), deletes) {
+            (true, _) => FORMAT_WITH_WRITER,
+            (false, true) => FORMAT_WITH_MASKS,
+            (false, false) => FORMAT,
+        };
+        Commit {
+            format,
+            id: Uuid::new_v4().simple().to_string(),
+            at_ns,
+            add: self.add.clone(),
+            remove: self.remove.clone(),
+            add_runs: self.add_runs.iter().map(|run| run.as_ref().clone()).collect(),
+            remove_runs: self.remove_runs.clone(),
+            keys: self.keys.clone(),
+            masks: self.masks.clone(),
+            deletion: self.deletion.clone(),
+            deliveries: self.deliveries.clone(),
+            wal: self.wal,
+            writer,
+            claim: self.claim.clone(),
+            release: self.release,
+        }
+    }
+}
+
 /// The batches above `from`, up to and including `through`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WalRange {
@@ -101,6 +131,15 @@ impl Keys {
         keys
     }
 
+    /// All keys of a dictionary.
+    pub fn of_dictionary(dictionary: &KeyDictionary) -> Self {
+        let mut keys = Self::default();
+        for (key, types) in dictionary.all() {
+            keys.add(key.physical_name(), types.iter().fold(0, |bits, ty| bits | 1 << ty as u8));
+        }
+        keys
+    }
+
     /// Adds all of `other`.
     pub fn extend(&mut self, other: Self) {
         for (name, types) in other.0 {
@@ -117,6 +156,11 @@ impl Keys {
                 dictionary.insert(&key, ty);
             }
         }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Whether there are none.

@@ -8,14 +8,13 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
-use uuid::Uuid;
 
 use super::CatalogSnapshot;
 use super::checkpoint::{self, Checkpoint, Sources};
 use super::claim::Claim;
 use super::columns::ColumnSource;
 use super::commit::{
-    self, Change, Commit, FORMAT, FORMAT_WITH_MASKS, FORMAT_WITH_WRITER, Keys, WholeCheckpoint,
+    self, Change, Commit, FORMAT, FORMAT_WITH_WRITER, Keys, WholeCheckpoint,
 };
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -140,30 +139,8 @@ impl Catalog {
                 let message = format!("the segment {} was changed meanwhile", gone.id);
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
-            let deletes = !change.masks.is_empty() || change.deletion.is_some();
-            let writer = self.writer.get().cloned();
-            let format = match (writer.is_some() || change.claim.is_some(), deletes) {
-                (true, _) => FORMAT_WITH_WRITER,
-                (false, true) => FORMAT_WITH_MASKS,
-                (false, false) => FORMAT,
-            };
-            let commit = Commit {
-                format,
-                id: Uuid::new_v4().simple().to_string(),
-                at_ns: self.clock.now_ns(),
-                add: change.add.clone(),
-                remove: change.remove.clone(),
-                add_runs: change.add_runs.iter().map(|run| run.as_ref().clone()).collect(),
-                remove_runs: change.remove_runs.clone(),
-                keys: change.keys.new_to(&before.keys),
-                masks: change.masks.clone(),
-                deletion: change.deletion.clone(),
-                deliveries: change.deliveries.clone(),
-                wal: change.wal,
-                writer,
-                claim: change.claim.clone(),
-                release: change.release,
-            };
+            let keys = change.keys.new_to(&before.keys);
+            let commit = Commit { keys, ..change.at(self.clock.now_ns(), self.writer.get().cloned()) };
             let mut after = before.clone();
             after.apply(&commit)?;
             if self.put(version, &commit).await? {
@@ -295,6 +272,7 @@ pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
         deletions,
         deliveries,
         claim,
+        begins,
         ..
     } = head;
     let segments = segments.into_iter().map(Arc::new).collect();
@@ -311,6 +289,7 @@ pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
         deliveries,
         deletions,
         claim: claim.map(Arc::new),
+        begins,
         columns,
     };
     Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) }
@@ -328,8 +307,22 @@ pub(super) async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &P
 }
 
 /// Writes a checkpoint of `head`, and returns the same state, its columns being in the checkpoint; `None`
-/// when another process has written it.
+/// when another process has written it. Deletes what is no longer needed with it.
 async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Option<Head>> {
+    let written = put_checkpoint(store, head).await?;
+    let objects = checkpoints(store).await?;
+    let (kept, old): (Vec<_>, Vec<_>) =
+        objects.iter().rev().enumerate().partition(|(i, _)| *i < CHECKPOINTS_KEPT);
+    for (_, old) in old {
+        store.delete(&old.location).await?;
+    }
+    if let Some(oldest) = kept.last().and_then(|(_, oldest)| version_of(&oldest.location)) {
+        delete_commits(store, oldest.saturating_sub(COMMITS_KEPT)).await?;
+    }
+    Ok(written)
+}
+
+async fn put_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Option<Head>> {
     let snapshot = head.snapshot.as_ref();
     let CatalogSnapshot { version, segments, wal_watermark, removed, runs, deletions, columns, .. } =
         snapshot;
@@ -349,32 +342,67 @@ async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<O
         deletions: deletions.as_ref().clone(),
         deliveries: snapshot.deliveries.as_ref().clone(),
         claim: snapshot.claim.as_deref().cloned(),
+        begins: snapshot.begins,
     };
     let sources = Sources::read(columns).await?;
     let encode = tokio::task::spawn_blocking(move || sources.encode(&stored));
     let object =
         encode.await.map_err(|e| Error::internal("the checkpoint writer failed").with_source(e))??;
     let (path, bytes) = (checkpoint_path(*version), object.content_length() as u64);
-    let written = match store.put_opts(&path, object, PutMode::Create.into()).await {
+    match store.put_opts(&path, object, PutMode::Create.into()).await {
         Ok(_) => {
             let (checkpoint, _) = Checkpoint::open(store, path.as_ref(), bytes).await?;
             let columns = ColumnSource::in_checkpoint(checkpoint);
             let snapshot = CatalogSnapshot { columns, ..head.snapshot.as_ref().clone() };
-            Some(Head { snapshot: Arc::new(snapshot), keys: Arc::clone(&head.keys) })
+            Ok(Some(Head { snapshot: Arc::new(snapshot), keys: Arc::clone(&head.keys) }))
         }
-        Err(object_store::Error::AlreadyExists { .. }) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let objects = checkpoints(store).await?;
-    let (kept, old): (Vec<_>, Vec<_>) =
-        objects.iter().rev().enumerate().partition(|(i, _)| *i < CHECKPOINTS_KEPT);
-    for (_, old) in old {
-        store.delete(&old.location).await?;
+        Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    if let Some(oldest) = kept.last().and_then(|(_, oldest)| version_of(&oldest.location)) {
-        delete_commits(store, oldest.saturating_sub(COMMITS_KEPT)).await?;
+}
+
+/// What a backup is made of.
+#[derive(Debug)]
+pub struct BackupState {
+    /// The segments, and what else the catalog knows.
+    pub snapshot: Arc<CatalogSnapshot>,
+    /// The attribute keys of all events.
+    pub keys: Keys,
+    /// The segments that were made of the log, and how far.
+    pub change: Change,
+    /// When that was.
+    pub at_ns: i64,
+}
+
+impl BackupState {
+    /// Makes it the newest state of the catalog in `store`, at once: with a checkpoint of version `version`, which
+    /// is beyond all that are there. Returns the state.
+    pub async fn publish(self, store: &Arc<dyn ObjectStore>, version: u64) -> Result<Arc<CatalogSnapshot>> {
+        let Self { snapshot, keys, change, at_ns } = self;
+        let mut head = Head { snapshot, keys: Arc::new(keys) };
+        // Whoever writes to the database does not write to the backup.
+        Arc::make_mut(&mut head.snapshot).claim = None;
+        head.apply(&change.at(at_ns, None))?;
+        let snapshot = Arc::make_mut(&mut head.snapshot);
+        (snapshot.version, snapshot.begins) = (version, version);
+        // Their objects are not copied.
+        snapshot.removed = Arc::default();
+        let published = put_checkpoint(store, &head).await?;
+        let published = published.ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, format!("another backup has written version {version} meanwhile"))
+        })?;
+        Ok(published.snapshot)
     }
-    Ok(written)
+}
+
+/// Deletes the checkpoints of `store` before `version`.
+pub async fn forget_before(store: &Arc<dyn ObjectStore>, version: u64) -> Result<()> {
+    for object in checkpoints(store).await? {
+        if version_of(&object.location).is_some_and(|old| old < version) {
+            store.delete(&object.location).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Deletes the commits up to and including version `through`, which a checkpoint sums up.

@@ -36,6 +36,8 @@
 //!
 //! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`claim`] who may, [`columns`] what queries
 //! prune by, [`check`] looks whether all of it is there and true, and `checkpoint` how all of it is summed up.
+//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`columns`] what queries
+//! prune by, [`check`] looks whether all of it is there and true, [`inspect`] shows what is in one object, and `checkpoint` how all of it is summed up.
 
 pub mod commit;
 pub mod columns;
@@ -44,6 +46,7 @@ mod checkpoint;
 pub mod log;
 pub mod claim;
 pub mod check;
+pub mod inspect;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -80,6 +83,8 @@ pub struct CatalogSnapshot {
     pub deletions: Arc<Vec<Deletion>>,
     /// Who may commit, in a store.
     pub claim: Option<Arc<Claim>>,
+    /// The version that a backup was given, when this is one or came from one: there are no commits up to it.
+    pub begins: u64,
     columns: ColumnSource,
 }
 
@@ -93,6 +98,7 @@ impl PartialEq for CatalogSnapshot {
             && self.deletions == other.deletions
             && self.deliveries == other.deliveries
             && self.claim == other.claim
+            && self.begins == other.begins
     }
 }
 

@@ -8,12 +8,14 @@
 //! rejected records.
 //! Answers go to stdout, everything about them to stderr.
 
+mod backup;
 mod check;
 mod compact;
 mod config_file;
 mod delete;
 mod demo;
 mod import;
+mod inspect;
 mod logging;
 mod progress;
 mod query;
@@ -153,6 +155,12 @@ enum Command {
     Delete(delete::DeleteArgs),
     /// Look whether everything in the data directory is what was written
     Check(check::CheckArgs),
+    /// Copy the database, also while a server is at work; again later, only what is new
+    Backup(backup::BackupArgs),
+    /// Make a database of a backup
+    Restore(backup::RestoreArgs),
+    /// Show what is in the data directory, or in one file of it
+    Inspect(inspect::InspectArgs),
     /// Make an online shop's telemetry, and investigate what went wrong there
     Demo(demo::DemoArgs),
 }
@@ -217,6 +225,18 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Check(args) => {
                 logging::start(globals, "error")?;
                 check::run(args, globals).await
+            }
+            Command::Backup(args) => {
+                logging::start(globals, "warn")?;
+                backup::run(args, globals).await
+            }
+            Command::Restore(args) => {
+                logging::start(globals, "warn")?;
+                backup::restore(args, globals).await
+            }
+            Command::Inspect(args) => {
+                logging::start(globals, "error")?;
+                inspect::run(args, globals).await
             }
             Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
         }

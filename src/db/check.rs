@@ -161,7 +161,7 @@ pub async fn check(settings: &Settings, mut progress: impl FnMut(CheckProgress))
         || Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {}", settings.data));
     let Storage { store, log, .. } = Storage::open_read_only(settings).await?.ok_or_else(missing)?;
     let listed_first = list(&store).await?;
-    let CheckedCatalog { problems, notes, objects, bytes, snapshot } =
+    let CheckedCatalog { problems, notes, objects, bytes, snapshot, .. } =
         crate::catalog::check::check(&store).await?;
     if objects == 0 && listed_first.is_empty() && log.files().await?.is_empty() {
         return Err(missing());

@@ -22,7 +22,7 @@
 //! or old. [`Importer`] goes straight to segments instead, for bulk loads.
 //!
 //! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path,
-//! [`check`] whether all that is stored is what was written.
+//! [`backup`] copies a database and brings it back, [`check`] says whether all that is stored is what was written, [`inspect`] what is in a file or a directory.
 
 mod deletion;
 mod lock;
@@ -33,7 +33,9 @@ mod writer;
 mod importer;
 mod lease;
 mod storage;
+pub mod backup;
 pub mod check;
+pub mod inspect;
 
 use std::sync::Arc;
 
@@ -50,7 +52,7 @@ use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
-pub use crate::maintenance::DeleteRequest;
+pub use crate::maintenance::{BackupProgress, BackupReport, DeleteRequest};
 pub use crate::maintenance::{
     CompactionOptions, CompactionProgress, CompactionReport, MaintenanceCounts, SegmentTotals,
 };
@@ -262,3 +264,5 @@ mod tests;
 mod check_tests;
 #[cfg(test)]
 mod store_tests;
+#[cfg(test)]
+mod backup_tests;

@@ -96,6 +96,19 @@ impl KeyDictionary {
         }
     }
 
+    /// All keys, in no particular order, with their types.
+    pub fn all(&self) -> Vec<(AttributeKey, TypeSet)> {
+        let inner = self.inner.read();
+        let of = |(key, levels): (&Arc<str>, &[TypeSet; 4])| {
+            let key = Arc::clone(key);
+            let known = Level::ALL.into_iter().zip(*levels).filter(|(_, types)| !types.is_empty());
+            known
+                .map(move |(level, types)| (AttributeKey { level, key: Arc::clone(&key) }, types))
+                .collect::<Vec<_>>()
+        };
+        inner.types.iter().flat_map(of).collect()
+    }
+
     /// Number of distinct keys.
     pub fn len(&self) -> usize {
         self.inner.read().types.len()

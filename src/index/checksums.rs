@@ -21,7 +21,7 @@ use super::cursor::Cursor;
 use super::sidecar::{Sidecar, SidecarWriter};
 use crate::error::Result;
 
-const CHECKSUMS: &str = "checksums";
+pub(super) const CHECKSUMS: &str = "checksums";
 /// Four bytes for each: 1.6 kB for a segment of 100 MB.
 const BLOCK_BYTES: usize = 256 << 10;
 
@@ -45,35 +45,72 @@ pub struct Damaged {
     pub found: u32,
 }
 
+/// Checksums of the blocks of an object.
+#[derive(Debug, Clone)]
+pub struct Checksums {
+    block_bytes: u64,
+    bytes: u64,
+    crcs: Vec<u32>,
+}
+
+impl Checksums {
+    /// Those of a segment's object of `bytes` bytes, from its side-car; none when it has none.
+    ///
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when they are damaged, or of an object of another size.
+    pub async fn read(sidecar: &Sidecar, bytes: u64) -> Result<Option<Self>> {
+        let Some(section) = sidecar.read(CHECKSUMS).await? else { return Ok(None) };
+        let mut cursor = Cursor::new(&section);
+        let block_bytes = u64::from(cursor.u32().unwrap_or(0));
+        let crcs: Vec<u32> = std::iter::from_fn(|| cursor.u32()).collect();
+        if block_bytes == 0 || crcs.len() as u64 != bytes.div_ceil(block_bytes) || !cursor.is_empty() {
+            return Err(sidecar.corrupt(CHECKSUMS, format_args!("they are not those of {bytes} bytes")));
+        }
+        Ok(Some(Self { block_bytes, bytes, crcs }))
+    }
+
+    /// The blocks, in order.
+    pub fn blocks(&self) -> impl Iterator<Item = Block> {
+        let starts = (0..).step_by(usize::try_from(self.block_bytes).unwrap_or(usize::MAX));
+        let block = |(start, crc): (u64, &u32)| Block {
+            bytes: start..(start + self.block_bytes).min(self.bytes),
+            crc: *crc,
+        };
+        starts.zip(&self.crcs).map(block)
+    }
+}
+
+/// A part of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Where it is.
+    pub bytes: Range<u64>,
+    /// Checksum of what was written.
+    pub crc: u32,
+}
+
+impl Block {
+    /// What is wrong with the block if these are its bytes.
+    pub fn compare(&self, bytes: &[u8]) -> Option<Damaged> {
+        let found = crc32c::crc32c(bytes);
+        (found != self.crc).then(|| Damaged { bytes: self.bytes.clone(), expected: self.crc, found })
+    }
+}
+
 /// Compares the object of `bytes` bytes at `path` with the checksums in its side-car, a block at a time;
 /// none when there are no checksums.
 ///
-/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when the checksums are damaged, or of an object of
-/// another size.
+/// Fails as [`Checksums::read`] does.
 pub async fn verify(
     store: &Arc<dyn ObjectStore>,
     sidecar: &Sidecar,
     path: &str,
     bytes: u64,
 ) -> Result<Option<Vec<Damaged>>> {
-    let Some(section) = sidecar.read(CHECKSUMS).await? else { return Ok(None) };
-    let mut cursor = Cursor::new(&section);
-    let block_bytes = u64::from(cursor.u32().unwrap_or(0));
-    let blocks =
-        bytes.checked_div(block_bytes).map(|full| full + u64::from(!bytes.is_multiple_of(block_bytes)));
-    if blocks.is_none_or(|blocks| cursor.left() as u64 != 4 * blocks) {
-        return Err(sidecar.corrupt(CHECKSUMS, format_args!("they are not those of {bytes} bytes")));
-    }
+    let Some(checksums) = Checksums::read(sidecar, bytes).await? else { return Ok(None) };
     let path = Path::from(path);
     let mut damaged = Vec::new();
-    let mut start = 0;
-    while let Some(expected) = cursor.u32() {
-        let block = start..(start + block_bytes).min(bytes);
-        start = block.end;
-        let found = crc32c::crc32c(&store.get_range(&path, block.clone()).await?);
-        if found != expected {
-            damaged.push(Damaged { bytes: block, expected, found });
-        }
+    for block in checksums.blocks() {
+        damaged.extend(block.compare(&store.get_range(&path, block.bytes.clone()).await?));
     }
     Ok(Some(damaged))
 }

@@ -36,7 +36,7 @@ use crate::segment::OverflowFilter;
 /// Section with a footer of each column.
 const COLUMNS: &str = "columns";
 /// Section with the filter of the attributes in the overflow.
-const OVERFLOW: &str = "overflow";
+pub(super) const OVERFLOW: &str = "overflow";
 /// Version of the metadata that is made here; readers do not look at it.
 const VERSION: i32 = 2;
 

@@ -25,7 +25,7 @@
 //! [`sidecar`] is the container of all index objects, [`blocks`] keeps many small things in one,
 //! [`postings`] the format inside, [`builder`] makes the side-car of a segment while it is written,
 //! [`segment_index`] reads it, [`run`] and [`run_set`] are about many segments, and [`cache`] bounds the
-//! memory of it all. [`checksums`] are those of the segment itself, and [`check`] looks whether all of it is true. [`bitmap`] is another kind: the rows of each value of a column, made in memory when
+//! memory of it all. [`checksums`] are those of the segment itself, and [`check`] looks whether all of it is true; [`inspect`] shows what is in one object. [`bitmap`] is another kind: the rows of each value of a column, made in memory when
 //! queries ask.
 
 pub mod bitmap;
@@ -43,6 +43,7 @@ pub mod run;
 pub mod run_set;
 pub mod cache;
 pub mod check;
+pub mod inspect;
 
 pub use builder::IndexBuilder;
 pub use cache::IndexCache;

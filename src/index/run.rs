@@ -122,20 +122,13 @@ impl Run {
     /// [`IndexCache`](super::IndexCache), which does without the run then.
     pub async fn open(store: &Arc<dyn ObjectStore>, meta: &Arc<RunMeta>) -> Result<Self> {
         let sidecar = Sidecar::open(Arc::clone(store), &meta.path(), meta.bytes).await?;
-        let expected: Vec<u8> = meta.segments.iter().flat_map(|id| *id.as_bytes()).collect();
-        if sidecar.resident(RUN)?.as_deref() != Some(&expected[..]) {
+        if segments(&sidecar)?.as_ref() != Some(&meta.segments) {
             return Err(sidecar.corrupt(RUN, "it is about other segments"));
         }
         let lookups = segment_index::lookups(&sidecar)?;
         let mut covers = BTreeMap::new();
         for (column, reader) in &lookups {
-            let section = format!("{COVERS}{column}");
-            let bytes = sidecar.resident(&section)?.unwrap_or_default();
-            let covered = read_covers(&bytes, meta.segments.len());
-            match covered.filter(|_| reader.bound() as usize <= meta.segments.len()) {
-                Some(covered) => covers.insert(column.clone(), covered),
-                None => return Err(sidecar.corrupt(&section, "numbers of no segments")),
-            };
+            covers.insert(column.clone(), covered(&sidecar, column, reader, meta.segments.len())?);
         }
         Ok(Self { meta: Arc::clone(meta), sidecar, lookups, covers, reported: AtomicBool::new(false) })
     }
@@ -186,6 +179,29 @@ impl Run {
         let covers: usize = self.covers.values().map(Vec::len).sum();
         self.sidecar.memory_bytes() + segment_index::memory_bytes(&self.lookups) + covers
     }
+}
+
+/// The segments that an object is about, by their numbers in it; none when it is no run.
+pub(super) fn segments(sidecar: &Sidecar) -> Result<Option<Vec<SegmentId>>> {
+    let Some(bytes) = sidecar.resident(RUN)? else { return Ok(None) };
+    let (ids, rest) = bytes.as_chunks();
+    if !rest.is_empty() {
+        return Err(sidecar.corrupt(RUN, "it ends within an id"));
+    }
+    Ok(Some(ids.iter().copied().map(SegmentId::from_bytes).collect()))
+}
+
+/// Of `segments` segments: the values of which of them the postings of `column` know.
+pub(super) fn covered(
+    sidecar: &Sidecar,
+    column: &str,
+    reader: &PostingsReader,
+    segments: usize,
+) -> Result<Vec<bool>> {
+    let section = format!("{COVERS}{column}");
+    let bytes = sidecar.resident(&section)?.unwrap_or_default();
+    let covered = read_covers(&bytes, segments).filter(|_| reader.bound() as usize <= segments);
+    covered.ok_or_else(|| sidecar.corrupt(&section, "numbers of no segments"))
 }
 
 fn read_covers(bytes: &[u8], segments: usize) -> Option<Vec<bool>> {

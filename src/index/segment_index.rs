@@ -76,6 +76,26 @@ pub(super) fn put_segment(writer: &mut SidecarWriter, segment: SegmentId, rows: 
     writer.resident(SEGMENT, bytes);
 }
 
+/// Whose index it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct About {
+    pub(super) segment: SegmentId,
+    pub(super) rows: u64,
+    pub(super) page_rows: u32,
+}
+
+/// What the object says of whose index it is; none when it is not that of a segment.
+pub(super) fn about(sidecar: &Sidecar) -> Result<Option<About>> {
+    let Some(bytes) = sidecar.resident(SEGMENT)? else { return Ok(None) };
+    let mut cursor = Cursor::new(&bytes);
+    let fields =
+        (cursor.array(), cursor.array().map(u64::from_le_bytes), cursor.u32().filter(|rows| *rows > 0));
+    let (Some(id), Some(rows), Some(page_rows)) = fields else {
+        return Err(sidecar.corrupt(SEGMENT, "it is too short"));
+    };
+    Ok(Some(About { segment: SegmentId::from_bytes(id), rows, page_rows }))
+}
+
 /// The index of one segment, open.
 #[derive(Debug)]
 pub struct SegmentIndex {
@@ -95,14 +115,12 @@ impl SegmentIndex {
     pub async fn open(store: &Arc<dyn ObjectStore>, segment: &SegmentMeta) -> Result<Option<Arc<Self>>> {
         let Some(bytes) = segment.index else { return Ok(None) };
         let sidecar = Sidecar::open(Arc::clone(store), &segment.index_path(), bytes).await?;
-        let about = sidecar.resident(SEGMENT)?.unwrap_or_default();
-        let mut cursor = Cursor::new(&about);
-        let (id, rows, page_rows) = (cursor.array(), cursor.array(), cursor.u32());
-        let this = (Some(*segment.id.as_bytes()), Some(segment.rows.to_le_bytes()));
-        let page_rows = page_rows.unwrap_or(0) as usize;
-        if (id, rows) != this || page_rows == 0 {
-            return Err(sidecar.corrupt(SEGMENT, "it is the index of something else"));
-        }
+        let page_rows = match about(&sidecar)? {
+            Some(About { segment: id, rows, page_rows }) if (id, rows) == (segment.id, segment.rows) => {
+                page_rows
+            }
+            _ => return Err(sidecar.corrupt(SEGMENT, "it is the index of something else")),
+        } as usize;
         let pages = segment.rows.div_ceil(page_rows as u64);
         let lookups = lookups(&sidecar)?;
         if lookups.values().any(|reader| u64::from(reader.bound()) > pages) {

@@ -27,7 +27,8 @@ use object_store::{ObjectStore, PutPayload};
 use super::cursor::{Cursor, put_varint};
 use crate::error::{Error, Result};
 
-const MAGIC: &[u8; 4] = b"BLIX";
+/// First and last bytes of every index object.
+pub const MAGIC: &[u8; 4] = b"BLIX";
 const VERSION: u32 = 1;
 const HEADER_BYTES: u64 = 8;
 const TRAILER_BYTES: usize = 20;
@@ -103,6 +104,8 @@ pub struct Sidecar {
     /// What is in memory: the object from `kept_at` on, up to the directory.
     kept: Bytes,
     kept_at: u64,
+    /// Where the resident sections begin.
+    resident_at: u64,
 }
 
 #[derive(Debug)]
@@ -156,7 +159,7 @@ impl Sidecar {
         let sections = sections(directory, kept_at + directory_at as u64)
             .ok_or_else(|| corrupt("its directory does not fit".to_owned()))?;
         let kept = tail.slice(..directory_at);
-        Ok(Self { store, path, sections, kept, kept_at })
+        Ok(Self { store, path, sections, kept, kept_at, resident_at: bytes - needed })
     }
 
     /// Path of the object.
@@ -167,6 +170,12 @@ impl Sidecar {
     /// Names of the sections, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.sections.iter().map(|section| &*section.name)
+    }
+
+    /// The sections by name: where they are in the object, and whether they are in memory while it is open.
+    pub fn sections(&self) -> impl Iterator<Item = (&str, Range<u64>, bool)> {
+        let sections = self.sections.iter();
+        sections.map(|s| (&*s.name, s.bytes.clone(), s.bytes.start >= self.resident_at))
     }
 
     /// Bytes of a section; none when there is no such section. O(log sections), as all that follow.
@@ -193,17 +202,20 @@ impl Sidecar {
 
     /// Reads all of the object; returns what of it is not as it was written.
     pub async fn verify(&self) -> Vec<Error> {
-        let mut wrong = Vec::new();
-        let header = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
-        match self.fetch(0..HEADER_BYTES).await {
-            Ok(found) if found == header => {}
-            Ok(_) => wrong.push(Error::corrupt(format!("{} does not begin as an index does", self.path))),
-            Err(error) => wrong.push(error),
-        }
+        let mut wrong = Vec::from_iter(self.verify_header().await.err());
         for name in self.names() {
             wrong.extend(self.read(name).await.err());
         }
         wrong
+    }
+
+    /// Reads the bytes before the first section.
+    pub async fn verify_header(&self) -> Result<()> {
+        let header = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
+        if self.fetch(0..HEADER_BYTES).await? == header {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!("{} does not begin as an index does", self.path)))
     }
 
     /// A part of a section, as it is: whoever reads it checks it.

@@ -137,6 +137,14 @@ impl Live {
         (Arc::clone(&state.catalog), state.buffer.batches())
     }
 
+    /// Segments and buffer at one moment, and what the buffer's batches are in the log.
+    pub fn view_of_log(&self) -> (Arc<CatalogSnapshot>, Arc<[Arc<EventBatch>]>, WalRange) {
+        let mut state = self.state.lock();
+        let from = state.catalog.wal_watermark;
+        let wal = WalRange { from, through: state.buffer.last().unwrap_or(from) };
+        (Arc::clone(&state.catalog), state.buffer.batches(), wal)
+    }
+
     /// How full the buffer is.
     pub fn level(&self) -> BufferLevel {
         let buffer = &self.state.lock().buffer;

@@ -14,7 +14,7 @@
 //!
 //! # Invariants
 //!
-//! - Only this module commits to the catalog.
+//! - Only this module commits to the catalog. (A backup has a catalog of its own, in another place.)
 //! - Catalog and buffer, as queries see them, change together ([`live`]).
 //! - A flush never holds up an append: it works on shared batches and takes the lock for moments.
 //!
@@ -22,7 +22,7 @@
 //! [`compaction_policy`] says which, and [`tiers`] when it goes on for years. [`runs`] merges the indexes of
 //! many segments, [`sweep`] deletes what nobody needs any more, knowing from [`births`] what somebody is just
 //! making. [`masking`] hides rows that are to be deleted, [`retention`] those that have expired, by what
-//! [`matching`] finds.
+//! [`matching`] finds. [`backup`] copies all of it to another place.
 
 pub mod deliveries;
 pub mod live;
@@ -38,8 +38,10 @@ pub mod runs;
 pub mod matching;
 pub mod masking;
 pub mod retention;
+pub mod backup;
 mod stats;
 
+pub use backup::{BackupProgress, BackupReport, BackupSource, BackupTarget, Purpose};
 pub use births::{Birth, Births, decide};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
 pub use deliveries::{Claim, Deliveries, Verdict};

@@ -24,7 +24,8 @@ use uuid::Uuid;
 use super::meta::SegmentMeta;
 use crate::error::{Error, Result};
 
-const MAGIC: &[u8; 4] = b"BLMK";
+/// First bytes of every mask.
+pub const MAGIC: &[u8; 4] = b"BLMK";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 12;
 
@@ -100,16 +101,31 @@ pub async fn deleted_rows(
     let (Some(mask), Some(path)) = (&segment.mask, segment.mask_path()) else { return Ok(None) };
     let object = store.get(&Path::from(path.as_str())).await;
     let object = object.map_err(|e| Error::from(e).context(format!("the deleted rows in {path}")))?;
-    let rows = parse(&object.bytes().await?).ok_or_else(|| Error::corrupt(format!("{path} is no mask")))?;
+    let rows = parse(&object.bytes().await?).map_err(|error| error.context(&path))?;
     let fits = rows.len() == mask.rows && rows.max().is_none_or(|row| u64::from(row) < segment.rows);
     if fits { Ok(Some(rows)) } else { Err(Error::corrupt(format!("{path} is not the mask of its segment"))) }
 }
 
-fn parse(object: &[u8]) -> Option<RoaringBitmap> {
-    let (header, rows) = object.split_at_checked(HEADER_BYTES)?;
-    let number = |at: usize| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
-    let intact = header.starts_with(MAGIC) && number(4)? == VERSION && number(8)? == crc32c::crc32c(rows);
-    intact.then(|| RoaringBitmap::deserialize_from(rows).ok()).flatten()
+/// The rows that a mask's object lists; [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when it is none.
+pub fn parse(object: &[u8]) -> Result<RoaringBitmap> {
+    let corrupt = |what: String| Err(Error::corrupt(what));
+    let Some((header, rows)) = object.split_at_checked(HEADER_BYTES) else {
+        return corrupt(format!("expected a header of {HEADER_BYTES} bytes, found {}", object.len()));
+    };
+    let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    if !header.starts_with(MAGIC) {
+        return corrupt("it does not begin as a mask does".to_owned());
+    }
+    let (version, crc, found) = (number(4), number(8), crc32c::crc32c(rows));
+    if version != VERSION {
+        return Err(Error::invalid(format!(
+            "a mask of version {version}, this program reads {VERSION}: use the Broadloom that wrote it"
+        )));
+    }
+    if crc != found {
+        return corrupt(format!("checksum {found:08x} of its rows, expected {crc:08x}"));
+    }
+    RoaringBitmap::deserialize_from(rows).or_else(|e| corrupt(format!("its rows are no roaring bitmap: {e}")))
 }
 
 #[cfg(test)]
@@ -121,12 +137,12 @@ mod tests {
         let rows: RoaringBitmap = (0..1000).chain(70_000..70_010).collect();
         let NewMask { mask, object } = NewMask::new(&rows, 1_700_000_000_000_000_000).unwrap();
         assert_eq!((mask.rows, mask.bytes), (1010, object.len() as u64));
-        assert_eq!(parse(&object), Some(rows));
+        assert_eq!(parse(&object).unwrap(), rows);
         for at in 0..object.len() {
-            assert_eq!(parse(&object[..at]), None);
+            parse(&object[..at]).unwrap_err();
             let mut harmed = object.to_vec();
             harmed[at] ^= 0x20;
-            assert_eq!(parse(&harmed), None, "byte {at}");
+            assert!(parse(&harmed).is_err(), "byte {at}");
         }
     }
 }

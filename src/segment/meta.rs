@@ -47,6 +47,11 @@ impl SegmentId {
 }
 
 impl SegmentId {
+    /// The id that stands in a binary format.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
     /// The id as it stands in binary formats.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()

@@ -22,7 +22,7 @@
 //!
 //! It does not know which segments exist: that is the catalog. [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
 //! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
-//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time; [`check`] looks whether a segment is what was written.
+//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time; [`check`] looks whether a segment is what was written, [`inspect`] shows what it says of itself.
 
 pub mod mask;
 pub mod meta;
@@ -34,6 +34,7 @@ pub mod writer;
 mod reader;
 pub mod merge;
 pub mod check;
+pub mod inspect;
 
 pub use columns::{Bound, ColumnMeta, SegmentColumns};
 pub use mask::Mask;

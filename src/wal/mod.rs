@@ -32,7 +32,7 @@
 //! the catalog's watermark.
 //!
 //! [`record`] is the byte format, [`reader`] replays a directory, [`writer`] is the group commit; [`files`] keeps
-//! the log in a directory, [`objects`] in an object store.
+//! the log in a directory, [`objects`] in an object store. [`inspect`] shows what is in one file.
 
 pub mod delivery;
 pub mod record;
@@ -40,6 +40,7 @@ pub mod reader;
 pub mod writer;
 pub mod files;
 pub mod objects;
+pub mod inspect;
 
 use std::fmt;
 

@@ -12,7 +12,7 @@ use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 
 /// First bytes of every log file.
-pub(super) const MAGIC: [u8; 8] = *b"BROADWAL";
+pub const MAGIC: [u8; 8] = *b"BROADWAL";
 /// Format of header and records.
 pub(super) const VERSION: u32 = 1;
 /// Bytes of a file header.
@@ -83,6 +83,12 @@ pub(super) fn first_of_path(path: &Path) -> Option<SequenceNumber> {
         return None;
     }
     digits.parse().ok().map(SequenceNumber)
+}
+
+/// The first sequence number in the header of a log file, if it is there.
+pub(super) fn first_of_header(file: &[u8]) -> Option<SequenceNumber> {
+    let header = file.get(..HEADER_BYTES).filter(|header| header[..8] == MAGIC)?;
+    Some(SequenceNumber(u64_at(header, 12)))
 }
 
 /// The log files of `dir`, oldest first. A missing directory has none.

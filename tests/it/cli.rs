@@ -118,6 +118,133 @@ fn check_tells_what_is_damaged_and_exits_with_one() {
     assert!(stderr(&missing).contains("no Broadloom database"), "{}", stderr(&missing));
 }
 
+/// The JSON that `inspect` writes of `what` in `data`, and its exit code.
+fn inspect(data: &Path, what: &str) -> (serde_json::Value, Option<i32>) {
+    let mut command = broadloom(&["inspect", "--json", "--data"]);
+    let output = command.arg(data).args((!what.is_empty()).then_some(what)).output().unwrap();
+    let json = serde_json::from_slice(&output.stdout);
+    (json.unwrap_or_else(|_| panic!("{what}: {}", stderr(&output))), output.status.code())
+}
+
+#[test]
+fn inspect_shows_every_kind_of_file() {
+    let data = data();
+    let path = data.path().to_str().unwrap();
+    // What a killed server leaves is in the log.
+    let server = Served::start(data.path());
+    let answer = post(&format!("{}/v1/traces", server.otlp_http), &[PROTOBUF], spans(2).encode_to_vec());
+    assert_eq!(answer.status, 200);
+    drop(server);
+
+    let (overview, code) = inspect(data.path(), "");
+    assert_eq!(code, Some(0), "{overview}");
+    let of = |fields: &[&str]| fields.iter().map(|field| overview[*field].clone()).collect::<Vec<_>>();
+    assert_eq!(of(&["segment_count", "events", "deleted_events", "log_events"]), [1, 3, 0, 2], "{overview}");
+    let id = overview["segments"][0]["id"].as_str().unwrap();
+    let (segment, code) = inspect(data.path(), id);
+    assert_eq!(
+        (code, &segment["kind"], &segment["rows"]),
+        (Some(0), &json!("segment"), &json!(3)),
+        "{segment}"
+    );
+    assert_eq!(segment["segment"].as_str().unwrap().replace('-', ""), id);
+    let columns = segment["columns"].as_array().unwrap();
+    let column = |name: &str| columns.iter().find(|column| column["column"] == name).unwrap();
+    let status = column("http.response.status_code");
+    assert_eq!(
+        (&status["type"], &status["nulls"], &status["pages"]),
+        (&json!("INT64"), &json!(0), &json!(1))
+    );
+    assert_eq!((&status["min"], &status["max"]), (&json!(200), &json!(200)), "{status}");
+    assert_eq!(column("http.route")["compression"], json!("UNCOMPRESSED"), "it is small");
+    assert_eq!(column("timestamp")["min"], segment["from_ns"], "{segment}");
+    // Whatever is inspected by name is where the overview or the catalog says.
+    let files = walk(data.path());
+    let file = |end: &str| files.iter().find(|file| file.ends_with(end)).unwrap();
+    let (index, code) = inspect(data.path(), file(".index"));
+    assert_eq!((code, &index["kind"], &index["rows"]), (Some(0), &json!("index"), &json!(3)));
+    assert_eq!(index["lookup_columns"][0]["column"], json!("trace_id"), "{index}");
+    assert!(index["sections"].as_array().unwrap().iter().all(|section| section["sound"] == true));
+    let (log, code) = inspect(data.path(), file(".wal"));
+    assert_eq!((code, &log["records"][0]["rows"]), (Some(0), &json!(2)), "{log}");
+    assert_eq!(log["records"][0]["delivery"].as_str().unwrap().len(), 32, "{log}");
+    let commit = |version: u32| inspect(data.path(), &format!("catalog/log/{version:020}.json")).0;
+    assert_eq!(commit(2)["add"][0]["id"], json!(id));
+
+    // The same for people: nothing is left out, sizes and times have units.
+    let text = run(&["inspect", "--data", path, file(".wal")]);
+    assert!(
+        stdout(&text).contains("kind") && stdout(&text).contains("2023-11-14T22:13:20Z"),
+        "{}",
+        stdout(&text)
+    );
+    let text = run(&["inspect", id, "--data", path, "--limit", "3"]);
+    assert!(stdout(&text).contains("3 of ") && stdout(&text).contains("--limit 0"), "{}", stdout(&text));
+    stdout(&run(&["delete", "--data", path, "--where", "name = 'span 2'"]));
+    let files = walk(data.path());
+    let (mask, code) = inspect(data.path(), files.iter().find(|file| file.ends_with(".mask")).unwrap());
+    assert_eq!((code, &mask["ranges"]), (Some(0), &json!([{"first": 0, "last": 0}])), "{mask}");
+    assert_eq!(commit(4)["masks"][0]["rows"], json!(1), "{}", commit(4));
+    assert_eq!(inspect(data.path(), "").0["deletions"][0]["condition"], json!("name = 'span 2'"));
+    for (wrong, says) in [("no-such-file", "is neither a file"), (file!(), "no file of a data directory")] {
+        let output = run(&["inspect", "--data", path, wrong]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(says), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn inspect_says_what_is_damaged_and_shows_the_rest() {
+    let data = data();
+    let server = Served::start(data.path());
+    let url = format!("{}/v1/traces", server.otlp_http);
+    for count in [4, 5] {
+        assert_eq!(post(&url, &[PROTOBUF], spans(count).encode_to_vec()).status, 200);
+    }
+    drop(server);
+    let files = walk(data.path());
+    let file = |end: &str| files.iter().find(|file| file.ends_with(end)).unwrap();
+    let harm = |path: &str, at: &dyn Fn(usize) -> usize| {
+        let mut bytes = std::fs::read(path).unwrap();
+        let at = at(bytes.len());
+        bytes[at] ^= 0x10;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let of = |path: &str| {
+        let (found, code) = inspect(data.path(), path);
+        assert_eq!(code, Some(1), "{found}");
+        found
+    };
+    let says = |found: &serde_json::Value, what: &str| {
+        let problems = found["problems"].as_array().unwrap();
+        assert!(problems.iter().any(|p| p["what"].as_str().unwrap().contains(what)), "{what}: {found:#}");
+    };
+    // The second of two records: the first is shown.
+    harm(file(".wal"), &|bytes| bytes - 10);
+    let log = of(file(".wal"));
+    assert_eq!((log["records"].as_array().unwrap().len(), &log["rows"]), (1, &json!(4)), "{log}");
+    says(&log, "expected record crc");
+    // The footer of a segment: its side-car knows it too.
+    harm(file(".parquet"), &|bytes| bytes - 20);
+    let segment = of(file(".parquet"));
+    assert_eq!(segment["rows"], json!(3), "{segment}");
+    assert!(segment["columns"].as_array().unwrap().iter().any(|column| column["column"] == "http.route"));
+    says(&segment, "its footer cannot be read");
+    says(&segment, "checksum of bytes 0 to ");
+    harm(file(".index"), &|_| 9);
+    let index = of(file(".index"));
+    let damaged = index["sections"].as_array().unwrap().iter().filter(|section| section["sound"] == false);
+    assert_eq!(damaged.count(), 1, "{index}");
+    says(&index, "checksum");
+    let commit = data.path().join("catalog/log/00000000000000000002.json");
+    let json = std::fs::read_to_string(&commit).unwrap();
+    std::fs::write(&commit, json.replace("\"rows\":3", "\"rows\":4")).unwrap();
+    let commit = of("catalog/log/00000000000000000002.json");
+    assert_eq!(commit["add"][0]["rows"], json!(4));
+    says(&commit, "checksum");
+    says(&inspect(data.path(), "").0, "checksum");
+}
+
 #[test]
 fn delete_hides_at_once_and_says_which_files_are_still_there() {
     let data = data();

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails to set up has failed")]
 
+mod backup;
 mod crash;
 mod demo;
+mod disk_full;
 mod duckdb;
 mod import;
 mod nezha;

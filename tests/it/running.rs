@@ -133,9 +133,14 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) fn start(data: &std::path::Path) -> Self {
+        Self::with(data, &[])
+    }
+
+    /// With more arguments.
+    pub(crate) fn with(data: &std::path::Path, arguments: &[&str]) -> Self {
         let any = "127.0.0.1:0";
-        let arguments = ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any, "--data"];
-        Self::spawn(broadloom(&arguments).arg(data))
+        let addresses = ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any, "--data"];
+        Self::spawn(broadloom(&addresses).arg(data).args(arguments))
     }
 
     /// Starts a command that serves.
@@ -164,6 +169,11 @@ impl Served {
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends SIGTERM and waits for the end; the exit code.

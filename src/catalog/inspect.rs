@@ -1,0 +1,273 @@
+//! What is in one commit or checkpoint?
+//!
+//! For people who look into a file: what is damaged is said, and the rest is shown.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::{ObjectMeta, ObjectStore};
+use serde::Serialize;
+
+use super::checkpoint::Checkpoint;
+use super::commit::{self, Commit, FORMAT, FORMAT_WITH_WRITER};
+use super::log::{Head, head_of, read_whole_checkpoint};
+use super::{Claim, Deletion, WalRange};
+use crate::error::{Error, Result};
+use crate::event::AttributeType;
+use crate::index::RunMeta;
+use crate::index::inspect::{Section, sections};
+use crate::index::sidecar::Sidecar;
+use crate::segment::{Mask, NewSegment, SegmentId, SegmentMeta};
+
+/// A commit.
+#[derive(Debug, Clone, Serialize)]
+pub struct CommitObject {
+    /// Version of its format.
+    pub format: u32,
+    /// Tells whose it is.
+    pub commit: String,
+    /// When it was made.
+    pub at_ns: i64,
+    /// What of the log is in segments with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal: Option<WalRange>,
+    /// Messages whose events it adds.
+    pub deliveries: usize,
+    /// Whose commit it is, in a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
+    /// Who may commit from then on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Claim>,
+    /// Segments that it adds.
+    pub add: Vec<SegmentRow>,
+    /// Segments that it removes.
+    pub remove: Vec<String>,
+    /// Runs that it adds.
+    pub add_runs: Vec<RunRow>,
+    /// Runs that it removes.
+    pub remove_runs: Vec<String>,
+    /// Masks of segments that stay.
+    pub masks: Vec<MaskRow>,
+    /// What the masks are for.
+    pub deletions: Vec<Deletion>,
+    /// Attribute keys that were not known before, with their types.
+    pub keys: Vec<KeyRow>,
+}
+
+/// Everything up to a version.
+#[derive(Debug, Clone, Serialize)]
+pub struct CheckpointObject {
+    /// The version.
+    pub version: u64,
+    /// The log up to here is in segments.
+    pub wal_watermark: u64,
+    /// Messages that are remembered.
+    pub deliveries: usize,
+    /// Objects that were removed lately.
+    pub removed: usize,
+    /// The segments, newest first.
+    pub segments: Vec<SegmentRow>,
+    /// The runs.
+    pub runs: Vec<RunRow>,
+    /// Deletions that were asked for.
+    pub deletions: Vec<Deletion>,
+    /// Attribute keys, with their types.
+    pub keys: Vec<KeyRow>,
+    /// What is known by column.
+    pub columns: Vec<ColumnRow>,
+    /// All parts of the object.
+    pub sections: Vec<Section>,
+}
+
+/// A segment in short.
+#[derive(Debug, Clone, Serialize)]
+pub struct SegmentRow {
+    /// Its id.
+    pub id: String,
+    /// Its oldest event.
+    pub from_ns: i64,
+    /// Its newest event.
+    pub to_ns: i64,
+    /// Events in its object.
+    pub rows: u64,
+    /// Of these deleted.
+    pub deleted: u64,
+    /// Size of its object.
+    pub bytes: u64,
+    /// Size of its index.
+    pub index_bytes: Option<u64>,
+    /// Its columns, where that is said beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub columns: Option<usize>,
+}
+
+/// A run in short.
+#[derive(Debug, Clone, Serialize)]
+pub struct RunRow {
+    /// Its id.
+    pub id: String,
+    /// The segments that it is about.
+    pub segments: usize,
+    /// Hashes in it.
+    pub hashes: u64,
+    /// Size of its object.
+    pub bytes: u64,
+}
+
+/// A mask in short.
+#[derive(Debug, Clone, Serialize)]
+pub struct MaskRow {
+    /// Whose it is.
+    pub segment: String,
+    /// Its id.
+    pub mask: String,
+    /// Rows that it lists.
+    pub rows: u64,
+    /// Size of its object.
+    pub bytes: u64,
+}
+
+/// An attribute key.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeyRow {
+    /// Physical name.
+    pub key: String,
+    /// Types of its values.
+    pub types: Vec<&'static str>,
+}
+
+/// What a checkpoint knows of a column.
+#[derive(Debug, Clone, Serialize)]
+pub struct ColumnRow {
+    /// Physical name.
+    pub column: String,
+    /// Segments that have the column.
+    pub segments: usize,
+    /// Segments that have it in the overflow.
+    pub overflowing: usize,
+}
+
+impl From<&SegmentMeta> for SegmentRow {
+    fn from(segment: &SegmentMeta) -> Self {
+        Self {
+            id: segment.id.to_string(),
+            from_ns: segment.time.min_ns,
+            to_ns: segment.time.max_ns,
+            rows: segment.rows,
+            deleted: segment.rows - segment.live_rows(),
+            bytes: segment.bytes,
+            index_bytes: segment.index,
+            columns: None,
+        }
+    }
+}
+
+impl From<&NewSegment> for SegmentRow {
+    fn from(segment: &NewSegment) -> Self {
+        Self { columns: Some(segment.columns.columns.len()), ..Self::from(&segment.meta) }
+    }
+}
+
+impl From<&RunMeta> for RunRow {
+    fn from(RunMeta { id, bytes, entries, segments }: &RunMeta) -> Self {
+        Self { id: id.to_string(), segments: segments.len(), hashes: *entries, bytes: *bytes }
+    }
+}
+
+impl MaskRow {
+    /// The mask of `segment`.
+    pub fn new(segment: SegmentId, Mask { id, rows, bytes }: &Mask) -> Self {
+        Self { segment: segment.to_string(), mask: id.to_string(), rows: *rows, bytes: *bytes }
+    }
+}
+
+fn keys(keys: &super::Keys) -> Vec<KeyRow> {
+    let pairs: Vec<(String, u8)> = keys.clone().into();
+    let types = |bits: u8| AttributeType::ALL.into_iter().filter(move |ty| bits & (1 << *ty as u8) != 0);
+    let row = |(key, bits)| KeyRow { key, types: types(bits).map(AttributeType::name).collect() };
+    pairs.into_iter().map(row).collect()
+}
+
+/// Reads a commit; a wrong checksum goes to `damage`.
+///
+/// Fails when it is no commit, or one of a newer program.
+pub fn commit(path: &str, json: &[u8], damage: &mut Vec<Error>) -> Result<CommitObject> {
+    if let Some((found, expected)) = commit::checksums(json).filter(|(found, expected)| found != expected) {
+        let message = format!("{path}: checksum {found:08x}, but its bytes have {expected:08x}");
+        damage.push(Error::corrupt(message));
+    }
+    let commit: Commit = commit::parse(path, json, FORMAT..=FORMAT_WITH_WRITER)?;
+    Ok(CommitObject {
+        format: commit.format,
+        commit: commit.id,
+        at_ns: commit.at_ns,
+        wal: commit.wal,
+        deliveries: commit.deliveries.len(),
+        writer: commit.writer,
+        claim: commit.claim,
+        add: commit.add.iter().map(SegmentRow::from).collect(),
+        remove: commit.remove.iter().map(ToString::to_string).collect(),
+        add_runs: commit.add_runs.iter().map(RunRow::from).collect(),
+        remove_runs: commit.remove_runs.iter().map(ToString::to_string).collect(),
+        masks: commit.masks.iter().map(|(segment, mask)| MaskRow::new(*segment, mask)).collect(),
+        deletions: commit.deletion.into_iter().collect(),
+        keys: keys(&commit.keys),
+    })
+}
+
+/// Reads a checkpoint, of which `sidecar` is the container; what is damaged goes to `damage`.
+///
+/// Fails when its head cannot be read.
+pub async fn checkpoint(
+    store: &Arc<dyn ObjectStore>,
+    object: &ObjectMeta,
+    sidecar: &Sidecar,
+    damage: &mut Vec<Error>,
+) -> Result<CheckpointObject> {
+    let parts = sections(sidecar, damage).await;
+    let (checkpoint, head) = Checkpoint::open(store, object.location.as_ref(), object.size).await?;
+    let mut columns = Vec::new();
+    for name in checkpoint.names().await.map(|names| names.iter().map(str::to_owned).collect::<Vec<_>>())? {
+        match checkpoint.columns(&[&name]).await {
+            Ok(found) => {
+                let section = found.get(&name).and_then(Option::as_ref);
+                let (segments, overflowing) =
+                    section.map_or((0, 0), |s| (s.iter().count(), s.overflowing().count()));
+                columns.push(ColumnRow { column: name, segments, overflowing });
+            }
+            Err(error) => damage.push(error),
+        }
+    }
+    Ok(describe(&head_of(checkpoint, head), columns, parts))
+}
+
+/// Reads a checkpoint of the first format.
+pub async fn whole_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<CheckpointObject> {
+    let head = read_whole_checkpoint(store, &object.location).await?;
+    let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
+    for segment in head.snapshot.columns.recent.values() {
+        for column in &segment.columns {
+            *columns.entry(&column.name).or_default() += 1;
+        }
+    }
+    let row =
+        |(column, segments): (&str, usize)| ColumnRow { column: column.to_owned(), segments, overflowing: 0 };
+    Ok(describe(&head, columns.into_iter().map(row).collect(), Vec::new()))
+}
+
+fn describe(head: &Head, columns: Vec<ColumnRow>, sections: Vec<Section>) -> CheckpointObject {
+    let snapshot = head.snapshot.as_ref();
+    CheckpointObject {
+        version: snapshot.version,
+        wal_watermark: snapshot.wal_watermark.0,
+        deliveries: snapshot.deliveries.iter().map(|delivered| delivered.ids.len()).sum(),
+        removed: snapshot.removed.len(),
+        segments: snapshot.segments.iter().map(|segment| segment.as_ref().into()).collect(),
+        runs: snapshot.runs.runs().iter().map(|run| run.as_ref().into()).collect(),
+        deletions: snapshot.deletions.as_ref().clone(),
+        keys: keys(&head.keys),
+        columns,
+        sections,
+    }
+}

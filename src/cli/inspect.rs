@@ -1,0 +1,172 @@
+//! `broadloom inspect`: what is in this file, or in this data directory?
+//!
+//! What the library finds is shown as it is serialized: plain fields as a list, lists of objects as tables. Names
+//! say the units: `…bytes` and `…_ns`.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table};
+use indicatif::HumanBytes;
+use serde_json::{Map, Value};
+
+use super::Globals;
+use crate::config::{Location, Settings};
+use crate::db::inspect::{inspect, overview};
+use crate::error::{Error, Result};
+
+const AFTER_HELP: &str = "\
+Examples:
+  broadloom inspect                                     what the data directory holds
+  broadloom inspect broadloom-data/wal/0…01.wal         one file: of the log, a segment, an index, a run, a mask,
+                                                        a commit, a checkpoint
+  broadloom inspect 0193a5c2d0f47c1f8b0e6d1c2a3b4c5d    the segment or run with this id
+
+Changes nothing, takes no lock. What is damaged is said, the rest is shown, and the exit code is 1.";
+
+/// Arguments of `broadloom inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct InspectArgs {
+    /// A file, also below the data directory, or the id of a segment or run; without it all of the directory
+    #[arg(value_name = "FILE|ID")]
+    what: Option<PathBuf>,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
+    /// Rows of each table that are shown; 0 shows all, as --json does
+    #[arg(long, value_name = "ROWS", default_value_t = 50)]
+    limit: usize,
+}
+
+/// Inspects.
+pub(super) async fn run(args: InspectArgs, globals: &Globals) -> Result<ExitCode> {
+    let as_json = |e| Error::internal("what was found as JSON").with_source(e);
+    let found = match &args.what {
+        Some(directory) if directory.is_dir() => {
+            let settings = Settings { data: Location::from(directory), ..globals.settings() };
+            serde_json::to_value(overview(&settings).await?)
+        }
+        Some(what) => serde_json::to_value(inspect(&globals.settings(), what).await?),
+        None => serde_json::to_value(overview(&globals.settings()).await?),
+    };
+    let found = found.map_err(as_json)?;
+    let sound = found["problems"].as_array().is_none_or(Vec::is_empty);
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        writeln!(out, "{found:#}")?;
+    } else {
+        let printer = Printer { limit: args.limit, colours: std::io::stdout().is_terminal() };
+        printer.print(&mut out, &found)?;
+    }
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Shows what was found to a person.
+struct Printer {
+    /// Most rows of a table; 0 is no limit.
+    limit: usize,
+    colours: bool,
+}
+
+impl Printer {
+    fn print(&self, out: &mut impl Write, found: &Value) -> Result<()> {
+        let Value::Object(fields) = found else { return Ok(()) };
+        for problem in fields.get("problems").and_then(Value::as_array).into_iter().flatten() {
+            let (red, off) = if self.colours { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+            writeln!(out, "{red}damaged{off} {}: {}", text(&problem["path"]), text(&problem["what"]))?;
+            if let (Value::String(expected), Value::String(is)) = (&problem["expected"], &problem["found"]) {
+                writeln!(out, "    expected {expected}\n    found    {is}")?;
+            }
+        }
+        let fields = fields.iter().filter(|(name, _)| *name != "problems");
+        let (tables, facts): (Vec<_>, Vec<_>) = fields.partition(|(_, value)| is_table(value));
+        let width = facts.iter().map(|(name, _)| label(name).len()).max().unwrap_or(0);
+        for (name, value) in facts.iter().filter(|(_, value)| !value.is_null()) {
+            writeln!(out, "{:width$}  {}", label(name), show(name, value))?;
+        }
+        for (name, value) in tables {
+            let rows: Vec<_> = value.as_array().into_iter().flatten().filter_map(Value::as_object).collect();
+            self.table(out, &label(name), &rows)?;
+        }
+        Ok(())
+    }
+
+    fn table(&self, out: &mut impl Write, title: &str, rows: &[&Map<String, Value>]) -> Result<()> {
+        let (bold, off) = if self.colours { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        writeln!(out, "\n{bold}{title}{off}")?;
+        let shown = if self.limit == 0 { rows.len() } else { rows.len().min(self.limit) };
+        // A column without any value would only take room.
+        let names: Vec<&String> =
+            rows.iter().max_by_key(|row| row.len()).into_iter().flat_map(|row| row.keys()).collect();
+        let names: Vec<&String> = names
+            .into_iter()
+            .filter(|name| rows.iter().any(|row| row.get(*name).is_some_and(|v| !v.is_null())))
+            .collect();
+        let mut table = Table::new();
+        table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(names.iter().map(|name| Cell::new(label(name)).add_attribute(Attribute::Bold)));
+        for row in &rows[..shown] {
+            let is_time = row.get("type").is_some_and(|ty| text(ty).ends_with("TIMESTAMP"));
+            table.add_row(names.iter().map(|name| {
+                let value = row.get(*name).unwrap_or(&Value::Null);
+                let bound = is_time && matches!(name.as_str(), "min" | "max");
+                let shown = if bound { time(value) } else { show(name, value) };
+                let cell = Cell::new(shown);
+                let cell = if value.is_number() { cell.set_alignment(CellAlignment::Right) } else { cell };
+                if *value == Value::Bool(false) && *name == "sound" { cell.fg(Color::Red) } else { cell }
+            }));
+        }
+        writeln!(out, "{table}")?;
+        if shown < rows.len() {
+            writeln!(out, "{shown} of {} shown: --limit 0 shows all", rows.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is a list of objects, and not empty.
+fn is_table(value: &Value) -> bool {
+    value.as_array().is_some_and(|rows| rows.first().is_some_and(Value::is_object))
+}
+
+/// A field's name as a person would write it, without the unit that is shown with the value.
+fn label(name: &str) -> String {
+    let name = name.strip_suffix("_ns").unwrap_or(name);
+    name.strip_suffix("_bytes").unwrap_or(name).replace('_', " ")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// A value in the unit that its name says.
+fn show(name: &str, value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Number(_) if name.ends_with("_ns") => time(value),
+        Value::Number(number) if name.ends_with("bytes") => {
+            number.as_u64().map_or_else(|| number.to_string(), |bytes| HumanBytes(bytes).to_string())
+        }
+        Value::Number(number) => number.to_string(),
+        Value::Array(values) if values.is_empty() => "none".to_owned(),
+        Value::Array(values) => values.iter().map(|value| show("", value)).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| format!("{} {}", label(name), show(name, value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+/// A moment in nanoseconds since the Unix epoch.
+fn time(value: &Value) -> String {
+    let at =
+        |ns| chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);
+    value.as_i64().map_or_else(|| value.to_string(), at)
+}

@@ -1,0 +1,171 @@
+//! What does the footer of a segment say?
+//!
+//! For people who look into a file: every leaf of every column, how it is encoded, what it takes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use parquet::arrow::async_reader::MetadataFetch;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData,
+};
+use parquet::file::statistics::Statistics;
+use serde::Serialize;
+
+use super::columns::{Bound, SegmentColumns};
+use super::meta::{FORMAT_KEY, ID_KEY};
+use crate::error::Result;
+use crate::event::schema::column;
+
+/// What a segment's footer says.
+#[derive(Debug, Clone, Serialize)]
+pub struct SegmentFile {
+    /// Its id; none when the footer does not say, as the copy in a side-car.
+    pub segment: Option<String>,
+    /// Version of its format.
+    pub format: Option<String>,
+    /// The program that wrote it.
+    pub created_by: Option<String>,
+    /// Number of events.
+    pub rows: u64,
+    /// Its oldest event.
+    pub from_ns: Option<i64>,
+    /// Its newest event.
+    pub to_ns: Option<i64>,
+    /// Sizes of all columns together, as stored.
+    pub stored_bytes: u64,
+    /// The same before compression.
+    pub plain_bytes: u64,
+    /// Attributes in the overflow; none when they are too many to be listed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<Vec<String>>,
+    /// The leaves of all columns, in order.
+    pub columns: Vec<StoredColumn>,
+}
+
+/// A column, or one leaf of a nested one.
+#[derive(Debug, Clone, Serialize)]
+pub struct StoredColumn {
+    /// Physical name, and the path within when it is nested.
+    pub column: String,
+    /// Parquet's type.
+    pub r#type: String,
+    /// How its values are encoded.
+    pub encodings: Vec<String>,
+    /// How its pages are compressed.
+    pub compression: String,
+    /// Where it begins.
+    pub offset: u64,
+    /// Size as stored.
+    pub bytes: u64,
+    /// Size before compression.
+    pub plain_bytes: u64,
+    /// Pages of values, when the footer lists them.
+    pub pages: Option<usize>,
+    /// Values that are null.
+    pub nulls: Option<u64>,
+    /// Smallest value, where it is exact and small.
+    pub min: Option<Bound>,
+    /// Largest value.
+    pub max: Option<Bound>,
+}
+
+impl StoredColumn {
+    /// Where it is in the file.
+    pub fn place(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.bytes)
+    }
+}
+
+/// Reads the footer of an object, with its lists of pages.
+///
+/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when it is no Parquet file.
+pub async fn footer(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<ParquetMetaData> {
+    let metadata = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+    let object_bytes = Object { store: store.as_ref(), path: &object.location };
+    Ok(metadata.load_and_finish(object_bytes, object.size).await?)
+}
+
+/// Where parts of a footer are fetched from.
+struct Object<'a> {
+    store: &'a dyn ObjectStore,
+    path: &'a Path,
+}
+
+impl MetadataFetch for Object<'_> {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, std::result::Result<Bytes, ParquetError>> {
+        let fetched = self.store.get_range(self.path, range);
+        fetched.map(|bytes| bytes.map_err(|e| ParquetError::External(Box::new(e)))).boxed()
+    }
+}
+
+/// What `footer` says.
+pub fn describe(footer: &ParquetMetaData) -> SegmentFile {
+    let file = footer.file_metadata();
+    let value = |key: &str| {
+        let pairs = file.key_value_metadata().into_iter().flatten();
+        pairs.filter(|pair| pair.key == key).find_map(|pair| pair.value.clone())
+    };
+    let known = SegmentColumns::from_footer(footer);
+    let pages = footer.offset_index().and_then(|groups| groups.first());
+    let leaves = footer.row_groups().iter().flat_map(RowGroupMetaData::columns).enumerate();
+    let columns: Vec<StoredColumn> = leaves
+        .map(|(i, leaf)| {
+            let pages = pages.and_then(|leaves| Some(leaves.get(i)?.page_locations().len()));
+            stored(leaf, pages, &known)
+        })
+        .collect();
+    let (from_ns, to_ns) = match known.get(column::TIMESTAMP).and_then(|column| column.bounds.as_ref()) {
+        Some((Bound::Int(from_ns), Bound::Int(to_ns))) => (Some(*from_ns), Some(*to_ns)),
+        _ => (None, None),
+    };
+    SegmentFile {
+        segment: value(ID_KEY),
+        format: value(FORMAT_KEY),
+        created_by: file.created_by().map(str::to_owned),
+        rows: file.num_rows() as u64,
+        from_ns,
+        to_ns,
+        stored_bytes: columns.iter().map(|column| column.bytes).sum(),
+        plain_bytes: columns.iter().map(|column| column.plain_bytes).sum(),
+        overflow: known.overflow,
+        columns,
+    }
+}
+
+fn stored(leaf: &ColumnChunkMetaData, pages: Option<usize>, known: &SegmentColumns) -> StoredColumn {
+    let path = leaf.column_path().parts();
+    let bounds = known.get(&path[0]).filter(|_| path.len() == 1).and_then(|column| column.bounds.clone());
+    let (min, max) = bounds.unzip();
+    let physical = leaf.column_type();
+    let r#type = match leaf.column_descr().logical_type_ref() {
+        Some(logical) => {
+            let logical = format!("{logical:?}");
+            // Without the fields: `Timestamp { … }`.
+            let name = logical.split([' ', '(', '{']).next().unwrap_or_default();
+            format!("{physical} {}", name.to_uppercase())
+        }
+        None => physical.to_string(),
+    };
+    let compression = format!("{:?}", leaf.compression());
+    let (offset, bytes) = leaf.byte_range();
+    StoredColumn {
+        column: path.join("."),
+        r#type,
+        encodings: leaf.encodings().map(|encoding| encoding.to_string()).collect(),
+        compression: compression.split('(').next().unwrap_or_default().to_owned(),
+        offset,
+        bytes,
+        plain_bytes: leaf.uncompressed_size() as u64,
+        pages,
+        nulls: leaf.statistics().and_then(Statistics::null_count_opt),
+        min,
+        max,
+    }
+}
