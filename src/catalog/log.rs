@@ -13,9 +13,7 @@ use super::CatalogSnapshot;
 use super::checkpoint::{self, Checkpoint, Sources};
 use super::claim::Claim;
 use super::columns::ColumnSource;
-use super::commit::{
-    self, Change, Commit, FORMAT, FORMAT_WITH_WRITER, Keys, WholeCheckpoint,
-};
+use super::commit::{self, Change, Commit, FORMAT, FORMAT_WITH_WRITER, Keys, WholeCheckpoint};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::RunSet;

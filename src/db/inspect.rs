@@ -529,6 +529,7 @@ pub async fn inspect(settings: &Settings, what: &Path) -> Result<Inspection> {
         }
     }
     let (what, data) = (what.display(), &settings.data);
-    let message = format!("{what} is neither a file, nor one below {data}, nor the id of a segment or run there");
+    let message =
+        format!("{what} is neither a file, nor one below {data}, nor the id of a segment or run there");
     Err(Error::new(ErrorKind::NotFound, message))
 }

@@ -7,6 +7,7 @@ mod crash;
 mod demo;
 mod disk_full;
 mod duckdb;
+mod formats;
 mod import;
 mod nezha;
 mod object_store;

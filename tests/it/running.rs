@@ -171,11 +171,6 @@ impl Served {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
-    /// Number of the process.
-    pub(crate) fn process(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends SIGTERM and waits for the end; the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
