@@ -50,7 +50,7 @@ fn fill(path: &Path) {
 fn message(name: &str) -> Vec<u8> {
     let mut request = spans(3);
     for span in &mut request.resource_spans[0].scope_spans[0].spans {
-        span.name = name.to_owned();
+        name.clone_into(&mut span.name);
     }
     request.encode_to_vec()
 }
