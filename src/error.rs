@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
 
@@ -101,6 +102,13 @@ impl Error {
         }
         said
     }
+}
+
+/// Runs `read`, which decodes bytes with code of others, and makes an error of a panic: readers of Parquet and
+/// Arrow assume here and there that files are well formed.
+pub(crate) fn contained<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    let caught = catch_unwind(AssertUnwindSafe(read));
+    caught.unwrap_or_else(|_| Err(Error::corrupt("it cannot be decoded")))
 }
 
 /// Something stored that is not what was written, as far as it was looked at.

@@ -21,6 +21,9 @@ pub mod db;
 pub mod demo;
 pub mod server;
 pub mod cli;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod hostile;
 
 pub use config::Settings;
 pub use db::Database;

@@ -4,7 +4,8 @@
 //! between two checkpoints must lead from one to the other. What is damaged is stepped over, so that the rest
 //! is looked at too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -19,6 +20,11 @@ use super::log::{
     read_whole_checkpoint, version_of,
 };
 use crate::error::{ErrorKind, Problem, Result};
+
+/// Of so many missing commits in a row each is listed.
+const MISSING_LISTED_MAX: usize = 100;
+/// No catalog is at a greater version.
+const VERSION_MAX: u64 = i64::MAX as u64;
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -51,10 +57,10 @@ pub async fn check(store: &Arc<dyn ObjectStore>) -> Result<CheckedCatalog> {
     let needed_from = kept_from.max(begins + 1);
     let newest = commits.keys().chain(checkpoints.keys()).max().copied().unwrap_or(0);
     // Of those before, a writer may be deleting some.
-    for version in needed_from..=newest {
-        if !commits.contains_key(&version) {
-            checked.problems.push(Problem::new(log_path(version), "the commit is missing"));
-        }
+    let mut next = needed_from;
+    for version in commits.keys().copied().filter(|version| *version >= needed_from).chain([newest + 1]) {
+        checked.missing(next..version);
+        next = version + 1;
     }
     checked.snapshot = checked.replay(&commits, &checkpoints, newest);
     Ok(checked)
@@ -65,12 +71,25 @@ type Commits = BTreeMap<u64, Option<Commit>>;
 type Checkpoints = BTreeMap<u64, Option<Head>>;
 
 impl CheckedCatalog {
+    /// Says which commits are missing; when they are many, a name may be wrong instead.
+    fn missing(&mut self, versions: Range<u64>) {
+        for version in versions.clone().take(MISSING_LISTED_MAX) {
+            self.problems.push(Problem::new(log_path(version), "the commit is missing"));
+        }
+        let rest = (versions.end.saturating_sub(versions.start)).saturating_sub(MISSING_LISTED_MAX as u64);
+        if rest > 0 {
+            let what = format!("the {rest} commits before this version are missing too");
+            self.problems.push(Problem::new(log_path(versions.end), what));
+        }
+    }
+
     async fn commits(&mut self, store: &Arc<dyn ObjectStore>) -> Result<Commits> {
         let objects: Vec<ObjectMeta> = store.list(Some(&Path::from("catalog/log"))).try_collect().await?;
         let mut commits = Commits::new();
         let mut unsealed = Vec::new();
         for ObjectMeta { location: path, .. } in objects {
-            let Some(version) = version_of(&path).filter(|version| log_path(*version) == path) else {
+            let named = |version: &u64| *version <= VERSION_MAX && log_path(*version) == path;
+            let Some(version) = version_of(&path).filter(named) else {
                 self.notes.push(format!("{path} is not named like a commit: it is never read"));
                 continue;
             };
@@ -106,7 +125,7 @@ impl CheckedCatalog {
         let mut heads = Checkpoints::new();
         for object in checkpoints(store).await? {
             let path = &object.location;
-            let Some(version) = version_of(path) else { continue };
+            let Some(version) = version_of(path).filter(|version| *version <= VERSION_MAX) else { continue };
             let head = if path.as_ref().ends_with(CHECKPOINT) {
                 match Checkpoint::open(store, path.as_ref(), object.size).await {
                     Ok((checkpoint, head)) => {
@@ -147,7 +166,11 @@ impl CheckedCatalog {
             _ => (Head::default(), 1),
         };
         let mut broken = false;
-        for version in from..=newest {
+        let known: BTreeSet<u64> = commits.keys().chain(checkpoints.keys()).copied().collect();
+        let mut next = from;
+        for version in known.range(from..=newest.max(from)).copied() {
+            broken |= version != next;
+            next = version + 1;
             let mut after = head.clone();
             match commits.get(&version).and_then(Option::as_ref).map(|commit| after.apply(commit)) {
                 Some(Ok(())) => head = after,

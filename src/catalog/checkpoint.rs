@@ -102,6 +102,7 @@ impl Checkpoint {
         let compressed = sidecar.read(HEAD).await?.ok_or_else(|| corrupt("it is missing"))?;
         let json = plain(&compressed).map_err(|e| corrupt("it is no zstd frame").with_source(e))?;
         let head: Head = commit::parse(path, &json, FORMAT..=FORMAT_WITH_CLAIM)?;
+        commit::check(path, head.segments.iter(), Some(head.wal))?;
         let ordinals = head.segments.iter().zip(0..).map(|(segment, ordinal)| (segment.id, ordinal));
         let checkpoint = Self {
             sidecar,
@@ -329,7 +330,7 @@ struct Recent<'a> {
 }
 
 /// Decompresses a head, up to the largest that one may be.
-fn plain(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(super) fn plain(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut json = Vec::new();
     zstd::stream::read::Decoder::with_buffer(compressed)?.take(HEAD_BYTES_MAX).read_to_end(&mut json)?;

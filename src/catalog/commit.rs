@@ -256,6 +256,21 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
     serde_json::from_slice(json).map_err(corrupt)
 }
 
+/// Refuses what no commit ever said, so that nobody calculates with it.
+pub(super) fn check<'a>(
+    path: impl std::fmt::Display,
+    mut segments: impl Iterator<Item = &'a SegmentMeta>,
+    wal: Option<SequenceNumber>,
+) -> Result<()> {
+    if let Some(segment) = segments.find(|segment| !segment.is_plausible()) {
+        return Err(Error::corrupt(format!("{path}: no segment is like {segment:?}")));
+    }
+    match wal.filter(|wal| *wal > SequenceNumber::MAX) {
+        Some(wal) => Err(Error::corrupt(format!("{path}: the log has no batch {wal}"))),
+        None => Ok(()),
+    }
+}
+
 /// What precedes the checksum of a document.
 const CHECKSUM: &[u8] = b",\"crc\":";
 
@@ -289,7 +304,7 @@ impl Commit {
     /// elsewhere; `snapshot` is then of no use.
     pub(super) fn apply(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
         let conflict = |what: String| Error::new(ErrorKind::Conflict, what);
-        snapshot.version += 1;
+        snapshot.version = snapshot.version.saturating_add(1);
         if let Some(claim) = &self.claim {
             snapshot.claim = Some(Arc::new(claim.clone()));
         }

@@ -55,7 +55,7 @@ impl Catalog {
     /// Reads the latest checkpoint and the commits behind it. An empty store gives version 0.
     pub async fn load(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut head = latest_checkpoint(&store).await?;
-        while let Some(commit) = read_commit(&store, head.snapshot.version + 1).await? {
+        while let Some(commit) = read_commit(&store, head.next_version()?).await? {
             head.apply(&commit)?;
         }
         let (committing, head, writer) = (Mutex::new(()), RwLock::new(head), OnceLock::new());
@@ -74,7 +74,7 @@ impl Catalog {
 
     /// Whether the store has a commit after the newest that this process knows.
     pub async fn is_behind(&self) -> Result<bool> {
-        let next = self.snapshot().version + 1;
+        let next = self.head.read().next_version()?;
         Ok(read(&self.store, &log_path(next)).await?.is_some())
     }
 
@@ -113,7 +113,7 @@ impl Catalog {
         let _one_at_a_time = self.committing.lock().await;
         loop {
             let mut after = self.head.read().clone();
-            let Some(commit) = read_commit(&self.store, after.snapshot.version + 1).await? else { break };
+            let Some(commit) = read_commit(&self.store, after.next_version()?).await? else { break };
             after.apply(&commit)?;
             *self.head.write() = after;
         }
@@ -129,7 +129,7 @@ impl Catalog {
         let _one_at_a_time = self.committing.lock().await;
         for _ in 0..RETRIES_MAX {
             let before = self.head.read().clone();
-            let version = before.snapshot.version + 1;
+            let version = before.next_version()?;
             if change.claim.is_none() {
                 self.is_owner()?;
             }
@@ -187,6 +187,12 @@ impl Catalog {
 }
 
 impl Head {
+    /// The version of the commit after this state.
+    fn next_version(&self) -> Result<u64> {
+        let version = self.snapshot.version;
+        version.checked_add(1).ok_or_else(|| Error::corrupt(format!("the catalog is at version {version}")))
+    }
+
     pub(super) fn apply(&mut self, commit: &Commit) -> Result<()> {
         commit.apply(Arc::make_mut(&mut self.snapshot))?;
         if !commit.keys.is_empty() {
@@ -223,7 +229,10 @@ pub(super) fn parse_commit(path: &Path, json: &[u8]) -> Result<Commit> {
         let message = format!("{path}: checksum {found:08x}, but its bytes have {expected:08x}");
         return Err(Error::corrupt(message));
     }
-    commit::parse(path.as_ref(), json, FORMAT..=FORMAT_WITH_WRITER)
+    let commit: Commit = commit::parse(path.as_ref(), json, FORMAT..=FORMAT_WITH_WRITER)?;
+    let segments = commit.add.iter().map(|segment| &segment.meta);
+    commit::check(path, segments, commit.wal.map(|wal| wal.through))?;
+    Ok(commit)
 }
 
 /// All checkpoints, oldest first.
@@ -296,10 +305,11 @@ pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
 /// Reads a checkpoint of the first format.
 pub(super) async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Head> {
     let compressed = store.get(path).await?.bytes().await?;
-    let json = zstd::stream::decode_all(compressed.as_ref())
+    let json = checkpoint::plain(&compressed)
         .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
     let WholeCheckpoint { version, wal, segments, keys } =
         commit::parse(path.as_ref(), &json, FORMAT..=FORMAT)?;
+    commit::check(path, segments.iter().map(|segment| &segment.meta), Some(wal))?;
     let snapshot = CatalogSnapshot { version, wal_watermark: wal, ..CatalogSnapshot::of(&segments) };
     Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
 }

@@ -14,7 +14,7 @@ mod compact;
 mod config_file;
 mod delete;
 mod demo;
-mod import;
+pub(crate) mod import;
 mod inspect;
 mod logging;
 mod progress;

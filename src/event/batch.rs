@@ -182,7 +182,8 @@ impl EventBatch {
     }
 }
 
-fn check_core(core: &RecordBatch) -> Result<()> {
+/// Whether the columns are core columns, in order, and none is missing.
+pub(super) fn check_core(core: &RecordBatch) -> Result<()> {
     let mut next = 0;
     for field in core.schema_ref().fields() {
         let index = schema::core_index(field.name()).filter(|i| *i >= next).ok_or_else(|| {

@@ -13,7 +13,6 @@
 //!        | length:u32 × count bytes      Text, Bytes, Json
 //! ```
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -22,10 +21,10 @@ use arrow::array::{
 };
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Float64Type, Int64Type};
-use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use super::batch::{AttributeColumn, EventBatch};
+use super::batch::{AttributeColumn, EventBatch, check_core};
+use super::ipc::BatchReader;
 use super::{AttributeKey, AttributeType, Level};
 use crate::error::{Error, Result};
 
@@ -129,10 +128,12 @@ fn encode_values(out: &mut Vec<u8>, column: &AttributeColumn) {
 }
 
 fn decode_core(bytes: &[u8]) -> Result<RecordBatch> {
-    let corrupt = |e| Error::corrupt(format!("event batch: core columns: {e}"));
-    let mut reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(corrupt)?;
-    let batch = reader.next().ok_or_else(|| Error::corrupt("event batch: core columns are missing"))?;
-    batch.map_err(corrupt)
+    let batch = BatchReader::new(bytes, 0).next();
+    let batch = batch.ok_or_else(|| Error::corrupt("event batch: core columns are missing"))?;
+    let core = batch.map_err(|e| e.context("event batch: core columns"))?;
+    // Attributes are sized by the number of rows.
+    check_core(&core)?;
+    Ok(core)
 }
 
 fn decode_column(reader: &mut Reader<'_>, rows: usize) -> Result<AttributeColumn> {

@@ -28,6 +28,7 @@ mod core_event;
 mod sparse;
 mod builder;
 mod batch;
+pub mod ipc;
 mod codec;
 mod concat;
 pub mod overflow;

@@ -30,7 +30,7 @@ use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
 
 use super::blocks::{BlockNames, BlocksWriter};
 use super::sidecar::{Sidecar, SidecarWriter};
-use crate::error::Result;
+use crate::error::{Result, contained};
 use crate::segment::OverflowFilter;
 
 /// Section with a footer of each column.
@@ -160,7 +160,7 @@ pub async fn read<'n>(
     wanted: impl IntoIterator<Item = &'n str>,
 ) -> Result<Vec<(&'n str, ParquetMetaData)>> {
     let blocks = names.read_blocks(sidecar, COLUMNS, wanted).await?;
-    let decode = |(name, block)| match decode(&block, name, rows) {
+    let decode = |(name, block)| match contained(|| Ok(decode(&block, name, rows)?)) {
         Ok(Some(column)) => Ok((name, column)),
         Ok(None) => Err(sidecar.corrupt(COLUMNS, format_args!("block {name} is about something else"))),
         Err(e) => Err(sidecar.corrupt(COLUMNS, format_args!("block {name} is no footer")).with_source(e)),

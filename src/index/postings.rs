@@ -179,7 +179,7 @@ impl PostingsReader {
     /// The postings of `hash`, ascending, out of the bytes of its [`range`](Self::range); empty when there
     /// is no such hash.
     pub fn find(&self, hash: ValueHash, bytes: &[u8]) -> Option<Vec<u32>> {
-        let mut bucket = Bucket::open(bytes, least(self.bucket(hash.get()), self.bits))?;
+        let mut bucket = Bucket::open(bytes, self.hashes_of(self.bucket(hash.get())))?;
         let mut postings = Vec::new();
         while bucket.next(self.bound, &mut postings)? {
             if bucket.hash >= hash.get() {
@@ -218,7 +218,7 @@ impl PostingsReader {
         for i in buckets {
             let within = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
             let bytes = bytes.get(within(self.offset(i)?)?..within(self.offset(i + 1)?)?)?;
-            let mut bucket = Bucket::open(bytes, least(i, self.bits))?;
+            let mut bucket = Bucket::open(bytes, self.hashes_of(i))?;
             while bucket.next(self.bound, &mut postings)? {
                 if hashes.contains(&bucket.hash) {
                     visit(ValueHash::from_bits(bucket.hash), &postings);
@@ -242,6 +242,11 @@ impl PostingsReader {
         (hash >> (ValueHash::BITS - self.bits)) as usize
     }
 
+    /// The hashes that bucket `i` may have.
+    fn hashes_of(&self, i: usize) -> Range<u64> {
+        least(i, self.bits)..least(i + 1, self.bits)
+    }
+
     fn offset(&self, bucket: usize) -> Option<u64> {
         let at = bucket.checked_mul(size_of::<u32>())?;
         Cursor::new(self.offsets.get(at..)?).u32().map(u64::from)
@@ -253,19 +258,21 @@ impl PostingsReader {
 struct Bucket<'a> {
     cursor: Cursor<'a>,
     hash: u64,
+    /// All hashes are below.
+    end: u64,
     first: bool,
 }
 
 impl<'a> Bucket<'a> {
     /// Checks the bytes of a bucket.
-    fn open(bytes: &'a [u8], least: u64) -> Option<Self> {
+    fn open(bytes: &'a [u8], hashes: Range<u64>) -> Option<Self> {
         let entries = if bytes.is_empty() {
             bytes
         } else {
             let (entries, crc) = bytes.split_last_chunk()?;
             (crc32c::crc32c(entries) == u32::from_le_bytes(*crc)).then_some(entries)?
         };
-        Some(Self { cursor: Cursor::new(entries), hash: least, first: true })
+        Some(Self { cursor: Cursor::new(entries), hash: hashes.start, end: hashes.end, first: true })
     }
 
     /// Goes to the next entry, whose postings replace what is in `postings`; false at the end.
@@ -278,7 +285,7 @@ impl<'a> Bucket<'a> {
             return None;
         }
         self.first = false;
-        self.hash = self.hash.checked_add(delta)?;
+        self.hash = self.hash.checked_add(delta).filter(|hash| *hash < self.end)?;
         postings.clear();
         let code = self.cursor.varint()?;
         let Some(more) = code.checked_sub(bound.into()) else {
@@ -402,7 +409,7 @@ mod tests {
             let crc = crc32c::crc32c(&bytes);
             bytes.extend_from_slice(&crc.to_le_bytes());
             let mut postings = Vec::new();
-            let mut bucket = Bucket::open(&bytes, 0).unwrap();
+            let mut bucket = Bucket::open(&bytes, 0..1 << 48).unwrap();
             while bucket.next(bound, &mut postings) == Some(true) {
                 prop_assert!(postings.iter().all(|posting| *posting < bound));
             }

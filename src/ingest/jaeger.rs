@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 use super::ids::{self, Id};
 use super::ndjson::line_of;
 use super::record::{Decoded, Hints, Refused};
+use super::repeated_bytes_max;
 use crate::error::{Error, Result};
 use crate::event::{CoreEvent, EventBatchBuilder, Level, Link, Signal, SpanId, TraceId, Value, typed_json};
 
@@ -181,6 +182,7 @@ pub fn decode(document: &[u8]) -> Result<Decoded> {
         std::str::from_utf8(document).map_err(|e| Error::invalid(format!("Jaeger JSON: not UTF-8: {e}")))?;
     let mut out = EventBatchBuilder::new();
     let mut refused = Vec::new();
+    let mut room = repeated_bytes_max(document.len());
     for raw in traces(text)? {
         let trace: Trace<'_> = match serde_json::from_str(raw) {
             Ok(trace) => trace,
@@ -192,7 +194,11 @@ pub fn decode(document: &[u8]) -> Result<Decoded> {
         for raw in trace.spans {
             let pushed = serde_json::from_str::<Span<'_>>(raw.get())
                 .map_err(|e| format!("not a Jaeger span: {e}"))
-                .and_then(|span| push(&mut out, &span, &trace.processes));
+                .and_then(|span| {
+                    let process = span.process_of(&trace.processes);
+                    reserve(&mut room, &span, process)?;
+                    push(&mut out, &span, process)
+                });
             if let Err(reason) = pushed {
                 refused.push(refusal(document, raw.get(), reason));
             }
@@ -260,11 +266,35 @@ impl<'a> Known<'a> {
     }
 }
 
-fn push(
-    out: &mut EventBatchBuilder,
-    span: &Span<'_>,
-    processes: &HashMap<Cow<'_, str>, Process<'_>>,
-) -> Result<(), String> {
+impl<'a> Span<'a> {
+    /// The process that it is of: its own, or one that several share.
+    fn process_of<'b>(
+        &'b self,
+        processes: &'b HashMap<Cow<'a, str>, Process<'a>>,
+    ) -> Option<&'b Process<'a>> {
+        self.process.as_ref().or_else(|| processes.get(self.process_id.as_deref()?))
+    }
+}
+
+impl Process<'_> {
+    /// Bytes that it takes on an event.
+    fn bytes(&self) -> usize {
+        let tags = self.tags.iter().flatten().map(|tag| tag.value.get().len() + 20);
+        self.service_name.len() + 20 + tags.sum::<usize>()
+    }
+}
+
+/// Takes from `room` what the process takes on the span and on each of its logs.
+fn reserve(room: &mut usize, span: &Span<'_>, process: Option<&Process<'_>>) -> Result<(), String> {
+    let events = 1 + span.logs.as_ref().map_or(0, Vec::len);
+    let bytes = process.map_or(0, Process::bytes).saturating_mul(events);
+    *room = room.checked_sub(bytes).ok_or_else(|| {
+        format!("span {}: repeating the tags of its process makes the file too large: split it", span.span_id)
+    })?;
+    Ok(())
+}
+
+fn push(out: &mut EventBatchBuilder, span: &Span<'_>, process: Option<&Process<'_>>) -> Result<(), String> {
     let (Id::Is(trace_id), Id::Is(span_id)) =
         (ids::trace_id(&padded(&span.trace_id)), ids::span_id(&padded(&span.span_id)))
     else {
@@ -313,7 +343,6 @@ fn push(
         ..CoreEvent::default()
     };
     out.push(&event);
-    let process = span.process.as_ref().or_else(|| processes.get(span.process_id.as_deref()?));
     push_process(out, process);
     for (key, value) in &tags {
         let key = out.key(Level::Record, key);

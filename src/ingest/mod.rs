@@ -31,6 +31,13 @@ pub use record::{Decoded, Hints, Refused};
 /// server accepts over the network is a smaller limit of its own.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
+/// Most bytes of attributes of a resource, or of its likes, that a message of `bytes` may have repeated on its
+/// records. A few kilobytes can name a large resource for a million tiny records; of real ones, a megabyte
+/// becomes thirty.
+fn repeated_bytes_max(bytes: usize) -> usize {
+    bytes.saturating_mul(64).clamp(64 << 20, 1 << 30)
+}
+
 /// How many rejected records are described; all are counted.
 pub const REASONS_MAX: usize = 16;
 

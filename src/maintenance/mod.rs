@@ -56,3 +56,5 @@ pub use sweep::{GRACE, Sweeper};
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod interleavings;

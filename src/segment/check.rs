@@ -4,7 +4,6 @@
 //! compared with what the footer says of them; whoever calls compares the footer with the catalog.
 
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
@@ -12,7 +11,7 @@ use object_store::ObjectStore;
 
 use super::meta::{NewSegment, SegmentMeta};
 use super::reader::{Objects, SegmentReader};
-use crate::error::{Error, Problem, Result};
+use crate::error::{Problem, contained};
 use crate::event::schema::column;
 
 /// Reads a whole segment, deleted events too, and returns what its footer says, if it can be read. Problems
@@ -31,7 +30,7 @@ pub fn check(
     let path = segment.path();
     let objects = Objects::new(Arc::clone(store));
     let unmasked = SegmentMeta { mask: None, ..segment.clone() };
-    let opened = guarded(|| {
+    let opened = contained(|| {
         let reader = SegmentReader::open(objects, &unmasked)?;
         let found = NewSegment::from_footer(segment.bytes, reader.footer())?;
         Ok((reader, found))
@@ -51,7 +50,7 @@ pub fn check(
             report.push(Problem::new(&path, format!("column {name:?} lies in damaged bytes")));
             continue;
         }
-        match guarded(|| reader.read_as_stored(name)) {
+        match contained(|| reader.read_as_stored(name)) {
             Ok(values) => {
                 report.extend(nulls_differ(&path, name, &values, &found));
                 visit(name, &values);
@@ -70,7 +69,7 @@ pub fn check(
 
 /// Whether the timestamps descend, and are in the range that the footer says.
 fn order(path: &str, reader: &SegmentReader, found: &NewSegment) -> Option<Problem> {
-    match guarded(|| reader.timestamps()) {
+    match contained(|| reader.timestamps()) {
         Ok(times) => {
             let range = |min: Option<&i64>, max: Option<&i64>| format!("{min:?} to {max:?}");
             let time = found.meta.time;
@@ -90,10 +89,4 @@ fn nulls_differ(path: &str, name: &str, values: &ArrayRef, found: &NewSegment) -
     let (expected, is) = (found.columns.get(name)?.null_count, values.null_count() as u64);
     let differ = || Problem::differs(path, format!("rows without a value in column {name:?}"), expected, is);
     (expected != is).then(differ)
-}
-
-/// Damaged bytes may make a decoder panic; that is an error here, so that the rest is looked at too.
-fn guarded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    let caught = catch_unwind(AssertUnwindSafe(read));
-    caught.unwrap_or_else(|_| Err(Error::corrupt("it cannot be decoded")))
 }

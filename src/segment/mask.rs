@@ -79,11 +79,7 @@ impl NewMask {
     pub fn new(deleted: &RoaringBitmap, now_ns: i64) -> Result<Self> {
         let mut rows = Vec::with_capacity(deleted.serialized_size());
         deleted.serialize_into(&mut rows)?;
-        let mut object = Vec::with_capacity(HEADER_BYTES + rows.len());
-        object.extend_from_slice(MAGIC);
-        object.extend_from_slice(&VERSION.to_le_bytes());
-        object.extend_from_slice(&crc32c::crc32c(&rows).to_le_bytes());
-        object.extend_from_slice(&rows);
+        let object = seal(&rows);
         let ms = u64::try_from(now_ns / 1_000_000).unwrap_or(0);
         let id = MaskId(uuid::Builder::from_unix_timestamp_millis(ms, &rand::random()).into_uuid());
         let mask = Mask { id, rows: deleted.len(), bytes: object.len() as u64 };
@@ -104,6 +100,16 @@ pub async fn deleted_rows(
     let rows = parse(&object.bytes().await?).map_err(|error| error.context(&path))?;
     let fits = rows.len() == mask.rows && rows.max().is_none_or(|row| u64::from(row) < segment.rows);
     if fits { Ok(Some(rows)) } else { Err(Error::corrupt(format!("{path} is not the mask of its segment"))) }
+}
+
+/// The object with these `rows`.
+pub(crate) fn seal(rows: &[u8]) -> Vec<u8> {
+    let mut object = Vec::with_capacity(HEADER_BYTES + rows.len());
+    object.extend_from_slice(MAGIC);
+    object.extend_from_slice(&VERSION.to_le_bytes());
+    object.extend_from_slice(&crc32c::crc32c(rows).to_le_bytes());
+    object.extend_from_slice(rows);
+    object
 }
 
 /// The rows that a mask's object lists; [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when it is none.

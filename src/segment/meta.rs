@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::columns::{Bound, ColumnMeta, SegmentColumns};
 use super::mask::Mask;
+use super::writer::ROWS_MAX;
 use crate::error::{Error, Result};
 use crate::event::TimeRange;
 use crate::event::schema::column;
@@ -32,6 +33,9 @@ pub(super) const FORMAT_KEY: &str = "broadloom.format";
 pub(super) const ID_KEY: &str = "broadloom.segment";
 /// The segment format that this program writes and reads.
 pub(super) const FORMAT: &str = "1";
+
+/// No object is as large.
+const OBJECT_BYTES_MAX: u64 = 1 << 40;
 
 /// Identifies a segment; ids sort by time of creation (UUIDv7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -145,6 +149,12 @@ impl SegmentMeta {
         format!("segments/{:04}/{:02}/{:02}/{id}.parquet", day.year(), day.month(), day.day())
     }
 
+    /// Whether a segment can be like this. What was read may say anything; sums of what is plausible fit.
+    pub fn is_plausible(&self) -> bool {
+        let sizes = [self.bytes, self.index.unwrap_or(0), self.mask.map_or(0, |mask| mask.bytes)];
+        self.rows <= ROWS_MAX as u64 && sizes.iter().all(|bytes| *bytes <= OBJECT_BYTES_MAX)
+    }
+
     /// Events that are not deleted.
     pub fn live_rows(&self) -> u64 {
         self.rows.saturating_sub(self.mask.map_or(0, |mask| mask.rows))
@@ -187,6 +197,9 @@ impl NewSegment {
         };
         let (rows, time) = (group.num_rows() as u64, TimeRange { min_ns, max_ns });
         let meta = SegmentMeta { id, bytes, index: None, rows, time, mask: None };
+        if !meta.is_plausible() {
+            return Err(corrupt(&format!("{rows} rows")));
+        }
         Ok(Self { meta, columns: Arc::new(columns) })
     }
 }

@@ -31,7 +31,8 @@ use tokio::runtime::Handle;
 use super::columns::attribute_type;
 use super::mask::deleted_rows;
 use super::meta::SegmentMeta;
-use crate::error::{Error, Result};
+use super::writer::ROWS_MAX;
+use crate::error::{Error, Result, contained};
 use crate::event::schema::column;
 use crate::event::{AttributeKey, AttributeType, schema};
 
@@ -62,7 +63,14 @@ impl Objects {
     }
 
     fn range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
-        Ok(self.runtime.block_on(self.store.get_range(path, range))?)
+        let expected = range.end.saturating_sub(range.start);
+        let bytes = self.runtime.block_on(self.store.get_range(path, range.clone()))?;
+        // A store gives what there is.
+        if bytes.len() as u64 != expected {
+            let (at, found) = (range.start, bytes.len());
+            return Err(Error::corrupt(format!("{path}: expected {expected} bytes at {at}, found {found}")));
+        }
+        Ok(bytes)
     }
 }
 
@@ -106,11 +114,12 @@ impl SegmentReader {
             Some(object) => Ok(object.slice(range.start as usize..range.end as usize)),
             None => objects.range(&path, range),
         };
-        let footer = footer(segment.bytes, fetch).map_err(|e| e.context(&path))?;
+        let footer = contained(|| footer(segment.bytes, fetch)).map_err(|e| e.context(&path))?;
         let [group] = footer.row_groups() else {
             return Err(Error::corrupt(format!("{path}: expected one row group")));
         };
-        let rows = group.num_rows() as usize;
+        let rows = usize::try_from(group.num_rows()).ok().filter(|rows| *rows <= ROWS_MAX);
+        let rows = rows.ok_or_else(|| Error::corrupt(format!("{path}: {} rows", group.num_rows())))?;
         let columns = columns(group);
         let live = objects.deleted(segment)?.map(|deleted| {
             let mut live = RoaringBitmap::new();
@@ -182,6 +191,10 @@ impl SegmentReader {
     }
 
     fn decode(&self, column: &SegmentColumn, rows: Range<usize>) -> Result<ArrayRef> {
+        contained(|| self.decode_column(column, rows))
+    }
+
+    fn decode_column(&self, column: &SegmentColumn, rows: Range<usize>) -> Result<ArrayRef> {
         let metadata = Arc::new(narrow(&self.footer, column)?);
         let inferred = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
         let schema = Arc::new(Schema::new(as_views(inferred.schema().fields())));
@@ -223,7 +236,9 @@ impl SegmentReader {
 
     fn byte_range(&self, column: &SegmentColumn) -> Range<u64> {
         let ranges = self.footer.row_group(0).columns()[column.leaves.clone()].iter().map(|leaf| {
-            let (start, len) = leaf.byte_range();
+            // Parquet's own function panics when they are negative.
+            let start = leaf.dictionary_page_offset().unwrap_or(leaf.data_page_offset());
+            let [start, len] = [start, leaf.compressed_size()].map(|n| u64::try_from(n).unwrap_or(0));
             start..start.saturating_add(len)
         });
         ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)

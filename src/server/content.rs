@@ -77,6 +77,16 @@ impl Compression {
     }
 }
 
+/// What becomes of `body` in every compression in which it is one.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn unpack_all(body: &Bytes, bytes_max: usize) -> Vec<Bytes> {
+    let budget = super::budget::Budget::new(bytes_max);
+    let unpack = |compression: Compression| {
+        compression.unpack(body.clone(), bytes_max, &mut budget.reservation()).ok()
+    };
+    [Compression::Identity, Compression::Gzip, Compression::Zstd].into_iter().filter_map(unpack).collect()
+}
+
 fn damaged(error: std::io::Error) -> Problem {
     Error::invalid(format!("the body is not what Content-Encoding says: {error}")).with_source(error).into()
 }

@@ -53,6 +53,8 @@ pub use state::Limits;
 
 use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(any(test, fuzzing))]
+pub(crate) use content::unpack_all;
 pub(crate) use problem::Position;
 pub(crate) use sql::{first_rows, literal};
 

@@ -61,6 +61,8 @@ pub struct SequenceNumber(pub u64);
 impl SequenceNumber {
     /// Before the first batch.
     pub const ZERO: Self = Self(0);
+    /// Greater than that of any batch: what says more is damaged.
+    pub const MAX: Self = Self(i64::MAX as u64);
 
     /// The number after this one.
     #[must_use]

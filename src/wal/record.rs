@@ -2,6 +2,7 @@
 //!
 //! See the [module](super) for the picture. Everything here is pure: bytes in, bytes out.
 
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,8 @@ pub(super) const HEADER_BYTES: usize = 24;
 pub(super) const RECORD_HEADER_BYTES: usize = 20;
 /// Starts every record, so that a reader finds the next one behind damage.
 pub(super) const MARKER: u32 = 0x57A1_C0DE;
+/// Largest payload before compression.
+pub const ENCODED_BYTES_MAX: usize = 2 << 30;
 /// Largest compressed payload: far above the largest request that the server takes (64 MiB).
 pub const PAYLOAD_BYTES_MAX: usize = 512 << 20;
 
@@ -30,8 +33,17 @@ pub struct Payload(Bytes);
 
 impl Payload {
     /// Compresses an encoded batch: ZSTD level 1 (about 400 MB/s a core). Fails with
-    /// [`ErrorKind::LimitExceeded`] above [`PAYLOAD_BYTES_MAX`].
+    /// [`ErrorKind::LimitExceeded`] above [`ENCODED_BYTES_MAX`], and above [`PAYLOAD_BYTES_MAX`] compressed.
     pub fn compress(encoded: &[u8]) -> Result<Self> {
+        if encoded.len() > ENCODED_BYTES_MAX {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!(
+                    "batch of {} bytes, the log takes {ENCODED_BYTES_MAX}: send smaller batches",
+                    encoded.len()
+                ),
+            ));
+        }
         let frame = zstd::bulk::compress(encoded, 1)
             .map_err(|e| Error::internal("could not compress a batch for the log").with_source(e))?;
         if frame.len() > PAYLOAD_BYTES_MAX {
@@ -65,9 +77,16 @@ pub(super) fn is_fence(payload: &[u8]) -> bool {
     payload.starts_with(FENCE)
 }
 
-/// Undoes [`Payload::compress`].
+/// Undoes [`Payload::compress`]. Fails with [`ErrorKind::Corrupt`] when `frame` cannot come from there.
 pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>> {
-    zstd::stream::decode_all(frame).map_err(|e| Error::corrupt("log payload is no zstd frame").with_source(e))
+    let corrupt = |e| Error::corrupt("log payload is no zstd frame").with_source(e);
+    let mut encoded = Vec::new();
+    let decoder = zstd::stream::read::Decoder::with_buffer(frame).map_err(corrupt)?;
+    decoder.take(ENCODED_BYTES_MAX as u64 + 1).read_to_end(&mut encoded).map_err(corrupt)?;
+    if encoded.len() > ENCODED_BYTES_MAX {
+        return Err(Error::corrupt(format!("log payload of more than {ENCODED_BYTES_MAX} bytes")));
+    }
+    Ok(encoded)
 }
 
 /// Name of the file whose first record is `first`.
@@ -82,7 +101,7 @@ pub(super) fn first_of_path(path: &Path) -> Option<SequenceNumber> {
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok().map(SequenceNumber)
+    digits.parse().ok().map(SequenceNumber).filter(|first| *first <= SequenceNumber::MAX)
 }
 
 /// The first sequence number in the header of a log file, if it is there.
@@ -105,7 +124,7 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(SequenceNumber, P
 }
 
 /// Header of a file that starts with record `first`.
-pub(super) fn encode_header(first: SequenceNumber) -> [u8; HEADER_BYTES] {
+pub(crate) fn encode_header(first: SequenceNumber) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -116,7 +135,7 @@ pub(super) fn encode_header(first: SequenceNumber) -> [u8; HEADER_BYTES] {
 }
 
 /// Appends one record to `out`.
-pub(super) fn encode_record(out: &mut Vec<u8>, seq: SequenceNumber, payload: &[u8]) {
+pub(crate) fn encode_record(out: &mut Vec<u8>, seq: SequenceNumber, payload: &[u8]) {
     assert!(payload.len() <= PAYLOAD_BYTES_MAX, "Payload::compress checks the limit");
     let length = (payload.len() as u32).to_le_bytes();
     let seq = seq.0.to_le_bytes();
@@ -231,6 +250,9 @@ fn check_record(file: &[u8], at: usize, at_least: SequenceNumber) -> Result<Foun
         return Err(format!("expected record crc {stored:08x}, found {computed:08x}"));
     }
     let seq = SequenceNumber(u64_at(header, 12));
+    if seq > SequenceNumber::MAX {
+        return Err(format!("expected a record up to {}, found {seq}", SequenceNumber::MAX));
+    }
     if seq < at_least {
         return Err(format!("expected record {at_least} or later, found {seq}"));
     }

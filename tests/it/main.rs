@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails to set up has failed")]
 
 mod backup;
+mod concurrent;
 mod crash;
 mod demo;
 mod disk_full;

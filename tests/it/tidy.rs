@@ -22,6 +22,7 @@ const LAYERS: &[&str] = &[
     "demo",
     "server",
     "cli",
+    "hostile",
 ];
 
 fn rust_files(path: &Path) -> Vec<PathBuf> {

@@ -256,3 +256,14 @@ impl Import<'_> {
         self.report.say("  of other files nothing is in");
     }
 }
+
+/// Decodes a file with these bytes, and hands its events to `take`.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn decode_file(bytes: Vec<u8>, now_ns: i64, take: impl Fn(&crate::event::EventBatch)) {
+    let options = Options { format: None, signal: None, map: FieldMap::default(), now_ns };
+    let raw = Box::new(std::io::Cursor::new(bytes));
+    let _ = source::read_from(raw, None, false, 0, &options, |chunk| {
+        decode::decode(&chunk, &options).batches.iter().for_each(&take);
+        true
+    });
+}

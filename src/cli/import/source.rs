@@ -16,7 +16,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::decode::Options;
 use super::inputs::Input;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, contained};
+use crate::event::ipc::BatchReader;
 use crate::ingest::framing::{self, Framing, RECORD_BYTES_MAX};
 use crate::ingest::otlp::RequestKind;
 use crate::ingest::sniff::{self, Layout, SAMPLE_BYTES};
@@ -24,6 +25,12 @@ use crate::ingest::sniff::{self, Layout, SAMPLE_BYTES};
 /// Bytes that are decoded at once. Large enough that the cost per chunk (a batch, its keys) does not
 /// count, small enough that the chunks in flight stay far below the memory of a segment.
 const CHUNK_BYTES: usize = 4 << 20;
+
+/// Before the messages of an Arrow IPC file: `ARROW1` and two bytes that fill up.
+const ARROW_MAGIC_BYTES: usize = 8;
+
+/// What the compressed buffers of a batch in an Arrow IPC file may become.
+const ARROW_PLAIN_BYTES_MAX: u64 = 1 << 30;
 
 /// Rows of a table that are decoded at once.
 const TABLE_ROWS: usize = 8192;
@@ -90,9 +97,22 @@ pub(super) fn read(
     index: usize,
     options: &Options,
     read: &Arc<AtomicU64>,
-    mut take: impl FnMut(Chunk) -> bool,
+    take: impl FnMut(Chunk) -> bool,
 ) -> Result<(), Failure> {
     let (raw, path) = open(input, read)?;
+    let found = matches!(input, Input::Found(_));
+    read_from(raw, path, found, index, options, take)
+}
+
+/// Reads `raw`, the bytes of the file at `path`, if they are one's; `found` says that nobody named it.
+pub(super) fn read_from(
+    raw: Box<dyn Read + Send>,
+    path: Option<&Path>,
+    found: bool,
+    index: usize,
+    options: &Options,
+    mut take: impl FnMut(Chunk) -> bool,
+) -> Result<(), Failure> {
     let mut reader = decompressed(raw).map_err(Error::from)?;
     let mut sample = Vec::new();
     reader.by_ref().take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(Error::from)?;
@@ -102,14 +122,11 @@ pub(super) fn read(
     let complete = sample.len() < SAMPLE_BYTES;
     let layout = match options.format {
         Some(format) => sniff::layout_of(format, &sample, complete)?,
-        None => sniff::sniff(&sample, complete).map_err(|e| match input {
-            Input::Found(_) => Failure::Skipped(e.message().to_owned()),
-            _ => Failure::Failed(e),
-        })?,
+        None => sniff::sniff(&sample, complete)
+            .map_err(|e| if found { Failure::Skipped(e.message().to_owned()) } else { Failure::Failed(e) })?,
     };
     // What was only found has to look like telemetry: directories hold manifests and lists, too.
-    let found = matches!(input, Input::Found(_)) && options.format.is_none();
-    if found && !sniff::says_when(&layout, &sample, &options.map) {
+    if found && options.format.is_none() && !sniff::says_when(&layout, &sample, &options.map) {
         return Err(Failure::Skipped(format!("{} without a time", layout.name())));
     }
     let name_kind = path.and_then(Path::file_name).and_then(|n| sniff::kind_of_name(&n.to_string_lossy()));
@@ -227,21 +244,19 @@ fn rows(
     let invalid = |e: &dyn std::fmt::Display| Error::invalid(format!("{}: {e}", plan.layout.name()));
     match plan.layout {
         Layout::Parquet => {
-            let table =
-                ParquetRecordBatchReaderBuilder::try_new(seekable(reader, path)?).map_err(|e| invalid(&e))?;
-            let batches = table.with_batch_size(TABLE_ROWS).build().map_err(|e| invalid(&e))?;
+            let file = seekable(reader, path)?;
+            let batches = contained(|| {
+                let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| invalid(&e))?;
+                table.with_batch_size(TABLE_ROWS).build().map_err(|e| invalid(&e))
+            })?;
             give_rows(batches, plan, take)
         }
         Layout::ArrowFile => {
-            let file = BufReader::new(seekable(reader, path)?);
-            let batches = arrow::ipc::reader::FileReader::try_new(file, None).map_err(|e| invalid(&e))?;
-            give_rows(batches, plan, take)
+            let mut file = BufReader::new(reader);
+            file.read_exact(&mut [0; ARROW_MAGIC_BYTES])?;
+            give_rows(BatchReader::new(file, ARROW_PLAIN_BYTES_MAX), plan, take)
         }
-        _ => {
-            let batches = arrow::ipc::reader::StreamReader::try_new(BufReader::new(reader), None)
-                .map_err(|e| invalid(&e))?;
-            give_rows(batches, plan, take)
-        }
+        _ => give_rows(BatchReader::new(BufReader::new(reader), ARROW_PLAIN_BYTES_MAX), plan, take),
     }
 }
 
@@ -252,7 +267,7 @@ fn seekable(mut reader: impl Read, path: Option<&Path>) -> Result<File> {
         let mut file = File::open(path)?;
         let mut magic = [0; 4];
         file.read_exact(&mut magic)?;
-        if &magic == b"PAR1" || &magic == b"ARRO" {
+        if &magic == b"PAR1" {
             file.seek(SeekFrom::Start(0))?;
             return Ok(file);
         }
@@ -264,12 +279,12 @@ fn seekable(mut reader: impl Read, path: Option<&Path>) -> Result<File> {
 }
 
 fn give_rows<E: std::fmt::Display>(
-    batches: impl Iterator<Item = Result<RecordBatch, E>>,
+    mut batches: impl Iterator<Item = Result<RecordBatch, E>>,
     plan: &Arc<Plan>,
     take: &mut impl FnMut(Chunk) -> bool,
 ) -> Result<()> {
     let mut before = 0;
-    for batch in batches {
+    while let Some(batch) = contained(|| Ok(batches.next())).map_err(|e| at(plan, before, e))? {
         let batch = batch.map_err(|e| at(plan, before, Error::invalid(e.to_string())))?;
         for start in (0..batch.num_rows()).step_by(TABLE_ROWS) {
             let part = batch.slice(start, TABLE_ROWS.min(batch.num_rows() - start));

@@ -151,12 +151,12 @@ impl OwnedValue {
         }
     }
 
-    /// Bytes that a copy of the value takes.
+    /// Bytes that a copy of the value takes, with the number of its row.
     pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Text(text) | Self::Json(text) => text.len() + 16,
-            Self::Bytes(bytes) => bytes.len() + 16,
-            Self::Bool(_) | Self::Int(_) | Self::Double(_) => 8,
+            Self::Text(text) | Self::Json(text) => text.len() + 20,
+            Self::Bytes(bytes) => bytes.len() + 20,
+            Self::Bool(_) | Self::Int(_) | Self::Double(_) => 12,
         }
     }
 }

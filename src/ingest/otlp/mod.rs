@@ -30,7 +30,7 @@ mod metric;
 mod json;
 mod encode;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -102,7 +102,7 @@ pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) 
             ),
         ));
     }
-    let mut sink = Sink::new(now_ns);
+    let mut sink = Sink::new(now_ns, bytes.len());
     let walked = match encoding {
         Encoding::Protobuf => walk(&mut sink, kind, bytes),
         Encoding::Json => json::walk(&mut sink, kind, bytes),

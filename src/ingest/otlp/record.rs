@@ -15,12 +15,7 @@ use super::attributes::{Attribute, OwnedValue};
 use super::wire::{Message, WireError};
 use crate::error::Result;
 use crate::event::{CoreEvent, EventBatchBuilder, KeyId, Level, SpanId, TraceId, Value, typed_json};
-use crate::ingest::{Ingested, Rejected};
-
-/// Most bytes of repeated resource and scope attributes and of shredded bodies that one request may
-/// become. A request of a few megabytes can name a large resource for a million tiny records; real ones
-/// stay far below.
-const REPEATED_BYTES_MAX: usize = 1 << 30;
+use crate::ingest::{Ingested, Rejected, repeated_bytes_max};
 
 /// What is wrong with one record; the others go in.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,10 +96,13 @@ pub(super) struct Sink {
     resource: Resource,
     scope: Scope,
     repeated_bytes: usize,
+    /// Most bytes of repeated resource and scope attributes and of shredded bodies.
+    repeated_bytes_max: usize,
 }
 
 impl Sink {
-    pub(super) fn new(now_ns: i64) -> Self {
+    /// For a request of `bytes` that arrived at `now_ns`.
+    pub(super) fn new(now_ns: i64, bytes: usize) -> Self {
         Self {
             now_ns,
             rejected: Rejected::default(),
@@ -112,6 +110,7 @@ impl Sink {
             resource: Resource::default(),
             scope: Scope::default(),
             repeated_bytes: 0,
+            repeated_bytes_max: repeated_bytes_max(bytes),
         }
     }
 
@@ -175,10 +174,11 @@ impl Sink {
     pub(super) fn reserve(&mut self, rows: usize, extra: usize) -> Result<(), Defect> {
         let bytes = rows.saturating_mul(self.resource.bytes + self.scope.bytes).saturating_add(extra);
         let total = self.repeated_bytes.saturating_add(bytes);
-        if total > REPEATED_BYTES_MAX {
+        if total > self.repeated_bytes_max {
             return Err(Defect::new(format!(
                 "repeating the attributes of its resource and scope would make the request larger than \
-                 {REPEATED_BYTES_MAX} bytes: send smaller requests"
+                 {} bytes: send smaller requests",
+                self.repeated_bytes_max
             )));
         }
         self.repeated_bytes = total;

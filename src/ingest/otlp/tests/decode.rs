@@ -260,7 +260,7 @@ fn a_resource_cannot_be_repeated_into_gigabytes() {
         ..KeyValue::default()
     };
     let resource = Resource { attributes: vec![attribute], ..Resource::default() };
-    let mut sink = Sink::new(NOW_NS);
+    let mut sink = Sink::new(NOW_NS, usize::MAX);
     sink.enter_resource(&resource.encode_to_vec(), "").unwrap();
     sink.reserve(1000, 0).unwrap();
     assert!(sink.reserve(1000, 0).unwrap_err().to_string().contains("send smaller requests"));

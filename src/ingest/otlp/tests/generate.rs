@@ -65,7 +65,7 @@ const TEXTS: [&str; 9] = [
 ];
 
 /// Makes requests from a seed.
-pub(super) struct Generator {
+pub(crate) struct Generator {
     rng: ChaCha8Rng,
     /// Whether doubles may be NaN or infinite, which JSON numbers cannot be.
     non_finite: bool,
@@ -73,7 +73,7 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { rng: ChaCha8Rng::seed_from_u64(seed), non_finite: true, next_id: 1 }
     }
 
@@ -204,7 +204,7 @@ impl Generator {
         })
     }
 
-    pub(super) fn traces(&mut self) -> ExportTraceServiceRequest {
+    pub(crate) fn traces(&mut self) -> ExportTraceServiceRequest {
         let spans = |g: &mut Self| ScopeSpans {
             scope: g.scope(),
             spans: g.many(4, Self::span),
@@ -260,7 +260,7 @@ impl Generator {
         }
     }
 
-    pub(super) fn logs(&mut self) -> ExportLogsServiceRequest {
+    pub(crate) fn logs(&mut self) -> ExportLogsServiceRequest {
         let logs = |g: &mut Self| ScopeLogs {
             scope: g.scope(),
             log_records: g.many(4, Self::log),
@@ -290,7 +290,7 @@ impl Generator {
         }
     }
 
-    pub(super) fn metrics(&mut self) -> ExportMetricsServiceRequest {
+    pub(crate) fn metrics(&mut self) -> ExportMetricsServiceRequest {
         let metrics = |g: &mut Self| ScopeMetrics {
             scope: g.scope(),
             metrics: g.many(4, Self::metric),

@@ -3,7 +3,7 @@
 
 mod canonical;
 mod decode;
-mod generate;
+pub(crate) mod generate;
 mod robust;
 mod round_trip;
 
