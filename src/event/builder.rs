@@ -61,6 +61,11 @@ impl EventBatchBuilder {
         self.rows as usize
     }
 
+    /// Number of keys that were looked up.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Looks `key` up, for [`attribute`](Self::attribute). Expected O(1).
     ///
     /// Events of one kind bring their keys in one order, so the key that followed last time is tried

@@ -66,6 +66,23 @@ impl Reservation {
     }
 }
 
+impl Reservation {
+    /// As [`grow`](Self::grow); [`ErrorKind::LimitExceeded`] when it would not even fit if nothing else were there.
+    pub(super) fn grow_alone(&mut self, more: usize) -> Result<()> {
+        let max = self.budget.bytes_max;
+        if self.bytes.saturating_add(more) > max {
+            return Err(Error::new(
+                ErrorKind::LimitExceeded,
+                format!(
+                    "what the message becomes takes more memory than in-flight-max ({max} bytes), as each of its \
+                     attribute keys takes about a kilobyte: send smaller batches"
+                ),
+            ));
+        }
+        self.grow(more)
+    }
+}
+
 impl Drop for Reservation {
     fn drop(&mut self) {
         self.budget.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -90,6 +107,16 @@ mod tests {
         second.grow(6).unwrap();
         drop(second);
         assert_eq!(budget.bytes(), 0);
+    }
+
+    #[test]
+    fn what_never_fits_is_told_apart_from_what_does_not_fit_now() {
+        let budget = Budget::new(10);
+        let (mut first, mut second) = (budget.reservation(), budget.reservation());
+        first.grow(6).unwrap();
+        assert_eq!(second.grow_alone(5).unwrap_err().kind(), ErrorKind::Unavailable);
+        assert_eq!(first.grow_alone(5).unwrap_err().kind(), ErrorKind::LimitExceeded);
+        first.grow_alone(4).unwrap();
     }
 
     #[test]

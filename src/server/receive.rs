@@ -5,8 +5,10 @@
 //!          └───── a thread for computation ─────┘
 //! ```
 //! The bytes of a message are reserved from the [`Budget`](super::budget::Budget) until its events are
-//! durable, and as many messages are decoded at once as there are processors.
+//! durable, and so is what they become beyond the usual three times as much. As many messages are decoded at
+//! once as there are processors.
 
+use axum::http::StatusCode;
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -97,7 +99,13 @@ fn decode(
 ) -> Result<(Ingested, DeliveryId, usize, Reservation), Problem> {
     let Delivery { kind, encoding, compression, body, mut reservation, .. } = delivery;
     let body = compression.unpack(body, bytes_max, &mut reservation)?;
-    let ingested = otlp::decode(kind, encoding, &body, now_ns)?;
+    let ingested =
+        otlp::decode_within(kind, encoding, &body, now_ns, &mut |more| reservation.grow_alone(more))
+            .map_err(|error| match error.kind() {
+                // It never fits: to come again is of no use.
+                ErrorKind::LimitExceeded => Problem::with_status(StatusCode::PAYLOAD_TOO_LARGE, error),
+                _ => error.into(),
+            })?;
     let id = DeliveryId::of(kind as u8, &body);
     Ok((ingested, id, body.len(), reservation))
 }

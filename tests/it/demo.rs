@@ -1,13 +1,13 @@
 //! `broadloom demo`, as a person runs it.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+
+use crate::running::broadloom;
 
 fn demo(data: &Path, more: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_broadloom"));
-    command.env_remove("BROADLOOM_DATA").env_remove("BROADLOOM_URL").env_remove("BROADLOOM_CONFIG");
-    command.args(["demo", "--minutes", "10", "--data"]).arg(data).args(more);
-    command.output().unwrap()
+    let mut command = broadloom(&["demo", "--minutes", "10", "--data"]);
+    command.arg(data).args(more).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -7,9 +7,11 @@ use std::process::{Command, Output, Stdio};
 use broadloom::Database;
 use broadloom::config::Settings;
 
-fn broadloom(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_broadloom"));
-    command.arg("import").arg("--data").arg(data);
+use crate::running::broadloom;
+
+fn import(data: &Path) -> Command {
+    let mut command = broadloom(&["import", "--data"]);
+    command.arg(data);
     command
 }
 
@@ -50,7 +52,7 @@ async fn files_of_every_format_go_in_compressed_or_not() {
     std::fs::write(files.join("manifest.json"), "{\n \"start_ns\": 7\n}\n").unwrap();
     std::fs::write(files.join("LICENSE"), "Permission is granted.\n").unwrap();
     let otlp = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/otlp/logs.json");
-    let mut child = broadloom(&data)
+    let mut child = import(&data)
         .arg(&files)
         .arg(&otlp)
         .arg("-")
@@ -68,7 +70,7 @@ async fn files_of_every_format_go_in_compressed_or_not() {
 
     // What is in segments is a table like any other: it goes into another database whole.
     let copy = dir.path().join("copy");
-    let output = broadloom(&copy).arg(data.join("segments")).output().unwrap();
+    let output = import(&copy).arg(data.join("segments")).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(count(&copy).await, 8);
     let keys = "select attributes from events order by timestamp, body";
@@ -81,17 +83,17 @@ async fn bad_records_are_told_and_the_rest_goes_in() {
     let (data, file, rejects) =
         (dir.path().join("data"), dir.path().join("in.ndjson"), dir.path().join("rejects"));
     std::fs::write(&file, "{\"time\":1,\"a\":1}\nnot JSON\n{\"time\":2,\"a\":2}\n").unwrap();
-    let output = broadloom(&data).arg(&file).arg("--rejects").arg(&rejects).output().unwrap();
+    let output = import(&data).arg(&file).arg("--rejects").arg(&rejects).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
     assert!(stderr(&output).contains("in.ndjson, line 2: not a JSON object"), "{}", stderr(&output));
     let entry: serde_json::Value = serde_json::from_slice(&std::fs::read(&rejects).unwrap()).unwrap();
     assert_eq!((&entry["line"], &entry["raw"]), (&2.into(), &"not JSON".into()));
     assert_eq!(count(&data).await, 2);
 
-    let output = broadloom(&data).arg(dir.path().join("nothing")).output().unwrap();
+    let output = import(&data).arg(dir.path().join("nothing")).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     std::fs::write(&file, "what is this\n").unwrap();
-    let output = broadloom(&data).arg(&file).output().unwrap();
+    let output = import(&data).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("say --format"), "{}", stderr(&output));
 }
@@ -101,7 +103,7 @@ async fn bad_records_are_told_and_the_rest_goes_in() {
 async fn what_an_interrupted_import_reports_is_in() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let mut child = broadloom(&data).arg("-").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = import(&data).arg("-").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // More than a chunk, so that some of it is handed over, and then the pipe stays open.
     let mut text = Vec::new();

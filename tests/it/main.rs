@@ -13,6 +13,7 @@ mod import;
 mod nezha;
 mod object_store;
 mod slt;
+mod soak;
 mod cli;
 mod clients;
 mod running;

@@ -5,11 +5,12 @@
 //! directory that has them in `nezha/`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use broadloom::Database;
 use broadloom::config::Settings;
 use serde_json::Value;
+
+use crate::running::broadloom;
 
 /// How far a percentile may be off: the sketch promises one percent.
 const RELATIVE_ERROR: f64 = 0.011;
@@ -53,8 +54,8 @@ async fn check(files: &Path, expected: &str) {
 
 /// Runs `broadloom import` on the files of both systems.
 fn import(files: &Path, data: &Path) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_broadloom"));
-    command.arg("import").arg("--data").arg(data);
+    let mut command = broadloom(&["import", "--data"]);
+    command.arg(data);
     for (_, stem, _) in SYSTEMS {
         for kind in ["trace", "log"] {
             command.arg(files.join(format!("{stem}-{kind}.csv*")));

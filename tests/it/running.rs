@@ -171,6 +171,11 @@ impl Served {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
+    /// Number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends SIGTERM and waits for the end; the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
@@ -187,9 +192,11 @@ impl Drop for Served {
     }
 }
 
-/// The program, with nothing of the environment that would change what it does.
+/// The program, or the one that `BROADLOOM_PROGRAM` names (a release for a long run), with nothing of the
+/// environment that would change what it does.
 pub(crate) fn broadloom(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_broadloom"));
+    let usual = || env!("CARGO_BIN_EXE_broadloom").into();
+    let mut command = Command::new(std::env::var_os("BROADLOOM_PROGRAM").unwrap_or_else(usual));
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(|name| name.starts_with("BROADLOOM_") || name == "RUST_LOG") {
             command.env_remove(name);

@@ -203,6 +203,32 @@ fn without_room_producers_are_told_to_come_again() {
     );
 }
 
+#[test]
+fn a_message_that_becomes_more_than_there_is_room_for_is_refused_before_it_does() {
+    let server = Running::with_limits(Limits { in_flight_bytes_max: 8 << 20, ..Limits::default() });
+    let mut request = spans(1);
+    let span = &mut request.resource_spans[0].scope_spans[0].spans[0];
+    let attribute = span.attributes[0].clone();
+    span.attributes = (0..20_000)
+        .map(|i| opentelemetry_proto::tonic::common::v1::KeyValue {
+            key: format!("key.{i}"),
+            ..attribute.clone()
+        })
+        .collect();
+    let message = request.encode_to_vec();
+    assert!(message.len() < 1 << 20);
+    let answer = server.post("/v1/traces", &[PROTOBUF], &message);
+    assert_eq!((answer.status, answer.header("retry-after")), (413, None), "{answer:?}");
+    let status = tonic_types::Status::decode(&answer.body[..]).unwrap();
+    assert!(status.message.contains("in-flight-max"), "{}", status.message);
+    let refused =
+        server.runtime.block_on(async { trace_client(&server).await.export(request).await.unwrap_err() });
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    assert!(refused.get_details_retry_info().is_none());
+    assert_eq!(server.post("/v1/traces", &[PROTOBUF], spans(3).encode_to_vec()).status, 200);
+    assert_eq!(count(&server), 3);
+}
+
 async fn trace_client(server: &Running) -> TraceServiceClient<tonic::transport::Channel> {
     TraceServiceClient::connect(grpc(server)).await.unwrap()
 }

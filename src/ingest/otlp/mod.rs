@@ -37,6 +37,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequ
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
+pub use self::record::Room;
 use self::record::{Defect, Position, Sink};
 use self::wire::Message;
 use super::{Ingested, MESSAGE_BYTES_MAX};
@@ -93,6 +94,19 @@ impl RequestKind {
 /// [`ErrorKind::InvalidInput`] when the bytes are no such request, and with
 /// [`ErrorKind::LimitExceeded`] when there are more than [`MESSAGE_BYTES_MAX`].
 pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) -> Result<Ingested> {
+    decode_within(kind, encoding, bytes, now_ns, &mut |_| Ok(()))
+}
+
+/// As [`decode`]. A message of a megabyte may become gigabytes: each of its keys may be one of its own, or a large
+/// resource be repeated on many records. So `room` is asked for what its events take, about, beyond three times
+/// the message and a megabyte, in steps; when it fails, this fails with that error.
+pub fn decode_within(
+    kind: RequestKind,
+    encoding: Encoding,
+    bytes: &[u8],
+    now_ns: i64,
+    room: &mut Room<'_>,
+) -> Result<Ingested> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(Error::new(
             ErrorKind::LimitExceeded,
@@ -102,7 +116,7 @@ pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) 
             ),
         ));
     }
-    let mut sink = Sink::new(now_ns, bytes.len());
+    let mut sink = Sink::new(now_ns, bytes.len(), room);
     let walked = match encoding {
         Encoding::Protobuf => walk(&mut sink, kind, bytes),
         Encoding::Json => json::walk(&mut sink, kind, bytes),
@@ -141,6 +155,9 @@ fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(), Defect> 
                 for (record, bytes) in scope_group.members.into_iter().enumerate() {
                     let at = Position { resource, scope, what: kind.record(), record, point: None };
                     kind.take(sink, bytes, at);
+                    if !sink.has_room() {
+                        return Ok(());
+                    }
                 }
             }
             resource += 1;

@@ -13,9 +13,26 @@ use prost::Message as _;
 
 use super::attributes::{Attribute, OwnedValue};
 use super::wire::{Message, WireError};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{CoreEvent, EventBatchBuilder, KeyId, Level, SpanId, TraceId, Value, typed_json};
 use crate::ingest::{Ingested, Rejected, repeated_bytes_max};
+
+/// What a key takes that a request has once: the columns of its types, twice as the list of them grows, and
+/// the arrays that become of it.
+const KEY_BYTES: usize = 1024;
+/// What a value takes besides its text.
+const VALUE_BYTES: usize = 24;
+/// What an event takes besides its attributes.
+const EVENT_BYTES: usize = 128;
+/// So much is asked for at once.
+const ROOM_STEP_BYTES: usize = 256 << 10;
+/// What the events of a usual message take, to the size of the message.
+const USUAL_GROWTH: usize = 3;
+/// Too little to ask for.
+const SMALL_BYTES: usize = 1 << 20;
+
+/// Asked for memory, in bytes, before it is taken.
+pub type Room<'a> = dyn FnMut(usize) -> Result<()> + 'a;
 
 /// What is wrong with one record; the others go in.
 #[derive(Debug, PartialEq, Eq)]
@@ -87,7 +104,7 @@ struct Scope {
 }
 
 /// Takes the records of one request.
-pub(super) struct Sink {
+pub(super) struct Sink<'a> {
     /// When the request arrived.
     pub(super) now_ns: i64,
     /// What was refused so far.
@@ -98,12 +115,23 @@ pub(super) struct Sink {
     repeated_bytes: usize,
     /// Most bytes of repeated resource and scope attributes and of shredded bodies.
     repeated_bytes_max: usize,
+    room: &'a mut Room<'a>,
+    /// Memory that may be taken.
+    granted_bytes: usize,
+    /// Memory of events and values so far, about.
+    taken_bytes: usize,
+    /// Why no more is taken.
+    refused: Option<Error>,
 }
 
-impl Sink {
-    /// For a request of `bytes` that arrived at `now_ns`.
-    pub(super) fn new(now_ns: i64, bytes: usize) -> Self {
+impl<'a> Sink<'a> {
+    /// For a message of `bytes` bytes that arrived at `now_ns`; `room` is asked for what becomes of it beyond the usual.
+    pub(super) fn new(now_ns: i64, bytes: usize, room: &'a mut Room<'a>) -> Self {
         Self {
+            room,
+            granted_bytes: bytes.saturating_mul(USUAL_GROWTH).saturating_add(SMALL_BYTES),
+            taken_bytes: 0,
+            refused: None,
             now_ns,
             rejected: Rejected::default(),
             builder: EventBatchBuilder::new(),
@@ -164,6 +192,20 @@ impl Sink {
         Ok(())
     }
 
+    /// Whether there is room for more. Once there is not, whatever is taken is of no use.
+    pub(super) fn has_room(&mut self) -> bool {
+        let bytes = self.taken_bytes + self.builder.keys() * KEY_BYTES;
+        if self.refused.is_some() || bytes <= self.granted_bytes {
+            return self.refused.is_none();
+        }
+        let more = (bytes - self.granted_bytes).max(ROOM_STEP_BYTES);
+        match (self.room)(more) {
+            Ok(()) => self.granted_bytes += more,
+            Err(error) => self.refused = Some(error),
+        }
+        self.refused.is_none()
+    }
+
     fn own(&mut self, level: Level, attribute: Attribute<'_>, arena: &str) -> (KeyId, OwnedValue) {
         let key = self.builder.key(level, attribute.key);
         (key, OwnedValue::new(attribute.value.value(arena)))
@@ -187,6 +229,9 @@ impl Sink {
 
     /// Adds an event of the current resource and scope.
     pub(super) fn push(&mut self, event: &CoreEvent<'_>, attributes: &[Attribute<'_>], arena: &str) {
+        let text = [event.name, event.body].into_iter().flatten().map(str::len).sum::<usize>();
+        let repeated = self.resource.attributes.len() + self.scope.attributes.len();
+        self.taken_bytes += EVENT_BYTES + text + repeated * VALUE_BYTES;
         let (resource, scope) = (&self.resource, &self.scope);
         self.builder.push(&CoreEvent {
             scope_name: &scope.name,
@@ -199,9 +244,15 @@ impl Sink {
             ..*event
         });
         for attribute in attributes {
+            if !self.has_room() {
+                return;
+            }
+            let value = attribute.value.value(arena);
+            self.taken_bytes += VALUE_BYTES + text_bytes(value);
             let key = self.builder.key(Level::Record, attribute.key);
-            self.builder.attribute(key, attribute.value.value(arena));
+            self.builder.attribute(key, value);
         }
+        let (resource, scope) = (&self.resource, &self.scope);
         for (key, value) in resource.attributes.iter().chain(&scope.attributes) {
             self.builder.attribute(*key, value.value());
         }
@@ -209,12 +260,28 @@ impl Sink {
 
     /// Adds an attribute of the event that was pushed last.
     pub(super) fn attribute(&mut self, level: Level, key: &str, value: Value<'_>) {
+        if !self.has_room() {
+            return;
+        }
+        self.taken_bytes += VALUE_BYTES + text_bytes(value);
         let key = self.builder.key(level, key);
         self.builder.attribute(key, value);
     }
 
+    /// Fails when there was no room.
     pub(super) fn finish(self) -> Result<Ingested> {
+        if let Some(error) = self.refused {
+            return Err(error);
+        }
         Ok(Ingested { batch: self.builder.finish()?, rejected: self.rejected })
+    }
+}
+
+fn text_bytes(value: Value<'_>) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Int(_) | Value::Double(_) | Value::Bool(_) => 0,
     }
 }
 

@@ -77,6 +77,9 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
                     Ok(bytes) => kind.take(sink, &bytes, at),
                     Err(defect) => sink.rejected.add(at, defect),
                 }
+                if !sink.has_room() {
+                    return Ok(());
+                }
             }
         }
     }

@@ -14,11 +14,11 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 
 use super::super::record::Sink;
-use super::super::{Encoding, RequestKind, decode, encode_batch, logs, traces};
+use super::super::{Encoding, RequestKind, decode, decode_within, encode_batch, logs, traces};
 use super::NOW_NS;
-use crate::ErrorKind;
 use crate::event::schema::column as c;
 use crate::event::{AttributeKey, EventBatch, Level, Value};
+use crate::{Error, ErrorKind};
 
 fn span(i: u8) -> Span {
     Span {
@@ -260,7 +260,8 @@ fn a_resource_cannot_be_repeated_into_gigabytes() {
         ..KeyValue::default()
     };
     let resource = Resource { attributes: vec![attribute], ..Resource::default() };
-    let mut sink = Sink::new(NOW_NS, usize::MAX);
+    let mut room = |_| Ok(());
+    let mut sink = Sink::new(NOW_NS, usize::MAX, &mut room);
     sink.enter_resource(&resource.encode_to_vec(), "").unwrap();
     sink.reserve(1000, 0).unwrap();
     assert!(sink.reserve(1000, 0).unwrap_err().to_string().contains("send smaller requests"));
@@ -275,4 +276,49 @@ fn ids_are_null_where_there_are_none() {
         .batch;
     let null = |name| batch.core().column_by_name(name).is_none_or(|array| array.null_count() == 1);
     assert!(null(c::TRACE_ID) && null(c::SPAN_ID) && null(c::BODY) && null(c::SEVERITY_NUMBER));
+}
+
+/// A request of `spans` spans with `keys` attributes each; every one has a key of its own, if `distinct`.
+fn request_of_keys(spans: usize, keys: usize, distinct: bool) -> Vec<u8> {
+    let attribute = |key: String| KeyValue {
+        key,
+        value: Some(AnyValue { value: Some(any_value::Value::IntValue(1)) }),
+        ..KeyValue::default()
+    };
+    let span = |i: usize| Span {
+        trace_id: vec![1; 16],
+        span_id: vec![2; 8],
+        attributes: (0..keys)
+            .map(|key| attribute(format!("key.{}", if distinct { i * keys + key } else { key })))
+            .collect(),
+        ..Span::default()
+    };
+    let scope_spans = ScopeSpans { spans: (0..spans).map(span).collect(), ..ScopeSpans::default() };
+    let resource_spans = ResourceSpans { scope_spans: vec![scope_spans], ..ResourceSpans::default() };
+    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }.encode_to_vec()
+}
+
+#[test]
+fn room_is_asked_for_what_becomes_unusually_large_and_nothing_is_taken_without() {
+    let asked = |bytes: &[u8], room_bytes: usize| {
+        let mut asked = 0;
+        let decoded = decode_within(RequestKind::Traces, Encoding::Protobuf, bytes, NOW_NS, &mut |more| {
+            asked += more;
+            if asked <= room_bytes { Ok(()) } else { Err(Error::new(ErrorKind::Unavailable, "no room")) }
+        });
+        (asked, decoded.map(|ingested| ingested.batch.rows()))
+    };
+    // Usual: few keys, many spans.
+    let (more, decoded) = asked(&request_of_keys(10_000, 20, false), 0);
+    assert_eq!((more, decoded.unwrap()), (0, 10_000));
+    // In one span or in many.
+    for (spans, keys) in [(1, 50_000), (5_000, 10)] {
+        let message = request_of_keys(spans, keys, true);
+        let (more, decoded) = asked(&message, usize::MAX);
+        assert_eq!(decoded.unwrap(), spans);
+        assert!(more > 40 << 20, "{more} bytes for a message of {}", message.len());
+        let (more, decoded) = asked(&message, 10 << 20);
+        assert_eq!(decoded.unwrap_err().kind(), ErrorKind::Unavailable);
+        assert!(more < 11 << 20, "it stops when there is no room: {more}");
+    }
 }

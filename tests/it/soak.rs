@@ -1,0 +1,230 @@
+//! Does the server stay within its memory, whatever producers and queries ask of it?
+//!
+//! Producers send as fast as they can, and again what was refused, while others ask for more than the queries'
+//! memory. `BROADLOOM_SOAK_SECONDS` says for how long.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use parking_lot::Mutex;
+use prost::Message;
+use tonic::Code;
+
+use crate::running::{Served, get, post, rows, run, spans};
+
+const SECONDS: u64 = 10;
+/// What all parts may take together. The process itself takes about 60 MiB.
+const LIMITS: [&str; 18] = [
+    "--message-max",
+    "1MiB",
+    "--in-flight-max",
+    "2MiB",
+    "--buffer-max",
+    "48MiB",
+    "--query-memory",
+    "48MiB",
+    "--column-memory",
+    "16MiB",
+    "--index-memory",
+    "8MiB",
+    "--queries-max",
+    "6",
+    "--flush-age",
+    "2s",
+    "--query-timeout",
+    "20s",
+];
+/// Largest resident set. 48 MiB of buffer, as much again while it becomes a segment, 64 MiB of messages as they are
+/// decoded, 48 MiB of queries with what they do not account for, 24 MiB of caches, and a merge.
+const RESIDENT_MIB_MAX: u64 = 448;
+/// Events of a message.
+const EVENTS: u64 = 400;
+
+/// Together they send far more than the messages in flight may be.
+const PRODUCERS: u64 = 24;
+const ASKERS: usize = 4;
+
+const QUERIES: [&str; 4] = [
+    "select count(*) from (select user.id, n, max(timestamp) from events group by user.id, n)",
+    "select max(x) from (select row_number() over (order by user.id desc, n) as x from events)",
+    "select count(*) from (select * from events order by user.id, text limit 50000)",
+    "select count(*) from (select user.id, array_agg(text) from events group by user.id)",
+];
+
+/// Message `m`: numbered events of about 400 bytes.
+fn message(m: u64) -> ExportTraceServiceRequest {
+    let attribute = |key: &str, value| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    };
+    let mut request = spans(EVENTS as usize);
+    for (i, span) in request.resource_spans[0].scope_spans[0].spans.iter_mut().enumerate() {
+        let n = m * EVENTS + i as u64;
+        // Numbers that look random, and are the same each time.
+        let mixed = (n ^ 0x9E37_79B9).wrapping_mul(0x2545_F491_4F6C_DD1D);
+        span.trace_id = [mixed.to_be_bytes(), n.to_be_bytes()].concat();
+        span.attributes.extend([
+            attribute("n", any_value::Value::IntValue(n as i64)),
+            attribute("user.id", any_value::Value::StringValue(format!("user-{mixed:016x}"))),
+            attribute("text", any_value::Value::StringValue(format!("{mixed:x}").repeat(8))),
+        ]);
+    }
+    request
+}
+
+#[derive(Default)]
+struct Counts {
+    messages: AtomicU64,
+    refused: AtomicU64,
+    answered: AtomicU64,
+    /// Queries that failed, by status and the beginning of what was said.
+    failed: Mutex<BTreeMap<String, u64>>,
+}
+
+struct Soak {
+    stop: Arc<AtomicBool>,
+    counts: Arc<Counts>,
+    next: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Soak {
+    fn start(server: &Served) -> Self {
+        let mut soak =
+            Self { stop: Arc::default(), counts: Arc::default(), next: Arc::default(), threads: Vec::new() };
+        // So that the queries know the attributes.
+        assert!(by_http(&format!("{}/v1/traces", server.otlp_http), &message(0)));
+        soak.next.store(1, Ordering::Relaxed);
+        soak.counts.messages.store(1, Ordering::Relaxed);
+        for producer in 0..PRODUCERS {
+            let (stop, counts, next) =
+                (Arc::clone(&soak.stop), Arc::clone(&soak.counts), Arc::clone(&soak.next));
+            let (http, grpc) = (format!("{}/v1/traces", server.otlp_http), server.otlp_grpc.clone());
+            soak.threads.push(std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let mut client =
+                    (producer % 3 == 0).then(|| runtime.block_on(TraceServiceClient::connect(grpc)).unwrap());
+                while !stop.load(Ordering::Relaxed) {
+                    let request = message(next.fetch_add(1, Ordering::Relaxed));
+                    // Until it is acknowledged, as each number shall be there.
+                    while !match &mut client {
+                        Some(client) => runtime.block_on(by_grpc(client, &request)),
+                        None => by_http(&http, &request),
+                    } {
+                        counts.refused.fetch_add(1, Ordering::Relaxed);
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                    counts.messages.fetch_add(1, Ordering::Relaxed);
+                }
+            }));
+        }
+        for asker in 0..ASKERS {
+            let (stop, counts) = (Arc::clone(&soak.stop), Arc::clone(&soak.counts));
+            let url = format!("{}/v1/sql", server.http);
+            soak.threads.push(std::thread::spawn(move || {
+                for sql in QUERIES.iter().cycle().skip(asker) {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let answer = post(&url, &[], sql);
+                    if answer.status == 200 {
+                        counts.answered.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
+                    let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+                    let is_limit = matches!(answer.status, 429 | 503 | 504) && !detail.is_empty();
+                    assert!(is_limit, "{sql}: {answer:?}");
+                    let told = format!("{} {}", answer.status, detail.chars().take(100).collect::<String>());
+                    *counts.failed.lock().entry(told).or_default() += 1;
+                }
+            }));
+        }
+        soak
+    }
+}
+
+/// Whether it was taken in; anything but "come again" is a failure.
+fn by_http(url: &str, request: &ExportTraceServiceRequest) -> bool {
+    let answer = post(url, &[("Content-Type", "application/x-protobuf")], request.encode_to_vec());
+    assert!(matches!(answer.status, 200 | 429 | 503), "{answer:?}");
+    assert!(answer.status == 200 || answer.header("retry-after").is_some(), "{answer:?}");
+    answer.status == 200
+}
+
+async fn by_grpc(
+    client: &mut TraceServiceClient<tonic::transport::Channel>,
+    request: &ExportTraceServiceRequest,
+) -> bool {
+    match client.export(request.clone()).await {
+        Ok(_) => true,
+        Err(status) => {
+            assert!(matches!(status.code(), Code::Unavailable | Code::ResourceExhausted), "{status}");
+            false
+        }
+    }
+}
+
+/// The largest resident set of a process so far, in MiB.
+fn resident_mib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
+#[test]
+fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
+    let seconds = std::env::var("BROADLOOM_SOAK_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
+    let data = tempfile::tempdir().unwrap();
+    let server = Served::with(data.path(), &LIMITS);
+    let soak = Soak::start(&server);
+    let began = Instant::now();
+    let mut resident = 0;
+    while began.elapsed() < Duration::from_secs(seconds) {
+        std::thread::sleep(Duration::from_millis(200));
+        resident = resident_mib(server.process());
+        assert!(resident <= RESIDENT_MIB_MAX, "{resident} MiB after {:?}", began.elapsed());
+    }
+    soak.stop.store(true, Ordering::Relaxed);
+    for thread in soak.threads {
+        thread.join().unwrap();
+    }
+    let elapsed = began.elapsed();
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let Counts { messages, refused, answered, failed } = soak.counts.as_ref();
+    let events = count(messages) * EVENTS;
+    println!(
+        "{events} events in {elapsed:?}, {:.0} a second; {} messages were refused and sent again; {} queries \
+         answered, failed: {:#?}; at most {resident} MiB resident",
+        events as f64 / elapsed.as_secs_f64(),
+        count(refused),
+        count(answered),
+        failed.lock(),
+    );
+    assert!(count(refused) > 0, "producers were never made to wait");
+    assert!(count(answered) > 0 && count(messages) > 0);
+
+    // Every number once: as many, with the same sums of powers.
+    let n = |power: u32| (0..events).fold(0_f64, |sum, n| sum + (n as f64).powi(power as i32));
+    let found = rows(
+        &server.http,
+        "select count(*) as n, min(n) as least, max(n) as most, sum(cast(n as double)) as sum, \
+         sum(cast(n as double) * n) as squares from events",
+    );
+    let of = |name: &str| found[0][name].as_f64().unwrap();
+    assert_eq!((of("n"), of("least"), of("most")), (events as f64, 0.0, (events - 1) as f64), "{found}");
+    for (sum, power) in [(of("sum"), 1), (of("squares"), 2)] {
+        assert!((sum / n(power) - 1.0).abs() < 1e-9, "{found}");
+    }
+    assert!(get(&format!("{}/readyz", server.http), &[]).status == 200);
+    assert!(resident_mib(server.process()) <= RESIDENT_MIB_MAX);
+    assert_eq!(server.terminate(), Some(0));
+    let check = run(&["check", "--data", data.path().to_str().unwrap()]);
+    assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
+}
