@@ -87,6 +87,8 @@ struct LogObject {
     last: Option<SequenceNumber>,
     is_fence: bool,
     damaged: bool,
+    /// When it was put, if that was before this process.
+    put_at_ns: Option<i64>,
 }
 
 /// A log in an object store.
@@ -145,6 +147,7 @@ async fn read_all(store: &Arc<dyn ObjectStore>, reading: &mut Reading<'_, '_>) -
                 last,
                 is_fence: is_fence(object),
                 damaged: false,
+                put_at_ns: object.last_modified.timestamp_nanos_opt(),
             }
         })
         .collect();
@@ -247,8 +250,14 @@ impl ObjectLog {
         loop {
             let first = reading.replay.last.max(after).next();
             let (path, object) = (path_of(first), encode(first, std::slice::from_ref(&payload)));
-            let mut entry =
-                LogObject { first, path: path.clone(), last: Some(first), is_fence: true, damaged: false };
+            let mut entry = LogObject {
+                first,
+                path: path.clone(),
+                last: Some(first),
+                is_fence: true,
+                damaged: false,
+                put_at_ns: None,
+            };
             match log.put(&path, &object).await? {
                 Put::Stored => {
                     log.objects.push_back(entry);
@@ -264,8 +273,8 @@ impl ObjectLog {
                 }
             }
         }
-        log.counters.files.store(log.objects.len() as u64, Ordering::Relaxed);
         log.remove_leftovers(after, now_ns).await?;
+        log.counters.files.store(log.objects.len() as u64, Ordering::Relaxed);
         Ok((log, reading.replay))
     }
 
@@ -278,14 +287,15 @@ impl ObjectLog {
     /// Deletes what a crash between a commit and its truncation has left, and fences that are old.
     async fn remove_leftovers(&mut self, through: SequenceNumber, now_ns: i64) -> Result<()> {
         self.remove_through(through).await?;
-        for (first, object) in list_objects(&self.store).await? {
-            let age_ns = object.last_modified.timestamp_nanos_opt().map_or(0, |at| now_ns.saturating_sub(at));
-            let is_old = u128::try_from(age_ns).is_ok_and(|age| age > FENCE_KEPT.as_nanos());
-            if first <= through && is_fence(&object) && is_old {
-                delete(&self.store, &object.location).await?;
-                self.objects.retain(|known| known.first != first);
-            }
+        let kept_ns = i64::try_from(FENCE_KEPT.as_nanos()).unwrap_or(i64::MAX);
+        let is_old = |object: &LogObject| {
+            let age_ns = object.put_at_ns.map_or(0, |at_ns| now_ns.saturating_sub(at_ns));
+            object.is_fence && object.first <= through && age_ns > kept_ns
+        };
+        for object in self.objects.iter().filter(|object| is_old(object)) {
+            delete(&self.store, &object.path).await?;
         }
+        self.objects.retain(|object| !is_old(object));
         Ok(())
     }
 
@@ -293,8 +303,8 @@ impl ObjectLog {
     ///
     /// [`ErrorKind::Unavailable`]: it is not stored, nor will it be. [`ErrorKind::Poisoned`]: nobody knows.
     async fn put(&self, path: &Path, object: &Bytes) -> Result<Put> {
-        let (begun, mut pause) = (Instant::now(), PAUSE_MIN);
-        for attempt in 1.. {
+        let (begun, mut attempt, mut pause) = (Instant::now(), 1, PAUSE_MIN);
+        loop {
             let error = match self.store.put_opts(path, object.clone().into(), PutMode::Create.into()).await {
                 Ok(_) => return Ok(Put::Stored),
                 // An earlier attempt may have got through.
@@ -320,9 +330,9 @@ impl ObjectLog {
             }
             tracing::warn!(%error, %path, "the log cannot be written; trying again");
             (self.options.pause)(pause).await;
+            attempt += 1;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        unreachable!("attempts are counted")
     }
 
     async fn write(&mut self, payloads: &[Payload]) -> Result<SequenceNumber> {
@@ -346,7 +356,14 @@ impl ObjectLog {
         }
         self.next = SequenceNumber(first.0 + payloads.len() as u64);
         let last = Some(SequenceNumber(self.next.0 - 1));
-        self.objects.push_back(LogObject { first, path, last, is_fence: false, damaged: false });
+        self.objects.push_back(LogObject {
+            first,
+            path,
+            last,
+            is_fence: false,
+            damaged: false,
+            put_at_ns: None,
+        });
         self.counters.records.fetch_add(payloads.len() as u64, Ordering::Relaxed);
         self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.counters.files.fetch_add(1, Ordering::Relaxed);
@@ -564,7 +581,8 @@ mod tests {
             later,
             &mut each,
         );
-        taken.await.unwrap();
+        let (log, _) = taken.await.unwrap();
         assert_eq!(names(&store).await, [3], "the first fence and the committed batch are gone");
+        assert_eq!(log.counters().files.load(Ordering::Relaxed), 1);
     }
 }
