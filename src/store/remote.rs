@@ -75,13 +75,16 @@ impl RemoteStore {
     async fn put_in_parts(&self, location: &Path, payload: PutPayload) -> Result<PutResult> {
         let upload = self.inner.put_multipart(location).await?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        for bytes in payload {
-            if let Err(error) = parts.wait_for_capacity(PARTS_AT_ONCE).await {
-                // What was sent is thrown away by the store's own rules if this fails too.
-                let _ = parts.abort().await;
-                return Err(error);
+        for mut bytes in payload {
+            // A piece of the payload may be all of it.
+            while !bytes.is_empty() {
+                if let Err(error) = parts.wait_for_capacity(PARTS_AT_ONCE).await {
+                    // What was sent is thrown away by the store's own rules if this fails too.
+                    let _ = parts.abort().await;
+                    return Err(error);
+                }
+                parts.put(bytes.split_to(bytes.len().min(PART_BYTES)));
             }
-            parts.put(bytes);
         }
         parts.finish().await
     }
@@ -118,9 +121,13 @@ impl fmt::Display for RemoteStore {
 #[async_trait]
 impl ObjectStore for RemoteStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let is_unique = UNIQUE.iter().any(|folder| location.as_ref().starts_with(folder));
-        // Parts cannot be put together under the condition that there is no such object yet.
-        if payload.content_length() > WHOLE_BYTES_MAX && is_unique && opts.mode == PutMode::Create {
+        let in_parts = match opts.mode {
+            // Parts cannot be put together under the condition that there is no such object yet.
+            PutMode::Create => UNIQUE.iter().any(|folder| location.as_ref().starts_with(folder)),
+            PutMode::Overwrite => true,
+            PutMode::Update(_) => false,
+        };
+        if in_parts && payload.content_length() > WHOLE_BYTES_MAX {
             return self.put_in_parts(location, payload).await;
         }
         self.inner.put_opts(location, payload, opts).await
@@ -185,6 +192,10 @@ mod tests {
         let path = Path::from("segments/2026/11/21/x.parquet");
         store.put_opts(&path, payload, PutMode::Create.into()).await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), bytes);
+        // Over another one, and as one piece.
+        let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
+        store.put(&path, reversed.clone().into()).await.unwrap();
+        assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), reversed);
         // What is not of one name for good is put in one piece, once.
         let path = Path::from("wal/1.wal");
         store.put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await.unwrap();
