@@ -29,20 +29,41 @@ pub struct Claim {
     pub released: bool,
 }
 
+impl Claim {
+    fn log_place(&self) -> &'static str {
+        if self.log.is_some() { "in a directory of its own" } else { "in the store" }
+    }
+}
+
 impl CatalogSnapshot {
     /// Fails with [`ErrorKind::Conflict`] while events may be in a log that `claim` does not have.
     pub(super) fn permits(&self, claim: &Claim) -> Result<()> {
-        let Some(before) = self.claim.as_deref().filter(|before| !before.released) else { return Ok(()) };
-        if before.log == claim.log {
-            return Ok(());
-        }
-        let place = if before.log.is_some() { "in a directory of its own" } else { "in the store" };
+        let Some(other) = self.other_log(claim.log.as_deref()) else { return Ok(()) };
         let message = format!(
-            "{} was the last to write, with its log {place}, and did not end cleanly: events may be there alone. Start it \
+            "{} was the last to write, with its log {}, and did not end cleanly: events may be there alone. Start it \
              with that log again and stop it; or give these events up with --abandon-log",
-            before.owner
+            other.owner,
+            other.log_place()
         );
         Err(Error::new(ErrorKind::Conflict, message))
+    }
+
+    /// Fails with [`ErrorKind::Conflict`] while events may be in another log than the one of this id; none is the
+    /// one in the store.
+    pub fn is_all_with(&self, log: Option<&str>) -> Result<()> {
+        let Some(other) = self.other_log(log) else { return Ok(()) };
+        let message = format!(
+            "{} writes, or was the last to, with its log {}: events may be there alone. Name that log with --wal, or do \
+             without these events with --abandon-log",
+            other.owner,
+            other.log_place()
+        );
+        Err(Error::new(ErrorKind::Conflict, message))
+    }
+
+    /// Who may have left events in another log.
+    fn other_log(&self, log: Option<&str>) -> Option<&Claim> {
+        self.claim.as_deref().filter(|claim| !claim.released && claim.log.as_deref() != log)
     }
 
     /// Fails with [`ErrorKind::Poisoned`] when another than `writer` has claimed.

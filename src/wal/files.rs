@@ -265,27 +265,31 @@ fn refused(path: &Path, error: &io::Error) -> Error {
 ///
 /// Fails with [`ErrorKind::Corrupt`] when the file `ID` is not one.
 pub fn identity(disk: &dyn Disk, dir: &Path) -> Result<String> {
-    let path = dir.join("ID");
-    match disk.read(&path) {
-        Ok(text) => std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| text.trim_end().parse::<Uuid>().ok())
-            .map(|id| id.to_string())
-            .ok_or_else(|| {
-                let path = path.display();
-                Error::corrupt(format!("{path} should hold the id of the log: restore it from a backup"))
-            }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let id = Uuid::new_v4().to_string();
-            let staged = dir.join("ID.new");
-            let _ = disk.remove(&staged);
-            let file = disk.create(&staged)?;
-            file.write_all_at(format!("{id}\n").as_bytes(), 0)?;
-            file.sync()?;
-            disk.rename(&staged, &path)?;
-            disk.sync_directory(dir)?;
-            Ok(id)
-        }
-        Err(error) => Err(Error::from(error).context(format!("cannot read {}", path.display()))),
+    if let Some(id) = known_identity(disk, dir)? {
+        return Ok(id);
     }
+    let id = Uuid::new_v4().to_string();
+    let staged = dir.join("ID.new");
+    let _ = disk.remove(&staged);
+    let file = disk.create(&staged)?;
+    file.write_all_at(format!("{id}\n").as_bytes(), 0)?;
+    file.sync()?;
+    disk.rename(&staged, &dir.join("ID"))?;
+    disk.sync_directory(dir)?;
+    Ok(id)
+}
+
+/// The id of the log in a directory; none when there is none yet. Fails as [`identity`] does.
+pub fn known_identity(disk: &dyn Disk, dir: &Path) -> Result<Option<String>> {
+    let path = dir.join("ID");
+    let text = match disk.read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::from(error).context(format!("cannot read {}", path.display()))),
+    };
+    let id = std::str::from_utf8(&text).ok().and_then(|text| text.trim_end().parse::<Uuid>().ok());
+    let id = id.ok_or_else(|| {
+        Error::corrupt(format!("{} should hold the id of the log: restore it from a backup", path.display()))
+    })?;
+    Ok(Some(id.to_string()))
 }

@@ -28,7 +28,7 @@
 //! - After a failed fsync nothing is known about what is on disk: the writer is poisoned and says restart.
 //! - Deletion goes only up to what the catalog has committed.
 //!
-//! It does not know what a batch is (payloads are bytes), and it does not decide what is committed: that is
+//! It does not know what a batch is (payloads are bytes; [`inspect`] alone decodes them, for people), and it does not decide what is committed: that is
 //! the catalog's watermark.
 //!
 //! [`record`] is the byte format, [`reader`] replays a directory, [`writer`] is the group commit; [`files`] keeps
@@ -47,7 +47,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use delivery::DeliveryId;
-pub use files::{FileLog, WalOptions, identity};
+pub use files::{FileLog, WalOptions, identity, known_identity};
 pub use objects::{ObjectLog, ObjectLogOptions, is_fence, list_objects, replay_objects};
 pub use reader::{Damage, Replay, replay};
 pub use record::Payload;
