@@ -21,7 +21,7 @@ use crate::segment::{Mask, NewSegment, SegmentId, SegmentMeta};
 
 /// A commit.
 #[derive(Debug, Clone, Serialize)]
-pub struct CommitObject {
+pub struct CommitContent {
     /// Version of its format.
     pub format: u32,
     /// Tells whose it is.
@@ -57,7 +57,7 @@ pub struct CommitObject {
 
 /// Everything up to a version.
 #[derive(Debug, Clone, Serialize)]
-pub struct CheckpointObject {
+pub struct CheckpointContent {
     /// The version.
     pub version: u64,
     /// The log up to here is in segments.
@@ -192,13 +192,13 @@ fn keys(keys: &super::Keys) -> Vec<KeyRow> {
 /// Reads a commit; a wrong checksum goes to `damage`.
 ///
 /// Fails when it is no commit, or one of a newer program.
-pub fn commit(path: &str, json: &[u8], damage: &mut Vec<Error>) -> Result<CommitObject> {
+pub fn commit(path: &str, json: &[u8], damage: &mut Vec<Error>) -> Result<CommitContent> {
     if let Some((found, expected)) = commit::checksums(json).filter(|(found, expected)| found != expected) {
         let message = format!("{path}: checksum {found:08x}, but its bytes have {expected:08x}");
         damage.push(Error::corrupt(message));
     }
     let commit: Commit = commit::parse(path, json, FORMAT..=FORMAT_WITH_WRITER)?;
-    Ok(CommitObject {
+    Ok(CommitContent {
         format: commit.format,
         commit: commit.id,
         at_ns: commit.at_ns,
@@ -224,7 +224,7 @@ pub async fn checkpoint(
     object: &ObjectMeta,
     sidecar: &Sidecar,
     damage: &mut Vec<Error>,
-) -> Result<CheckpointObject> {
+) -> Result<CheckpointContent> {
     let parts = sections(sidecar, damage).await;
     let (checkpoint, head) = Checkpoint::open(store, object.location.as_ref(), object.size).await?;
     let mut columns = Vec::new();
@@ -243,7 +243,10 @@ pub async fn checkpoint(
 }
 
 /// Reads a checkpoint of the first format.
-pub async fn whole_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<CheckpointObject> {
+pub async fn whole_checkpoint(
+    store: &Arc<dyn ObjectStore>,
+    object: &ObjectMeta,
+) -> Result<CheckpointContent> {
     let head = read_whole_checkpoint(store, &object.location).await?;
     let mut columns: BTreeMap<&str, usize> = BTreeMap::new();
     for segment in head.snapshot.columns.recent.values() {
@@ -256,9 +259,9 @@ pub async fn whole_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta)
     Ok(describe(&head, columns.into_iter().map(row).collect(), Vec::new()))
 }
 
-fn describe(head: &Head, columns: Vec<ColumnRow>, sections: Vec<Section>) -> CheckpointObject {
+fn describe(head: &Head, columns: Vec<ColumnRow>, sections: Vec<Section>) -> CheckpointContent {
     let snapshot = head.snapshot.as_ref();
-    CheckpointObject {
+    CheckpointContent {
         version: snapshot.version,
         wal_watermark: snapshot.wal_watermark.0,
         deliveries: snapshot.deliveries.iter().map(|delivered| delivered.ids.len()).sum(),

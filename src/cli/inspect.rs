@@ -15,7 +15,8 @@ use serde_json::{Map, Value};
 
 use super::Globals;
 use crate::config::{Location, Settings};
-use crate::db::inspect::{inspect, overview};
+use crate::db::inspect::inspect;
+use crate::db::overview::overview;
 use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\

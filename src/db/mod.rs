@@ -22,7 +22,8 @@
 //! or old. [`Importer`] goes straight to segments instead, for bulk loads.
 //!
 //! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path,
-//! [`backup`] copies a database and brings it back, [`check`] says whether all that is stored is what was written, [`inspect`] what is in a file or a directory.
+//! [`backup`] copies a database and brings it back, [`check`] says whether all that is stored is what was written, [`inspect`]
+//! what is in a file, [`overview`] what is in a directory.
 
 mod deletion;
 mod lock;
@@ -36,6 +37,7 @@ mod storage;
 pub mod backup;
 pub mod check;
 pub mod inspect;
+pub mod overview;
 
 use std::sync::Arc;
 

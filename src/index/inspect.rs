@@ -69,7 +69,7 @@ pub struct RunContent {
 
 /// What an index object holds.
 #[derive(Debug, Clone, Serialize)]
-pub struct IndexObject {
+pub struct IndexContent {
     /// Whose it is.
     #[serde(flatten)]
     pub of: IndexOf,
@@ -106,7 +106,7 @@ pub async fn sections(sidecar: &Sidecar, damage: &mut Vec<Error>) -> Vec<Section
 }
 
 /// Reads a side-car or a run; what is damaged goes to `damage`.
-pub async fn inspect(sidecar: &Sidecar, damage: &mut Vec<Error>) -> IndexObject {
+pub async fn inspect(sidecar: &Sidecar, damage: &mut Vec<Error>) -> IndexContent {
     let sections = sections(sidecar, damage).await;
     // What is said below of sections that are damaged has been said.
     let mut of = IndexOf::Unknown {};
@@ -140,7 +140,7 @@ pub async fn inspect(sidecar: &Sidecar, damage: &mut Vec<Error>) -> IndexObject 
         },
     });
     let lookup_columns = lookup_columns.collect();
-    IndexObject { of, lookup_columns, sections }
+    IndexContent { of, lookup_columns, sections }
 }
 
 /// The Parquet footer of a segment, as its side-car has it; none when the side-car has none.

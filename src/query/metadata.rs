@@ -39,6 +39,7 @@ use crate::event::schema;
 use crate::index::blocks::BlockNames;
 use crate::index::byte_cache::ByteCache;
 use crate::index::{IndexCache, SegmentIndex, footers};
+use crate::segment::footer::check_places;
 use crate::segment::{OverflowFilter, SegmentId, SegmentMeta};
 
 /// What is known of columns is kept up to this size in memory; about 3 kB per column and segment, page
@@ -309,7 +310,9 @@ impl SegmentReader {
         let reader = ParquetMetaDataReader::new()
             .with_page_index_policy(PageIndexPolicy::Optional)
             .with_prefetch_hint(Some(FOOTER_BYTES_HINT));
-        let footer = Arc::new(reader.load_and_finish(self.object.clone(), self.segment.bytes).await?);
+        let footer = reader.load_and_finish(self.object.clone(), self.segment.bytes).await?;
+        check_places(&footer, self.segment.bytes).map_err(|e| ParquetError::External(e.into()))?;
+        let footer = Arc::new(footer);
         self.cache.footers.put(self.segment.id, Arc::clone(&footer), footer.memory_size());
         Ok(footer)
     }

@@ -1,6 +1,7 @@
 //! What does the footer of a segment say?
 //!
-//! For people who look into a file: every leaf of every column, how it is encoded, what it takes.
+//! For people who look into a file: every leaf of every column, how it is encoded, what it takes; and which rows a
+//! mask lists.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,13 +20,15 @@ use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
 use super::columns::{Bound, SegmentColumns};
+use super::footer::check_places;
+use super::mask;
 use super::meta::{FORMAT_KEY, ID_KEY};
 use crate::error::Result;
 use crate::event::schema::column;
 
 /// What a segment's footer says.
 #[derive(Debug, Clone, Serialize)]
-pub struct SegmentFile {
+pub struct SegmentContent {
     /// Its id; none when the footer does not say, as the copy in a side-car.
     pub segment: Option<String>,
     /// Version of its format.
@@ -89,7 +92,9 @@ impl StoredColumn {
 pub async fn footer(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<ParquetMetaData> {
     let metadata = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
     let object_bytes = Object { store: store.as_ref(), path: &object.location };
-    Ok(metadata.load_and_finish(object_bytes, object.size).await?)
+    let footer = metadata.load_and_finish(object_bytes, object.size).await?;
+    check_places(&footer, object.size)?;
+    Ok(footer)
 }
 
 /// Where parts of a footer are fetched from.
@@ -106,7 +111,7 @@ impl MetadataFetch for Object<'_> {
 }
 
 /// What `footer` says.
-pub fn describe(footer: &ParquetMetaData) -> SegmentFile {
+pub fn describe(footer: &ParquetMetaData) -> SegmentContent {
     let file = footer.file_metadata();
     let value = |key: &str| {
         let pairs = file.key_value_metadata().into_iter().flatten();
@@ -125,7 +130,7 @@ pub fn describe(footer: &ParquetMetaData) -> SegmentFile {
         Some((Bound::Int(from_ns), Bound::Int(to_ns))) => (Some(*from_ns), Some(*to_ns)),
         _ => (None, None),
     };
-    SegmentFile {
+    SegmentContent {
         segment: value(ID_KEY),
         format: value(FORMAT_KEY),
         created_by: file.created_by().map(str::to_owned),
@@ -168,4 +173,36 @@ fn stored(leaf: &ColumnChunkMetaData, pages: Option<usize>, known: &SegmentColum
         min,
         max,
     }
+}
+
+/// Deleted rows.
+#[derive(Debug, Clone, Serialize)]
+pub struct MaskContent {
+    /// Whose they are, by the name of the file.
+    pub segment: Option<String>,
+    /// How many.
+    pub rows: u64,
+    /// The rows, where they follow each other.
+    pub ranges: Vec<RowRange>,
+}
+
+/// Rows that follow each other.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct RowRange {
+    /// The first.
+    pub first: u32,
+    /// The last.
+    pub last: u32,
+}
+
+/// Reads the mask `bytes`, whose name is that of `path`.
+///
+/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when it is damaged.
+pub fn mask(path: &str, bytes: &Bytes) -> Result<MaskContent> {
+    let rows = mask::parse(bytes)?;
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    let mut each = rows.iter();
+    let ranges = std::iter::from_fn(|| each.next_range());
+    let ranges = ranges.map(|range| RowRange { first: *range.start(), last: *range.end() }).collect();
+    Ok(MaskContent { segment: name.split('.').next().map(str::to_owned), rows: rows.len(), ranges })
 }

@@ -22,7 +22,7 @@
 //!
 //! It does not know which segments exist: that is the catalog. [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
 //! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
-//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time; [`check`] looks whether a segment is what was written, [`inspect`] shows what it says of itself.
+//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time, when what the [`footer`] says of places can be true; [`check`] looks whether a segment is what was written, [`inspect`] shows what it says of itself.
 
 pub mod mask;
 pub mod meta;
@@ -31,6 +31,7 @@ pub mod overflow;
 pub mod encoding;
 pub mod observer;
 pub mod writer;
+pub mod footer;
 mod reader;
 pub mod merge;
 pub mod check;

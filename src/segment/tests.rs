@@ -3,6 +3,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::*;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
@@ -150,5 +151,23 @@ fn pages_have_the_rows_that_lookups_count_on() {
     for (column, index) in indexes[0].iter().enumerate() {
         let firsts: Vec<_> = index.page_locations().iter().map(|page| page.first_row_index).collect();
         assert_eq!(firsts, [0, 8192, 16_384], "column {column}");
+    }
+}
+
+#[test]
+fn a_footer_that_puts_a_column_where_none_can_be_is_corrupt() {
+    let object = built(&[batch(100, 0)]).object;
+    let bytes = object.len() as u64;
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&object).unwrap();
+    footer::check_places(&footer, bytes).unwrap();
+    for (start, length) in [(-1, 10), (4, -1), (i64::MAX, 1), (4, bytes as i64)] {
+        let group = footer.row_group(0).clone();
+        let mut leaves = group.columns().to_vec();
+        let leaf = leaves[0].clone().into_builder().set_dictionary_page_offset(None);
+        leaves[0] = leaf.set_data_page_offset(start).set_total_compressed_size(length).build().unwrap();
+        let group = group.into_builder().set_column_metadata(leaves).build().unwrap();
+        let harmed = footer.clone().into_builder().set_row_groups(vec![group]).build();
+        let error = footer::check_places(&harmed, bytes).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error}");
     }
 }

@@ -5,73 +5,96 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::SequenceNumber;
-use super::delivery::{self, DeliveryId};
+use super::delivery;
 use super::record::{self, RECORD_HEADER_BYTES};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::event::EventBatch;
 
-/// One file of the log.
-#[derive(Debug, Clone)]
-pub struct LogFile {
+/// A file of the log.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogContent {
     /// Number of its first record, by its name, or else by its header.
-    pub first: SequenceNumber,
-    /// Number of bytes that its records and its header have together.
+    pub first: u64,
+    /// Bytes that its header and its records have together.
     pub sound_bytes: u64,
-    /// What does not check, in order of offset. At the end of the newest file of a log it is what a crash left.
-    pub damage: Vec<DamagedBytes>,
+    /// Events in all of them.
+    pub rows: u64,
+    /// The records.
+    pub records: Vec<RecordRow>,
 }
 
-/// A part of a file that is not what was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedBytes {
-    /// Where it begins.
-    pub offset: u64,
-    /// How long it is.
-    pub bytes: u64,
-    /// What was expected, and what was found.
-    pub why: String,
-}
-
-/// A record that checks.
-#[derive(Debug)]
-pub struct LogRecord<'a> {
+/// A record, which holds a batch.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct RecordRow {
     /// Its number.
-    pub seq: SequenceNumber,
+    pub seq: u64,
     /// Where it begins.
     pub offset: u64,
-    /// Its size in the file.
+    /// Its size.
     pub bytes: u64,
-    /// The message that it came in, if that is known.
-    pub message: Option<DeliveryId>,
-    /// The encoded batch, unpacked.
-    pub batch: Result<&'a [u8]>,
+    /// Size of the batch, unpacked.
+    pub plain_bytes: u64,
+    /// Its events; none when it cannot be decoded, or is a fence.
+    pub rows: Option<u64>,
+    /// Pairs of attribute and type in it.
+    pub attributes: Option<usize>,
+    /// Its oldest event.
+    pub from_ns: Option<i64>,
+    /// Its newest event.
+    pub to_ns: Option<i64>,
+    /// The message that it came in, when it came in one.
+    pub delivery: Option<String>,
+    /// Of a fence: the writer that has taken the log over with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fence: Option<String>,
 }
 
-/// Reads the file `file`, whose name is that of `path`, and calls `each` with its records, in order.
+impl RecordRow {
+    /// Notes what is in the payload, packed.
+    fn read(&mut self, frame: &[u8]) -> Result<()> {
+        let payload = record::decompress(frame)?;
+        if let Some(writer) = record::fence_writer(&payload) {
+            self.fence = Some(writer.to_owned());
+            return Ok(());
+        }
+        let (message, bytes) = delivery::split(&payload);
+        self.delivery = message.map(|id| id.to_string());
+        let batch = EventBatch::decode(bytes)?;
+        let time = batch.time_range();
+        self.plain_bytes = bytes.len() as u64;
+        self.rows = Some(batch.rows() as u64);
+        self.attributes = Some(batch.attributes().len());
+        self.from_ns = time.map(|time| time.min_ns);
+        self.to_ns = time.map(|time| time.max_ns);
+        Ok(())
+    }
+}
+
+/// Reads the file `file`, whose name is that of `path`; what is damaged goes to `damage`. At the end of the newest
+/// file of a log that is what a crash has left.
 ///
 /// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when a newer program wrote it.
-pub fn inspect(path: &Path, file: &[u8], mut each: impl FnMut(LogRecord<'_>)) -> Result<LogFile> {
+pub fn inspect(path: &Path, file: &[u8], damage: &mut Vec<Error>) -> Result<LogContent> {
     let first = record::first_of_path(path).or_else(|| record::first_of_path(&path.with_extension("")));
     let first = first.or_else(|| record::first_of_header(file)).unwrap_or(SequenceNumber::ZERO);
     let scan = record::scan(file, first)?;
-    for found in &scan.records {
+    let mut records = Vec::with_capacity(scan.records.len());
+    for found in scan.records {
         let offset = found.payload.start - RECORD_HEADER_BYTES;
-        let payload = record::decompress(&file[found.payload.clone()]);
-        let (message, batch) = match &payload {
-            Ok(payload) => {
-                let (message, batch) = delivery::split(payload);
-                (message, Ok(batch))
-            }
-            Err(error) => (None, Err(crate::Error::corrupt(error.chain()))),
-        };
         let bytes = (found.payload.end - offset) as u64;
-        each(LogRecord { seq: found.seq, offset: offset as u64, bytes, message, batch });
+        let mut row = RecordRow { seq: found.seq.0, offset: offset as u64, bytes, ..RecordRow::default() };
+        let read = row.read(&file[found.payload]);
+        damage.extend(read.err().map(|error| error.context(format_args!("batch {}", found.seq))));
+        records.push(row);
     }
     let damaged: usize = scan.bad.iter().map(|bad| bad.bytes.len()).sum();
-    let damage = scan.bad.into_iter().map(|bad| DamagedBytes {
-        offset: bad.bytes.start as u64,
-        bytes: bad.bytes.len() as u64,
-        why: bad.why,
-    });
-    Ok(LogFile { first, sound_bytes: (file.len() - damaged) as u64, damage: damage.collect() })
+    damage.extend(scan.bad.iter().map(|bad| {
+        let (bytes, offset) = (bad.bytes.len(), bad.bytes.start);
+        Error::corrupt(format!("{bytes} bytes from offset {offset}: {}", bad.why))
+    }));
+    let rows = records.iter().filter_map(|record| record.rows).sum();
+    Ok(LogContent { first: first.0, sound_bytes: (file.len() - damaged) as u64, rows, records })
 }

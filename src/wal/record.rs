@@ -77,6 +77,11 @@ pub(super) fn is_fence(payload: &[u8]) -> bool {
     payload.starts_with(FENCE)
 }
 
+/// Who has taken the log over, if a payload is a fence.
+pub(super) fn fence_writer(payload: &[u8]) -> Option<&str> {
+    std::str::from_utf8(payload.strip_prefix(FENCE)?).ok()
+}
+
 /// Undoes [`Payload::compress`]. Fails with [`ErrorKind::Corrupt`] when `frame` cannot come from there.
 pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>> {
     let corrupt = |e| Error::corrupt("log payload is no zstd frame").with_source(e);
