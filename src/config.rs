@@ -131,7 +131,7 @@ impl fmt::Display for Location {
 pub struct RemoteSettings {
     /// Where the log is.
     pub log: LogPlace,
-    /// Whether to write although events may be in a log that is out of reach: they are given up.
+    /// Whether to write, or back up, although events may be in a log that is out of reach: they are given up.
     pub abandon_log: bool,
     /// Directory for copies of what queries read; none keeps them in memory alone.
     pub cache: Option<PathBuf>,

@@ -404,8 +404,17 @@ impl BackupState {
 }
 
 /// Deletes the checkpoints of `store` before `version`.
-pub async fn forget_before(store: &Arc<dyn ObjectStore>, version: u64) -> Result<()> {
-    for object in checkpoints(store).await? {
+///
+/// Fails with [`ErrorKind::Conflict`] when there is one beyond it, and then deletes only that of `version`.
+pub async fn keep_only(store: &Arc<dyn ObjectStore>, version: u64) -> Result<()> {
+    let checkpoints = checkpoints(store).await?;
+    let versions = checkpoints.iter().filter_map(|object| version_of(&object.location));
+    if let Some(newer) = versions.max().filter(|newest| *newest > version) {
+        store.delete(&checkpoint_path(version)).await?;
+        let message = format!("another backup has written version {newer} meanwhile, beyond {version}");
+        return Err(Error::new(ErrorKind::Conflict, message));
+    }
+    for object in checkpoints {
         if version_of(&object.location).is_some_and(|old| old < version) {
             store.delete(&object.location).await?;
         }

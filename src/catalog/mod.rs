@@ -34,10 +34,9 @@
 //! - Version 1 is the creation of the database. Segments without any commit mean a lost catalog, and never
 //!   an empty one.
 //!
-//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`claim`] who may, [`columns`] what queries
-//! prune by, [`check`] looks whether all of it is there and true, and `checkpoint` how all of it is summed up.
-//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`columns`] what queries
-//! prune by, [`check`] looks whether all of it is there and true, [`inspect`] shows what is in one object, and `checkpoint` how all of it is summed up.
+//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`claim`] who may, [`columns`]
+//! what queries prune by, [`check`] looks whether all of it is there and true, [`inspect`] shows what is in one object,
+//! and `checkpoint` how all of it is summed up.
 
 pub mod commit;
 pub mod columns;

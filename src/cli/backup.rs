@@ -1,40 +1,41 @@
 //! `broadloom backup` and `broadloom restore`: the database in another place, and back.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
-use super::Globals;
 use super::progress::Progress;
+use super::{Globals, cache_of};
 use crate::config::{Location, Settings};
-use crate::db::backup::{backup_to_directory, restore_to_directory};
-use crate::db::{BackupReport, Database};
+use crate::db::backup::{backup_to, restore_to};
+use crate::db::{BackupProgress, BackupReport, Database};
 use crate::error::{Error, Result};
 
 const BACKUP_HELP: &str = "\
 Examples:
   broadloom backup /mnt/backup/broadloom               all that was acknowledged before, as of one moment
   broadloom backup /mnt/backup/broadloom               the next day: only what is new is copied
+  broadloom backup s3://bucket/broadloom               to an object store; --data may be in one as well
   broadloom check --data /mnt/backup/broadloom         a backup is a data directory: check it, query it
   broadloom restore /mnt/backup/broadloom --data NEW
 
-A server may be at work. A backup that is cut off leaves the one before as it was. The directory holds the newest
-backup only; for older ones use several directories. Exit code 1 with damaged files, which are copied as they are.";
+A server may be at work. A backup that is cut off leaves the one before as it was. The place holds the newest
+backup only; for older ones use several. Exit code 1 with damaged files, which are copied as they are.";
 
 const RESTORE_HELP: &str = "\
 Makes a database in --data, which must be empty or not there, of a backup or of any other data directory, and
-compares checksums on the way. Exit code 1 with damaged files, which are restored as they are.";
+compares checksums on the way; both may be in an object store. Exit code 1 with damaged files, which are restored as
+they are. What a restore that was cut off has left is no database: remove it, and begin again.";
 
 /// Arguments of `broadloom backup`.
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP_HELP)]
 pub(super) struct BackupArgs {
-    /// Directory of the backup; made when it is not there
-    #[arg(value_name = "DIR")]
-    target: PathBuf,
+    /// Where the backup is: a directory, made when it is not there, or an object store
+    #[arg(value_name = "DIR|URL")]
+    target: Location,
     /// Write the report as JSON
     #[arg(long)]
     json: bool,
@@ -44,9 +45,9 @@ pub(super) struct BackupArgs {
 #[derive(Debug, Args)]
 #[command(after_help = RESTORE_HELP)]
 pub(super) struct RestoreArgs {
-    /// Directory of the backup
-    #[arg(value_name = "DIR")]
-    source: PathBuf,
+    /// Where the backup is
+    #[arg(value_name = "DIR|URL")]
+    source: Location,
     /// Write the report as JSON
     #[arg(long)]
     json: bool,
@@ -54,27 +55,22 @@ pub(super) struct RestoreArgs {
 
 /// Backs up.
 pub(super) async fn run(args: BackupArgs, globals: &Globals) -> Result<ExitCode> {
-    if args.target.to_str().is_some_and(|target| target.contains("://")) {
-        return Err(Error::invalid(format!("{} is no directory: back up to one", args.target.display())));
-    }
     let database = Database::open_read_only(globals.settings()).await?;
     let mut progress = Progress::start();
-    let show = |step: crate::db::BackupProgress| progress.show(step.rows_done, step.rows);
-    let report = backup_to_directory(&database, &args.target, show).await;
+    let show = |step: BackupProgress| progress.show(step.rows_done, step.rows);
+    let report = backup_to(&database, args.target, show).await;
     let seconds = progress.end();
     print(&report?, seconds, args.json)
 }
 
 /// Restores.
 pub(super) async fn restore(args: RestoreArgs, globals: &Globals) -> Result<ExitCode> {
-    let Some(data) = globals.data.directory() else {
-        return Err(Error::invalid(format!("{} is no directory: restore to one", globals.data)));
-    };
-    let settings = Settings { data: Location::from(args.source), ..globals.settings() };
+    let mut settings = Settings { data: args.source, ..globals.settings() };
+    settings.remote.cache = Some(globals.cache.clone().unwrap_or_else(|| cache_of(&settings.data)));
     let source = Database::open_read_only(settings).await?;
     let mut progress = Progress::start();
-    let show = |step: crate::db::BackupProgress| progress.show(step.rows_done, step.rows);
-    let report = restore_to_directory(&source, data, show).await;
+    let show = |step: BackupProgress| progress.show(step.rows_done, step.rows);
+    let report = restore_to(&source, globals.data.clone(), show).await;
     let seconds = progress.end();
     print(&report?, seconds, args.json)
 }

@@ -76,7 +76,7 @@ pub(crate) struct Globals {
     /// Size of the copies
     #[arg(long, global = true, value_name = "BYTES", env = "BROADLOOM_CACHE_BYTES", default_value = "10GiB", value_parser = units::bytes)]
     cache_bytes: usize,
-    /// Write although the last writer may have left events in a log that is out of reach: give them up
+    /// Write, or back up, although the last writer may have left events in a log that is out of reach: give them up
     #[arg(long, global = true)]
     abandon_log: bool,
     /// A TOML file with flags: `data = "…"`, and those of a subcommand in its table: `[serve]`

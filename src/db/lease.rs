@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::config::Settings;
+use crate::config::Location;
 use crate::error::{Error, ErrorKind, Result};
 
 const NAME: &str = "LOCK";
@@ -33,18 +33,18 @@ pub(super) struct StoreLease {
 }
 
 impl StoreLease {
-    /// Waits until nobody else is seen to write.
+    /// Waits until nobody else is seen to write to `store`, which is the one of `data`.
     ///
     /// Fails with [`ErrorKind::Conflict`], naming the owner, when somebody is.
     pub(super) async fn acquire(
         store: Arc<dyn ObjectStore>,
         owner: String,
-        settings: &Settings,
+        data: &Location,
+        now_ns: i64,
     ) -> Result<Self> {
-        let data = &settings.data;
         let cannot = |e: object_store::Error| Error::from(e).context(format!("cannot use {data}"));
         if let Some((before, at_ns)) = look(&store).await.map_err(cannot)? {
-            let age_ns = settings.clock.now_ns().saturating_sub(at_ns);
+            let age_ns = now_ns.saturating_sub(at_ns);
             if u128::try_from(age_ns).unwrap_or(0) < STALE.as_nanos() {
                 let other = owner_in(&before).to_owned();
                 tracing::warn!(owner = %other, seconds = WATCH.as_secs(), "waiting to see whether another writer is alive");

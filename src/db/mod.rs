@@ -262,9 +262,3 @@ impl Inner {
 mod simulation;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod check_tests;
-#[cfg(test)]
-mod store_tests;
-#[cfg(test)]
-mod backup_tests;

@@ -122,7 +122,8 @@ impl Storage {
                     store: RemoteStore::client(url)?,
                     options: ObjectLogOptions::default(),
                 };
-                let lease = StoreLease::acquire(Arc::clone(&store), owner.clone(), settings).await?;
+                let lease =
+                    StoreLease::acquire(Arc::clone(&store), owner.clone(), &settings.data, now_ns).await?;
                 let (lease, claim) = (Arc::new(lease), Claim { writer, log: None, owner, released: false });
                 let lock: Arc<Lock> = Arc::clone(&lease) as _;
                 Ok((

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::check::{CheckReport, Part, check};
 use super::*;
 use crate::catalog::Change;
-use crate::config::{BufferSettings, SystemClock};
-use crate::event::{CoreEvent, EventBatchBuilder, Level, Value};
+use crate::config::SystemClock;
+use crate::db::check::{CheckReport, Part, check};
 use crate::store::DurableFileSystem;
 
 /// Events of a hundred traces with an attribute; every second has a value, few have a rare one.
@@ -30,19 +29,8 @@ fn events(from: i64) -> EventBatch {
     builder.finish().unwrap()
 }
 
-async fn open(data: &Path) -> Database {
-    let mut settings = Settings::new(data);
-    settings.buffer = BufferSettings {
-        flush_bytes: usize::MAX,
-        flush_rows: usize::MAX,
-        flush_age_ms: u64::MAX,
-        bytes_max: usize::MAX,
-    };
-    Database::open(settings).await.unwrap()
-}
-
 /// A directory with everything: commits, a checkpoint, segments with side-cars, a run, masks, and two log files.
-async fn everything(data: &Path) {
+pub(super) async fn everything(data: &Path) {
     let store: Arc<dyn object_store::ObjectStore> = Arc::new(DurableFileSystem::create(data).unwrap());
     let catalog = Catalog::load(store, Arc::new(SystemClock)).await.unwrap();
     for _ in 0..60 {
@@ -54,8 +42,7 @@ async fn everything(data: &Path) {
         database.flush().await.unwrap();
     }
     database.writer().unwrap().settle_runs().await;
-    let condition = "user.id = 'u-17' or user.id = 'u-9050'".to_owned();
-    let deleted = database.delete(&DeleteRequest { condition, ..DeleteRequest::default() }).await.unwrap();
+    let deleted = database.delete(&delete("user.id = 'u-17' or user.id = 'u-9050'")).await.unwrap();
     assert_eq!(deleted.deletion.rows, 2);
     database.append(events(20_000)).await.unwrap();
     drop(database);
@@ -75,7 +62,7 @@ fn names(report: &CheckReport, path: &str) -> bool {
 }
 
 /// All files below `data` that are stored for good, sorted.
-fn files(data: &Path) -> Vec<PathBuf> {
+pub(super) fn files(data: &Path) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
         for entry in entries.map(|entry| entry.unwrap().path()) {

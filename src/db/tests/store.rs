@@ -1,43 +1,34 @@
 //! A database in an object store, without the store's own network.
 
-use std::sync::Arc;
-
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::recovery::open_in;
-use super::storage::{LogStorage, Storage};
 use super::*;
 use crate::catalog::Claim;
-use crate::event::{CoreEvent, EventBatchBuilder};
+use crate::db::recovery::{open_in, open_read_only_in};
+use crate::db::storage::{LogStorage, Storage};
 use crate::wal::WalOptions;
 
-fn batch(events: std::ops::Range<i64>) -> EventBatch {
-    let mut builder = EventBatchBuilder::new();
-    for timestamp_ns in events {
-        builder.push(&CoreEvent { timestamp_ns, ..CoreEvent::default() });
-    }
-    builder.finish().unwrap()
+fn settings() -> Settings {
+    Settings::new("s3://bucket/path")
+}
+
+/// Objects in `store`, with the log there, or in a directory.
+fn storage(store: &Arc<dyn ObjectStore>, log: Option<&Path>) -> Storage {
+    let log = match log {
+        Some(log) => LogStorage::Files { directory: log.to_owned(), options: WalOptions::default() },
+        None => {
+            LogStorage::Objects { store: Arc::clone(store), options: crate::wal::ObjectLogOptions::default() }
+        }
+    };
+    Storage { store: Arc::clone(store), placement: None, log, claim: None, lease: None, cache: None }
 }
 
 /// Opens the store as the process `writer`, with the log there, or in a directory.
-async fn open(store: &Arc<dyn ObjectStore>, writer: &str, log: Option<&std::path::Path>) -> Result<Database> {
+async fn open(store: &Arc<dyn ObjectStore>, writer: &str, log: Option<&Path>) -> Result<Database> {
     let id = log.map(|log| crate::wal::identity(&crate::disk::SystemDisk, log).unwrap());
-    let storage = Storage {
-        store: Arc::clone(store),
-        placement: None,
-        log: match log {
-            Some(log) => LogStorage::Files { directory: log.to_owned(), options: WalOptions::default() },
-            None => LogStorage::Objects {
-                store: Arc::clone(store),
-                options: crate::wal::ObjectLogOptions::default(),
-            },
-        },
-        claim: Some(Claim { writer: writer.into(), log: id, owner: writer.into(), released: false }),
-        lease: None,
-        cache: None,
-    };
-    open_in(Settings::new("s3://bucket/path"), storage, Arc::new(())).await
+    let claim = Claim { writer: writer.into(), log: id, owner: writer.into(), released: false };
+    open_in(settings(), Storage { claim: Some(claim), ..storage(store, log) }, Arc::new(())).await
 }
 
 fn count(database: &Database) -> u64 {
@@ -110,4 +101,50 @@ async fn a_lost_catalog_is_told_and_nothing_deleted() {
     store.put(&"segments/2026/11/21/x.parquet".into(), "x".into()).await.unwrap();
     let error = open(&store, "one", None).await.unwrap_err();
     assert_eq!((error.kind(), segments(&store).await), (ErrorKind::Corrupt, 1), "{error}");
+}
+
+#[tokio::test]
+async fn a_backup_in_a_store_is_a_database_with_a_log_of_its_own() {
+    let here: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let there: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let database = open(&here, "here", None).await.unwrap();
+    database.append(batch(0..10)).await.unwrap();
+    database.flush().await.unwrap();
+    database.append(batch(10..20)).await.unwrap();
+    for _ in 0..2 {
+        let report = database.backup(Arc::clone(&there), "here", |_| {}).await.unwrap();
+        assert_eq!((report.events, report.log_events, report.problems.len()), (20, 10, 0));
+    }
+    let reader = open_read_only_in(settings(), storage(&there, None)).await.unwrap();
+    assert_eq!(count(&reader), 20);
+    let copy = open(&there, "there", None).await.unwrap();
+    copy.append(batch(20..30)).await.unwrap();
+    drop(copy);
+    let copy = open(&there, "there again", None).await.unwrap();
+    assert_eq!((count(&copy), count(&database)), (30, 20));
+    let error = database.backup(there, "here", |_| {}).await.unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.message().contains("written to"), "{error}");
+}
+
+#[tokio::test]
+async fn a_backup_does_not_do_without_a_log_that_it_does_not_read() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let writer = open(&store, "writer", Some(directory.path())).await.unwrap();
+    writer.append(batch(0..10)).await.unwrap();
+    let backup = async |settings: Settings, log: Option<&Path>| {
+        let reader = open_read_only_in(settings, storage(&store, log)).await.unwrap();
+        let target: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        reader.backup(target, "a name", |_| {}).await.map(|report| report.events)
+    };
+    for log in [None, Some(other.path())] {
+        let error = backup(settings(), log).await.unwrap_err();
+        assert!(error.kind() == ErrorKind::Conflict && error.message().contains("--wal"), "{error}");
+    }
+    assert_eq!(backup(settings(), Some(directory.path())).await.unwrap(), 10);
+    let mut abandoned = settings();
+    abandoned.remote.abandon_log = true;
+    assert_eq!(backup(abandoned, None).await.unwrap(), 0);
+    writer.close().await.unwrap();
+    assert_eq!(backup(settings(), None).await.unwrap(), 10, "nothing is in the log alone");
 }

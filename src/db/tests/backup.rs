@@ -2,13 +2,12 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::path::Path as ObjectPath;
 use object_store::{
@@ -16,34 +15,21 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
-use super::backup::{backup_to_directory, restore_to_directory};
-use super::check::check;
 use super::*;
-use crate::config::BufferSettings;
-use crate::event::{CoreEvent, EventBatchBuilder, Level, Value};
+use crate::db::backup::{backup_to, restore_to};
+use crate::db::check::check;
 use crate::store::DurableFileSystem;
 
+/// Each with a user of its own.
 fn batch(range: Range<i64>) -> EventBatch {
-    let mut builder = EventBatchBuilder::new();
-    let n = builder.key(Level::Record, "n");
-    let user = builder.key(Level::Record, "user.id");
-    for i in range {
-        builder.push(&CoreEvent { timestamp_ns: i, ..CoreEvent::default() });
-        builder.attribute(n, Value::Int(i));
+    batch_with(range, |builder, i| {
+        let user = builder.key(Level::Record, "user.id");
         builder.attribute(user, Value::Text(&format!("u-{i}")));
-    }
-    builder.finish().unwrap()
+    })
 }
 
-/// Nothing is flushed unless a test says so.
 fn settings(data: &Path) -> Settings {
-    let mut settings = Settings::new(data);
-    settings.buffer = BufferSettings {
-        flush_bytes: usize::MAX,
-        flush_rows: usize::MAX,
-        flush_age_ms: u64::MAX,
-        bytes_max: usize::MAX,
-    };
+    let mut settings = manual(data);
     settings.index.lookup_keys = vec!["user.id".to_owned()];
     settings
 }
@@ -61,7 +47,7 @@ async fn numbers_in(directory: &Path) -> Vec<i64> {
 
 async fn backup(data: &Path, target: &Path) -> BackupReport {
     let database = Database::open_read_only(settings(data)).await.unwrap();
-    backup_to_directory(&database, target, |_| {}).await.unwrap()
+    backup_to(&database, target, |_| {}).await.unwrap()
 }
 
 async fn assert_sound(directory: &Path) {
@@ -77,14 +63,9 @@ async fn filled(data: &Path) -> Database {
         database.flush().await.unwrap();
     }
     database.writer().unwrap().settle_runs().await;
-    let condition = "user.id = 'u-17'".to_owned();
-    database.delete(&DeleteRequest { condition, ..DeleteRequest::default() }).await.unwrap();
+    database.delete(&delete("user.id = 'u-17'")).await.unwrap();
     assert!(database.deliver(message(0), batch(1000..1050)).await.unwrap());
     database
-}
-
-fn message(i: u8) -> DeliveryId {
-    DeliveryId::of(0, &[i])
 }
 
 /// What [`filled`] holds.
@@ -120,7 +101,7 @@ async fn a_backup_beside_the_writer_has_everything_and_the_next_one_copies_what_
     // A database of its own, which knows the messages that were in the log.
     let restored = dir.path().join("restored");
     let source = Database::open_read_only(settings(&target)).await.unwrap();
-    let report = restore_to_directory(&source, &restored, |_| {}).await.unwrap();
+    let report = restore_to(&source, &restored, |_| {}).await.unwrap();
     assert_eq!((report.events, report.problems.len()), (1069, 0));
     assert_sound(&restored).await;
     let again = Database::open(settings(&restored)).await.unwrap();
@@ -147,7 +128,7 @@ async fn what_is_no_backup_of_this_database_is_not_touched() {
     drop(filled(&other).await);
     let source = Database::open_read_only(settings(&data)).await.unwrap();
     let refused = async |target: &Path, says: &str| {
-        let error = backup_to_directory(&source, target, |_| {}).await.unwrap_err();
+        let error = backup_to(&source, target, |_| {}).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.message().contains(says), "{error}");
     };
@@ -155,13 +136,13 @@ async fn what_is_no_backup_of_this_database_is_not_touched() {
     refused(&data, "no backup").await;
     backup(&other, &target).await;
     refused(&target, "a backup of").await;
-    let occupied = restore_to_directory(&source, &other, |_| {}).await.unwrap_err();
+    let occupied = restore_to(&source, &other, |_| {}).await.unwrap_err();
     assert!(occupied.message().contains("is not empty"), "{occupied}");
     // One that is written to is a database of its own from then on.
     let mine = at("mine");
     backup(&data, &mine).await;
     let opened = Database::open(settings(&mine)).await.unwrap();
-    let locked = backup_to_directory(&source, &mine, |_| {}).await.unwrap_err();
+    let locked = backup_to(&source, &mine, |_| {}).await.unwrap_err();
     assert_eq!(locked.kind(), ErrorKind::Conflict, "{locked}");
     opened.append(batch(5000..5001)).await.unwrap();
     opened.close().await.unwrap();
@@ -203,6 +184,7 @@ async fn what_is_damaged_is_told_copied_as_it_is_and_copied_again_when_it_is_who
 
 /// A directory in which at the `at`th put, counted from 0, something happens.
 struct Interrupted {
+    directory: PathBuf,
     inner: DurableFileSystem,
     puts: AtomicUsize,
     at: usize,
@@ -214,6 +196,10 @@ enum Then {
     Stop,
     /// This database merges all segments and deletes the old ones at once.
     Compact(Database),
+    /// This database is backed up to the same place, by a process that has not seen that somebody else is there.
+    Overtake(Database),
+    /// Nothing can be deleted.
+    Keep,
 }
 
 impl fmt::Debug for Interrupted {
@@ -231,7 +217,7 @@ impl fmt::Display for Interrupted {
 impl Interrupted {
     fn at(directory: &Path, at: usize, then: Then) -> Arc<Self> {
         let inner = DurableFileSystem::create(directory).unwrap();
-        Arc::new(Self { inner, puts: AtomicUsize::new(0), at, then })
+        Arc::new(Self { directory: directory.to_owned(), inner, puts: AtomicUsize::new(0), at, then })
     }
 
     fn stopped(&self) -> object_store::Result<()> {
@@ -239,6 +225,13 @@ impl Interrupted {
         let error = || object_store::Error::Generic { store: "Interrupted", source: "stopped".into() };
         if stopped { Err(error()) } else { Ok(()) }
     }
+}
+
+fn denied(path: &ObjectPath) -> object_store::Result<ObjectPath> {
+    Err(object_store::Error::PermissionDenied {
+        path: path.to_string(),
+        source: "only to be written to".into(),
+    })
 }
 
 #[async_trait]
@@ -250,9 +243,20 @@ impl ObjectStore for Interrupted {
         opts: PutOptions,
     ) -> object_store::Result<PutResult> {
         let due = self.puts.fetch_add(1, Ordering::Relaxed) == self.at;
-        if let (true, Then::Compact(database)) = (due, &self.then) {
-            let options = CompactionOptions { grace: std::time::Duration::ZERO, ..Default::default() };
-            database.compact(options, |_| {}).await.unwrap();
+        match &self.then {
+            Then::Compact(database) if due => {
+                let options = CompactionOptions { grace: std::time::Duration::ZERO, ..Default::default() };
+                database.compact(options, |_| {}).await.unwrap();
+            }
+            Then::Overtake(database) if due => {
+                let (store, database) = (DurableFileSystem::new(&self.directory).unwrap(), database.clone());
+                let other = std::thread::spawn(move || {
+                    let runtime = tokio::runtime::Runtime::new().unwrap();
+                    runtime.block_on(database.backup(Arc::new(store), "a name", |_| {})).unwrap()
+                });
+                tokio::task::block_in_place(|| other.join()).unwrap();
+            }
+            _ => {}
         }
         self.stopped()?;
         self.inner.put_opts(location, payload, opts).await
@@ -282,6 +286,9 @@ impl ObjectStore for Interrupted {
         &self,
         locations: BoxStream<'static, object_store::Result<ObjectPath>>,
     ) -> BoxStream<'static, object_store::Result<ObjectPath>> {
+        if matches!(self.then, Then::Keep) {
+            return locations.map(|location| location.and_then(|path| denied(&path))).boxed();
+        }
         self.inner.delete_stream(locations)
     }
 
@@ -353,5 +360,53 @@ async fn what_a_compaction_deletes_meanwhile_breaks_nothing() {
         assert_eq!(numbers_in(&target).await, expected(), "{at}");
         assert_sound(&target).await;
         assert_eq!(numbers(&database).await, expected());
+    }
+}
+
+/// The segments that are merged meanwhile are not lost, though a side-car is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_replaced_while_something_is_lost_is_not_taken_for_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, target) = (dir.path().join("data"), dir.path().join("backup"));
+    let database = filled(&data).await;
+    let lost = database.snapshot().catalog.segments[0].index_path();
+    std::fs::remove_file(data.join(&lost)).unwrap();
+    let reader = Database::open_read_only(settings(&data)).await.unwrap();
+    let store = Interrupted::at(&target, 9, Then::Compact(database.clone()));
+    let report = reader.backup(store, "a name", |_| {}).await.unwrap();
+    assert_eq!(report.problems, [], "what was lost was replaced too");
+    assert_eq!(numbers_in(&target).await, expected());
+    assert_sound(&target).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_another_has_overtaken_removes_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, target) = (dir.path().join("data"), dir.path().join("backup"));
+    let database = filled(&data).await;
+    let late = Database::open_read_only(settings(&data)).await.unwrap();
+    for i in 0..3 {
+        database.append(batch(2000 + i..2001 + i)).await.unwrap();
+        database.flush().await.unwrap();
+    }
+    let everything = numbers(&database).await;
+    let store = Interrupted::at(&target, 5, Then::Overtake(database));
+    let error = late.backup(store, "a name", |_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(numbers_in(&target).await, everything);
+    let found = check(&settings(&target), |_| {}).await.unwrap();
+    assert!(found.problems.is_empty(), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_where_nothing_can_be_deleted_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, target) = (dir.path().join("data"), dir.path().join("backup"));
+    let database = filled(&data).await;
+    for more in [0, 10] {
+        database.append(batch(1050..1050 + more)).await.unwrap();
+        let store = Interrupted::at(&target, 0, Then::Keep);
+        let report = database.backup(store, "a name", |_| {}).await.unwrap();
+        assert_eq!((report.removed, numbers_in(&target).await.len() as i64), (0, 1049 + more));
     }
 }
