@@ -12,6 +12,9 @@ use serde_json::Value;
 
 use crate::running::{Served, broadloom, post, spans};
 
+/// Where most databases are.
+const DATA: &str = "s3://loom/prod/events";
+
 /// An S3 server with one bucket, until dropped.
 struct Store {
     server: Child,
@@ -51,9 +54,14 @@ impl Store {
 
     /// A command as on a machine of its own: with its own cache.
     fn command(&self, machine: &str, arguments: &[&str]) -> Command {
+        self.command_on(DATA, machine, arguments)
+    }
+
+    /// The same on other data.
+    fn command_on(&self, data: &str, machine: &str, arguments: &[&str]) -> Command {
         let mut command = broadloom(arguments);
         command.envs(self.environment());
-        command.args(["--data", "s3://loom/prod/events", "--cache"]).arg(self.caches.path().join(machine));
+        command.args(["--data", data, "--cache"]).arg(self.caches.path().join(machine));
         command
     }
 
@@ -65,8 +73,13 @@ impl Store {
 
     /// How many events a reader on another machine finds.
     fn count(&self, machine: &str) -> u64 {
+        self.count_in(DATA, machine)
+    }
+
+    /// The same in other data.
+    fn count_in(&self, data: &str, machine: &str) -> u64 {
         let sql = "select count(*) as n, count(distinct span_id) as spans from events";
-        let output = self.command(machine, &["query", "--format", "json", sql]).output().unwrap();
+        let output = self.command_on(data, machine, &["query", "--format", "json", sql]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(rows[0]["n"], rows[0]["spans"], "an event is there twice");
@@ -196,6 +209,9 @@ fn a_log_in_a_directory_binds_its_machine() {
     assert_eq!(store.count("two"), 0, "what is only in the log of another machine");
     let refused = store.command("two", &["compact"]).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--abandon-log"), "{refused:?}");
+    let backup = store.caches.path().join("backup");
+    let refused = store.command("two", &["backup", backup.to_str().unwrap()]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--wal"), "{refused:?}");
     let again = store.serve("one", &["--wal", log]);
     assert_eq!(send(&again, 1000, 100), 200);
     assert_eq!(again.terminate(), Some(0));
@@ -213,4 +229,68 @@ fn a_store_that_cannot_be_used_is_said() {
     let output = command.envs(store.environment()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("nowhere"), "{said}");
+}
+
+#[test]
+fn a_backup_goes_from_and_to_a_store_and_comes_back() {
+    let Some(store) = Store::start("backup and restore") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let (data, target) = (path("data"), "s3://loom/backup");
+    let run = |data: &str, arguments: &[&str]| store.command_on(data, "here", arguments).output().unwrap();
+    let report = |data: &str, arguments: &[&str]| {
+        let output = run(data, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let refused = |data: &str, arguments: &[&str], says: &str| {
+        let output = run(data, arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(says), "{arguments:?}: {said}");
+    };
+    // Of a directory that a server writes to.
+    let server = Served::with(dir.path().join("data").as_path(), &["--flush-age", "300ms"]);
+    let mut kept = 0;
+    for round in 1..=3 {
+        assert_eq!(send(&server, 1000 * round, 100), 200);
+        let report = report(&data, &["backup", target, "--json"]);
+        assert_eq!(
+            (&report["events"], &report["problems"]),
+            (&(100 * round).into(), &Value::Array(Vec::new()))
+        );
+        kept += report["kept"].as_u64().unwrap();
+        assert_eq!(store.count_in(target, "there"), 100 * round);
+        while !store_has_segments(&data) {
+            std::thread::yield_now();
+        }
+    }
+    assert!(kept > 0, "what the one before has copied stays");
+    assert_eq!(server.terminate(), Some(0));
+    assert!(run(target, &["check"]).status.success());
+    assert!(store.keys().iter().all(|key| key.starts_with("backup/") && !key.ends_with("LOCK")));
+
+    let restored = path("restored");
+    for data in [restored.as_str(), "s3://loom/restored"] {
+        let report = report(data, &["restore", target, "--json"]);
+        assert_eq!((&report["events"], store.count_in(data, "there")), (&300.into(), 300));
+        assert!(run(data, &["check"]).status.success());
+        refused(data, &["restore", target], "is not empty");
+    }
+    // It goes on there, and is copied from there.
+    let any = "127.0.0.1:0";
+    let endpoints = ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any];
+    let server = Served::spawn(&mut store.command_on("s3://loom/restored", "one", &endpoints));
+    assert_eq!(send(&server, 9000, 50), 200);
+    for target in [path("of store"), "s3://loom/second".to_owned()] {
+        let report = report("s3://loom/restored", &["backup", &target, "--json"]);
+        assert_eq!((&report["events"], store.count_in(&target, "there")), (&350.into(), 350));
+    }
+    refused("s3://loom/restored", &["backup", target], "a backup of");
+    refused(&data, &["backup", "s3://loom/restored"], "no backup");
+    assert_eq!(server.terminate(), Some(0));
+}
+
+/// Whether something was flushed.
+fn store_has_segments(data: &str) -> bool {
+    std::path::Path::new(data).join("segments").is_dir()
 }
