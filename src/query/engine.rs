@@ -42,6 +42,7 @@ use tokio::time::Sleep;
 
 use super::compare::NumericAggregates;
 use super::functions;
+use super::group_by_codes::GroupByCodes;
 use super::indexed::columns::{Asks, ColumnCache};
 use super::indexed::counts::CountFromBitmaps;
 use super::metadata::MetadataCache;
@@ -346,6 +347,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     // `SELECT * FROM trace('…')` keeps the order that the function's text asks for.
     options.sql_parser.enable_subquery_sort_elimination = false;
     options.execution.time_zone = Some("UTC".to_owned());
+    let group_by_codes = Arc::new(GroupByCodes::new(Arc::clone(&runtime.memory_pool)));
     let mut rules: Vec<_> = vec![Arc::new(RewriteRule) as _];
     rules.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
@@ -353,6 +355,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rules(rules)
+        .with_optimizer_rule(group_by_codes)
         .with_physical_optimizer_rule(Arc::new(CountFromBitmaps))
         .build();
     for function in functions::scalar_functions() {

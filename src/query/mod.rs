@@ -9,6 +9,7 @@
 //!    cannot matter; [`scan`] reads the rest and the buffer ([`buffer_scan`]), through [`adapter`], which
 //!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter
 //!    and without the rows that [`masks`] hide.
+//!    Where text in memory is grouped by, [`group_by_codes`] makes numbers of it.
 //! 4. DataFusion does what remains, with our [`functions`]; [`output`] turns the stream of batches into
 //!    bytes.
 //!
@@ -20,6 +21,8 @@ pub mod engine;
 mod rewrite;
 mod hex;
 mod compare;
+mod group_by_codes;
+mod codes;
 pub mod snapshot;
 mod table;
 mod prune;

@@ -74,6 +74,18 @@ impl EventsTable {
 }
 
 impl EventsTable {
+    /// How many values the dictionary of the text `column` has, of each segment with events that `filters` may
+    /// let through: `None` when the column is not in memory as one dictionary.
+    pub(crate) fn dictionaries(&self, column: &str, filters: &[Expr]) -> impl Iterator<Item = Option<usize>> {
+        let time = prune::time_range(filters);
+        let demanded = self.demanded.iter().find(|demanded| demanded.column == column);
+        let names = demanded.map_or_else(|| vec![column.to_owned()], |demanded| demanded.candidates.clone());
+        let segments = self.snapshot.catalog.segments.iter();
+        segments
+            .filter(move |segment| prune::overlaps(segment.time, time))
+            .map(move |segment| self.shared.columns.dictionary_len(segment.id, &names))
+    }
+
     /// Leaves out the segments that, by the runs, have none of the values that `filters` look for.
     async fn ask_runs(&self, pruned: &mut Pruned, columns: &LoadedColumns, filters: &[Expr]) {
         let ReadSnapshot { catalog, store, .. } = &self.snapshot;

@@ -253,7 +253,7 @@ fn many() -> Vec<Row> {
     let row = |i: i64| {
         let mut attributes = vec![
             (Level::Record, "few", Value::Text(["red", "green", "blue"][i as usize % 7 % 3])),
-            (Level::Record, "often", text(format!("user number {}", i % 977))),
+            (Level::Record, "often", text(format!("user number {}", i % 1277))),
             (Level::Record, "unique", text(format!("a text of its own: {i}"))),
             (Level::Resource, "n", Value::Int(i % 10_007)),
         ];
@@ -295,6 +295,44 @@ async fn columns_in_memory_answer_as_parquet_does() {
             let files: usize = counts.map(|rest| rest[..1].parse::<usize>().unwrap()).sum();
             assert_eq!(files > 0, is_read, "{plan}");
         }
+    }
+}
+
+#[tokio::test]
+async fn texts_in_memory_are_grouped_by_as_numbers() {
+    let data = many();
+    // Some texts are only in the buffer, some there too.
+    let others = [("user number 5", 1), ("nobody else", 2), ("nobody else", 3)];
+    let buffered: Vec<Row> =
+        others.map(|(user, i)| (50_000 + i, vec![(Level::Record, "often", Value::Text(user))])).into();
+    let home = snapshot(&[&data[..25_000], &data[25_000..]], &[&buffered]).await;
+    let (from_memory, _dir) = engine();
+    let (from_parquet, _other) = engine_that_decodes_after(u32::MAX);
+    text(&from_memory, &home, "SELECT max(often), max(few), max(n) FROM events").await;
+    for sql in [
+        "SELECT often, count(*), sum(n) FROM events GROUP BY often ORDER BY 1 NULLS FIRST",
+        "SELECT often AS u, few, max(often), p50(n) FROM events WHERE n < 900 GROUP BY u, few ORDER BY 1, 2",
+        "SELECT few, count(DISTINCT often) FROM events GROUP BY few ORDER BY 1",
+        "SELECT count(DISTINCT often) FROM events WHERE n > 5",
+        "SELECT DISTINCT often FROM events ORDER BY 1",
+        "SELECT often, n % 3, count(*) FROM events GROUP BY 1, 2 HAVING often > 'user number 8' ORDER BY 1, 2",
+        "SELECT often FROM (SELECT often, count(*) AS c FROM events GROUP BY 1) WHERE c > 25 ORDER BY c, 1",
+        "SELECT a.often, c FROM (SELECT often, count(*) AS c FROM events GROUP BY often) a \
+         JOIN (SELECT DISTINCT often FROM events WHERE n < 50) b ON a.often = b.often ORDER BY 1",
+    ] {
+        let expected = text(&from_parquet, &home, sql).await;
+        assert_eq!(text(&from_memory, &home, sql).await, expected, "{sql}");
+        let explain = format!("EXPLAIN {sql}");
+        assert!(text(&from_memory, &home, &explain).await.contains("code_of"), "{sql}");
+        assert!(!text(&from_parquet, &home, &explain).await.contains("code_of"), "{sql}");
+    }
+    for sql in [
+        "SELECT few, count(*) FROM events GROUP BY few ORDER BY 1",
+        "SELECT few, often, count(*) FROM events GROUP BY ROLLUP (few, often) ORDER BY 1, 2, 3",
+        "SELECT upper(often), count(*) FROM events GROUP BY 1 ORDER BY 1",
+    ] {
+        assert_eq!(text(&from_memory, &home, sql).await, text(&from_parquet, &home, sql).await, "{sql}");
+        assert!(!text(&from_memory, &home, &format!("EXPLAIN {sql}")).await.contains("code_of"), "{sql}");
     }
 }
 

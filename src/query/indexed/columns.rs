@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::DataType;
 use datafusion::error::Result;
 
@@ -161,6 +161,18 @@ impl ColumnCache {
             *slot = Some(values);
         }
         Ok(Some(found.into_iter().flatten().collect()))
+    }
+
+    /// How many values the dictionary of `names`, the columns of a segment that are one attribute, has; `None`
+    /// when none or several of them are in memory, or not as a dictionary.
+    pub(crate) fn dictionary_len(&self, segment: SegmentId, names: &[String]) -> Option<usize> {
+        let held = |name: &String| match self.held.get(&(segment, Box::from(name.as_str()), Form::Decoded)) {
+            Some(Held::Decoded(Some(values))) => Some(values),
+            _ => None,
+        };
+        let mut found = names.iter().filter_map(held);
+        let column = found.next().filter(|_| found.next().is_none())?;
+        Some(column.as_any_dictionary_opt()?.values().len())
     }
 
     /// Whether a column has been asked for often enough to be held; it now has been once more.

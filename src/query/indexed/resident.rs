@@ -29,6 +29,7 @@ use roaring::RoaringBitmap;
 
 use super::masked::bits;
 use super::rows::Context;
+use crate::query::codes::CodeOf;
 use crate::segment::SegmentMeta;
 use crate::segment::encoding::PAGE_ROWS;
 
@@ -106,14 +107,27 @@ impl ResidentScan {
             .map(|i| (file.field(*i).name().as_str(), file.field(*i).data_type().clone()))
             .collect();
         let wide = rows.is_none_or(|rows| is_wide(rows, segment.rows as u32));
-        let Some(columns) = context.cache.decoded(segment, &read, wide, &context.files).await? else {
+        let Some(mut columns) = context.cache.decoded(segment, &read, wide, &context.files).await? else {
             return Ok(None);
         };
-        let expr = |expr: Arc<dyn PhysicalExpr>| BoundExpr::new(expr, &file, &used);
+        let filters = filter.map(stages).unwrap_or_default().into_iter();
+        let filters = filters.map(|expr| BoundExpr::new(expr, &file, &used)).collect::<Result<_>>()?;
+        let mut bound = Vec::with_capacity(project.len());
+        for expr in project {
+            let expr = BoundExpr::new(expr, &file, &used)?;
+            bound.push(match expr.codes(&columns)? {
+                // As one more column, whose rows are taken as those of any.
+                Some(codes) => {
+                    columns.push(codes);
+                    BoundExpr::of_codes(columns.len() - 1)
+                }
+                None => expr,
+            });
+        }
         Ok(Some(Self {
             columns,
-            filters: filter.map(stages).unwrap_or_default().into_iter().map(expr).collect::<Result<_>>()?,
-            project: project.into_iter().map(expr).collect::<Result<_>>()?,
+            filters,
+            project: bound,
             output: Arc::new(projection.project_schema(&context.table)?),
             total: segment.rows as usize,
             piece_rows: rows.map_or(BATCH_ROWS, |rows| piece_rows(rows.len(), segment.rows)),
@@ -195,6 +209,18 @@ impl BoundExpr {
         let columns = own.iter().filter_map(|i| used.binary_search(i).ok()).collect();
         let is_total = is_total(&expr);
         Ok(Self { expr, columns, schema, is_total })
+    }
+
+    /// The codes of all rows, when it is the code of the text of one of `columns` and that a dictionary.
+    fn codes(&self, columns: &[ArrayRef]) -> Result<Option<ArrayRef>> {
+        let [column] = self.columns[..] else { return Ok(None) };
+        CodeOf::of_dictionary(&self.expr, &columns[column..=column])
+    }
+
+    /// The codes that are column `i`.
+    fn of_codes(i: usize) -> Self {
+        let schema = Arc::new(Schema::new(vec![Field::new("code", DataType::UInt32, true)]));
+        Self { expr: Arc::new(Column::new("code", 0)), columns: vec![i], schema, is_total: true }
     }
 
     /// The rows of its columns.

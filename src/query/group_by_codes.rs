@@ -1,0 +1,183 @@
+//! Groups by numbers where a query asks to group by text.
+//!
+//! To group by text is to hash the text of each row. Where all of it is in memory as dictionaries of segments,
+//! each row has a code already, and only dictionaries need hashing:
+//!
+//! ```text
+//! Aggregate: user.id, max(x)         Projection: text_of(code) AS user.id, max(x)
+//!   Scan: user.id, x            →      Aggregate: code, max(x)
+//!                                        Projection: code_of(user.id) AS code, x      done by the scan
+//!                                          Scan: user.id, x
+//! ```
+//!
+//! The rule only guesses what is in memory. Where a scan then reads Parquet, or events are buffered, `code_of`
+//! hashes texts as the grouping would have.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, ExprSchema};
+use datafusion::datasource::source_as_provider;
+use datafusion::error::Result;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::logical_expr::utils::expr_to_columns;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, ScalarUDF};
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+
+use super::codes::{CodeOf, Interner, TextOf};
+use super::table::EventsTable;
+
+/// A column with fewer values in each segment is left to bitmaps.
+const VALUES_MIN: usize = 1024;
+/// Texts of all segments together, the same ones counted again: of more, the memory could not be had.
+const VALUES_MAX: usize = 8 << 20;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct GroupByCodes {
+    pool: Arc<dyn MemoryPool>,
+}
+
+impl GroupByCodes {
+    /// Texts that are interned count as `pool`'s.
+    pub(super) fn new(pool: Arc<dyn MemoryPool>) -> Self {
+        Self { pool }
+    }
+}
+
+impl OptimizerRule for GroupByCodes {
+    fn name(&self) -> &'static str {
+        "group_by_codes"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Aggregate(aggregate) = plan else { return Ok(Transformed::no(plan)) };
+        let mut values = Values { most: 0, sum: 0 };
+        let texts: Vec<Option<&Column>> = aggregate
+            .group_expr
+            .iter()
+            .map(|expr| {
+                let column = text(expr, &aggregate.input)?;
+                let Values { most, sum } = in_memory(&aggregate.input, column)?;
+                values = Values { most: values.most.max(most), sum: values.sum + sum };
+                Some(column)
+            })
+            .collect();
+        if values.most < VALUES_MIN || values.sum > VALUES_MAX {
+            return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+        }
+        coded(&aggregate, &texts, &Arc::new(Interner::new(&self.pool))).map(Transformed::yes)
+    }
+}
+
+/// The column that is grouped by, if it has text and nothing else is known of its meaning.
+fn text<'a>(expr: &'a Expr, input: &LogicalPlan) -> Option<&'a Column> {
+    let column = match expr {
+        Expr::Column(column) => column,
+        Expr::Alias(alias) => match alias.expr.as_ref() {
+            Expr::Column(column) if alias.metadata.is_none() => column,
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let field = input.schema().field_from_column(column).ok()?;
+    (*field.data_type() == DataType::Utf8View && field.metadata().is_empty()).then_some(column)
+}
+
+/// Values in the dictionaries of segments.
+struct Values {
+    /// In that of the segment with the most.
+    most: usize,
+    /// In all.
+    sum: usize,
+}
+
+/// Of `column` of `plan`, as far as it is one of events and all segments that may be scanned have it in memory.
+fn in_memory(plan: &LogicalPlan, column: &Column) -> Option<Values> {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => {
+            let input = alias.input.schema();
+            in_memory(
+                &alias.input,
+                &input.columns().into_iter().nth(alias.schema.index_of_column(column).ok()?)?,
+            )
+        }
+        LogicalPlan::Filter(filter) => in_memory(&filter.input, column),
+        LogicalPlan::Projection(projection) => {
+            let expr = projection.expr.get(projection.schema.index_of_column(column).ok()?)?;
+            match expr.clone().unalias() {
+                Expr::Column(column) => in_memory(&projection.input, &column),
+                _ => None,
+            }
+        }
+        LogicalPlan::TableScan(scan) => {
+            let provider = source_as_provider(&scan.source).ok()?;
+            let table = provider.downcast_ref::<EventsTable>()?;
+            let (mut most, mut sum) = (0, 0);
+            for values in table.dictionaries(&column.name, &scan.filters) {
+                most = most.max(values?);
+                sum += values?;
+            }
+            Some(Values { most, sum })
+        }
+        _ => None,
+    }
+}
+
+/// `aggregate`, grouped by the codes of `texts`, one for each expression that it is grouped by.
+fn coded(aggregate: &Aggregate, texts: &[Option<&Column>], interner: &Arc<Interner>) -> Result<LogicalPlan> {
+    let code_of = Arc::new(ScalarUDF::from(CodeOf::new(Arc::clone(interner))));
+    let text_of = Arc::new(ScalarUDF::from(TextOf::new(Arc::clone(interner))));
+    let mut read = HashSet::new();
+    for (expr, text) in aggregate.group_expr.iter().zip(texts) {
+        if text.is_none() {
+            expr_to_columns(expr, &mut read)?;
+        }
+    }
+    for expr in &aggregate.aggr_expr {
+        expr_to_columns(expr, &mut read)?;
+    }
+    // In the order of the input, so that plans can be repeated.
+    let mut below: Vec<Expr> = aggregate
+        .input
+        .schema()
+        .columns()
+        .into_iter()
+        .filter(|c| read.contains(c))
+        .map(Expr::Column)
+        .collect();
+    let mut groups = Vec::new();
+    let mut above = Vec::new();
+    let mut outputs = aggregate.schema.columns().into_iter();
+    for ((expr, text), column) in aggregate.group_expr.iter().zip(texts).zip(&mut outputs) {
+        let Some(text) = text else {
+            groups.push(expr.clone());
+            above.push(Expr::Column(column));
+            continue;
+        };
+        let code = code_of.call(vec![Expr::Column((*text).clone())]);
+        let name = Expr::Column(Column::from_name(code.schema_name().to_string()));
+        if !below.contains(&code) {
+            below.push(code);
+        }
+        above.push(text_of.call(vec![name.clone()]).alias_qualified(column.relation, column.name));
+        groups.push(name);
+    }
+    above.extend(outputs.map(Expr::Column));
+    let input = Projection::try_new(below, Arc::clone(&aggregate.input))?;
+    let input = Arc::new(LogicalPlan::Projection(input));
+    let inner = Aggregate::try_new(input, groups, aggregate.aggr_expr.clone())?;
+    let inner = Arc::new(LogicalPlan::Aggregate(inner));
+    let outer = Projection::try_new_with_schema(above, inner, Arc::clone(&aggregate.schema))?;
+    Ok(LogicalPlan::Projection(outer))
+}
