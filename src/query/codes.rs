@@ -2,18 +2,22 @@
 //!
 //! Columns in memory have repeated text as a dictionary per segment. An [`Interner`] gives each distinct text one
 //! number across all segments, by looking at dictionaries and not at rows; `code_of` and `text_of` are the way
-//! there and back. SQL cannot name them: [`GroupByCodes`](super::group_by_codes::GroupByCodes) does.
+//! there and back, [`pair_of`] and [`part_of`] make one number of two. SQL cannot name them:
+//! [`GroupByCodes`](super::group_by_codes::GroupByCodes) does.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Array};
-use arrow::datatypes::{DataType, UInt32Type};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, UInt32Type, UInt64Type};
 use datafusion::common::cast::as_string_view_array;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarFunctionImplementation, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility, create_udf,
+};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -105,8 +109,10 @@ impl Texts {
         if let Some(code) = self.codes.find(hash, |code| self.text(*code) == Some(text)) {
             return Ok(*code);
         }
-        let code = u32::try_from(self.ends.len())
-            .map_err(|_| DataFusionError::ResourcesExhausted("more than 2^32 different texts".to_owned()))?;
+        // All but the last, so that a pair has a place for null.
+        let code = u32::try_from(self.ends.len()).ok().filter(|code| *code < u32::MAX);
+        let code = code
+            .ok_or_else(|| DataFusionError::ResourcesExhausted("2^32 different texts or more".to_owned()))?;
         self.reservation.try_grow(text.len() + TEXT_BYTES)?;
         self.bytes.push_str(text);
         self.ends.push(self.bytes.len());
@@ -160,18 +166,17 @@ impl CodeOf {
         Self { interner, signature: Signature::exact(vec![DataType::Utf8View], Volatility::Stable) }
     }
 
-    /// When `expr` is `code_of(column)`, and `column` of `columns` a dictionary: the codes as one.
-    pub(super) fn of_dictionary(
-        expr: &Arc<dyn PhysicalExpr>,
-        columns: &[ArrayRef],
-    ) -> Result<Option<ArrayRef>> {
-        let call = expr.downcast_ref::<ScalarFunctionExpr>();
-        let function = call.and_then(|call| Some((call, call.fun().inner().downcast_ref::<Self>()?)));
-        let Some((call, function)) = function else { return Ok(None) };
-        let column = call.args().first().and_then(|arg| arg.downcast_ref::<Column>());
-        let Some(column) = column.and_then(|column| columns.get(column.index())) else { return Ok(None) };
-        let Some(coded) = column.as_any_dictionary_opt() else { return Ok(None) };
-        Ok(Some(coded.with_values(function.interner.codes_of_dictionary(coded.values())?)))
+    /// The function and the column, when `expr` is `code_of(column)`.
+    pub(super) fn called(expr: &Arc<dyn PhysicalExpr>) -> Option<(&Self, &Column)> {
+        let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
+        let function = call.fun().inner().downcast_ref::<Self>()?;
+        Some((function, call.args().first()?.downcast_ref::<Column>()?))
+    }
+
+    /// The codes of `texts` as a dictionary, when they are one; of them only the values are looked at.
+    pub(super) fn of_dictionary(&self, texts: &ArrayRef) -> Result<Option<ArrayRef>> {
+        let Some(coded) = texts.as_any_dictionary_opt() else { return Ok(None) };
+        Ok(Some(coded.with_values(self.interner.codes_of_dictionary(coded.values())?)))
     }
 }
 
@@ -220,15 +225,47 @@ impl ScalarUDFImpl for TextOf {
     }
 }
 
+/// `pair_of(code, code)`: both in one number, which is never null.
+pub(super) fn pair_of() -> ScalarUDF {
+    let pairs = |args: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(args)?;
+        let [first, second] = &arrays[..] else { return Err(missing()) };
+        let half = |code: Option<u32>| code.map_or(0, |code| u64::from(code) + 1);
+        let codes = first.as_primitive::<UInt32Type>().iter().zip(second.as_primitive::<UInt32Type>());
+        let pairs = codes.map(|(first, second)| half(first) << 32 | half(second));
+        Ok(ColumnarValue::Array(Arc::new(UInt64Array::from_iter_values(pairs))))
+    };
+    let pairs: ScalarFunctionImplementation = Arc::new(pairs);
+    create_udf("pair_of", vec![DataType::UInt32; 2], DataType::UInt64, Volatility::Immutable, pairs)
+}
+
+/// The first or the second code of a pair.
+pub(super) fn part_of(second: bool) -> ScalarUDF {
+    let (name, shift) = if second { ("second_of_pair", 0) } else { ("first_of_pair", 32) };
+    let parts = move |args: &[ColumnarValue]| {
+        let arrays = ColumnarValue::values_to_arrays(args)?;
+        let [pairs] = &arrays[..] else { return Err(missing()) };
+        let part = |pair: u64| u32::try_from(pair >> shift & u64::from(u32::MAX)).ok()?.checked_sub(1);
+        let codes = pairs.as_primitive::<UInt64Type>().iter().map(|pair| part(pair?));
+        Ok(ColumnarValue::Array(Arc::new(codes.collect::<UInt32Array>())))
+    };
+    let parts: ScalarFunctionImplementation = Arc::new(parts);
+    create_udf(name, vec![DataType::UInt64], DataType::UInt32, Volatility::Immutable, parts)
+}
+
+fn missing() -> DataFusionError {
+    DataFusionError::Internal("an argument is missing".to_owned())
+}
+
 fn argument(args: &ScalarFunctionArgs) -> Result<ArrayRef> {
     let argument = args.args.first().map(|argument| argument.to_array(args.number_rows));
-    argument.unwrap_or_else(|| Err(DataFusionError::Internal("an argument is missing".to_owned())))
+    argument.unwrap_or_else(|| Err(missing()))
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::DictionaryArray;
-    use arrow::datatypes::UInt8Type;
+    use arrow::datatypes::{Field, Schema, UInt8Type};
     use datafusion::execution::memory_pool::{GreedyMemoryPool, UnboundedMemoryPool};
 
     use super::*;
@@ -267,20 +304,46 @@ mod tests {
         let values: ArrayRef = Arc::new(StringViewArray::from(vec!["a", "b"]));
         let keys = vec![Some(1_u8), None, Some(0), Some(1)].into();
         let column: ArrayRef = Arc::new(DictionaryArray::<UInt8Type>::try_new(keys, values).unwrap());
-        let schema =
-            arrow::datatypes::Schema::new(vec![arrow::datatypes::Field::new("x", DataType::Utf8View, true)]);
+        let schema = Schema::new(vec![Field::new("x", DataType::Utf8View, true)]);
         let function = Arc::new(CodeOf::new(interner).into());
         let args = vec![Arc::new(Column::new("x", 0)) as _];
         let call = ScalarFunctionExpr::try_new(function, args, &schema, Arc::default()).unwrap();
         let call: Arc<dyn PhysicalExpr> = Arc::new(call);
-        let coded = CodeOf::of_dictionary(&call, std::slice::from_ref(&column)).unwrap().unwrap();
+        let (function, of) = CodeOf::called(&call).unwrap();
+        assert_eq!(of.index(), 0);
+        let coded = function.of_dictionary(&column).unwrap().unwrap();
         let codes = arrow::compute::cast(&coded, &DataType::UInt32).unwrap();
         assert_eq!(
             codes.as_primitive::<UInt32Type>(),
             &UInt32Array::from(vec![Some(1), None, Some(0), Some(1)])
         );
         let plain: ArrayRef = Arc::new(StringViewArray::from(vec!["a"]));
-        assert!(CodeOf::of_dictionary(&call, &[plain]).unwrap().is_none());
+        assert!(function.of_dictionary(&plain).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_pair_comes_apart_again() {
+        let codes = [None, Some(0), Some(7), Some(u32::MAX - 1)];
+        let both = codes.iter().flat_map(|first| codes.iter().map(|second| (*first, *second)));
+        let (first, second): (Vec<_>, Vec<_>) = both.unzip();
+        let (first, second) = (UInt32Array::from(first), UInt32Array::from(second));
+        let call = |udf: ScalarUDF, args: Vec<ArrayRef>| {
+            let arg_fields =
+                args.iter().map(|arg| Field::new("", arg.data_type().clone(), true).into()).collect();
+            let args = ScalarFunctionArgs {
+                number_rows: args[0].len(),
+                args: args.into_iter().map(ColumnarValue::Array).collect(),
+                arg_fields,
+                return_field: Field::new("", udf.return_type(&[]).unwrap(), true).into(),
+                config_options: Arc::default(),
+            };
+            udf.invoke_with_args(args).unwrap().to_array(16).unwrap()
+        };
+        let pairs = call(pair_of(), vec![Arc::new(first.clone()), Arc::new(second.clone())]);
+        let distinct: std::collections::HashSet<_> = pairs.as_primitive::<UInt64Type>().iter().collect();
+        assert_eq!((distinct.len(), pairs.null_count()), (16, 0));
+        assert_eq!(call(part_of(false), vec![Arc::clone(&pairs)]).as_primitive::<UInt32Type>(), &first);
+        assert_eq!(call(part_of(true), vec![pairs]).as_primitive::<UInt32Type>(), &second);
     }
 
     #[test]

@@ -10,10 +10,12 @@
 //!                                          Scan: user.id, x
 //! ```
 //!
+//! Two texts become one number, as that is grouped by faster than two.
+//!
 //! The rule only guesses what is in memory. Where a scan then reads Parquet, or events are buffered, `code_of`
 //! hashes texts as the grouping would have.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -26,7 +28,7 @@ use datafusion::logical_expr::utils::expr_to_columns;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::codes::{CodeOf, Interner, TextOf};
+use super::codes::{self, CodeOf, Interner, TextOf};
 use super::table::EventsTable;
 
 /// A column with fewer values in each segment is left to bitmaps.
@@ -138,6 +140,8 @@ fn in_memory(plan: &LogicalPlan, column: &Column) -> Option<Values> {
 fn coded(aggregate: &Aggregate, texts: &[Option<&Column>], interner: &Arc<Interner>) -> Result<LogicalPlan> {
     let code_of = Arc::new(ScalarUDF::from(CodeOf::new(Arc::clone(interner))));
     let text_of = Arc::new(ScalarUDF::from(TextOf::new(Arc::clone(interner))));
+    let (pair_of, parts) =
+        (Arc::new(codes::pair_of()), [false, true].map(|second| Arc::new(codes::part_of(second))));
     let mut read = HashSet::new();
     for (expr, text) in aggregate.group_expr.iter().zip(texts) {
         if text.is_none() {
@@ -148,30 +152,37 @@ fn coded(aggregate: &Aggregate, texts: &[Option<&Column>], interner: &Arc<Intern
         expr_to_columns(expr, &mut read)?;
     }
     // In the order of the input, so that plans can be repeated.
-    let mut below: Vec<Expr> = aggregate
-        .input
-        .schema()
-        .columns()
-        .into_iter()
-        .filter(|c| read.contains(c))
-        .map(Expr::Column)
-        .collect();
-    let mut groups = Vec::new();
-    let mut above = Vec::new();
-    let mut outputs = aggregate.schema.columns().into_iter();
-    for ((expr, text), column) in aggregate.group_expr.iter().zip(texts).zip(&mut outputs) {
-        let Some(text) = text else {
-            groups.push(expr.clone());
-            above.push(Expr::Column(column));
-            continue;
+    let columns = aggregate.input.schema().columns().into_iter();
+    let mut below: Vec<Expr> = columns.filter(|column| read.contains(column)).map(Expr::Column).collect();
+    let plain = aggregate.group_expr.iter().zip(texts).filter(|(_, text)| text.is_none());
+    let mut groups: Vec<Expr> = plain.map(|(expr, _)| expr.clone()).collect();
+    // What is counted distinctly may be grouped by too.
+    let mut distinct: Vec<&Column> = texts.iter().copied().flatten().collect();
+    distinct.sort();
+    distinct.dedup();
+    let mut found = HashMap::new();
+    for texts in distinct.chunks(2) {
+        let numbers = texts.iter().map(|text| code_of.call(vec![Expr::Column((*text).clone())]));
+        let numbers: Vec<Expr> = numbers.collect();
+        let number = match &numbers[..] {
+            [code] => code.clone(),
+            _ => pair_of.call(numbers),
         };
-        let code = code_of.call(vec![Expr::Column((*text).clone())]);
-        let name = Expr::Column(Column::from_name(code.schema_name().to_string()));
-        if !below.contains(&code) {
-            below.push(code);
+        let name = Expr::Column(Column::from_name(number.schema_name().to_string()));
+        for (text, part) in texts.iter().zip(&parts) {
+            let code = if texts.len() == 1 { name.clone() } else { part.call(vec![name.clone()]) };
+            found.insert(*text, text_of.call(vec![code]));
         }
-        above.push(text_of.call(vec![name.clone()]).alias_qualified(column.relation, column.name));
+        below.push(number);
         groups.push(name);
+    }
+    let mut outputs = aggregate.schema.columns().into_iter();
+    let mut above: Vec<Expr> = Vec::with_capacity(aggregate.schema.fields().len());
+    for (text, column) in texts.iter().zip(&mut outputs) {
+        above.push(match text.and_then(|text| found.get(text)) {
+            Some(text) => text.clone().alias_qualified(column.relation, column.name),
+            None => Expr::Column(column),
+        });
     }
     above.extend(outputs.map(Expr::Column));
     let input = Projection::try_new(below, Arc::clone(&aggregate.input))?;

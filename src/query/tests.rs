@@ -254,10 +254,11 @@ fn many() -> Vec<Row> {
         let mut attributes = vec![
             (Level::Record, "few", Value::Text(["red", "green", "blue"][i as usize % 7 % 3])),
             (Level::Record, "often", text(format!("user number {}", i % 1277))),
+            (Level::Record, "other", text(format!("version {}", i / 7 % 5))),
             (Level::Record, "unique", text(format!("a text of its own: {i}"))),
             (Level::Resource, "n", Value::Int(i % 10_007)),
         ];
-        attributes.retain(|(_, key, _)| i % 5 > 0 || *key != "often");
+        attributes.retain(|(_, key, _)| i % 5 > 0 || *key != "often" && (i % 3 > 0 || *key != "other"));
         (i, attributes)
     };
     (0..40_000).map(row).collect()
@@ -308,12 +309,15 @@ async fn texts_in_memory_are_grouped_by_as_numbers() {
     let home = snapshot(&[&data[..25_000], &data[25_000..]], &[&buffered]).await;
     let (from_memory, _dir) = engine();
     let (from_parquet, _other) = engine_that_decodes_after(u32::MAX);
-    text(&from_memory, &home, "SELECT max(often), max(few), max(n) FROM events").await;
+    text(&from_memory, &home, "SELECT max(often), max(few), max(other), max(n) FROM events").await;
     for sql in [
         "SELECT often, count(*), sum(n) FROM events GROUP BY often ORDER BY 1 NULLS FIRST",
         "SELECT often AS u, few, max(often), p50(n) FROM events WHERE n < 900 GROUP BY u, few ORDER BY 1, 2",
         "SELECT few, count(DISTINCT often) FROM events GROUP BY few ORDER BY 1",
         "SELECT count(DISTINCT often) FROM events WHERE n > 5",
+        "SELECT often, count(DISTINCT often) FROM events GROUP BY often ORDER BY 1",
+        "SELECT a, b, count(*) FROM (SELECT often AS a, often AS b FROM events) GROUP BY a, b ORDER BY 1",
+        "SELECT few, n % 2, often, other, count(*), max(few) FROM events GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4",
         "SELECT DISTINCT often FROM events ORDER BY 1",
         "SELECT often, n % 3, count(*) FROM events GROUP BY 1, 2 HAVING often > 'user number 8' ORDER BY 1, 2",
         "SELECT often FROM (SELECT often, count(*) AS c FROM events GROUP BY 1) WHERE c > 25 ORDER BY c, 1",

@@ -14,6 +14,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{BatchCoalescer, FilterBuilder, FilterPredicate, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::cast::as_boolean_array;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{
@@ -112,22 +113,28 @@ impl ResidentScan {
         };
         let filters = filter.map(stages).unwrap_or_default().into_iter();
         let filters = filters.map(|expr| BoundExpr::new(expr, &file, &used)).collect::<Result<_>>()?;
-        let mut bound = Vec::with_capacity(project.len());
-        for expr in project {
-            let expr = BoundExpr::new(expr, &file, &used)?;
-            bound.push(match expr.codes(&columns)? {
-                // As one more column, whose rows are taken as those of any.
-                Some(codes) => {
-                    columns.push(codes);
-                    BoundExpr::of_codes(columns.len() - 1)
-                }
-                None => expr,
-            });
-        }
+        let mut fields = file.fields().to_vec();
+        // As columns behind the others, whose rows are taken as those of any.
+        let mut with_codes = |node: Arc<dyn PhysicalExpr>| {
+            let called = CodeOf::called(&node);
+            let found = called.and_then(|(of, column)| Some((of, used.binary_search(&column.index()).ok()?)));
+            let codes = found.map_or(Ok(None), |(function, i)| function.of_dictionary(&columns[i]))?;
+            let Some(codes) = codes else { return Ok(Transformed::no(node)) };
+            // Columns are told apart by their names.
+            let column = Column::new(&format!("code {}", fields.len()), fields.len());
+            used.push(fields.len());
+            fields.push(Arc::new(Field::new(column.name(), DataType::UInt32, true)));
+            columns.push(codes);
+            Ok(Transformed::yes(Arc::new(column) as Arc<dyn PhysicalExpr>))
+        };
+        let project = project.into_iter().map(|expr| expr.transform(&mut with_codes).data());
+        let project = project.collect::<Result<Vec<_>>>()?;
+        let file = Arc::new(Schema::new(fields));
+        let project = project.into_iter().map(|expr| BoundExpr::new(expr, &file, &used));
         Ok(Some(Self {
-            columns,
             filters,
-            project: bound,
+            project: project.collect::<Result<_>>()?,
+            columns,
             output: Arc::new(projection.project_schema(&context.table)?),
             total: segment.rows as usize,
             piece_rows: rows.map_or(BATCH_ROWS, |rows| piece_rows(rows.len(), segment.rows)),
@@ -209,18 +216,6 @@ impl BoundExpr {
         let columns = own.iter().filter_map(|i| used.binary_search(i).ok()).collect();
         let is_total = is_total(&expr);
         Ok(Self { expr, columns, schema, is_total })
-    }
-
-    /// The codes of all rows, when it is the code of the text of one of `columns` and that a dictionary.
-    fn codes(&self, columns: &[ArrayRef]) -> Result<Option<ArrayRef>> {
-        let [column] = self.columns[..] else { return Ok(None) };
-        CodeOf::of_dictionary(&self.expr, &columns[column..=column])
-    }
-
-    /// The codes that are column `i`.
-    fn of_codes(i: usize) -> Self {
-        let schema = Arc::new(Schema::new(vec![Field::new("code", DataType::UInt32, true)]));
-        Self { expr: Arc::new(Column::new("code", 0)), columns: vec![i], schema, is_total: true }
     }
 
     /// The rows of its columns.
