@@ -155,23 +155,28 @@ async fn read_all(store: &Arc<dyn ObjectStore>, reading: &mut Reading<'_, '_>) -
         reading.replay.last = *last;
     }
     let unread = objects.iter_mut().filter(|object| object.last.is_none());
-    let mut bytes = stream::iter(unread)
-        .map(|object| async move {
-            let bytes = match store.get(&object.path).await {
-                Ok(found) => Some(found.bytes().await?),
-                Err(object_store::Error::NotFound { .. }) => None,
-                Err(error) => return Err(Error::from(error).context(format!("cannot read {}", object.path))),
-            };
-            Ok((object, bytes))
-        })
-        .buffered(READS_AT_ONCE);
-    while let Some(read) = bytes.next().await {
-        if let (object, Some(bytes)) = read? {
+    // Boxed, as the compiler cannot see otherwise that to open may go from thread to thread.
+    let unread: Vec<_> = unread.map(|object| read_if_there(store, object).boxed()).collect();
+    let mut bytes = stream::iter(unread).buffered(READS_AT_ONCE);
+    while let Some(found) = bytes.next().await {
+        if let (object, Some(bytes)) = found? {
             reading.take(object, &bytes)?;
         }
     }
     drop(bytes);
     Ok(objects)
+}
+
+/// The object with its bytes, if it is still there.
+async fn read_if_there<'o>(
+    store: &Arc<dyn ObjectStore>,
+    object: &'o mut LogObject,
+) -> Result<(&'o mut LogObject, Option<Bytes>)> {
+    match read(store, &object.path).await {
+        Ok(bytes) => Ok((object, Some(bytes))),
+        Err(object_store::Error::NotFound { .. }) => Ok((object, None)),
+        Err(error) => Err(Error::from(error).context(format!("cannot read {}", object.path))),
+    }
 }
 
 /// A replay under way.

@@ -4,10 +4,9 @@
 //! nothing else is; the source is only read.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
@@ -115,10 +114,9 @@ impl BackupTarget {
     async fn objects(&self, source: &BackupSource, mut progress: impl FnMut(BackupProgress)) -> Result<()> {
         let catalog = &source.catalog;
         let mut step = BackupProgress { rows_done: 0, rows: catalog.rows_stored() };
-        let copies = stream::iter(catalog.segments.clone());
-        let copies =
-            copies.map(|segment| async move { self.segment(source, &segment).await.map(|()| segment.rows) });
-        let mut copies = pin!(copies.buffer_unordered(COPIES));
+        // Boxed, as the compiler cannot see otherwise that a backup may go from thread to thread.
+        let copies = catalog.segments.iter().map(|segment| self.segment_rows(source, segment).boxed());
+        let mut copies = stream::iter(copies.collect::<Vec<_>>()).buffer_unordered(COPIES);
         progress(step);
         while let Some(rows) = copies.try_next().await? {
             step.rows_done += rows;
@@ -129,6 +127,11 @@ impl BackupTarget {
             self.object(source, &object).await?;
         }
         Ok(())
+    }
+
+    /// Copies what a segment consists of, and says how many rows that are.
+    async fn segment_rows(&self, source: &BackupSource, segment: &SegmentMeta) -> Result<u64> {
+        self.segment(source, segment).await.map(|()| segment.rows)
     }
 
     /// Copies what a segment consists of.
