@@ -1,7 +1,7 @@
 //! Does the server stay within its memory, whatever producers and queries ask of it?
 //!
 //! Producers send as fast as they can, and again what was refused, while others ask for more than the queries'
-//! memory. `BROADLOOM_SOAK_SECONDS` says for how long.
+//! memory. `BROADLOOM_SOAK_SECONDS` says for how long, and `BROADLOOM_PROGRAM` names a release.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,9 +40,9 @@ const LIMITS: [&str; 18] = [
     "--query-timeout",
     "20s",
 ];
-/// Largest resident set. 48 MiB of buffer, as much again while it becomes a segment, 64 MiB of messages as they are
-/// decoded, 48 MiB of queries with what they do not account for, 24 MiB of caches, and a merge.
-const RESIDENT_MIB_MAX: u64 = 448;
+/// Largest resident set of a short run of a debug build, in MiB; `BROADLOOM_SOAK_MIB` is another one. What it
+/// consists of is in `docs/reliability.md`.
+const RESIDENT_MIB_MAX: u64 = 512;
 /// Events of a message.
 const EVENTS: u64 = 400;
 
@@ -180,7 +180,9 @@ fn resident_mib(process: u32) -> u64 {
 
 #[test]
 fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
-    let seconds = std::env::var("BROADLOOM_SOAK_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
+    let setting = |name: &str, usual: u64| std::env::var(name).map_or(usual, |text| text.parse().unwrap());
+    let (seconds, resident_max) =
+        (setting("BROADLOOM_SOAK_SECONDS", SECONDS), setting("BROADLOOM_SOAK_MIB", RESIDENT_MIB_MAX));
     let data = tempfile::tempdir().unwrap();
     let server = Served::with(data.path(), &LIMITS);
     let soak = Soak::start(&server);
@@ -189,7 +191,7 @@ fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
     while began.elapsed() < Duration::from_secs(seconds) {
         std::thread::sleep(Duration::from_millis(200));
         resident = resident_mib(server.process());
-        assert!(resident <= RESIDENT_MIB_MAX, "{resident} MiB after {:?}", began.elapsed());
+        assert!(resident <= resident_max, "{resident} MiB after {:?}", began.elapsed());
     }
     soak.stop.store(true, Ordering::Relaxed);
     for thread in soak.threads {
@@ -223,7 +225,7 @@ fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
         assert!((sum / n(power) - 1.0).abs() < 1e-9, "{found}");
     }
     assert!(get(&format!("{}/readyz", server.http), &[]).status == 200);
-    assert!(resident_mib(server.process()) <= RESIDENT_MIB_MAX);
+    assert!(resident_mib(server.process()) <= resident_max);
     assert_eq!(server.terminate(), Some(0));
     let check = run(&["check", "--data", data.path().to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
