@@ -23,7 +23,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, ExprSchema};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
-use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use datafusion::logical_expr::utils::expr_to_columns;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -33,8 +33,10 @@ use super::table::EventsTable;
 
 /// A column with fewer values in each segment is left to bitmaps.
 const VALUES_MIN: usize = 1024;
-/// Texts of all segments together, the same ones counted again: of more, the memory could not be had.
-const VALUES_MAX: usize = 8 << 20;
+/// What a text takes while it is interned, about.
+const VALUE_BYTES: usize = 64;
+/// All texts may take this share of the memory of queries, as they cannot spill.
+const MEMORY_SHARE: usize = 8;
 
 /// See the [module](self).
 #[derive(Debug)]
@@ -46,6 +48,15 @@ impl GroupByCodes {
     /// Texts that are interned count as `pool`'s.
     pub(super) fn new(pool: Arc<dyn MemoryPool>) -> Self {
         Self { pool }
+    }
+
+    /// How many texts dictionaries may have together, the same ones counted again. Of more, rows are grouped by
+    /// text, which can spill.
+    fn values_max(&self) -> usize {
+        match self.pool.memory_limit() {
+            MemoryLimit::Finite(bytes) => bytes / MEMORY_SHARE / VALUE_BYTES,
+            MemoryLimit::Infinite | MemoryLimit::Unknown => usize::MAX,
+        }
     }
 }
 
@@ -75,7 +86,7 @@ impl OptimizerRule for GroupByCodes {
                 Some(column)
             })
             .collect();
-        if values.most < VALUES_MIN || values.sum > VALUES_MAX {
+        if values.most < VALUES_MIN || values.sum > self.values_max() {
             return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
         }
         coded(&aggregate, &texts, &Arc::new(Interner::new(&self.pool))).map(Transformed::yes)

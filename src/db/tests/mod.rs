@@ -12,6 +12,7 @@ mod writing;
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
@@ -77,8 +78,18 @@ fn manual(data: &Path) -> Settings {
     settings
 }
 
+/// Opens a database. What one that was dropped has under way may hold its lock for a moment longer: only one that
+/// was closed has let go of it.
 async fn open(data: &Path) -> Database {
-    Database::open(manual(data)).await.unwrap()
+    for _ in 0..1000 {
+        match Database::open(manual(data)).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays locked", data.display())
 }
 
 fn copy(from: &Path, to: &Path) {
