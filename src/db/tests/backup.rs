@@ -248,7 +248,9 @@ impl ObjectStore for Interrupted {
         match &self.then {
             Then::Compact(database) if due => {
                 let options = CompactionOptions { grace: std::time::Duration::ZERO, ..Default::default() };
-                database.compact(options, |_| {}).await.unwrap();
+                // Other objects of this backup are not copied meanwhile, which would leave nothing to be missed.
+                let compact = database.compact(options, |_| {});
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(compact)).unwrap();
             }
             Then::Overtake(database) if due => {
                 let (store, database) = (DurableFileSystem::new(&self.directory).unwrap(), database.clone());
