@@ -18,6 +18,7 @@ use crate::segment::{SegmentId, SegmentMeta};
 #[derive(Debug)]
 pub struct IndexCache {
     open: ByteCache<Key, Index>,
+    bytes_max: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,7 +37,12 @@ enum Index {
 impl IndexCache {
     /// Keeps indexes up to `bytes_max` bytes in memory.
     pub fn new(bytes_max: usize) -> Self {
-        Self { open: ByteCache::new(bytes_max) }
+        Self { open: ByteCache::new(bytes_max), bytes_max }
+    }
+
+    /// The limit.
+    pub fn bytes_max(&self) -> usize {
+        self.bytes_max
     }
 
     /// The index of a segment; none when it has none, or when it cannot be read, which is logged.

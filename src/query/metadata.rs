@@ -42,15 +42,13 @@ use crate::index::{IndexCache, SegmentIndex, footers};
 use crate::segment::footer::check_places;
 use crate::segment::{OverflowFilter, SegmentId, SegmentMeta};
 
-/// What is known of columns is kept up to this size in memory; about 3 kB per column and segment, page
-/// indexes included.
-const COLUMNS_BYTES_MAX: usize = 128 << 20;
-/// Tables of what side-cars have are kept up to this size: 40 bytes per column and segment.
-const NAMES_BYTES_MAX: usize = 32 << 20;
-/// Filters of attributes in overflows are kept up to this size, at most 64 kB per segment.
-const FILTERS_BYTES_MAX: usize = 32 << 20;
-/// Whole footers are kept up to this size, for segments without side-car and for queries on all attributes.
-const FOOTERS_BYTES_MAX: usize = 64 << 20;
+/// Tables of what side-cars have are kept up to this share of the limit: 40 bytes per column and segment.
+const NAMES_SHARE: usize = 4;
+/// Filters of attributes in overflows are kept up to this share of the limit: at most 64 kB per segment.
+const FILTERS_SHARE: usize = 4;
+/// Whole footers are kept up to this share of the limit, for segments without side-car and for queries on all
+/// attributes.
+const FOOTERS_SHARE: usize = 2;
 
 /// How much of a file's end is read at first: most footers with their indexes fit.
 const FOOTER_BYTES_HINT: usize = 256 << 10;
@@ -70,14 +68,15 @@ pub(crate) struct MetadataCache {
 }
 
 impl MetadataCache {
-    /// An empty cache over the side-cars in `indexes`.
-    pub(crate) fn new(indexes: Arc<IndexCache>) -> Self {
+    /// An empty cache over the side-cars in `indexes`. What is known of columns is kept up to `bytes_max` bytes, about
+    /// 3 kB per column and segment with its page indexes, and all the rest together up to as many again.
+    pub(crate) fn new(indexes: Arc<IndexCache>, bytes_max: usize) -> Self {
         Self {
             indexes,
-            columns: ByteCache::new(COLUMNS_BYTES_MAX),
-            names: ByteCache::new(NAMES_BYTES_MAX),
-            filters: ByteCache::new(FILTERS_BYTES_MAX),
-            footers: ByteCache::new(FOOTERS_BYTES_MAX),
+            columns: ByteCache::new(bytes_max),
+            names: ByteCache::new(bytes_max / NAMES_SHARE),
+            filters: ByteCache::new(bytes_max / FILTERS_SHARE),
+            footers: ByteCache::new(bytes_max / FOOTERS_SHARE),
         }
     }
 
@@ -233,15 +232,25 @@ impl SegmentReader {
         segment: &Arc<SegmentMeta>,
         name: &str,
     ) -> Self {
-        let path = Path::from(segment.path());
         let core = HashSet::from([name.to_owned()]);
         let want = Want::Some { core, demanded: Vec::new(), columns: Arc::default() };
+        Self::of_columns(store, cache, segment, Arc::new(want))
+    }
+
+    /// Reads the columns that a scan wants, which does not count what is read.
+    pub(crate) fn of_columns(
+        store: &Arc<dyn ObjectStore>,
+        cache: &Arc<MetadataCache>,
+        segment: &Arc<SegmentMeta>,
+        want: Arc<Want>,
+    ) -> Self {
+        let path = Path::from(segment.path());
         Self {
             metrics: ParquetFileMetrics::new(0, path.as_ref(), &ExecutionPlanMetricsSet::new()),
             object: Object { store: Arc::clone(store), path },
             segment: Arc::clone(segment),
             cache: Arc::clone(cache),
-            want: Arc::new(want),
+            want,
         }
     }
 

@@ -76,6 +76,8 @@ pub(crate) struct ScanShared {
     pub(crate) masks: Arc<MaskCache>,
     /// Partitions of a scan.
     pub(crate) parallelism: usize,
+    /// How much of a segment a partition fetches at once, about, in bytes.
+    pub(crate) part_bytes_max: u64,
 }
 
 /// Everything that one scan reads.
@@ -121,10 +123,11 @@ impl Scan<'_> {
 
     fn files(&self, adapter: &Arc<AttributeAdapterFactory>) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = self.table.snapshot();
+        let want = Arc::new(self.want());
         let factory = SegmentReaderFactory {
             store: Arc::clone(&snapshot.store),
             cache: Arc::clone(&self.table.shared().footers),
-            want: Arc::new(self.want()),
+            want: Arc::clone(&want),
         };
         let schema = Arc::new(file_schema(self.table, snapshot));
         let source = ParquetSource::new(Arc::clone(&schema))
@@ -144,6 +147,8 @@ impl Scan<'_> {
             table: Arc::clone(&schema),
             columns: Arc::clone(&self.columns),
             masks: Arc::clone(&self.table.shared().masks),
+            want,
+            part_bytes_max: self.table.shared().part_bytes_max,
         };
         let source = IndexedSource::new(source, Arc::new(context));
         let (groups, ordered) = deal(&self.pruned.kept, self.table.shared().parallelism);

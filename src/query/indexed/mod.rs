@@ -9,8 +9,8 @@
 //!
 //! [`condition`] says which parts of a predicate can be answered, [`columns`] keeps columns in memory that
 //! queries ask for again, as bitmaps or as values, [`decode`] reads them, [`rows`] evaluates a condition on
-//! one segment, [`source`] is a Parquet source that asks when it opens a file, [`resident`] takes its place
-//! where all values are in memory, [`counts`] replaces aggregations that bitmaps alone can answer, by
+//! one segment, [`source`] is a Parquet source that asks when it opens a file, and reads it in [`parts`] when that
+//! is much, [`resident`] takes its place where all values are in memory, [`counts`] replaces aggregations that bitmaps alone can answer, by
 //! [`counting`].
 //!
 //! # Invariants
@@ -24,6 +24,7 @@ pub(crate) mod columns;
 pub(crate) mod rows;
 pub(crate) mod source;
 mod masked;
+pub(crate) mod parts;
 pub(crate) mod decode;
 mod resident;
 mod counting;

@@ -4,23 +4,28 @@
 //! it is false; NOT swaps them, and null rows are in neither.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::file::metadata::RowGroupMetaData;
 use roaring::{MultiOps, RoaringBitmap};
 
 use super::columns::{ColumnCache, Inverted};
 use super::condition::{Condition, Leaf, Lookup};
 use super::decode::Files;
+use super::parts;
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
 use crate::query::adapter::AttributeAdapterFactory;
 use crate::query::masks::MaskCache;
+use crate::query::metadata::{SegmentReader, Want};
 use crate::segment::{OverflowFilter, SegmentMeta};
 
 /// What evaluation needs of the scan.
@@ -40,6 +45,10 @@ pub(crate) struct Context {
     pub(crate) columns: Arc<LoadedColumns>,
     /// Which rows are not deleted.
     pub(crate) masks: Arc<MaskCache>,
+    /// The columns that are read.
+    pub(crate) want: Arc<Want>,
+    /// How much of a segment is fetched at once, about, in bytes.
+    pub(crate) part_bytes_max: u64,
 }
 
 /// One segment, with all the bitmaps that some expressions need.
@@ -58,6 +67,24 @@ impl Context {
     pub(crate) async fn live(&self, meta: &SegmentMeta) -> Result<Option<Arc<RoaringBitmap>>> {
         let live = self.masks.live(&self.files.store, meta).await;
         live.map_err(|e| DataFusionError::External(Box::new(e)))
+    }
+
+    /// Cuts the `rows` of a segment, or all, into what is to be read at once; `None` when that is all of it.
+    pub(super) async fn parts(
+        &self,
+        meta: &Arc<SegmentMeta>,
+        rows: Option<&RoaringBitmap>,
+    ) -> Result<Option<Vec<Range<u32>>>> {
+        let cut = |bytes| parts::cut(rows, meta.rows as u32, bytes, self.part_bytes_max);
+        // Most often all columns would fit, and then nobody has to know how large each is.
+        if cut(meta.bytes).is_none() {
+            return Ok(None);
+        }
+        let Files { store, footers } = &self.files;
+        let mut reader = SegmentReader::of_columns(store, footers, meta, Arc::clone(&self.want));
+        let footer = reader.get_metadata(None).await?;
+        let columns = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
+        Ok(cut(columns.map(|column| column.compressed_size() as u64).sum()))
     }
 
     /// Rows of the pages in which all of `lookups` may hold, as far as the segment's side-car knows; `None`

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -35,6 +36,7 @@ use roaring::RoaringBitmap;
 
 use super::condition::{Conditions, Leaf};
 use super::masked::{Mask, MaskedPlanner, bits, coarse};
+use super::parts::PartsPlanner;
 use super::resident::ResidentScan;
 use super::rows::Context;
 use crate::segment::SegmentMeta;
@@ -333,12 +335,13 @@ impl Plan {
         })
     }
 
-    /// Reads `rows` of a file, to which the answered part of the predicate narrowed it.
+    /// Reads `rows` of a `part` of a file, to which the answered part of the predicate narrowed it.
     fn open(
         &self,
         file: PartitionedFile,
         segment: &SegmentMeta,
         rows: &RoaringBitmap,
+        part: &Range<u32>,
     ) -> Result<Box<dyn MorselPlanner>> {
         let total = segment.rows as usize;
         if rows.len() == segment.rows {
@@ -346,7 +349,8 @@ impl Plan {
         }
         let columns = self.masked.as_ref().map_or(1, |masked| masked.others.max(1));
         // A piece of a selection costs about as much as decoding some 20 values.
-        if (rows.len() as usize).saturating_mul(20) <= total.saturating_mul(columns) {
+        let few = (rows.len() as usize).saturating_mul(20) <= part.len().saturating_mul(columns);
+        if few || rows.len() == part.len() as u64 {
             return self.selected.plan_file(with_selection(file, selection(rows, total)));
         }
         let pieces = coarse(rows);
@@ -374,7 +378,7 @@ impl Plan {
 }
 
 impl Opener {
-    async fn open(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+    async fn open(self: Arc<Self>, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let Some(segment) = file.extension::<Arc<SegmentMeta>>().cloned() else {
             return self.full.plan_file(file);
         };
@@ -391,18 +395,15 @@ impl Opener {
                 return Ok(Box::new(Nothing));
             }
             // Whole pages: which of their rows match is for the predicate to say.
-            let selection = selection(&rows, segment.rows as usize);
-            return self.full.plan_file(with_selection(file, selection));
+            return Read { file, segment, rows: Some(rows), plan: None }.planner(self).await;
         }
         let Some((rows, answered)) = self.answer(&segment).await? else {
             let residual = conjunction_opt(self.source.filters.iter().cloned());
-            return match self.resident(&segment, residual.as_ref(), live.as_deref()).await? {
-                Some(planner) => Ok(planner),
-                None => self.full.plan_file(match live.as_deref() {
-                    Some(live) => with_selection(file, selection(live, segment.rows as usize)),
-                    None => file,
-                }),
-            };
+            if let Some(planner) = self.resident(&segment, residual.as_ref(), live.as_deref()).await? {
+                return Ok(planner);
+            }
+            let rows = live.as_deref().cloned();
+            return Read { file, segment, rows, plan: None }.planner(self).await;
         };
         let rows = of_live(rows);
         self.metrics.answered.add(1);
@@ -411,10 +412,10 @@ impl Opener {
         }
         let plan = self.plan(answered)?;
         let residual = conjunction_opt(plan.residual.iter().cloned());
-        match self.resident(&segment, residual.as_ref(), Some(&rows)).await? {
-            Some(planner) => Ok(planner),
-            None => plan.open(file, &segment, &rows),
+        if let Some(planner) = self.resident(&segment, residual.as_ref(), Some(&rows)).await? {
+            return Ok(planner);
         }
+        Read { file, segment, rows: Some(rows), plan: Some(plan) }.planner(self).await
     }
 
     /// The rows for which bitmaps say that a part of the predicate is true, and which part that is; `None`
@@ -461,6 +462,43 @@ impl Opener {
         let plan = Arc::new(Plan::new(self, &answered)?);
         self.plans.lock().insert(answered, Arc::clone(&plan));
         Ok(plan)
+    }
+}
+
+/// What is read of a Parquet file.
+struct Read {
+    file: PartitionedFile,
+    segment: Arc<SegmentMeta>,
+    /// These rows, or all.
+    rows: Option<RoaringBitmap>,
+    /// How, when bitmaps have answered a part of the predicate.
+    plan: Option<Arc<Plan>>,
+}
+
+impl Read {
+    /// Reads it in parts of a limited size.
+    async fn planner(self, opener: Arc<Opener>) -> Result<Box<dyn MorselPlanner>> {
+        match opener.source.context().parts(&self.segment, self.rows.as_ref()).await? {
+            None => self.part(&opener, &(0..self.segment.rows as u32)),
+            Some(parts) => Ok(Box::new(PartsPlanner::new(parts, move |part| self.part(&opener, &part)))),
+        }
+    }
+
+    fn part(&self, opener: &Opener, part: &Range<u32>) -> Result<Box<dyn MorselPlanner>> {
+        let total = self.segment.rows as usize;
+        let file = self.file.clone();
+        let rows = if part.len() == total {
+            self.rows.clone()
+        } else {
+            let mut all = RoaringBitmap::new();
+            all.insert_range(part.clone());
+            Some(self.rows.as_ref().map_or_else(|| all.clone(), |rows| rows & &all))
+        };
+        match (&self.plan, rows) {
+            (Some(plan), Some(rows)) => plan.open(file, &self.segment, &rows, part),
+            (_, Some(rows)) => opener.full.plan_file(with_selection(file, selection(&rows, total))),
+            (_, None) => opener.full.plan_file(file),
+        }
     }
 }
 

@@ -1,0 +1,127 @@
+//! How much of a segment is in memory at once?
+//!
+//! The Parquet reader fetches all pages of a row group before it decodes the first, and a segment is one row group: for
+//! a query of many columns that is most of an object, in each partition of each query. So where much is to be read,
+//! it is read in parts of a limited size, one after the other. What can end early, like a search for the newest rows,
+//! then does so before the rest is fetched.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+
+use datafusion::error::Result;
+use datafusion_datasource::morsel::{MorselPlan, MorselPlanner};
+use roaring::RoaringBitmap;
+
+use crate::segment::encoding::PAGE_ROWS;
+
+/// Largest part of a segment that is fetched at once, in bytes.
+const BYTES_MAX: u64 = 16 << 20;
+/// Smallest one: less is not worth the work of opening it.
+const BYTES_MIN: u64 = 1 << 20;
+/// Parts of this share of the memory of queries are what all partitions of one scan hold.
+const MEMORY_SHARE: usize = 16;
+
+/// How many bytes of a segment a partition fetches at once, about, when queries have `memory` bytes.
+pub(crate) fn bytes_max(memory: usize, partitions: usize) -> u64 {
+    ((memory / MEMORY_SHARE / partitions.max(1)) as u64).clamp(BYTES_MIN, BYTES_MAX)
+}
+
+/// Cuts the `rows` of `total`, or all, into ranges of whole pages, when a scan reads `bytes` for `total` rows; `None`
+/// when they can be read at once.
+pub(super) fn cut(
+    rows: Option<&RoaringBitmap>,
+    total: u32,
+    bytes: u64,
+    bytes_max: u64,
+) -> Option<Vec<Range<u32>>> {
+    let page = |page: usize| (page * PAGE_ROWS) as u32..((page + 1) * PAGE_ROWS).min(total as usize) as u32;
+    let pages = (total as usize).div_ceil(PAGE_ROWS);
+    let is_read = |range: &Range<u32>| rows.is_none_or(|rows| rows.range_cardinality(range.clone()) > 0);
+    let read: Vec<Range<u32>> = (0..pages).map(page).filter(is_read).collect();
+    let pages_max = bytes_max.saturating_mul(pages as u64) / bytes.max(1);
+    let parts: Vec<_> = read
+        .chunks(usize::try_from(pages_max).unwrap_or(usize::MAX).max(1))
+        .map(|pages| pages[0].start..pages[pages.len() - 1].end)
+        .collect();
+    (parts.len() > 1).then_some(parts)
+}
+
+/// Plans one part after the other.
+pub(super) struct PartsPlanner<F> {
+    parts: VecDeque<Range<u32>>,
+    open: F,
+    /// What is left to plan of the part that was opened last, in order.
+    opened: VecDeque<Box<dyn MorselPlanner>>,
+}
+
+impl<F> PartsPlanner<F> {
+    pub(super) fn new(parts: Vec<Range<u32>>, open: F) -> Self {
+        Self { parts: parts.into(), open, opened: VecDeque::new() }
+    }
+}
+
+impl<F> fmt::Debug for PartsPlanner<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartsPlanner").field("parts", &self.parts).finish_non_exhaustive()
+    }
+}
+
+impl<F> MorselPlanner for PartsPlanner<F>
+where
+    F: FnMut(Range<u32>) -> Result<Box<dyn MorselPlanner>> + Send + 'static,
+{
+    fn plan(mut self: Box<Self>) -> Result<Option<MorselPlan>> {
+        loop {
+            let Some(planner) = self.opened.pop_front() else {
+                let Some(part) = self.parts.pop_front() else { return Ok(None) };
+                let opened = (self.open)(part)?;
+                self.opened.push_back(opened);
+                continue;
+            };
+            let Some(mut plan) = planner.plan()? else { continue };
+            for planner in plan.take_ready_planners().into_iter().rev() {
+                self.opened.push_front(planner);
+            }
+            // Streams of these are read to their ends before this is asked for more.
+            let next = MorselPlan::new().with_morsels(plan.take_morsels());
+            return Ok(Some(match plan.take_pending_planner() {
+                Some(pending) => next.with_pending_planner(async move {
+                    let planner = pending.await?;
+                    self.opened.push_front(planner);
+                    Ok(self as Box<dyn MorselPlanner>)
+                }),
+                None => next.with_planners(vec![self]),
+            }));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_whole_pages_and_hold_all_rows_once() {
+        let page = PAGE_ROWS as u32;
+        let total = 10 * page + 7;
+        assert_eq!(cut(None, total, 11 << 20, 11 << 20), None);
+        assert_eq!(cut(None, 0, 0, 1), None);
+        let parts = cut(None, total, 11 << 20, 4 << 20).unwrap();
+        assert_eq!(parts, [0..4 * page, 4 * page..8 * page, 8 * page..total]);
+        // A page is the least.
+        assert_eq!(cut(None, total, 11 << 20, 1).unwrap().len(), 11);
+        // Pages without rows are not counted.
+        let rows = RoaringBitmap::from_iter([3, page * 5, page * 5 + 1, page * 9]);
+        assert_eq!(cut(Some(&rows), total, 11 << 20, 3 << 20), None);
+        let parts = cut(Some(&rows), total, 11 << 20, 2 << 20).unwrap();
+        assert_eq!(parts, [0..6 * page, 9 * page..10 * page]);
+    }
+
+    #[test]
+    fn what_parts_share_of_the_memory_has_limits() {
+        assert_eq!(bytes_max(2 << 30, 2), BYTES_MAX);
+        assert_eq!(bytes_max(48 << 20, 2), 3 << 19);
+        assert_eq!(bytes_max(0, 0), BYTES_MIN);
+    }
+}
