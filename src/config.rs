@@ -219,14 +219,39 @@ impl Default for IndexSettings {
     }
 }
 
+/// How large segments become by merging.
+///
+/// A full one has so many events or so many bytes, whichever is reached first. What is held in memory during a merge
+/// is a small multiple of these bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentLimits {
+    /// Events, at most 1,048,576.
+    pub rows: usize,
+    /// Size of the object without its index, as far as the sizes of what is merged tell.
+    pub bytes: u64,
+}
+
+impl SegmentLimits {
+    /// So many events, and as many bytes as usual.
+    pub fn of_rows(rows: usize) -> Self {
+        Self { rows, ..Self::default() }
+    }
+}
+
+impl Default for SegmentLimits {
+    fn default() -> Self {
+        Self { rows: 1 << 20, bytes: 128 << 20 }
+    }
+}
+
 /// What is done to segments while a database is open for writing.
 #[derive(Debug, Clone)]
 pub struct MaintenanceSettings {
     /// Whether segments are merged in the background, as they come. Otherwise only
     /// [`compact`](crate::Database::compact) merges.
     pub background: bool,
-    /// Events of a full segment, at most 1,048,576.
-    pub segment_rows: usize,
+    /// How large segments become.
+    pub segment: SegmentLimits,
     /// How long objects are kept that nothing refers to any more, for queries of other processes that began
     /// before.
     pub grace: Duration,
@@ -240,7 +265,7 @@ impl Default for MaintenanceSettings {
     fn default() -> Self {
         Self {
             background: false,
-            segment_rows: 1 << 20,
+            segment: SegmentLimits::default(),
             grace: Duration::from_mins(10),
             retention: RetentionSettings::default(),
             check_every: Duration::from_secs(1),

@@ -7,6 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use super::progress::Progress;
 use super::{Globals, units};
+use crate::config::SegmentLimits;
 use crate::db::{CompactionOptions, CompactionReport, Database, SegmentTotals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::maintenance::GRACE;
@@ -14,8 +15,8 @@ use crate::segment::ROWS_MAX;
 use crate::server::Signals;
 
 const AFTER_HELP: &str = "\
-Merges small segments, and segments that overlap in time, into ones of about --segment-rows events that do
-not overlap. Events stay as they are. Interrupted, it keeps what is done and goes on from there the next time;
+Merges small segments, and segments that overlap in time, into ones of about --segment-rows events or
+--segment-bytes that do not overlap. Events stay as they are. Interrupted, it keeps what is done and goes on from there the next time;
 when there is nothing to gain it changes nothing.
 
 Needs the directory for itself: stop `broadloom serve` first. Queries of other processes go on; the files
@@ -28,6 +29,9 @@ pub(super) struct CompactArgs {
     /// Events of a full segment
     #[arg(long, value_name = "N", default_value_t = ROWS_MAX)]
     segment_rows: usize,
+    /// Bytes of a full segment, if that is reached first; a merge takes several times as much memory
+    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = units::bytes)]
+    segment_bytes: usize,
     /// How long to keep the files of merged segments, for queries that began before
     #[arg(long, value_name = "TIME", default_value_t = humantime::Duration::from(GRACE), value_parser = grace)]
     grace: humantime::Duration,
@@ -39,7 +43,8 @@ fn grace(text: &str) -> Result<humantime::Duration, String> {
 
 /// Compacts.
 pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
-    let options = CompactionOptions { segment_rows: args.segment_rows, grace: args.grace.into() };
+    let segment = SegmentLimits { rows: args.segment_rows, bytes: args.segment_bytes as u64 };
+    let options = CompactionOptions { segment, grace: args.grace.into() };
     let mut signals = Signals::install()?;
     globals.refuse_new_directory()?;
     let database = Database::open(globals.settings()).await?;

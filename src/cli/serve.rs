@@ -61,6 +61,10 @@ pub(super) struct ServeArgs {
     /// Memory for the indexes that queries have open
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_INDEX_MEMORY", default_value = "128MiB", value_parser = units::bytes)]
     index_memory: usize,
+    /// Segments are merged until they have so many bytes, or a million events; a merge takes several times as much
+    /// memory
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_SEGMENT_BYTES", default_value = "128MiB", value_parser = units::bytes)]
+    segment_bytes: usize,
     /// How long a message is remembered, so that its redelivery adds nothing; 0s takes in every message
     #[arg(long, value_name = "TIME", env = "BROADLOOM_REDELIVERY_WINDOW", default_value = "15m", value_parser = redelivery_window)]
     redelivery_window: Duration,
@@ -108,6 +112,7 @@ impl ServeArgs {
         settings.query.memory_bytes_max = self.query_memory;
         settings.index.memory_bytes_max = self.index_memory;
         settings.maintenance.background = self.compaction;
+        settings.maintenance.segment.bytes = self.segment_bytes as u64;
         settings.deliveries.window = self.redelivery_window;
         settings.query.column_bytes_max = self.column_memory;
         settings

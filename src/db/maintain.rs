@@ -75,7 +75,7 @@ impl Progress {
         if self.settled == Some(version) {
             return Ok(false);
         }
-        if writer.compactor().step(settings.segment_rows, stop).await? {
+        if writer.compactor().step(settings.segment, stop).await? {
             return Ok(true);
         }
         self.settled = Some(version);

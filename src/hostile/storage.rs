@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::ingest::stored_is_the_same;
 use super::parts::parts;
+use crate::config::SegmentLimits;
 use crate::disk::{Disk, DiskFile, Entry};
 use crate::event::{EventBatch, TimeRange};
 use crate::index::blocks::BlocksWriter;
@@ -145,7 +146,7 @@ pub(super) fn segment(bytes: &[u8]) {
     let found = segment::check::check(&store, &unknown, &[], &mut problems, |_, _| {});
     let Some(NewSegment { meta, .. }) = found else { return };
     let store = runtime.block_on(store_of(&meta.path(), object));
-    let mut merge = Merge::new(store, vec![Arc::new(meta)], segment::ROWS_MAX).on_one_thread();
+    let mut merge = Merge::new(store, vec![Arc::new(meta)], SegmentLimits::default()).on_one_thread();
     let merged = merge.next(segment_id(1), &Unobserved);
     assert!(merged.is_ok() || !problems.is_empty(), "a segment without problems can be merged: {merged:?}");
 }

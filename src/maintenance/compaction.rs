@@ -28,7 +28,7 @@ use super::compaction_policy::{Extent, plan};
 use super::sweep::GRACE;
 use super::{Live, MaintenanceStats, Sweeper, background, store_built, tiers};
 use crate::catalog::{Catalog, CatalogSnapshot, Change};
-use crate::config::{Clock, IndexSettings};
+use crate::config::{Clock, IndexSettings, SegmentLimits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::IndexBuilder;
 use crate::segment::{Merge, NewSegment, ROWS_MAX, SegmentId, SegmentMeta};
@@ -43,15 +43,15 @@ const MASKED_SHARE: u64 = 4;
 /// What a compaction aims at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompactionOptions {
-    /// Events of a full segment, at most [`ROWS_MAX`].
-    pub segment_rows: usize,
+    /// How large segments become.
+    pub segment: SegmentLimits,
     /// How long the objects of merged segments are kept, for queries that began before.
     pub grace: Duration,
 }
 
 impl Default for CompactionOptions {
     fn default() -> Self {
-        Self { segment_rows: ROWS_MAX, grace: GRACE }
+        Self { segment: SegmentLimits::default(), grace: GRACE }
     }
 }
 
@@ -138,18 +138,16 @@ impl Compactor {
     ///
     /// When it fails nothing has changed; [`ErrorKind::Conflict`] means that others came first, and that
     /// there may be something else to do at once. A step that `stop` ends counts as none.
-    pub async fn step(&self, segment_rows: usize, stop: &CancellationToken) -> Result<bool> {
+    pub async fn step(&self, limits: SegmentLimits, stop: &CancellationToken) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let catalog = self.catalog.snapshot();
         let rewrite = to_rewrite(&catalog).next().cloned();
         if let Some(segment) = rewrite {
             let (group, cuts) = (vec![segment], Vec::new());
             drop(catalog);
-            return self
-                .merge(Plan { group, cuts, segment_rows, priority: Priority::Low(stop) }, |_| {})
-                .await;
+            return self.merge(Plan { group, cuts, limits, priority: Priority::Low(stop) }, |_| {}).await;
         }
-        let steps = tiers::steps(&extents(&catalog), segment_rows as u64);
+        let steps = tiers::steps(&extents(&catalog, &limits), limits.rows as u64);
         // The smallest first: it is done soon, and what is new is what queries ask most.
         let rows = |step: &tiers::Step| step.members.iter().map(|i| catalog.segments[*i].rows).sum::<u64>();
         let Some(tiers::Step { members, cuts }) = steps.into_iter().min_by_key(rows) else {
@@ -157,13 +155,13 @@ impl Compactor {
         };
         let group = members.into_iter().map(|i| Arc::clone(&catalog.segments[i])).collect();
         drop(catalog);
-        self.merge(Plan { group, cuts, segment_rows, priority: Priority::Low(stop) }, |_| {}).await
+        self.merge(Plan { group, cuts, limits, priority: Priority::Low(stop) }, |_| {}).await
     }
 
     /// Writes the masked segments again without what is deleted, and deletes the objects whose time of grace
     /// is over.
     pub async fn rewrite_deleted(&self, options: CompactionOptions) -> Result<()> {
-        let CompactionOptions { segment_rows, grace } = options;
+        let CompactionOptions { segment: limits, grace } = options;
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let catalog = self.catalog.snapshot();
         let masked: Vec<_> =
@@ -171,7 +169,7 @@ impl Compactor {
         drop(catalog);
         for segment in masked {
             let (group, cuts) = (vec![segment], Vec::new());
-            let plan = Plan { group, cuts, segment_rows, priority: Priority::Normal };
+            let plan = Plan { group, cuts, limits, priority: Priority::Normal };
             self.merge(plan, |_| {}).await?;
         }
         self.sweeper.remove_retired(grace).await?;
@@ -188,16 +186,17 @@ impl Compactor {
         options: CompactionOptions,
         mut progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
-        let CompactionOptions { segment_rows, grace } = options;
-        if !(1..=ROWS_MAX).contains(&segment_rows) {
-            return Err(Error::invalid(format!("a segment has 1 to {ROWS_MAX} rows, not {segment_rows}")));
+        let CompactionOptions { segment: limits, grace } = options;
+        if !(1..=ROWS_MAX).contains(&limits.rows) {
+            let rows = limits.rows;
+            return Err(Error::invalid(format!("a segment has 1 to {ROWS_MAX} rows, not {rows}")));
         }
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let before = SegmentTotals::of(&self.catalog.snapshot());
         let mut so_far = CompactionProgress::default();
         for _ in 0..ROUNDS_MAX {
             let catalog = self.catalog.snapshot();
-            let mut groups = planned(&catalog, segment_rows);
+            let mut groups = planned(&catalog, limits);
             let merged: HashSet<SegmentId> = groups.iter().flatten().map(|segment| segment.id).collect();
             // Once and for all, whatever their number.
             let masked = catalog.segments.iter().filter(|segment| segment.mask.is_some());
@@ -209,7 +208,7 @@ impl Compactor {
             }
             so_far.rows_planned += groups.iter().flatten().map(|segment| segment.live_rows()).sum::<u64>();
             for group in groups {
-                let plan = Plan { group, cuts: Vec::new(), segment_rows, priority: Priority::Normal };
+                let plan = Plan { group, cuts: Vec::new(), limits, priority: Priority::Normal };
                 self.merge(plan, |rows| {
                     so_far.rows_done += rows;
                     progress(so_far);
@@ -224,11 +223,11 @@ impl Compactor {
 
     /// Replaces segments by ones that have the same events; `false` when it was stopped.
     async fn merge(&self, plan: Plan<'_>, mut progress: impl FnMut(u64) + Send) -> Result<bool> {
-        let Plan { group, cuts, segment_rows, priority } = plan;
+        let Plan { group, cuts, limits, priority } = plan;
         let unchanged = group.clone();
         let remove: Vec<SegmentId> = group.iter().map(|segment| segment.id).collect();
         let rows: u64 = group.iter().map(|segment| segment.live_rows()).sum();
-        let mut merge = Merge::new(Arc::clone(&self.store), group, segment_rows).cut_at(cuts);
+        let mut merge = Merge::new(Arc::clone(&self.store), group, limits).cut_at(cuts);
         if let Priority::Low(_) = priority {
             merge = merge.on_one_thread();
         }
@@ -302,7 +301,7 @@ impl Compactor {
 struct Plan<'a> {
     group: Vec<Arc<SegmentMeta>>,
     cuts: Vec<i64>,
-    segment_rows: usize,
+    limits: SegmentLimits,
     priority: Priority<'a>,
 }
 
@@ -319,13 +318,13 @@ fn to_rewrite(catalog: &CatalogSnapshot) -> impl Iterator<Item = &Arc<SegmentMet
     })
 }
 
-fn extents(catalog: &CatalogSnapshot) -> Vec<Extent> {
-    catalog.segments.iter().map(|s| Extent { rows: s.live_rows(), time: s.time }).collect()
+fn extents(catalog: &CatalogSnapshot, limits: &SegmentLimits) -> Vec<Extent> {
+    catalog.segments.iter().map(|s| Extent { size: s.size(s.live_rows(), limits), time: s.time }).collect()
 }
 
 /// Groups of segments to merge, newest first.
-fn planned(catalog: &CatalogSnapshot, segment_rows: usize) -> Vec<Vec<Arc<SegmentMeta>>> {
+fn planned(catalog: &CatalogSnapshot, limits: SegmentLimits) -> Vec<Vec<Arc<SegmentMeta>>> {
     let segments = &catalog.segments;
     let group = |group: Vec<usize>| group.into_iter().map(|i| Arc::clone(&segments[i])).collect();
-    plan(&extents(catalog), segment_rows as u64).into_iter().map(group).collect()
+    plan(&extents(catalog, &limits), limits.rows as u64).into_iter().map(group).collect()
 }

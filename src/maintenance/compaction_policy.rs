@@ -1,8 +1,8 @@
 //! Which segments should become one?
 //!
-//! Pure: from row counts and time ranges to sets of segments, for a compaction that is run once and does all
+//! Pure: from sizes and time ranges to sets of segments, for a compaction that is run once and does all
 //! that there is to gain; [`tiers`](super::tiers) is for those that go on for years. Two things cost queries: many small segments,
-//! and segments that overlap in time. Merging makes segments of about `rows_max` events that do not overlap.
+//! and segments that overlap in time. Merging makes segments of about the same size that do not overlap.
 //!
 //! ```text
 //! time ──▶                                      old → new
@@ -12,10 +12,10 @@
 //!                                               tenth of what has to be rewritten
 //! ```
 //!
-//! - *Full* segments have at least half of `rows_max`. As many of them as do not overlap are *settled*; all
+//! - *Full* segments have at least half of `size_max`. As many of them as do not overlap are *settled*; all
 //!   others are *loose*.
 //! - Loose segments that overlap each other are a group. It is merged with the settled segments that it
-//!   overlaps when those have at most [`REWRITTEN_PER_ROW_MAX`] times its rows; so an event is rewritten a
+//!   overlaps when those have at most [`REWRITTEN_PER_ROW_MAX`] times its size; so an event is rewritten a
 //!   bounded number of times, however long the tail of late events. Otherwise the group is merged alone.
 //! - What is small after that, and next to something small, is merged with it.
 //!
@@ -31,14 +31,15 @@ use crate::event::TimeRange;
 pub(super) const REWRITTEN_PER_ROW_MAX: u64 = 10;
 /// Segments that are merged at once: their footers are in memory.
 const FAN_IN_MAX: usize = 256;
-/// Rows that are merged at once: what a crash can cost, and how much more disk it takes for a while.
-const ROWS_AT_ONCE_MAX: u64 = 32 << 20;
+/// What is merged at once, in events: what a crash can cost, and how much more disk it takes for a while.
+const SIZE_AT_ONCE_MAX: u64 = 32 << 20;
 
 /// What the policy looks at in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Events.
-    pub rows: u64,
+    /// Its size, in events of a full segment: as many as it has, or more if they are larger than those that fill
+    /// one by their number.
+    pub size: u64,
     /// Range of their timestamps.
     pub time: TimeRange,
 }
@@ -46,21 +47,21 @@ pub struct Extent {
 /// Segments, by their index in what was given to [`plan`], that shall be merged with each other.
 pub type Group = Vec<usize>;
 
-/// What to merge so that segments have about `rows_max` rows: disjoint groups of at least two, newest
+/// What to merge so that segments have about the size `size_max`: disjoint groups of at least two, newest
 /// first. O(n log n).
 ///
 /// When it is carried out, planning again may find more, as the results of two groups may be neighbours.
-pub fn plan(segments: &[Extent], rows_max: u64) -> Vec<Group> {
-    let (settled, loose) = partition_settled(segments, rows_max);
+pub fn plan(segments: &[Extent], size_max: u64) -> Vec<Group> {
+    let (settled, loose) = partition_settled(segments, size_max);
     let mut units = merge_loose(segments, &settled, loose);
     units.sort_by_key(|unit| Reverse(unit.extent.time.max_ns));
-    let groups = join_small(units, rows_max).into_iter().filter(|unit| unit.members.len() > 1);
+    let groups = join_small(units, size_max).into_iter().filter(|unit| unit.members.len() > 1);
     groups.flat_map(|unit| limited(segments, unit.members)).filter(|group| group.len() > 1).collect()
 }
 
 /// The settled segments, oldest first, and the loose ones.
-pub(super) fn partition_settled(segments: &[Extent], rows_max: u64) -> (Vec<usize>, Vec<usize>) {
-    let is_full = |i: &usize| segments[*i].rows.saturating_mul(2) >= rows_max;
+pub(super) fn partition_settled(segments: &[Extent], size_max: u64) -> (Vec<usize>, Vec<usize>) {
+    let is_full = |i: &usize| segments[*i].size.saturating_mul(2) >= size_max;
     let (full, mut loose): (Vec<usize>, Vec<usize>) = (0..segments.len()).partition(is_full);
     let settled = settled(segments, full, &mut loose);
     (settled, loose)
@@ -101,7 +102,7 @@ impl Unit {
 
     fn absorb(&mut self, other: Self) {
         self.members.extend(other.members);
-        self.extent.rows += other.extent.rows;
+        self.extent.size += other.extent.size;
         self.extent.time = self.extent.time.union(other.extent.time);
     }
 }
@@ -125,9 +126,9 @@ fn merge_loose(segments: &[Extent], settled: &[usize], mut loose: Vec<usize>) ->
         let time = group.extent.time;
         let from = settled.partition_point(|i| segments[*i].time.max_ns <= time.min_ns);
         let to = settled.partition_point(|i| segments[*i].time.min_ns < time.max_ns).max(from);
-        let rows: u64 = settled[from..to].iter().map(|i| segments[*i].rows).sum();
+        let size: u64 = settled[from..to].iter().map(|i| segments[*i].size).sum();
         match worth.last_mut() {
-            _ if rows > group.extent.rows.saturating_mul(REWRITTEN_PER_ROW_MAX) => units.push(group),
+            _ if size > group.extent.size.saturating_mul(REWRITTEN_PER_ROW_MAX) => units.push(group),
             Some((last, taken)) if from < taken.end => {
                 last.absorb(group);
                 taken.end = taken.end.max(to);
@@ -148,8 +149,8 @@ fn merge_loose(segments: &[Extent], settled: &[usize], mut loose: Vec<usize>) ->
 }
 
 /// Joins neighbours that are small.
-fn join_small(units: Vec<Unit>, rows_max: u64) -> Vec<Unit> {
-    let is_small = |unit: &Unit| unit.extent.rows.saturating_mul(2) < rows_max;
+fn join_small(units: Vec<Unit>, size_max: u64) -> Vec<Unit> {
+    let is_small = |unit: &Unit| unit.extent.size.saturating_mul(2) < size_max;
     let mut joined: Vec<Unit> = Vec::new();
     let mut last_was_small = false;
     for unit in units {
@@ -167,14 +168,14 @@ fn join_small(units: Vec<Unit>, rows_max: u64) -> Vec<Unit> {
 pub(super) fn limited(segments: &[Extent], mut group: Group) -> Vec<Group> {
     group.sort_by_key(|i| Reverse(segments[*i].time.max_ns));
     let mut parts: Vec<Group> = vec![Vec::new()];
-    let mut rows = 0;
+    let mut size = 0;
     for i in group {
-        let full = |part: &Group| part.len() >= FAN_IN_MAX || rows + segments[i].rows > ROWS_AT_ONCE_MAX;
+        let full = |part: &Group| part.len() >= FAN_IN_MAX || size + segments[i].size > SIZE_AT_ONCE_MAX;
         if parts.last().is_none_or(|part| !part.is_empty() && full(part)) {
             parts.push(Vec::new());
-            rows = 0;
+            size = 0;
         }
-        rows += segments[i].rows;
+        size += segments[i].size;
         if let Some(part) = parts.last_mut() {
             part.push(i);
         }
@@ -191,7 +192,7 @@ mod tests {
     const MAX: u64 = 1000;
 
     fn extent(min_ns: i64, max_ns: i64, rows: u64) -> Extent {
-        Extent { rows, time: TimeRange { min_ns, max_ns } }
+        Extent { size: rows, time: TimeRange { min_ns, max_ns } }
     }
 
     fn planned(segments: &[(i64, i64, u64)]) -> Vec<Group> {
@@ -255,10 +256,10 @@ mod tests {
     }
 
     /// What merging would give if events were spread evenly.
-    fn merged(group: &[Extent], rows_max: u64) -> Vec<Extent> {
-        let rows: u64 = group.iter().map(|s| s.rows).sum();
+    fn merged(group: &[Extent], size_max: u64) -> Vec<Extent> {
+        let rows: u64 = group.iter().map(|s| s.size).sum();
         let Some(time) = group.iter().map(|s| s.time).reduce(TimeRange::union) else { return Vec::new() };
-        let count = rows.div_ceil(rows_max) as i64;
+        let count = rows.div_ceil(size_max) as i64;
         let width = time.max_ns - time.min_ns + 1;
         let at = |i: i64| time.min_ns + width * i / count;
         (0..count).map(|i| extent(at(i), (at(i + 1) - 1).max(at(i)), rows / count as u64)).collect()
@@ -270,7 +271,7 @@ mod tests {
             ranges in proptest::collection::vec((0_i64..100_000, 0_i64..5_000, 1_u64..1_000), 0..120),
         ) {
             let mut segments: Vec<_> = ranges.iter().map(|(at, len, n)| extent(*at, at + len, *n)).collect();
-            let rows: u64 = segments.iter().map(|s| s.rows).sum();
+            let rows: u64 = segments.iter().map(|s| s.size).sum();
             let mut rounds = 0;
             loop {
                 let groups = plan(&segments, MAX);

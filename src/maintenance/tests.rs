@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Change};
+use crate::config::SegmentLimits;
 use crate::config::SystemClock;
 use crate::event::{
     CoreEvent, EventBatch, EventBatchBuilder, Exemplar, KeyDictionary, Level, Link, NumberValue, Signal,
@@ -175,7 +176,11 @@ impl Bench {
     }
 
     async fn add(&self, events: &[Made]) {
-        let (batches, index) = (vec![batch(events)], crate::config::IndexSettings::default());
+        self.add_batch(batch(events)).await;
+    }
+
+    async fn add_batch(&self, batch: Arc<EventBatch>) {
+        let (batches, index) = (vec![batch], crate::config::IndexSettings::default());
         let id = SegmentId::new(1_700_000_000_000_000_000);
         let segment = store_segment(&self.store, id, batches, &index).await.unwrap();
         let change = Change { add: vec![segment], ..Change::default() };
@@ -183,8 +188,11 @@ impl Bench {
     }
 
     async fn compact(&self, segment_rows: usize) -> crate::error::Result<CompactionReport> {
-        let options = CompactionOptions { segment_rows, grace: GRACE };
-        self.compactor.run(options, |_| {}).await
+        self.compact_to(SegmentLimits::of_rows(segment_rows)).await
+    }
+
+    async fn compact_to(&self, segment: SegmentLimits) -> crate::error::Result<CompactionReport> {
+        self.compactor.run(CompactionOptions { segment, grace: GRACE }, |_| {}).await
     }
 
     /// All events in the order of each segment, and their timestamps.
@@ -335,7 +343,7 @@ async fn objects_outlive_their_segments_by_the_grace_period() {
     let removed = bench.sweeper.remove_orphans(GRACE).await.unwrap();
     assert_eq!((removed, bench.objects().await), (0, 8), "a look in between deletes nothing too early");
 
-    let options = CompactionOptions { segment_rows: 1000, grace: Duration::ZERO };
+    let options = CompactionOptions { segment: SegmentLimits::of_rows(1000), grace: Duration::ZERO };
     bench.compactor.run(options, |_| {}).await.unwrap();
     assert_eq!(bench.objects().await, 2);
 
@@ -353,7 +361,7 @@ async fn what_a_query_reads_is_deleted_when_it_has_ended() {
     }
     let (query, _) = bench.live.view();
     let one = Arc::clone(&query.segments[1]);
-    let options = CompactionOptions { segment_rows: 1000, grace: Duration::ZERO };
+    let options = CompactionOptions { segment: SegmentLimits::of_rows(1000), grace: Duration::ZERO };
     bench.compactor.run(options, |_| {}).await.unwrap();
     assert_eq!(bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap(), 0);
     assert_eq!(bench.objects().await, 4 * 2, "a query holds the old segments");
@@ -386,10 +394,10 @@ async fn what_somebody_is_making_is_no_orphan() {
 }
 
 /// Steps until nothing is due.
-async fn settle(bench: &Bench, segment_rows: usize) -> usize {
+async fn settle(bench: &Bench, limits: SegmentLimits) -> usize {
     let stop = CancellationToken::new();
     let mut steps = 0;
-    while bench.compactor.step(segment_rows, &stop).await.unwrap() {
+    while bench.compactor.step(limits, &stop).await.unwrap() {
         steps += 1;
     }
     steps
@@ -402,7 +410,7 @@ async fn steps_in_the_background_keep_every_event_and_wait_for_company() {
     let mut steps = Vec::new();
     for part in &parts {
         bench.add(part).await;
-        steps.push(settle(&bench, 1000).await);
+        steps.push(settle(&bench, SegmentLimits::of_rows(1000)).await);
     }
     assert_eq!(steps[..16], [0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1]);
     assert!(
@@ -422,7 +430,7 @@ async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
     }
     let stop = CancellationToken::new();
     let gone = bench.catalog.snapshot().segments[3].id;
-    let step = bench.compactor.step(1000, &stop);
+    let step = bench.compactor.step(SegmentLimits::of_rows(1000), &stop);
     let remove = async {
         let remove = Change { remove: vec![gone], ..Change::default() };
         bench.catalog.commit(remove).await.unwrap();
@@ -434,8 +442,56 @@ async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
 
     stop.cancel();
     bench.add(&parts[0]).await;
-    assert!(!bench.compactor.step(1000, &stop).await.unwrap(), "told to stop");
+    assert!(!bench.compactor.step(SegmentLimits::of_rows(1000), &stop).await.unwrap(), "told to stop");
     assert_eq!(bench.objects().await, 9 * 2);
+}
+
+/// Events with a text of a kilobyte that nothing makes smaller.
+fn noise(range: std::ops::Range<i64>) -> Arc<EventBatch> {
+    let mut builder = EventBatchBuilder::new();
+    for i in range {
+        builder.push(&CoreEvent { timestamp_ns: i, ..CoreEvent::default() });
+        let word = |n: u64| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_mul((i as u64) ^ n);
+        let words: Vec<_> = (1..=128).map(|n| format!("{:016x}", word(n).rotate_left(n as u32))).collect();
+        let key = builder.key(Level::Record, "text");
+        builder.attribute(key, Value::Text(&words.concat()));
+    }
+    Arc::new(builder.finish().unwrap())
+}
+
+#[tokio::test]
+async fn segments_are_full_when_they_have_enough_bytes() {
+    let limits = SegmentLimits { bytes: 600_000, ..SegmentLimits::default() };
+    for in_steps in [false, true] {
+        let bench = Bench::open(Arc::new(InMemory::new())).await;
+        for part in 0..40 {
+            bench.add_batch(noise(part * 100..part * 100 + 100)).await;
+            if in_steps {
+                settle(&bench, limits).await;
+            }
+        }
+        if !in_steps {
+            bench.compact_to(limits).await.unwrap();
+            let again = bench.compact_to(limits).await.unwrap();
+            assert_eq!((again.rewritten_rows, again.before), (0, again.after), "there is nothing left to do");
+        }
+        let segments = bench.catalog.snapshot().segments.clone();
+        assert!(segments.iter().all(|segment| segment.bytes < 700_000), "{segments:?}");
+        // By number they would all fit into one.
+        let full = segments.iter().filter(|segment| segment.bytes >= 300_000).count();
+        assert!(full >= 4, "{full}");
+        assert_eq!(segments.iter().map(|segment| segment.rows).sum::<u64>(), 4000);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_larger_than_a_segment_may_be_has_one_of_its_own() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    for _ in 0..3 {
+        bench.add_batch(noise(0..3)).await;
+    }
+    let report = bench.compact_to(SegmentLimits { bytes: 1000, ..SegmentLimits::default() }).await.unwrap();
+    assert_eq!((report.after.segments, report.after.rows), (9, 9));
 }
 
 #[tokio::test]
@@ -452,7 +508,8 @@ proptest! {
     #[test]
     fn whatever_the_events_compaction_keeps_them(
         parts in proptest::collection::vec(proptest::collection::vec(made(), 1..30), 1..8),
-        segment_rows in 1_usize..60,
+        rows in 1_usize..60,
+        bytes in prop_oneof![Just(128 << 20), 1_u64..60_000],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (events, lost) = runtime.block_on(async {
@@ -460,7 +517,7 @@ proptest! {
             for part in &parts {
                 bench.add(part).await;
             }
-            bench.compact(segment_rows).await.unwrap();
+            bench.compact_to(SegmentLimits { rows, bytes }).await.unwrap();
             let reloaded = Bench::open(Arc::clone(&bench.store)).await;
             let lost = reloaded.segments().await.iter().any(|(meta, events)| meta.rows != events.len() as u64);
             (reloaded.events().await, lost)

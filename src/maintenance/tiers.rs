@@ -63,9 +63,9 @@ pub struct Step {
 }
 
 /// What is due, newest first; each is independent of the others. Empty when all is well. O(n log n).
-pub fn steps(segments: &[Extent], rows_max: u64) -> Vec<Step> {
-    let (settled, loose) = partition_settled(segments, rows_max);
-    let plan = Planner::new(segments, rows_max, settled);
+pub fn steps(segments: &[Extent], size_max: u64) -> Vec<Step> {
+    let (settled, loose) = partition_settled(segments, size_max);
+    let plan = Planner::new(segments, size_max, settled);
     let mut regions: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut far = Vec::new();
     for i in loose {
@@ -98,21 +98,21 @@ pub fn steps(segments: &[Extent], rows_max: u64) -> Vec<Step> {
 
 struct Planner<'a> {
     segments: &'a [Extent],
-    rows_max: u64,
+    size_max: u64,
     /// Oldest first.
     settled: Vec<usize>,
-    /// Rows of the first so many settled segments, and the time that they cover.
+    /// Size of the first so many settled segments, and the time that they cover.
     before: Vec<(u64, u64)>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(segments: &'a [Extent], rows_max: u64, settled: Vec<usize>) -> Self {
+    fn new(segments: &'a [Extent], size_max: u64, settled: Vec<usize>) -> Self {
         let mut before = vec![(0, 0)];
         for i in &settled {
-            let (rows, covered) = before[before.len() - 1];
-            before.push((rows + segments[*i].rows, covered + length(segments[*i])));
+            let (size, covered) = before[before.len() - 1];
+            before.push((size + segments[*i].size, covered + length(segments[*i])));
         }
-        Self { segments, rows_max, settled, before }
+        Self { segments, size_max, settled, before }
     }
 
     /// The region in which the newest event of a segment is.
@@ -144,10 +144,10 @@ impl<'a> Planner<'a> {
         [loose, &near].into_iter().find_map(|loose| {
             let overs = loose.iter().map(|i| self.over(self.segments[*i])).filter(|over| !over.is_empty());
             let over = overs.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))?;
-            let rows = self.before[over.end].0 - self.before[over.start].0;
-            let late: u64 = loose.iter().map(|i| self.late_rows(self.segments[*i])).sum();
+            let size = self.before[over.end].0 - self.before[over.start].0;
+            let late: u64 = loose.iter().map(|i| self.late(self.segments[*i])).sum();
             let free = !taken[over.clone()].contains(&true);
-            if !free || late.saturating_mul(REWRITTEN_PER_ROW_MAX) < rows {
+            if !free || late.saturating_mul(REWRITTEN_PER_ROW_MAX) < size {
                 return None;
             }
             taken[over.clone()].fill(true);
@@ -156,7 +156,7 @@ impl<'a> Planner<'a> {
     }
 
     /// How many events of a loose segment lie in the time of settled ones, if they are spread evenly.
-    fn late_rows(&self, segment: Extent) -> u64 {
+    fn late(&self, segment: Extent) -> u64 {
         let over = self.over(segment);
         if over.is_empty() {
             return 0;
@@ -167,23 +167,23 @@ impl<'a> Planner<'a> {
         let covered = (self.before[over.end].1 - self.before[over.start].1)
             .saturating_sub(outside(first.min_ns, segment.time.min_ns))
             .saturating_sub(outside(segment.time.max_ns, last.max_ns));
-        (u128::from(segment.rows) * u128::from(covered) / u128::from(length(segment).max(1))) as u64
+        (u128::from(segment.size) * u128::from(covered) / u128::from(length(segment).max(1))) as u64
     }
 
     /// The smaller tiers of a region up to the largest at which a merge is due.
     fn tiers(&self, mut loose: Vec<usize>, fan_in: u64) -> Option<Vec<usize>> {
-        loose.sort_by_key(|i| self.segments[*i].rows);
-        let first_full = loose.partition_point(|i| tier(self.segments[*i].rows, self.rows_max) < TIERS);
+        loose.sort_by_key(|i| self.segments[*i].size);
+        let first_full = loose.partition_point(|i| tier(self.segments[*i].size, self.size_max) < TIERS);
         // Full ones that overlap each other come apart when they are merged; others stay.
         let full = overlapping(self.segments, loose.split_off(first_full));
         let mut due = 0;
-        let (mut rows, mut in_tier) = (0, 0);
+        let (mut size, mut in_tier) = (0, 0);
         for (at, i) in loose.iter().enumerate() {
             let same = |j: &usize| self.tier(*j) == self.tier(*i);
             in_tier = if at > 0 && same(&loose[at - 1]) { in_tier + 1 } else { 1 };
-            rows += self.segments[*i].rows;
+            size += self.segments[*i].size;
             let is_last = loose.get(at + 1).is_none_or(|next| !same(next));
-            let fills = rows >= self.rows_max && at as u64 + 1 >= 2 * rows.div_ceil(self.rows_max);
+            let fills = size >= self.size_max && at as u64 + 1 >= 2 * size.div_ceil(self.size_max);
             if is_last && (in_tier >= fan_in || fills) {
                 due = at + 1;
             }
@@ -208,14 +208,14 @@ impl<'a> Planner<'a> {
     }
 
     fn tier(&self, i: usize) -> u32 {
-        tier(self.segments[i].rows, self.rows_max)
+        tier(self.segments[i].size, self.size_max)
     }
 }
 
 /// The size of a segment: 0 for the smallest, [`TIERS`] for full ones.
-fn tier(rows: u64, rows_max: u64) -> u32 {
-    let full = rows_max.div_ceil(2);
-    (0..TIERS).find(|t| rows < full / FAN_IN.pow(TIERS - 1 - t)).unwrap_or(TIERS)
+fn tier(size: u64, size_max: u64) -> u32 {
+    let full = size_max.div_ceil(2);
+    (0..TIERS).find(|t| size < full / FAN_IN.pow(TIERS - 1 - t)).unwrap_or(TIERS)
 }
 
 /// Those of `full` that overlap another of them.

@@ -28,11 +28,11 @@ fn extent(minutes: &Minutes) -> Extent {
     let at = |minute: Option<(&i64, &u64)>| minute.map_or(0, |(minute, _)| *minute * MINUTE_NS);
     let (first, last) = (at(minutes.first_key_value()), at(minutes.last_key_value()));
     // Events lie all over their minutes.
-    Extent { rows: rows(minutes), time: TimeRange { min_ns: first, max_ns: last + MINUTE_NS - 1 } }
+    Extent { size: rows(minutes), time: TimeRange { min_ns: first, max_ns: last + MINUTE_NS - 1 } }
 }
 
 /// What a merge gives: outputs of about equal size that end at cuts.
-fn merge(inputs: Vec<Minutes>, cuts: &[i64], rows_max: u64) -> Vec<Minutes> {
+fn merge(inputs: Vec<Minutes>, cuts: &[i64], size_max: u64) -> Vec<Minutes> {
     let mut all = Minutes::new();
     for (minute, rows) in inputs.into_iter().flatten() {
         *all.entry(minute).or_default() += rows;
@@ -40,14 +40,14 @@ fn merge(inputs: Vec<Minutes>, cuts: &[i64], rows_max: u64) -> Vec<Minutes> {
     let mut left = rows(&all);
     let mut outputs = vec![Minutes::new()];
     let mut filled = 0;
-    let mut target = left.div_ceil(left.div_ceil(rows_max));
+    let mut target = left.div_ceil(left.div_ceil(size_max));
     let mut last = i64::MAX;
     for (minute, rows) in all.into_iter().rev() {
         let cut = cuts.iter().any(|cut| minute * MINUTE_NS < *cut && *cut <= last);
-        let ends = filled + rows > target || cut && filled >= rows_max / PIECES_MAX as u64;
+        let ends = filled + rows > target || cut && filled >= size_max / PIECES_MAX as u64;
         if ends && filled > 0 {
             left -= filled;
-            (filled, target) = (0, left.div_ceil(left.div_ceil(rows_max)));
+            (filled, target) = (0, left.div_ceil(left.div_ceil(size_max)));
             outputs.push(Minutes::new());
         }
         filled += rows;
@@ -66,11 +66,11 @@ impl Life {
     }
 
     /// Does what is due, as the background task does: one step, then a new plan.
-    fn settle(&mut self, rows_max: u64) {
+    fn settle(&mut self, size_max: u64) {
         for round in 0.. {
             assert!(round < 2000, "it does not end");
             let extents: Vec<Extent> = self.segments.iter().map(|(extent, _)| *extent).collect();
-            let steps = steps(&extents, rows_max);
+            let steps = steps(&extents, size_max);
             let Some(Step { mut members, cuts }) = steps.into_iter().next() else { return };
             assert!(members.len() > 1);
             members.sort_unstable();
@@ -82,7 +82,7 @@ impl Life {
             let merged: u64 = inputs.iter().map(rows).sum();
             self.rewritten_rows += merged;
             self.rows_at_once_max = self.rows_at_once_max.max(merged);
-            let outputs = merge(inputs, &cuts, rows_max);
+            let outputs = merge(inputs, &cuts, size_max);
             self.segments.extend(outputs.into_iter().map(|output| (extent(&output), output)));
         }
     }
@@ -164,8 +164,8 @@ fn months_of_flushes_stay_few_segments_and_are_written_a_few_times() {
 
 #[test]
 fn late_events_leave_the_new_ones_at_their_first_merge() {
-    let settled = Extent { rows: MAX, time: TimeRange { min_ns: 0, max_ns: 999 } };
-    let flush = |i: i64| Extent { rows: 9_000, time: TimeRange { min_ns: 500, max_ns: 2000 + i } };
+    let settled = Extent { size: MAX, time: TimeRange { min_ns: 0, max_ns: 999 } };
+    let flush = |i: i64| Extent { size: 9_000, time: TimeRange { min_ns: 500, max_ns: 2000 + i } };
     let mut segments = vec![settled];
     segments.extend((0..8).map(flush));
     let [Step { members, cuts }] = steps(&segments, MAX).try_into().unwrap();
@@ -176,8 +176,8 @@ fn late_events_leave_the_new_ones_at_their_first_merge() {
 
 #[test]
 fn late_events_are_merged_with_what_they_overlap_when_they_are_a_tenth() {
-    let settled = |i: i64| Extent { rows: MAX, time: TimeRange { min_ns: i * 1000, max_ns: i * 1000 + 999 } };
-    let late = |rows| Extent { rows, time: TimeRange { min_ns: 1100, max_ns: 1200 } };
+    let settled = |i: i64| Extent { size: MAX, time: TimeRange { min_ns: i * 1000, max_ns: i * 1000 + 999 } };
+    let late = |rows| Extent { size: rows, time: TimeRange { min_ns: 1100, max_ns: 1200 } };
     let mut segments: Vec<Extent> = (0..3).map(settled).collect();
     segments.push(late(MAX / 20));
     assert!(steps(&segments, MAX).is_empty());
@@ -193,18 +193,18 @@ proptest! {
     fn whatever_arrives_steps_are_disjoint_and_come_to_an_end(
         flushes in prop::collection::vec(prop::collection::btree_map(0_i64..400, 1_u64..400, 1..6), 1..80),
     ) {
-        let rows_max = 1000;
+        let size_max = 1000;
         let mut life = Life::default();
         for minutes in flushes {
             life.flush(minutes);
             let extents: Vec<Extent> = life.segments.iter().map(|(extent, _)| *extent).collect();
             let mut used: Vec<usize> =
-                steps(&extents, rows_max).into_iter().flat_map(|step| step.members).collect();
+                steps(&extents, size_max).into_iter().flat_map(|step| step.members).collect();
             let all = used.len();
             used.sort_unstable();
             used.dedup();
             prop_assert_eq!(all, used.len(), "steps are disjoint");
-            life.settle(rows_max);
+            life.settle(size_max);
         }
         let left: u64 = life.segments.iter().map(|(_, minutes)| rows(minutes)).sum();
         prop_assert_eq!(left, life.flushed_rows);

@@ -35,6 +35,7 @@ use super::meta::{SegmentId, SegmentMeta};
 use super::observer::ColumnObserver;
 use super::reader::{Objects, SegmentReader};
 use super::writer::{Built, Columns, ROWS_MAX, THREADS_MAX, encode};
+use crate::config::SegmentLimits;
 use crate::error::{Error, Result};
 use crate::event::overflow::{self, OverflowBuilder, OverflowValues};
 use crate::event::physical::{LayoutLimits, Part, PhysicalLayout, RowOrder, Source, ValueCounts, gather};
@@ -49,7 +50,7 @@ pub struct Merge {
     objects: Objects,
     /// In the order in which they were made, which is the order of events with equal timestamps.
     inputs: Vec<Input>,
-    rows_max: usize,
+    limits: SegmentLimits,
     rows_left: usize,
     /// Latest first.
     cuts: Vec<i64>,
@@ -89,17 +90,21 @@ impl Open {
 }
 
 impl Merge {
-    /// Merges `segments`, which `store` has, into ones of about equal size and at most `rows_max` events.
+    /// Merges `segments`, which `store` has, into ones of about equal size within `limits`.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, and when `rows_max` is not in `1..=ROWS_MAX`.
-    pub fn new(store: Arc<dyn ObjectStore>, mut segments: Vec<Arc<SegmentMeta>>, rows_max: usize) -> Self {
-        assert!((1..=ROWS_MAX).contains(&rows_max), "a segment has 1 to {ROWS_MAX} rows");
+    /// Outside of a tokio runtime, and when the limit of rows is not in `1..=ROWS_MAX`.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        mut segments: Vec<Arc<SegmentMeta>>,
+        limits: SegmentLimits,
+    ) -> Self {
+        assert!((1..=ROWS_MAX).contains(&limits.rows), "a segment has 1 to {ROWS_MAX} rows");
         segments.sort_by_key(|segment| segment.id);
         let rows_left = segments.iter().map(|segment| segment.live_rows() as usize).sum();
         let inputs = segments.into_iter().map(|segment| Input { segment, state: State::Waiting }).collect();
         let (objects, cuts) = (Objects::new(store), Vec::new());
-        Self { objects, inputs, rows_max, rows_left, cuts, threads: THREADS_MAX }
+        Self { objects, inputs, limits, rows_left, cuts, threads: THREADS_MAX }
     }
 
     /// Also ends an output at the first of these times at which it has a [`PIECES_MAX`]th of a full one's
@@ -152,8 +157,8 @@ impl Merge {
             let waiting = self.inputs.iter_mut().filter(|input| matches!(input.state, State::Waiting));
             let Some(next) = waiting.max_by_key(|input| input.segment.time.max_ns) else { return Ok(()) };
             let (segment, newest_ns) = (Arc::clone(&next.segment), next.segment.time.max_ns);
-            let newer = newest_ns.checked_add(1).map_or(0, |newer| self.rows_from(newer));
-            if newer >= self.rows_max {
+            let newer = newest_ns.checked_add(1).map_or(0, |newer| self.size_from(newer));
+            if newer >= self.limits.rows as u64 {
                 return Ok(());
             }
             let reader = SegmentReader::open(self.objects.clone(), &segment)?;
@@ -172,30 +177,42 @@ impl Merge {
         }
     }
 
-    fn rows_from(&self, ns: i64) -> usize {
-        self.inputs.iter().filter_map(Input::open).map(|open| open.rows_from(ns)).sum()
+    /// How much is left of the time from `ns` on in the inputs that are open, in events of a full segment.
+    fn size_from(&self, ns: i64) -> u64 {
+        let of_input = |input: &Input| Some(self.size(input, input.open()?.rows_from(ns)));
+        self.inputs.iter().filter_map(of_input).sum()
+    }
+
+    fn size(&self, input: &Input, rows: usize) -> u64 {
+        input.segment.size(rows as u64, &self.limits)
     }
 
     /// How many rows of each open input go into the next output.
     fn cut(&self) -> Vec<usize> {
-        let target = self.rows_left.div_ceil(self.rows_left.div_ceil(self.rows_max));
+        let full = self.limits.rows as u64;
+        let left: u64 = self.inputs.iter().map(|input| self.size(input, input.rows_left())).sum();
+        let target = left.div_ceil(left.div_ceil(full).max(1));
         let newest = self.inputs.iter().filter_map(Input::open).filter_map(Open::newest).max();
         let Some(newest) = newest else { return Vec::new() };
         // The earliest time from which on there are not too many events.
         let (mut low, mut high) = (i64::MIN, newest);
         while low < high {
             let middle = (i128::from(low) + i128::from(high)).div_euclid(2) as i64;
-            if self.rows_from(middle) <= target { high = middle } else { low = middle + 1 }
+            if self.size_from(middle) <= target { high = middle } else { low = middle + 1 }
         }
-        let piece_rows = self.rows_max.div_ceil(PIECES_MAX);
+        let piece = full.div_ceil(PIECES_MAX as u64);
         let mut early = self.cuts.iter().copied().take_while(|cut| *cut > high);
-        let high = early.find(|cut| self.rows_from(*cut) >= piece_rows).unwrap_or(high);
-        let open = self.inputs.iter().filter_map(Input::open);
-        // When events of one time are more than wanted, they stay together as long as they fit.
-        let mut room = self.rows_max;
-        open.map(|open| {
-            let take = open.rows_from(high).min(room);
-            room -= take;
+        let high = early.find(|cut| self.size_from(*cut) >= piece).unwrap_or(high);
+        // When events of one time are more than wanted, they stay together as long as they fit. One always does.
+        let (mut room, mut is_first) = (full, true);
+        let open = self.inputs.iter().filter_map(|input| Some((input, input.open()?)));
+        open.map(|(input, open)| {
+            let rows = open.rows_from(high);
+            let size = self.size(input, rows);
+            let fitting = (u128::from(room) * rows as u128 / u128::from(size.max(1))) as usize;
+            let take = rows.min(fitting.max(usize::from(is_first)));
+            room = room.saturating_sub(self.size(input, take));
+            is_first &= take == 0;
             take
         })
         .collect()
@@ -216,6 +233,15 @@ impl Merge {
 }
 
 impl Input {
+    /// Rows that are in no output yet.
+    fn rows_left(&self) -> usize {
+        match &self.state {
+            State::Waiting => self.segment.live_rows() as usize,
+            State::Open(open) => open.timestamps.len() - open.taken,
+            State::Done => 0,
+        }
+    }
+
     fn open(&self) -> Option<&Open> {
         if let State::Open(open) = &self.state { Some(open) } else { None }
     }

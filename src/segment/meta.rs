@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::columns::{Bound, ColumnMeta, SegmentColumns};
 use super::mask::Mask;
 use super::writer::ROWS_MAX;
+use crate::config::SegmentLimits;
 use crate::error::{Error, Result};
 use crate::event::TimeRange;
 use crate::event::schema::column;
@@ -153,6 +154,14 @@ impl SegmentMeta {
     pub fn is_plausible(&self) -> bool {
         let sizes = [self.bytes, self.index.unwrap_or(0), self.mask.map_or(0, |mask| mask.bytes)];
         self.rows <= ROWS_MAX as u64 && sizes.iter().all(|bytes| *bytes <= OBJECT_BYTES_MAX)
+    }
+
+    /// How much `rows` of its events, which are alike, are of a full segment: in events, of which that has as many as
+    /// `limits` say. At least their number.
+    pub fn size(&self, rows: u64, limits: &SegmentLimits) -> u64 {
+        let full = u128::from(limits.bytes.max(1)) * u128::from(self.rows.max(1));
+        let by_bytes = u128::from(rows) * u128::from(self.bytes) * limits.rows as u128 / full;
+        u64::try_from(by_bytes).unwrap_or(u64::MAX).max(rows)
     }
 
     /// Events that are not deleted.

@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use broadloom::config::SegmentLimits;
 use broadloom::config::{Clock, RetentionRule, Settings, SystemClock};
 use broadloom::db::{CompactionOptions, DeleteRequest};
 use broadloom::event::{CoreEvent, EventBatch, EventBatchBuilder, Level, TraceId, Value};
@@ -165,7 +166,7 @@ fn settings(data: &Path) -> Settings {
     settings.buffer.flush_age_ms = 100;
     settings.index.lookup_keys = vec!["user.id".to_owned()];
     settings.maintenance.background = true;
-    settings.maintenance.segment_rows = 4000;
+    settings.maintenance.segment.rows = 4000;
     settings.maintenance.grace = Duration::ZERO;
     settings.maintenance.check_every = Duration::from_millis(5);
     let condition = Some("attributes['old'] = 'yes'".to_owned());
@@ -329,7 +330,7 @@ impl Run {
     }
 
     async fn compact(self: Arc<Self>) {
-        let options = CompactionOptions { segment_rows: 4000, grace: Duration::ZERO };
+        let options = CompactionOptions { segment: SegmentLimits::of_rows(4000), grace: Duration::ZERO };
         while self.goes_on() {
             if self.unless_conflict(self.database.compact(options, |_| {}).await).is_some() {
                 Self::count(&self.compactions);

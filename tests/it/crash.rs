@@ -19,6 +19,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use broadloom::Database;
 use broadloom::ErrorKind;
+use broadloom::config::SegmentLimits;
 use broadloom::config::Settings;
 use broadloom::db::{CompactionOptions, DeleteRequest};
 use broadloom::event::{CoreEvent, EventBatch, EventBatchBuilder, Level, Value};
@@ -58,7 +59,7 @@ fn settings(data: &Path) -> Settings {
     let mut settings = Settings::new(data);
     settings.buffer.flush_rows = 1000;
     settings.buffer.flush_age_ms = 20;
-    settings.maintenance.segment_rows = 3000;
+    settings.maintenance.segment.rows = 3000;
     settings.maintenance.grace = Duration::ZERO;
     settings.maintenance.check_every = Duration::from_millis(5);
     settings
@@ -132,7 +133,7 @@ async fn produce(database: Database, first: i64, imports: bool) {
 
 /// Compacts for ever beside the background, and deletes what it has merged at once.
 async fn compact(database: Database) {
-    let options = CompactionOptions { segment_rows: 3000, grace: Duration::ZERO };
+    let options = CompactionOptions { segment: SegmentLimits::of_rows(3000), grace: Duration::ZERO };
     loop {
         while database.stats().maintenance.compactions % 3 < 2 {
             tokio::task::yield_now().await;

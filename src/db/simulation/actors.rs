@@ -12,6 +12,7 @@ use super::scheduler::Steps;
 use super::store::SimulatedStore;
 use super::world::World;
 use crate::catalog::{Catalog, Change, Keys};
+use crate::config::SegmentLimits;
 use crate::db::{CompactionOptions, Database};
 use crate::error::{Error, ErrorKind};
 use crate::maintenance::store_segment;
@@ -102,13 +103,20 @@ impl Process {
         }
     }
 
+    /// Small ones, by their number of events or by their bytes.
+    fn limits(&self) -> SegmentLimits {
+        let chaos = &self.world.chaos;
+        let rows = 10 + chaos.below(30);
+        let bytes = if chaos.below(2) == 0 { 8_000 + chaos.below(40_000) } else { 128 << 20 };
+        SegmentLimits { rows, bytes: bytes as u64 }
+    }
+
     /// Merges segments, and indexes.
     pub(super) async fn compact(self, times: usize) {
         for _ in 0..times {
             self.pause(150).await;
             let Ok(writer) = self.database.writer() else { return };
-            let segment_rows = 10 + self.world.chaos.below(30);
-            let options = CompactionOptions { segment_rows, grace: self.world.grace };
+            let options = CompactionOptions { segment: self.limits(), grace: self.world.grace };
             self.note("compact", "");
             let done = self.maybe_cut_off(self.database.compact(options, |_| {})).await;
             self.outcome("compactions", done.map(|done| done.map(drop)));
@@ -124,7 +132,7 @@ impl Process {
         for _ in 0..times {
             self.pause(100).await;
             let Ok(writer) = self.database.writer() else { return };
-            let merged = self.maybe_cut_off(writer.compactor().step(20, &stop)).await;
+            let merged = self.maybe_cut_off(writer.compactor().step(self.limits(), &stop)).await;
             self.outcome("steps of merging", merged.map(|done| done.map(drop)));
             self.note("sweep", "");
             let swept = self.maybe_cut_off(writer.sweeper().remove_orphans(self.world.grace)).await;

@@ -36,6 +36,7 @@ use super::recovery::open_in;
 use super::storage::{LogStorage, Storage};
 use super::*;
 use crate::catalog::Claim;
+use crate::config::SegmentLimits;
 use crate::disk::chaos::Chaos;
 use crate::disk::simulated::SimulatedDisk;
 use crate::store::placement::Placement;
@@ -312,7 +313,9 @@ async fn retire(world: &Rc<World>, disk: SimulatedDisk) {
             let told = world.model.borrow().told_anywhere();
             world.compare("after the last flush", &database.snapshot(), &told).await;
             if with_compaction {
-                database.compact(CompactionOptions { segment_rows: 50, grace }, |_| {}).await?;
+                database
+                    .compact(CompactionOptions { segment: SegmentLimits::of_rows(50), grace }, |_| {})
+                    .await?;
                 world.compare("after the last compaction", &database.snapshot(), &told).await;
             }
             if with_sql {

@@ -7,7 +7,7 @@ fn noisy() -> Vec<Row> {
     let noise = |i: i64| -> String {
         let seed = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let words = (1..=80_u64).map(|n| seed.wrapping_mul(seed ^ n).rotate_left(n as u32));
-        words.map(|word| format!("{word:016x}")).collect()
+        words.map(|word| format!("{word:016x}")).collect::<Vec<_>>().concat()
     };
     let row = |i: i64| {
         let attributes = vec![
@@ -66,5 +66,5 @@ async fn a_search_that_ends_early_does_not_read_all_parts() {
         let unit = if unit.starts_with('M') { 1e6 } else { 1e3 };
         scanned.push(number.parse::<f64>().unwrap() * unit);
     }
-    assert!(scanned[0] * 4.0 < scanned[1], "{scanned:?}");
+    assert!(scanned[0] * 2.0 < scanned[1], "{scanned:?}");
 }
