@@ -57,6 +57,7 @@ fn segment(i: usize) -> NewSegment {
     let meta = SegmentMeta {
         id: SegmentId::new(time.max_ns),
         bytes: 90 << 20,
+        column_bytes: 0,
         index: Some(2 << 20),
         rows: ROWS,
         time,

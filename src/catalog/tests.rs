@@ -17,7 +17,15 @@ fn clock() -> Arc<dyn Clock> {
 
 fn segment(max_ns: i64) -> NewSegment {
     let time = TimeRange { min_ns: 0, max_ns };
-    let meta = SegmentMeta { id: SegmentId::new(max_ns), bytes: 10, index: None, rows: 3, time, mask: None };
+    let meta = SegmentMeta {
+        id: SegmentId::new(max_ns),
+        bytes: 10,
+        column_bytes: 0,
+        index: None,
+        rows: 3,
+        time,
+        mask: None,
+    };
     let columns = SegmentColumns {
         overflow: None,
         columns: vec![

@@ -139,8 +139,15 @@ pub(super) fn segment(bytes: &[u8]) {
     let _entered = runtime.enter();
     let object = Bytes::copy_from_slice(bytes);
     let time = TimeRange { min_ns: 0, max_ns: 0 };
-    let unknown =
-        SegmentMeta { id: segment_id(0), bytes: bytes.len() as u64, index: None, rows: 0, time, mask: None };
+    let unknown = SegmentMeta {
+        id: segment_id(0),
+        bytes: bytes.len() as u64,
+        column_bytes: 0,
+        index: None,
+        rows: 0,
+        time,
+        mask: None,
+    };
     let store = runtime.block_on(store_of(&unknown.path(), object.clone()));
     let mut problems = Vec::new();
     let found = segment::check::check(&store, &unknown, &[], &mut problems, |_, _| {});
@@ -173,8 +180,15 @@ pub(super) fn index(bytes: &[u8]) {
     };
     let time = TimeRange { min_ns: 0, max_ns: 0 };
     let bytes = object.len() as u64;
-    let meta =
-        SegmentMeta { id: segment_id(0), bytes: 1 << 20, index: Some(bytes), rows: ROWS, time, mask: None };
+    let meta = SegmentMeta {
+        id: segment_id(0),
+        bytes: 1 << 20,
+        column_bytes: 0,
+        index: Some(bytes),
+        rows: ROWS,
+        time,
+        mask: None,
+    };
     runtime().block_on(async {
         let store = store_of(&meta.index_path(), object).await;
         if let Ok(sidecar) = Sidecar::open(Arc::clone(&store), &meta.index_path(), bytes).await {

@@ -80,7 +80,7 @@ impl World {
         let id: SegmentId = format!("{:032x}", self.contents.len()).parse().unwrap();
         let (rows, time) = (batches.len() as u64, TimeRange { min_ns: 0, max_ns: 0 });
         self.contents.push(batches);
-        Arc::new(SegmentMeta { id, bytes: 1, index: None, rows, time, mask: None })
+        Arc::new(SegmentMeta { id, bytes: 1, column_bytes: 0, index: None, rows, time, mask: None })
     }
 
     fn contents(&self, segment: &SegmentMeta) -> &BTreeSet<u64> {

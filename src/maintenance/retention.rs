@@ -174,7 +174,15 @@ mod tests {
 
     fn segment(min: i64, max: i64, bytes: u64) -> Arc<SegmentMeta> {
         let time = TimeRange { min_ns: min * SECOND_NS, max_ns: max * SECOND_NS };
-        Arc::new(SegmentMeta { id: SegmentId::new(1), bytes, index: None, rows: 1, time, mask: None })
+        Arc::new(SegmentMeta {
+            id: SegmentId::new(1),
+            bytes,
+            column_bytes: 0,
+            index: None,
+            rows: 1,
+            time,
+            mask: None,
+        })
     }
 
     fn gone(segments: &[Arc<SegmentMeta>], rules: Vec<RetentionRule>, bytes_max: Option<u64>) -> Vec<usize> {

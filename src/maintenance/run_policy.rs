@@ -82,7 +82,15 @@ mod tests {
 
     fn segment(indexed: bool) -> Arc<SegmentMeta> {
         let (id, time) = (SegmentId::new(1), TimeRange { min_ns: 0, max_ns: 1 });
-        Arc::new(SegmentMeta { id, bytes: 1, index: indexed.then_some(1), rows: 1, time, mask: None })
+        Arc::new(SegmentMeta {
+            id,
+            bytes: 1,
+            column_bytes: 0,
+            index: indexed.then_some(1),
+            rows: 1,
+            time,
+            mask: None,
+        })
     }
 
     fn segments(count: usize) -> Vec<Arc<SegmentMeta>> {

@@ -485,6 +485,26 @@ async fn segments_are_full_when_they_have_enough_bytes() {
 }
 
 #[tokio::test]
+async fn segments_are_full_when_a_column_would_take_too_much_memory() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    let text = |i: i64| format!("{}{i}", "the same again and again ".repeat(200));
+    for part in 0..4 {
+        let mut builder = EventBatchBuilder::new();
+        for i in part * 1000..part * 1000 + 1000 {
+            builder.push(&CoreEvent { timestamp_ns: i, body: Some(&text(i)), ..CoreEvent::default() });
+        }
+        bench.add_batch(Arc::new(builder.finish().unwrap())).await;
+    }
+    let limits = SegmentLimits { bytes: 4 << 20, ..SegmentLimits::default() };
+    let segments = bench.catalog.snapshot().segments.clone();
+    assert!(segments.iter().all(|segment| segment.bytes < limits.bytes / 8), "{segments:?}");
+    bench.compact_to(limits).await.unwrap();
+    let segments = bench.catalog.snapshot().segments.clone();
+    assert!((2..=4).contains(&segments.len()), "{segments:?}");
+    assert!(segments.iter().all(|segment| segment.column_bytes <= 2 * limits.bytes), "{segments:?}");
+}
+
+#[tokio::test]
 async fn an_event_that_is_larger_than_a_segment_may_be_has_one_of_its_own() {
     let bench = Bench::open(Arc::new(InMemory::new())).await;
     for _ in 0..3 {

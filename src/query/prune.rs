@@ -323,7 +323,15 @@ mod tests {
         });
         columns.sort_by(|a, b| a.name.cmp(&b.name));
         let time = TimeRange { min_ns, max_ns };
-        let meta = SegmentMeta { id: SegmentId::new(0), bytes: 1, index: None, rows: 10, time, mask: None };
+        let meta = SegmentMeta {
+            id: SegmentId::new(0),
+            bytes: 1,
+            column_bytes: 0,
+            index: None,
+            rows: 10,
+            time,
+            mask: None,
+        };
         NewSegment { meta, columns: Arc::new(SegmentColumns { columns, overflow: None }) }
     }
 

@@ -509,7 +509,7 @@ mod tests {
         let segment = |(min_ns, max_ns): &(i64, i64)| {
             let id = SegmentId::new(*max_ns);
             let time = TimeRange { min_ns: *min_ns, max_ns: *max_ns };
-            Arc::new(SegmentMeta { id, bytes: 1, index: None, rows: 1, time, mask: None })
+            Arc::new(SegmentMeta { id, bytes: 1, column_bytes: 0, index: None, rows: 1, time, mask: None })
         };
         ranges.iter().map(segment).collect()
     }

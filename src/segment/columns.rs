@@ -125,6 +125,14 @@ impl SegmentColumns {
     }
 }
 
+/// Size of the largest column before compression, with all its leaves.
+pub(super) fn largest_bytes(group: &RowGroupMetaData) -> u64 {
+    let root = |leaf: &ColumnChunkMetaData| leaf.column_path().parts().first().cloned();
+    let columns = group.columns().chunk_by(|a, b| root(a) == root(b));
+    let bytes = |leaf: &ColumnChunkMetaData| u64::try_from(leaf.uncompressed_size()).unwrap_or(0);
+    columns.map(|leaves| leaves.iter().map(bytes).fold(0, u64::saturating_add)).max().unwrap_or(0)
+}
+
 fn column_meta(name: &str, leaf: &ColumnChunkMetaData) -> ColumnMeta {
     let flat = leaf.column_path().parts().len() == 1;
     let statistics = leaf.statistics().filter(|_| flat);

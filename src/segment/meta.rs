@@ -20,7 +20,7 @@ use parquet::file::metadata::ParquetMetaData;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::columns::{Bound, ColumnMeta, SegmentColumns};
+use super::columns::{self, Bound, ColumnMeta, SegmentColumns};
 use super::mask::Mask;
 use super::writer::ROWS_MAX;
 use crate::config::SegmentLimits;
@@ -91,6 +91,17 @@ impl FromStr for SegmentId {
     }
 }
 
+/// Sizes are added up.
+const SIZE_MAX: u128 = 1 << 40;
+/// The largest column of a segment may have so many times the bytes of its object.
+const COLUMN_BYTES_PER_BYTE: u64 = 2;
+
+// serde hands over a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What is always known of one segment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SegmentMeta {
@@ -98,6 +109,9 @@ pub struct SegmentMeta {
     pub id: SegmentId,
     /// Size of the object.
     pub bytes: u64,
+    /// Size of its largest column before compression; 0 where it was not written down.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub column_bytes: u64,
     /// Size of its index, the side-car object; none when it has none, and is read without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub index: Option<u64>,
@@ -158,10 +172,13 @@ impl SegmentMeta {
 
     /// How much `rows` of its events, which are alike, are of a full segment: in events, of which that has as many as
     /// `limits` say. At least their number.
+    ///
+    /// A column is in memory as a whole when it is merged, and may be far larger than the object. So it too has a limit.
     pub fn size(&self, rows: u64, limits: &SegmentLimits) -> u64 {
+        let bytes = self.bytes.max(self.column_bytes / COLUMN_BYTES_PER_BYTE);
         let full = u128::from(limits.bytes.max(1)) * u128::from(self.rows.max(1));
-        let by_bytes = u128::from(rows) * u128::from(self.bytes) * limits.rows as u128 / full;
-        u64::try_from(by_bytes).unwrap_or(u64::MAX).max(rows)
+        let by_bytes = u128::from(rows) * u128::from(bytes) * limits.rows as u128 / full;
+        (by_bytes.min(SIZE_MAX) as u64).max(rows)
     }
 
     /// Events that are not deleted.
@@ -205,7 +222,8 @@ impl NewSegment {
             return Err(corrupt("no range of timestamps"));
         };
         let (rows, time) = (group.num_rows() as u64, TimeRange { min_ns, max_ns });
-        let meta = SegmentMeta { id, bytes, index: None, rows, time, mask: None };
+        let column_bytes = columns::largest_bytes(group);
+        let meta = SegmentMeta { id, bytes, column_bytes, index: None, rows, time, mask: None };
         if !meta.is_plausible() {
             return Err(corrupt(&format!("{rows} rows")));
         }
