@@ -178,7 +178,7 @@ pub async fn backup_to(
     target: impl Into<Location>,
     progress: impl FnMut(BackupProgress),
 ) -> Result<BackupReport> {
-    let place = Place::open(target.into())?;
+    let place = Place::open(outside(&database.settings().data, target.into())?)?;
     let name = name_of(&database.settings().data);
     let copied = place.receive(database, Purpose::BackupOf(&name), progress).await;
     copied.map_err(|error| error.context(format!("cannot make a backup in {}", place.at)))
@@ -194,7 +194,7 @@ pub async fn restore_to(
     data: impl Into<Location>,
     progress: impl FnMut(BackupProgress),
 ) -> Result<BackupReport> {
-    let place = Place::open(data.into())?;
+    let place = Place::open(outside(&source.settings().data, data.into())?)?;
     // Files that are no objects count too.
     if let Some(directory) = place.at.directory()
         && !is_empty(directory)?
@@ -204,6 +204,18 @@ pub async fn restore_to(
     }
     let copied = place.receive(source, Purpose::Restore, progress).await;
     copied.map_err(|error| error.context(format!("cannot restore to {}", place.at)))
+}
+
+/// `target`, unless it is within `data`: what is there belongs to the database, which would copy itself.
+fn outside(data: &Location, target: Location) -> Result<Location> {
+    let (Some(from), Some(to)) = (data.directory(), target.directory()) else { return Ok(target) };
+    // It need not be there yet.
+    let there = std::path::absolute(to)?;
+    let there = there.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
+    if there.is_some_and(|there| from.canonicalize().is_ok_and(|from| there.starts_with(from))) {
+        return Err(Error::invalid(format!("{target} is inside of {data}: name a place outside of it")));
+    }
+    Ok(target)
 }
 
 /// What a database is called in its backups: where it is.

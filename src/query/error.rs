@@ -42,8 +42,8 @@ pub fn query_error(e: DataFusionError) -> Error {
     let text = words(&e);
     let message = match kind {
         ErrorKind::LimitExceeded => format!(
-            "the query needs more memory than the setting `query.memory_bytes_max` allows: {text}; \
-             narrow the time range, or raise the setting"
+            "the query needs more memory than `query-memory` allows: {text}; \
+             narrow the time range, or raise it"
         ),
         _ => text,
     };

@@ -135,7 +135,10 @@ async fn what_is_no_backup_of_this_database_is_not_touched() {
         assert!(error.message().contains(says), "{error}");
     };
     refused(&other, "no backup").await;
-    refused(&data, "no backup").await;
+    for within in [data.clone(), data.join("segments/backup"), data.join("backups/../of/today")] {
+        refused(&within, "is inside of").await;
+    }
+    assert!(!data.join("backups").exists() && !data.join("segments/backup").exists());
     backup(&other, &target).await;
     refused(&target, "a backup of").await;
     let occupied = restore_to(&source, &other, |_| {}).await.unwrap_err();

@@ -409,7 +409,7 @@ async fn a_query_that_needs_too_much_memory_says_which_setting_limits_it() {
     let sql = "SELECT count(*) FROM generate_series(1, 500000) a(x) JOIN generate_series(1, 500000) b(y) ON a.x = b.y";
     let error = failure(&engine, &home, sql).await;
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
-    assert!(error.message().contains("query.memory_bytes_max"), "{error}");
+    assert!(error.message().contains("`query-memory`"), "{error}");
 }
 
 #[tokio::test]
