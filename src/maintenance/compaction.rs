@@ -13,7 +13,8 @@
 //! with what there is.
 //!
 //! In the background everything that costs time is done by one thread of low priority: flushes and queries
-//! come first, and what it holds in memory is two columns, however wide the events are.
+//! come first. What it holds in memory is the columns of one output, which [`SegmentLimits`] keep small however wide
+//! the events are.
 
 use std::collections::HashSet;
 use std::sync::Arc;

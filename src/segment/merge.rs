@@ -131,8 +131,9 @@ impl Merge {
     /// Encodes the next older events as the segment `id`; `None` when there are no more. `observer` sees
     /// the columns that it wants.
     ///
-    /// Blocks for long: for a thread of its own. Memory is that of about two dense columns, the output, the
-    /// overflow, and the footers and timestamps of the inputs that the output overlaps.
+    /// Blocks for long: for a thread of its own. Memory is that of about two dense columns, the output twice, the
+    /// overflow, and the footers and timestamps of the inputs that the output overlaps: each a small multiple of
+    /// the bytes that the limits allow.
     pub fn next(&mut self, id: SegmentId, observer: &dyn ColumnObserver) -> Result<Option<Built>> {
         if self.rows_left == 0 {
             return Ok(None);
