@@ -1,22 +1,59 @@
 //! What goes on in a process, all at the same time?
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::future::{Either, select};
-use object_store::ObjectStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use roaring::RoaringBitmap;
 
 use super::model::Fate;
 use super::scheduler::Steps;
 use super::store::SimulatedStore;
-use super::world::World;
-use crate::catalog::{Catalog, Change, Keys};
+use super::world::{World, numbers};
+use crate::catalog::{Catalog, CatalogSnapshot, Change, Keys};
 use crate::config::SegmentLimits;
 use crate::db::{CompactionOptions, Database};
 use crate::error::{Error, ErrorKind};
-use crate::maintenance::store_segment;
-use crate::segment::SegmentId;
+use crate::maintenance::{DeleteRequest, Masker, RowMatcher, store_segment};
+use crate::segment::{SegmentId, SegmentMeta};
+
+/// Finds events without the engine of queries, which has threads.
+#[derive(Debug)]
+struct ByNumber {
+    store: Arc<dyn ObjectStore>,
+    numbers: Range<i64>,
+}
+
+#[async_trait]
+impl RowMatcher for ByNumber {
+    async fn check(&self, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn candidates(
+        &self,
+        catalog: &Arc<CatalogSnapshot>,
+        _: &str,
+    ) -> Result<Vec<Arc<SegmentMeta>>, Error> {
+        Ok(catalog.segments.clone())
+    }
+
+    async fn rows(
+        &self,
+        _: &Arc<CatalogSnapshot>,
+        segment: &Arc<SegmentMeta>,
+        _: &str,
+    ) -> Result<RoaringBitmap, Error> {
+        let object = self.store.get(&Path::from(segment.path())).await?.bytes().await?;
+        let rows = (0_u32..).zip(numbers(object)?);
+        Ok(rows.filter(|(_, n)| self.numbers.contains(n)).map(|(row, _)| row).collect())
+    }
+}
 
 /// A database in a process, and what it stands on.
 #[derive(Clone)]
@@ -73,9 +110,9 @@ impl Process {
             };
             self.note("append answered", format!("{numbers:?} {fate:?}"));
             self.world.count(match fate {
-                Fate::Open => "appends without an answer",
-                Fate::Acknowledged | Fate::Elsewhere => "appends acknowledged",
+                Fate::Acknowledged => "appends acknowledged",
                 Fate::Absent => "appends refused",
+                _ => "appends without an answer",
             });
             self.world.model.borrow_mut().told(id, fate);
         }
@@ -139,6 +176,43 @@ impl Process {
             self.outcome("sweeps", swept.map(|done| done.map(drop)));
             let swept = self.maybe_cut_off(writer.sweeper().remove_retired(self.world.grace)).await;
             self.outcome("retirements", swept.map(|done| done.map(drop)));
+        }
+    }
+
+    /// Deletes what somebody was told is there, a batch at a time.
+    pub(super) async fn delete(self, times: usize) {
+        let chaos = &self.world.chaos;
+        for _ in 0..times {
+            self.pause(120).await;
+            let Ok(writer) = self.database.writer() else { return };
+            // Only what is in segments is deleted.
+            let told = self.world.model.borrow().told_here();
+            if !matches!(self.maybe_cut_off(writer.flush_some(usize::MAX)).await, Some(Ok(()))) {
+                continue;
+            }
+            let begun = self.world.model.borrow_mut().begin_deletion(&told, |n| chaos.below(n));
+            let Some((id, numbers)) = begun else { continue };
+            self.note("delete", format!("{numbers:?}"));
+            let store = Arc::clone(&self.store) as Arc<dyn ObjectStore>;
+            let request =
+                DeleteRequest { condition: format!("n in {numbers:?}"), ..DeleteRequest::default() };
+            let masker = Masker::new(
+                Arc::clone(&self.database.inner.live),
+                Arc::clone(writer.catalog()),
+                Arc::clone(&store),
+                Arc::clone(&self.world.settings().clock),
+                Arc::new(ByNumber { store, numbers: numbers.clone() }),
+                Arc::default(),
+            );
+            let done = self.maybe_cut_off(masker.delete(&request)).await;
+            if (self.is_stopped)() {
+                return;
+            }
+            if matches!(done, Some(Ok(_))) {
+                self.note("deleted", format!("{numbers:?}"));
+                self.world.model.borrow_mut().told(id, Fate::Deleted);
+            }
+            self.outcome("deletions", done.map(|done| done.map(drop)));
         }
     }
 

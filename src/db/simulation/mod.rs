@@ -270,6 +270,9 @@ async fn work(mut life: Life, process: Process) -> SimulatedDisk {
         scheduler.spawn("compactor", process.clone().compact(1));
     }
     if chaos.one_in(2) {
+        scheduler.spawn("deleter", process.clone().delete(1 + chaos.below(3)));
+    }
+    if chaos.one_in(2) {
         // Whoever sweeps is alone.
         scheduler.spawn("sweeper", process.clone().sweep(4));
     } else {

@@ -14,6 +14,10 @@ pub(super) enum Fate {
     Elsewhere,
     /// Its producer was told that it was not stored, or it was not there after a recovery: it is not there.
     Absent,
+    /// Somebody is deleting it, or has no answer: it may be there, as a whole, or not.
+    Deleting,
+    /// Somebody was told that it is deleted: nobody who looks from now on sees it.
+    Deleted,
 }
 
 /// All batches that were ever handed in. The events of a batch are numbered consecutively.
@@ -41,6 +45,20 @@ impl Model {
     /// Notes what a producer was told.
     pub(super) fn told(&mut self, BatchId(id): BatchId, fate: Fate) {
         self.batches[id].1 = fate;
+    }
+
+    /// Begins the deletion of one of the batches that were `told` to be there and still are, if there are any: `dice`
+    /// says of which.
+    pub(super) fn begin_deletion(
+        &mut self,
+        told: &[Fate],
+        dice: impl Fn(usize) -> usize,
+    ) -> Option<(BatchId, Range<i64>)> {
+        let is_there = |id: &usize| [told[*id], self.batches[*id].1] == [Fate::Acknowledged; 2];
+        let there: Vec<usize> = (0..told.len()).filter(is_there).collect();
+        let id = *there.get(dice(there.len().max(1)))?;
+        self.batches[id].1 = Fate::Deleting;
+        Some((BatchId(id), self.batches[id].0.clone()))
     }
 
     /// What everybody was told up to now, for somebody in the process that has the database open.
@@ -78,8 +96,12 @@ impl Model {
             if there != 0 && there != of_batch.len() {
                 return wrong("is there in part");
             }
-            if there == 0 && told.get(id) == Some(&Fate::Acknowledged) {
+            let is_deleted = matches!(fate, Fate::Deleting | Fate::Deleted);
+            if there == 0 && told.get(id) == Some(&Fate::Acknowledged) && !is_deleted {
                 return wrong("was acknowledged and is lost");
+            }
+            if there != 0 && told.get(id) == Some(&Fate::Deleted) {
+                return wrong("was deleted and is there");
             }
             if there != 0 && *fate == Fate::Absent {
                 return wrong("was refused, or gone after a recovery, and is there");
@@ -91,13 +113,17 @@ impl Model {
     /// After a recovery: what is there stays, what is not there never comes.
     pub(super) fn settle(&mut self, seen: &[i64]) -> BTreeMap<&'static str, u64> {
         let mut settled = BTreeMap::new();
-        let open = [Fate::Open, Fate::Elsewhere];
+        let open = [Fate::Open, Fate::Elsewhere, Fate::Deleting];
         for (numbers, fate) in self.batches.iter_mut().filter(|(_, fate)| open.contains(fate)) {
             let there = seen.contains(&numbers.start);
+            let what = match (*fate, there) {
+                (Fate::Deleting, true) => "deletions unanswered and not done",
+                (Fate::Deleting, false) => "deletions unanswered and done",
+                (_, true) => "unanswered and there",
+                (_, false) => "unanswered and not there",
+            };
             *fate = if there { Fate::Acknowledged } else { Fate::Absent };
-            *settled
-                .entry(if there { "unanswered and there" } else { "unanswered and not there" })
-                .or_default() += 1;
+            *settled.entry(what).or_default() += 1;
         }
         settled
     }
@@ -113,6 +139,14 @@ mod tests {
         let (a, _) = model.begin(2);
         let (b, _) = model.begin(2);
         let (_open, _) = model.begin(1);
+        let (deleted, _) = model.begin(2);
+        let before = model.told_here();
+        model.told(deleted, Fate::Acknowledged);
+        assert_eq!(model.begin_deletion(&model.told_here(), |_| 0), Some((deleted, 5..7)));
+        assert_eq!(model.check(&[], &model.told_here()), Ok(()), "nobody was told");
+        assert_eq!(model.check(&[5, 6], &model.told_here()), Ok(()));
+        model.told(deleted, Fate::Deleted);
+        assert_eq!(model.check(&[5, 6], &before), Ok(()), "who looked before may see it");
         model.told(a, Fate::Acknowledged);
         model.told(b, Fate::Absent);
         let says = |seen: &[i64]| model.check(seen, &model.told_here()).err().unwrap_or_default();
@@ -123,6 +157,7 @@ mod tests {
         assert!(says(&[0, 1, 4, 4]).contains("more than once"));
         assert!(says(&[0, 1, 2, 3]).contains("refused"));
         assert!(says(&[0, 1, 7]).contains("never handed in"));
+        assert!(says(&[0, 1, 5, 6]).contains("deleted"));
         assert_eq!(model.check(&[], &[Fate::Open]), Ok(()), "nobody had been told anything");
         assert_eq!(model.settle(&[0, 1]), BTreeMap::from([("unanswered and not there", 1)]));
         assert!(model.check(&[0, 1, 4], &[]).is_err(), "what was gone does not come back");

@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{CoreEvent, EventBatch, EventBatchBuilder, Level, TraceId, Value};
 use crate::maintenance::GRACE;
 use crate::query::ReadSnapshot;
+use crate::segment::mask::deleted_rows;
 
 /// Each look at the clock takes this long, so that ids made one after the other sort like that.
 const TICK_NS: i64 = 1_000_000;
@@ -171,7 +172,9 @@ impl World {
             if before != crc {
                 return Err(Error::corrupt(format!("{path} was changed")));
             }
-            seen.extend(&numbers);
+            let deleted = deleted_rows(&snapshot.store, segment).await?.unwrap_or_default();
+            let rows = (0_u32..).zip(&numbers).filter(|(row, _)| !deleted.contains(*row));
+            seen.extend(rows.map(|(_, n)| *n));
             self.segments.borrow_mut().insert(path, (crc, numbers));
         }
         Ok(seen)
@@ -220,7 +223,8 @@ fn trace(n: i64) -> TraceId {
     TraceId::new((n as u128 + 1).to_be_bytes())
 }
 
-fn numbers(object: Bytes) -> Result<Vec<i64>> {
+/// The numbers of all events in a segment, deleted ones too.
+pub(super) fn numbers(object: Bytes) -> Result<Vec<i64>> {
     let mut numbers = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(object)?.build()? {
         let batch = batch?;
