@@ -10,16 +10,17 @@ use futures::future::{Either, select};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use roaring::RoaringBitmap;
+use tokio_util::sync::CancellationToken;
 
 use super::model::Fate;
 use super::scheduler::Steps;
 use super::store::SimulatedStore;
 use super::world::{World, numbers};
 use crate::catalog::{Catalog, CatalogSnapshot, Change, Keys};
-use crate::config::SegmentLimits;
+use crate::config::{RetentionRule, RetentionSettings, SegmentLimits};
 use crate::db::{CompactionOptions, Database};
 use crate::error::{Error, ErrorKind};
-use crate::maintenance::{DeleteRequest, Masker, RowMatcher, store_segment};
+use crate::maintenance::{DeleteRequest, Masker, Retainer, RowMatcher, store_segment};
 use crate::segment::{SegmentId, SegmentMeta};
 
 /// Finds events without the engine of queries, which has threads.
@@ -53,6 +54,14 @@ impl RowMatcher for ByNumber {
         let rows = (0_u32..).zip(numbers(object)?);
         Ok(rows.filter(|(_, n)| self.numbers.contains(n)).map(|(row, _)| row).collect())
     }
+}
+
+/// Retention of which one rule is due, for all events of the past.
+async fn expire(masker: Masker, condition: String) -> Result<(), Error> {
+    let rule = RetentionRule { condition: Some(condition), keep: Duration::ZERO };
+    let settings = RetentionSettings { rules: vec![rule], bytes_max: None };
+    let retainer = Retainer::new(Arc::new(masker), settings).await?;
+    retainer.apply(&CancellationToken::new()).await.map(drop)
 }
 
 /// A database in a process, and what it stands on.
@@ -165,7 +174,7 @@ impl Process {
 
     /// Merges segments step by step, and deletes what nobody needs.
     pub(super) async fn sweep(self, times: usize) {
-        let stop = tokio_util::sync::CancellationToken::new();
+        let stop = CancellationToken::new();
         for _ in 0..times {
             self.pause(100).await;
             let Ok(writer) = self.database.writer() else { return };
@@ -179,7 +188,7 @@ impl Process {
         }
     }
 
-    /// Deletes what somebody was told is there, a batch at a time.
+    /// Deletes what somebody was told is there, a batch at a time; or has it expire.
     pub(super) async fn delete(self, times: usize) {
         let chaos = &self.world.chaos;
         for _ in 0..times {
@@ -194,8 +203,7 @@ impl Process {
             let Some((id, numbers)) = begun else { continue };
             self.note("delete", format!("{numbers:?}"));
             let store = Arc::clone(&self.store) as Arc<dyn ObjectStore>;
-            let request =
-                DeleteRequest { condition: format!("n in {numbers:?}"), ..DeleteRequest::default() };
+            let condition = format!("n in {numbers:?}");
             let masker = Masker::new(
                 Arc::clone(&self.database.inner.live),
                 Arc::clone(writer.catalog()),
@@ -204,15 +212,23 @@ impl Process {
                 Arc::new(ByNumber { store, numbers: numbers.clone() }),
                 Arc::default(),
             );
-            let done = self.maybe_cut_off(masker.delete(&request)).await;
+            let (what, done) = if chaos.one_in(2) {
+                let request = DeleteRequest { condition, ..DeleteRequest::default() };
+                let done = self.maybe_cut_off(masker.delete(&request)).await;
+                ("deletions", done.map(|done| done.map(drop)))
+            } else {
+                // All events are of the past then.
+                self.world.clock.leap(Duration::from_secs(1));
+                ("expirations", self.maybe_cut_off(expire(masker, condition)).await)
+            };
             if (self.is_stopped)() {
                 return;
             }
-            if matches!(done, Some(Ok(_))) {
+            if matches!(done, Some(Ok(()))) {
                 self.note("deleted", format!("{numbers:?}"));
                 self.world.model.borrow_mut().told(id, Fate::Deleted);
             }
-            self.outcome("deletions", done.map(|done| done.map(drop)));
+            self.outcome(what, done);
         }
     }
 
