@@ -16,8 +16,8 @@ use crate::server::Signals;
 
 const AFTER_HELP: &str = "\
 Merges small segments, and segments that overlap in time, into ones of about --segment-rows events or
---segment-bytes that do not overlap. Events stay as they are. Interrupted, it keeps what is done and goes on from there the next time;
-when there is nothing to gain it changes nothing.
+--segment-bytes that do not overlap. Events stay as they are. Interrupted, it keeps what is done and goes on
+from there the next time; when there is nothing to gain it changes nothing.
 
 Needs the directory for itself: stop `broadloom serve` first. Queries of other processes go on; the files
 that they may be reading are deleted after --grace, by the next compaction or start.";
@@ -30,7 +30,7 @@ pub(super) struct CompactArgs {
     #[arg(long, value_name = "N", default_value_t = ROWS_MAX)]
     segment_rows: usize,
     /// Bytes of a full segment, if that is reached first; a merge takes several times as much memory
-    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = units::bytes)]
+    #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = units::segment_bytes)]
     segment_bytes: usize,
     /// How long to keep the files of merged segments, for queries that began before
     #[arg(long, value_name = "TIME", default_value_t = humantime::Duration::from(GRACE), value_parser = grace)]

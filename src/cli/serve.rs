@@ -63,7 +63,7 @@ pub(super) struct ServeArgs {
     index_memory: usize,
     /// Segments are merged until they have so many bytes, or a million events; a merge takes several times as much
     /// memory
-    #[arg(long, value_name = "BYTES", env = "BROADLOOM_SEGMENT_BYTES", default_value = "128MiB", value_parser = units::bytes)]
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_SEGMENT_BYTES", default_value = "128MiB", value_parser = units::segment_bytes)]
     segment_bytes: usize,
     /// How long a message is remembered, so that its redelivery adds nothing; 0s takes in every message
     #[arg(long, value_name = "TIME", env = "BROADLOOM_REDELIVERY_WINDOW", default_value = "15m", value_parser = redelivery_window)]

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::config::{LogPlace, RetentionRule};
 
+const SEGMENT_BYTES_MIN: usize = 1 << 20;
+
 /// Bytes as `1048576`, `512KiB`, `64MiB`, `2GiB`, `64MB` (a million each), `64M` (as MiB).
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let text = text.trim();
@@ -22,6 +24,14 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let number: usize =
         digits.parse().map_err(|_| "write a whole number with a unit, such as 64MiB".to_owned())?;
     number.checked_mul(factor).ok_or_else(|| "this is more than a machine can hold".to_owned())
+}
+
+/// Bytes of a segment: with less, queries would open more than they read.
+pub(super) fn segment_bytes(text: &str) -> Result<usize, String> {
+    bytes(text).and_then(|bytes| match bytes {
+        0..SEGMENT_BYTES_MIN => Err("a segment needs at least 1MiB".to_owned()),
+        bytes => Ok(bytes),
+    })
 }
 
 /// A time as `30s`, `5m`, `250ms`.
@@ -69,6 +79,8 @@ mod tests {
         for wrong in ["", "MiB", "-1", "1.5GiB", "3 parsecs", "99999999999999999GiB"] {
             assert!(bytes(wrong).is_err(), "{wrong}");
         }
+        assert_eq!(segment_bytes("1MiB"), Ok(1 << 20));
+        assert!(segment_bytes("1MB").is_err() && segment_bytes("0").is_err());
     }
 
     #[test]
