@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Does a question take longer because there is more that it is not about?
+
+Asks each of several data directories for traces by id, and for an hour of events in several ways. In each round
+every directory gets its turn, with a server of its own. The hour is the last of each; directories are
+comparable when they have about as many events an hour, as corpora of `broadloom demo` have with --minutes in
+proportion to --events.
+
+  BROADLOOM=PROGRAM benches/scale.py DIR DIR…
+"""
+
+import argparse
+import datetime
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+try:
+    from comparison.engines import Broadloom, Limits, Target
+except ImportError as missing:
+    sys.exit(f"{missing}; benches/compare.sh installs what is needed: run this with its python")
+
+HOUR = datetime.timedelta(hours=1)
+MEMORY_BYTES = 8 << 30
+
+# {time} is the hour, {id} a trace.
+QUESTIONS = {
+    "a trace by id, all columns": "SELECT * FROM trace('{id}')",
+    "a trace by id, 8 columns": "SELECT timestamp, duration_ns, span_id, parent_span_id, service.name, name, kind, status "
+    "FROM trace('{id}')",
+    "a trace id that does not exist": "SELECT * FROM trace('{absent}')",
+    "events by minute": "SELECT date_trunc('minute', timestamp) AS m, count(*) FROM events WHERE {time} GROUP BY 1",
+    "p99 by os.version of a route in a region": "SELECT os.version, p99(duration_ns), count(*) FROM spans WHERE {time} "
+    "AND cloud.region = 'eu-west' AND http.request.method = 'POST' AND http.route = '/checkout' GROUP BY 1",
+    "error rate by service": "SELECT service.name, count(*) FILTER (WHERE status = 'error') * 1.0 / count(*) "
+    "FROM spans WHERE {time} GROUP BY 1",
+    "users with the worst p99": "SELECT user.id, p99(duration_ns) AS p FROM spans WHERE {time} GROUP BY 1 ORDER BY p DESC LIMIT 20",
+    "logs that contain a text": "SELECT timestamp, service.name, body FROM logs WHERE {time} "
+    "AND body LIKE '%could not serialize access%' ORDER BY timestamp LIMIT 200",
+    "the newest 100 events": "SELECT timestamp, name, service.name FROM events ORDER BY timestamp DESC LIMIT 100",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", type=Path, metavar="DIR", help="data directories; the first is what others are held against")
+    parser.add_argument("--rounds", type=int, default=3, help="in each, every directory gets its turn; 3")
+    parser.add_argument("--runs", type=int, default=20, help="of each question in each round, after two to warm up; 20")
+    options = parser.parse_args()
+    program = os.environ.get("BROADLOOM") or parser.error("BROADLOOM names the program")
+    times: dict[str, list[list[float]]] = {name: [[] for _ in options.data] for name in QUESTIONS}
+    events = [0] * len(options.data)
+    for _ in range(options.rounds):
+        for i, data in enumerate(options.data):
+            events[i] = ask(program, data, options.runs, {name: all_of[i] for name, all_of in times.items()})
+    report(events, times)
+
+
+def ask(program: str, data: Path, runs: int, times: dict[str, list[float]]) -> int:
+    """Asks everything `runs` times; returns how many events there are."""
+    engine = Broadloom(Target("broadloom", data, Limits(os.cpu_count() or 1, MEMORY_BYTES), program))
+    try:
+        last = engine.sql("SELECT max(timestamp) AS t FROM events")["t"][0].as_py()
+        hour = [(last - n * HOUR).isoformat() for n in (1, 0)]
+        where = f"timestamp >= '{hour[0]}' AND timestamp <= '{hour[1]}'"
+        found = engine.sql(f"SELECT DISTINCT trace_id FROM spans WHERE {where} AND trace_id IS NOT NULL LIMIT {runs + 2}")
+        ids = [str(id) if not isinstance(id, bytes) else id.hex() for id in found["trace_id"].to_pylist()]
+        for name, question in QUESTIONS.items():
+            for run in range(runs + 2):
+                sql = question.replace("{time}", where).replace("{id}", ids[run % len(ids)])
+                sql = sql.replace("{absent}", f"{run + 1:032x}")
+                began = time.perf_counter()
+                engine.sql(sql)
+                if run >= 2:
+                    times[name].append((time.perf_counter() - began) * 1e3)
+        return engine.sql("SELECT count(*) AS n FROM events")["n"][0].as_py()
+    finally:
+        engine.close()
+
+
+def report(events: list[int], times: dict[str, list[list[float]]]) -> None:
+    """Medians in milliseconds, the best run in brackets; ratios of both to those of the first directory."""
+    print("| milliseconds: median (best) | " + " | ".join(f"{n:,} events" for n in events) + " | ratio |")
+    print("|---|" + "--:|" * (len(events) + 1))
+    for name, all_of in times.items():
+        middle, best = [statistics.median(of) for of in all_of], [min(of) for of in all_of]
+        cells = [f"{m:.1f} ({b:.1f})" for m, b in zip(middle, best)]
+        ratios = [f"{m / middle[0]:.2f} ({b / best[0]:.2f})" for m, b in zip(middle[1:], best[1:])]
+        print(f"| {name} | " + " | ".join(cells) + " | " + ", ".join(ratios) + " |")
+
+
+if __name__ == "__main__":
+    main()
