@@ -24,7 +24,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 
 /// What a text takes besides its bytes, about: where it ends, its number in the table, and room for both to grow.
-const TEXT_BYTES: usize = 32;
+pub(super) const TEXT_BYTES: usize = 32;
 
 /// Gives texts numbers, in the order in which they come.
 #[derive(Debug)]
@@ -34,10 +34,7 @@ pub(super) struct Interner {
 
 #[derive(Debug)]
 struct Texts {
-    /// All texts, one after the other.
-    bytes: String,
-    /// Where each ends.
-    ends: Vec<usize>,
+    all: Joined,
     codes: HashTable<u32>,
     hasher: DefaultHashBuilder,
     /// The codes of dictionaries that were seen, by address. The dictionaries are kept, so that no other comes to
@@ -46,14 +43,22 @@ struct Texts {
     reservation: MemoryReservation,
 }
 
+/// Texts by their number.
+#[derive(Debug, Default)]
+struct Joined {
+    /// One after the other.
+    bytes: String,
+    /// Where each ends.
+    ends: Vec<usize>,
+}
+
 impl Interner {
     /// An empty one, whose memory is `pool`'s. It cannot spill.
     pub(super) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let reservation = MemoryConsumer::new("Texts that are grouped by").register(pool);
         Self {
             texts: Mutex::new(Texts {
-                bytes: String::new(),
-                ends: Vec::new(),
+                all: Joined::default(),
                 codes: HashTable::new(),
                 hasher: DefaultHashBuilder::default(),
                 dictionaries: HashMap::new(),
@@ -86,7 +91,7 @@ impl Interner {
         let known = self.texts.lock();
         let mut texts = StringViewBuilder::with_capacity(codes.len());
         for code in codes {
-            let text = code.map(|code| known.text(code).ok_or_else(|| unknown(code))).transpose()?;
+            let text = code.map(|code| known.all.text(code).ok_or_else(|| unknown(code))).transpose()?;
             texts.append_option(text);
         }
         Ok(texts.finish())
@@ -97,31 +102,33 @@ fn unknown(code: u32) -> DataFusionError {
     DataFusionError::Internal(format!("no text has the code {code}"))
 }
 
-impl Texts {
+impl Joined {
     fn text(&self, code: u32) -> Option<&str> {
         let code = code as usize;
         let begin = if code == 0 { 0 } else { *self.ends.get(code - 1)? };
         self.bytes.get(begin..*self.ends.get(code)?)
     }
 
+    fn push(&mut self, text: &str) {
+        self.bytes.push_str(text);
+        self.ends.push(self.bytes.len());
+    }
+}
+
+impl Texts {
     fn code(&mut self, text: &str) -> Result<u32> {
         let hash = self.hasher.hash_one(text);
-        if let Some(code) = self.codes.find(hash, |code| self.text(*code) == Some(text)) {
+        if let Some(code) = self.codes.find(hash, |code| self.all.text(*code) == Some(text)) {
             return Ok(*code);
         }
         // All but the last, so that a pair has a place for null.
-        let code = u32::try_from(self.ends.len()).ok().filter(|code| *code < u32::MAX);
+        let code = u32::try_from(self.all.ends.len()).ok().filter(|code| *code < u32::MAX);
         let code = code
             .ok_or_else(|| DataFusionError::ResourcesExhausted("2^32 different texts or more".to_owned()))?;
         self.reservation.try_grow(text.len() + TEXT_BYTES)?;
-        self.bytes.push_str(text);
-        self.ends.push(self.bytes.len());
-        let Self { codes, bytes, ends, hasher, .. } = self;
-        let text_of = |code: u32| {
-            let code = code as usize;
-            &bytes[code.checked_sub(1).map_or(0, |before| ends[before])..ends[code]]
-        };
-        codes.insert_unique(hash, code, |code| hasher.hash_one(text_of(*code)));
+        self.all.push(text);
+        let Self { codes, all, hasher, .. } = self;
+        codes.insert_unique(hash, code, |code| hasher.hash_one(all.text(*code).unwrap_or_default()));
         Ok(code)
     }
 }

@@ -28,13 +28,13 @@ use datafusion::logical_expr::utils::expr_to_columns;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, ScalarUDF};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-use super::codes::{self, CodeOf, Interner, TextOf};
+use super::codes::{self, CodeOf, Interner, TEXT_BYTES, TextOf};
 use super::table::EventsTable;
 
 /// A column with fewer values in each segment is left to bitmaps.
 const VALUES_MIN: usize = 1024;
-/// What a text takes while it is interned, about.
-const VALUE_BYTES: usize = 64;
+/// What a text takes while it is interned, about: its bytes, and what is kept of it.
+const VALUE_BYTES: usize = 32 + TEXT_BYTES;
 /// All texts may take this share of the memory of queries, as they cannot spill.
 const MEMORY_SHARE: usize = 8;
 
