@@ -180,7 +180,19 @@ impl From<arrow::error::ArrowError> for Error {
 }
 
 impl From<parquet::errors::ParquetError> for Error {
+    /// What the reader of the bytes failed with, if it was that; else the bytes are wrong.
     fn from(e: parquet::errors::ParquetError) -> Self {
+        use parquet::errors::ParquetError;
+        let e = match e {
+            ParquetError::External(cause) => match cause.downcast::<object_store::Error>() {
+                Ok(cause) => return (*cause).into(),
+                Err(cause) => match cause.downcast::<Self>() {
+                    Ok(cause) => return *cause,
+                    Err(cause) => ParquetError::External(cause),
+                },
+            },
+            e => e,
+        };
         Self::corrupt(e.to_string()).with_source(e)
     }
 }
@@ -195,5 +207,25 @@ impl From<object_store::Error> for Error {
             _ => ErrorKind::Unavailable,
         };
         Self::new(kind, e.to_string()).with_source(e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::errors::ParquetError;
+
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_fetched_is_not_corrupt() {
+        let kind = |cause| Error::from(ParquetError::External(cause)).kind();
+        let of_store =
+            |path: &str| object_store::Error::NotFound { path: path.to_owned(), source: "gone".into() };
+        assert_eq!(kind(Box::new(of_store("segments/a"))), ErrorKind::NotFound);
+        let slow = object_store::Error::Generic { store: "s3", source: "timed out".into() };
+        assert_eq!(kind(Box::new(slow)), ErrorKind::Unavailable);
+        assert_eq!(kind(Box::new(Error::new(ErrorKind::Poisoned, "no more"))), ErrorKind::Poisoned);
+        assert_eq!(kind("a page of nonsense".into()), ErrorKind::Corrupt);
+        assert_eq!(Error::from(ParquetError::EOF("short".to_owned())).kind(), ErrorKind::Corrupt);
     }
 }

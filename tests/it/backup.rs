@@ -136,16 +136,16 @@ fn a_backup_of_a_server_under_load_has_all_that_was_acknowledged_before() {
     // Of one that was killed, too.
     backup(0);
     assert_whole(&target, &last);
-    // Segments are left where they are, as nothing merges them between these two. What is in no segment yet is made
-    // one by each backup.
-    let segments = || {
+    // Objects are left where they are, as nothing merges them between these two. What is in no segment yet is made one
+    // by each backup.
+    let objects = || {
         let mut found = HashMap::new();
-        files(&target.join("segments"), &mut found);
+        files(&target, &mut found);
         found
     };
-    let before = segments();
+    let before = objects();
     let report = backup(0);
-    let untouched = segments().iter().filter(|(path, time)| before.get(*path) == Some(*time)).count() as u64;
+    let untouched = objects().iter().filter(|(path, time)| before.get(*path) == Some(*time)).count() as u64;
     let kept = report["kept"].as_u64().unwrap();
     assert!(0 < kept && kept <= untouched, "{untouched}: {report}");
 
