@@ -84,7 +84,9 @@ impl Context {
         let mut reader = SegmentReader::of_columns(store, footers, meta, Arc::clone(&self.want));
         let footer = reader.get_metadata(None).await?;
         let columns = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
-        Ok(cut(columns.map(|column| column.compressed_size() as u64).sum()))
+        // What is read may say anything.
+        let bytes = columns.map(|column| u64::try_from(column.compressed_size()).unwrap_or(0));
+        Ok(cut(bytes.fold(0, u64::saturating_add)))
     }
 
     /// Rows of the pages in which all of `lookups` may hold, as far as the segment's side-car knows; `None`
