@@ -158,6 +158,11 @@ impl SimulatedDisk {
         state.stop_at = Some(state.operations + operations);
     }
 
+    /// The machine does not stop by itself any more.
+    pub(crate) fn stop_never(&self) {
+        self.state.lock().stop_at = None;
+    }
+
     /// The machine stops now: nothing is written any more.
     pub(crate) fn stop(&self) {
         self.state.lock().stopped = true;

@@ -62,6 +62,12 @@ impl Placement {
         self.fsyncs.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing is stored any more, until a restart.
+    #[cfg(test)]
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.lock().is_some()
+    }
+
     /// Makes what a killed process has left fit to build on: what it was writing is removed, and names that it
     /// had no time to fsync become durable. Blocks. Only the owner of the directory may call it.
     pub(crate) fn settle(&self) -> io::Result<()> {

@@ -57,11 +57,11 @@ impl RowMatcher for ByNumber {
 }
 
 /// Retention of which one rule is due, for all events of the past.
-async fn expire(masker: Masker, condition: String) -> Result<(), Error> {
+async fn expire(masker: Masker, condition: String) -> Result<u64, Error> {
     let rule = RetentionRule { condition: Some(condition), keep: Duration::ZERO };
     let settings = RetentionSettings { rules: vec![rule], bytes_max: None };
     let retainer = Retainer::new(Arc::new(masker), settings).await?;
-    retainer.apply(&CancellationToken::new()).await.map(drop)
+    retainer.apply(&CancellationToken::new()).await
 }
 
 /// A database in a process, and what it stands on.
@@ -72,6 +72,8 @@ pub(super) struct Process {
     pub(super) store: Arc<SimulatedStore>,
     pub(super) steps: Arc<Steps>,
     pub(super) is_stopped: Rc<dyn Fn() -> bool>,
+    /// Whether another has begun to open the database.
+    pub(super) is_replaced: Rc<dyn Fn() -> bool>,
 }
 
 impl Process {
@@ -119,6 +121,7 @@ impl Process {
             };
             self.note("append answered", format!("{numbers:?} {fate:?}"));
             self.world.count(match fate {
+                Fate::Open if (self.is_replaced)() => "appends held off",
                 Fate::Acknowledged => "appends acknowledged",
                 Fate::Absent => "appends refused",
                 _ => "appends without an answer",
@@ -215,7 +218,7 @@ impl Process {
             let (what, done) = if chaos.one_in(2) {
                 let request = DeleteRequest { condition, ..DeleteRequest::default() };
                 let done = self.maybe_cut_off(masker.delete(&request)).await;
-                ("deletions", done.map(|done| done.map(drop)))
+                ("deletions", done.map(|done| done.map(|deletion| deletion.rows)))
             } else {
                 // All events are of the past then.
                 self.world.clock.leap(Duration::from_secs(1));
@@ -224,11 +227,17 @@ impl Process {
             if (self.is_stopped)() {
                 return;
             }
-            if matches!(done, Some(Ok(()))) {
-                self.note("deleted", format!("{numbers:?}"));
-                self.world.model.borrow_mut().told(id, Fate::Deleted);
+            match done {
+                Some(Ok(0)) if what == "expirations" && (self.is_replaced)() => {
+                    // Nobody was promised anything.
+                }
+                Some(Ok(rows)) => {
+                    self.note("deleted", format!("{rows} of {numbers:?}"));
+                    self.world.model.borrow_mut().told(id, Fate::Deleted);
+                }
+                _ => {}
             }
-            self.outcome(what, done);
+            self.outcome(what, done.map(|done| done.map(drop)));
         }
     }
 
@@ -321,7 +330,8 @@ impl Process {
             Some(Ok(())) => self.world.count(what),
             Some(Err(error)) => {
                 self.note("failed:", format!("{what}: {error}"));
-                self.world.count("failures reported");
+                let is_fenced = error.kind() == ErrorKind::Poisoned && (self.is_replaced)();
+                self.world.count(if is_fenced { "held off" } else { "failures reported" });
                 let expected =
                     [ErrorKind::Unavailable, ErrorKind::Conflict, ErrorKind::Poisoned, ErrorKind::NotFound];
                 if !expected.contains(&error.kind()) && !(self.is_stopped)() {

@@ -11,8 +11,10 @@
 //! BROADLOOM_SIM_SEEDS=100000 cargo test --lib simulation::seeds              so many, from a random one on
 //! ```
 //!
-//! What is not simulated: bytes that rot on disk, and requests of a dead process that arrive in the next one's
-//! life (a local directory has none).
+//! Where the log is in the store, a process may be halted instead of stopped: it wakes up while or after another
+//! opens the same database, and goes on with all that it was doing.
+//!
+//! What is not simulated: bytes that rot on disk.
 
 mod actors;
 mod model;
@@ -42,7 +44,7 @@ use crate::disk::simulated::SimulatedDisk;
 use crate::store::placement::Placement;
 use crate::wal::{ObjectLogOptions, WalOptions};
 use actors::Process;
-use scheduler::{End, LogLoops, Scheduler, Steps};
+use scheduler::{Actor, End, LogLoops, Scheduler, Steps};
 use store::SimulatedStore;
 use world::World;
 
@@ -89,20 +91,48 @@ struct Life {
     scheduler: Scheduler,
     steps: Arc<Steps>,
     disk: SimulatedDisk,
+    placement: Arc<Placement>,
     store: Arc<SimulatedStore>,
     storage: Storage,
     world: Rc<World>,
 }
 
+/// A process that was halted, and goes on beside the next one that opens the same database.
+struct Halted {
+    actors: Vec<Actor>,
+    steps: Arc<Steps>,
+    /// Of the store, which is the same for both.
+    placement: Arc<Placement>,
+}
+
+/// What the next life finds.
+struct Remains {
+    disk: SimulatedDisk,
+    halted: Option<Halted>,
+}
+
+impl From<SimulatedDisk> for Remains {
+    fn from(disk: SimulatedDisk) -> Self {
+        Self { disk, halted: None }
+    }
+}
+
 impl Life {
-    fn new(world: &Rc<World>, disk: SimulatedDisk) -> Self {
+    fn new(world: &Rc<World>, Remains { disk, halted }: Remains) -> Self {
+        world.lives.set(world.lives.get() + 1);
         let chaos = world.chaos.clone();
         let data = world.data.clone();
         let directory = data.join("wal");
         let logs = LogLoops::default();
-        let steps = Arc::<Steps>::default();
-        let scheduler = Scheduler::new(disk.clone(), Arc::clone(&steps), Arc::clone(&logs), chaos.clone());
-        let placement = Arc::new(Placement::new(Arc::new(disk.clone()), data.clone()));
+        let halted = halted.unwrap_or_else(|| Halted {
+            actors: Vec::new(),
+            steps: Arc::default(),
+            placement: Arc::new(Placement::new(Arc::new(disk.clone()), data.clone())),
+        });
+        let (steps, placement) = (halted.steps, halted.placement);
+        let mut scheduler =
+            Scheduler::new(disk.clone(), Arc::clone(&steps), Arc::clone(&logs), chaos.clone());
+        scheduler.resume(halted.actors);
         let (on, by) = (disk.clone(), Arc::clone(&placement));
         let store = Arc::new(SimulatedStore::new(on, data, by, chaos.clone(), Arc::clone(&steps)));
         let start = Arc::new(move |log| {
@@ -125,9 +155,24 @@ impl Life {
             let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
             (LogStorage::Files { directory, options }, None)
         };
-        let storage =
-            Storage { store: objects, placement: Some(placement), log, claim, lease: None, cache: None };
-        Self { scheduler, steps, disk, store, storage, world: Rc::clone(world) }
+        let storage = Storage {
+            store: objects,
+            placement: Some(Arc::clone(&placement)),
+            log,
+            claim,
+            lease: None,
+            cache: None,
+        };
+        Self { scheduler, steps, disk, placement, store, storage, world: Rc::clone(world) }
+    }
+
+    /// Halts the process. Whoever looks at the database does not go on, as what others do later is not seen from
+    /// there.
+    fn halt(self) -> Remains {
+        let goes_on = |name: &str| !["watcher", "reader", "importer", "stale writer"].contains(&name);
+        let actors = self.scheduler.halt(goes_on);
+        let halted = Halted { actors, steps: self.steps, placement: self.placement };
+        Remains { disk: self.disk, halted: Some(halted) }
     }
 
     /// Runs `work` as the only actor; none when the machine stops meanwhile.
@@ -161,7 +206,9 @@ impl Life {
         let is_stopped = Rc::new(move || disk.is_stopped());
         let (world, store, steps) =
             (Rc::clone(&self.world), Arc::clone(&self.store), Arc::clone(&self.steps));
-        Some(Process { world, database, store, steps, is_stopped })
+        let (process, lives) = (world.lives.get(), Rc::clone(&world));
+        let is_replaced = Rc::new(move || lives.lives.get() > process);
+        Some(Process { world, database, store, steps, is_stopped, is_replaced })
     }
 
     /// After a recovery: what is there, is there for good.
@@ -188,16 +235,16 @@ fn simulate(seed: u64, data: &Path) -> Outcome {
     let chaos = Chaos::new(seed);
     let world = World::new(chaos.clone(), data.to_owned());
     let lived = catch_unwind(AssertUnwindSafe(|| {
-        let mut disk = SimulatedDisk::new(data, chaos.clone());
+        let mut remains = Remains::from(SimulatedDisk::new(data, chaos.clone()));
         choose_faults(&chaos);
         for _ in 0..=chaos.below(LIVES_MAX) {
-            disk = run(live(&world, disk));
+            remains = run(live(&world, remains));
             if !world.wrong.borrow().is_empty() {
                 return;
             }
         }
         chaos.activate(false);
-        run(retire(&world, disk));
+        run(retire(&world, remains));
     }));
     if let Err(panic) = lived {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -228,13 +275,14 @@ fn choose_faults(chaos: &Chaos) {
     }
 }
 
-/// Opens, works, and comes to one of many ends; returns the disk as the next life finds it.
-async fn live(world: &Rc<World>, mut disk: SimulatedDisk) -> SimulatedDisk {
+/// Opens, works, and comes to one of many ends; returns what the next life finds.
+async fn live(world: &Rc<World>, mut remains: Remains) -> Remains {
     let chaos = &world.chaos;
     for attempt in 0.. {
         // When nothing fails any more, it opens.
         chaos.activate(attempt < ATTEMPTS);
-        let mut life = Life::new(world, disk.clone());
+        let disk = remains.disk.clone();
+        let mut life = Life::new(world, remains);
         if chaos.one_in(4) && attempt < ATTEMPTS {
             disk.stop_after(chaos.below(40) as u64);
         }
@@ -246,16 +294,17 @@ async fn live(world: &Rc<World>, mut disk: SimulatedDisk) -> SimulatedDisk {
         }
         if attempt >= ATTEMPTS {
             world.report("it cannot be opened");
-            return disk;
+            return disk.into();
         }
-        disk = if chaos.one_in(2) { disk.kill() } else { disk.power_loss() };
+        remains = if chaos.one_in(2) { disk.kill() } else { disk.power_loss() }.into();
     }
-    disk
+    remains
 }
 
-async fn work(mut life: Life, process: Process) -> SimulatedDisk {
+async fn work(mut life: Life, process: Process) -> Remains {
     let chaos = life.world.chaos.clone();
-    if chaos.one_in(2) {
+    let to_be_halted = life.world.log_in_store && chaos.one_in(2);
+    if !to_be_halted && chaos.one_in(2) {
         life.disk.stop_after(chaos.below(250) as u64);
     }
     let scheduler = &mut life.scheduler;
@@ -284,8 +333,16 @@ async fn work(mut life: Life, process: Process) -> SimulatedDisk {
     if chaos.one_in(4) {
         scheduler.spawn("reader", process.clone().read_beside(2));
     }
-    let steps = if chaos.one_in(2) { STEPS_MAX } else { chaos.below(400) };
+    let steps = match to_be_halted {
+        true => chaos.below(200),
+        false if chaos.one_in(2) => chaos.below(400),
+        false => STEPS_MAX,
+    };
     let end = scheduler.run(steps).await;
+    if end == End::Steps && to_be_halted && !life.placement.is_poisoned() {
+        life.world.count("halted");
+        return life.halt();
+    }
     if end != End::Stopped {
         scheduler.interrupt();
         if chaos.one_in(3) {
@@ -294,12 +351,13 @@ async fn work(mut life: Life, process: Process) -> SimulatedDisk {
         }
     }
     life.disk.stop();
-    if chaos.one_in(2) { life.disk.kill() } else { life.disk.power_loss() }
+    if chaos.one_in(2) { life.disk.kill() } else { life.disk.power_loss() }.into()
 }
 
 /// When all is quiet: everything is there, once, however it is moved about.
-async fn retire(world: &Rc<World>, disk: SimulatedDisk) {
-    let mut life = Life::new(world, disk);
+async fn retire(world: &Rc<World>, remains: Remains) {
+    remains.disk.stop_never();
+    let mut life = Life::new(world, remains);
     let Some(process) = life.open().await else {
         world.report("it cannot be opened in peace");
         return;

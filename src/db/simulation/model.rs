@@ -42,9 +42,12 @@ impl Model {
         (BatchId(id), numbers)
     }
 
-    /// Notes what a producer was told.
+    /// Notes what a producer was told. An answer that promises nothing changes nothing: if another process has
+    /// recovered meanwhile, the fate is known.
     pub(super) fn told(&mut self, BatchId(id): BatchId, fate: Fate) {
-        self.batches[id].1 = fate;
+        if fate != Fate::Open {
+            self.batches[id].1 = fate;
+        }
     }
 
     /// Begins the deletion of one of the batches that were `told` to be there and still are, if there are any: `dice`

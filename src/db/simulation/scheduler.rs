@@ -64,7 +64,8 @@ impl Steps {
     }
 }
 
-struct Actor {
+/// Something that goes on.
+pub(super) struct Actor {
     name: &'static str,
     future: Pin<Box<dyn Future<Output = ()>>>,
     ready: Arc<Ready>,
@@ -139,7 +140,19 @@ impl Scheduler {
         self.actors.push(Actor { name, future, ready, awaited });
     }
 
-    /// Drops the actors, wherever they are, but those that run logs.
+    /// Halts the actors for which `keep`, and those that run logs; they can go on in another scheduler. Drops the
+    /// others.
+    pub(super) fn halt(mut self, keep: impl Fn(&str) -> bool) -> Vec<Actor> {
+        self.actors.retain(|actor| !actor.awaited || keep(actor.name));
+        self.actors
+    }
+
+    /// Adds actors that were halted. Nobody waits for them to come to an end.
+    pub(super) fn resume(&mut self, actors: Vec<Actor>) {
+        self.actors.extend(actors.into_iter().map(|actor| Actor { awaited: false, ..actor }));
+    }
+
+    /// Drops the actors, wherever they are, but those that nobody waits for.
     pub(super) fn interrupt(&mut self) {
         self.actors.retain(|actor| !actor.awaited);
     }

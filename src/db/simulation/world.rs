@@ -1,6 +1,6 @@
 //! What all lives of one simulation have in common, and how its truth is compared with the database.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -62,6 +62,8 @@ pub(super) struct World {
     pub(super) data: PathBuf,
     /// Whether the log is objects, too.
     pub(super) log_in_store: bool,
+    /// Processes that have begun to open the database.
+    pub(super) lives: Cell<u64>,
     /// Segments that were read, with the checksum of their bytes.
     segments: RefCell<HashMap<String, (u32, Vec<i64>)>>,
     /// What was found to be wrong.
@@ -81,6 +83,7 @@ impl World {
             model: RefCell::default(),
             grace,
             data,
+            lives: Cell::default(),
             segments: RefCell::default(),
             wrong: RefCell::default(),
             done: RefCell::default(),
