@@ -1,11 +1,12 @@
 //! Views and functions that are defined in SQL.
 //!
 //! Each is a file in `sql/` with a header that says what it is for, what its columns mean and in which
-//! units. It is parsed once; the resolver puts its query in place of its name. Views over events end in
+//! units. It is parsed once in a process; the resolver puts its query in place of its name. Views over events end in
 //! `SELECT *`, so that any attribute can be named through them; views that aggregate have a fixed list of
 //! columns.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::sql::parser::Statement;
 use sqlparser::ast::{Query, Statement as SqlStatement};
@@ -30,10 +31,10 @@ const VIEWS: &[(&str, &str)] = &[
 const FUNCTIONS: &[(&str, usize, &str)] = &[("trace", 1, include_str!("../../sql/trace.sql"))];
 
 /// Views and functions by name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Views {
-    views: BTreeMap<String, View>,
-    functions: BTreeMap<String, (Query, usize)>,
+    views: BTreeMap<String, Arc<View>>,
+    functions: BTreeMap<String, (Arc<Query>, usize)>,
 }
 
 #[derive(Debug)]
@@ -50,20 +51,24 @@ impl Views {
 
     /// Those in `sql/`.
     pub fn builtin() -> Result<Self> {
+        static PARSED: OnceLock<Views> = OnceLock::new();
+        if let Some(views) = PARSED.get() {
+            return Ok(views.clone());
+        }
         let mut views = Self::empty();
         for (name, sql) in VIEWS {
             views.add_view(name, sql)?;
         }
         for (name, parameters, sql) in FUNCTIONS {
-            views.functions.insert((*name).to_owned(), (parse_query(name, sql)?, *parameters));
+            views.functions.insert((*name).to_owned(), (Arc::new(parse_query(name, sql)?), *parameters));
         }
-        Ok(views)
+        Ok(PARSED.get_or_init(|| views).clone())
     }
 
     /// Adds or replaces a view.
     pub fn add_view(&mut self, name: &str, sql: &str) -> Result<()> {
         let view = View { sql: sql.to_owned(), query: parse_query(name, sql)? };
-        self.views.insert(name.to_owned(), view);
+        self.views.insert(name.to_owned(), Arc::new(view));
         Ok(())
     }
 
@@ -88,7 +93,7 @@ impl Views {
 
     /// Query and number of parameters of a function.
     pub(super) fn function(&self, name: &str) -> Option<(&Query, usize)> {
-        self.functions.get(name).map(|(query, parameters)| (query, *parameters))
+        self.functions.get(name).map(|(query, parameters)| (query.as_ref(), *parameters))
     }
 }
 

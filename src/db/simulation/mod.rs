@@ -78,10 +78,10 @@ const FAULTS: [&str; 16] = [
 ];
 
 /// What a seed has shown.
-#[derive(Debug, Default)]
 struct Outcome {
     wrong: Vec<String>,
-    trace: String,
+    /// Has the trace.
+    chaos: Chaos,
     counts: BTreeMap<&'static str, u64>,
     faults: BTreeMap<&'static str, u64>,
 }
@@ -252,7 +252,7 @@ fn simulate(seed: u64, data: &Path) -> Outcome {
     }
     let wrong = world.wrong.borrow().clone();
     let counts = world.done.borrow().clone();
-    Outcome { wrong, trace: chaos.trace(), counts, faults: chaos.injected() }
+    Outcome { wrong, faults: chaos.injected(), chaos, counts }
 }
 
 /// A runtime whose only other thread does one thing at a time.
@@ -402,7 +402,7 @@ fn from_environment(name: &str) -> Option<u64> {
 /// Fails with everything that is needed to find out why.
 fn assert_right(seed: u64, outcome: &Outcome) {
     if !outcome.wrong.is_empty() {
-        println!("{}", outcome.trace);
+        println!("{}", outcome.chaos.trace());
         panic!(
             "seed {seed}: {:#?}\nrepeat it with: BROADLOOM_SIM_SEED={seed} cargo test --lib simulation::seeds",
             outcome.wrong
@@ -415,7 +415,7 @@ fn seeds() {
     let data = tempfile::tempdir().unwrap();
     if let Some(seed) = from_environment("BROADLOOM_SIM_SEED") {
         let outcome = simulate(seed, data.path());
-        println!("{}\n{:#?}\n{:#?}", outcome.trace, outcome.counts, outcome.faults);
+        println!("{}\n{:#?}\n{:#?}", outcome.chaos.trace(), outcome.counts, outcome.faults);
         return assert_right(seed, &outcome);
     }
     let seeds = from_environment("BROADLOOM_SIM_SEEDS").unwrap_or(SEEDS);
@@ -449,8 +449,10 @@ fn a_seed_repeats_itself_exactly() {
     let data = tempfile::tempdir().unwrap();
     for seed in 0..10 {
         let (one, two) = (simulate(seed, data.path()), simulate(seed, data.path()));
-        assert!(one.trace.lines().count() > 100, "hardly anything happens in seed {seed}");
-        for (line, (a, b)) in one.trace.lines().zip(two.trace.lines()).enumerate() {
+        let traces = [one.chaos.trace(), two.chaos.trace()];
+        let [first, second] = traces.each_ref().map(|trace| trace.lines());
+        assert!(first.clone().count() > 100, "hardly anything happens in seed {seed}");
+        for (line, (a, b)) in first.zip(second).enumerate() {
             assert_eq!(a, b, "seed {seed}, line {line}");
         }
         assert_eq!((one.counts, one.faults), (two.counts, two.faults));
