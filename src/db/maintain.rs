@@ -84,7 +84,7 @@ impl Progress {
 
     async fn look_for_orphans(&mut self, writer: &Writer, settings: &MaintenanceSettings) -> Result<()> {
         let now_ns = writer.now_ns();
-        // Opening has just done it.
+        // That is done at the start anyhow.
         let checked_ns = *self.orphans_checked_ns.get_or_insert(now_ns);
         if now_ns.saturating_sub(checked_ns) < ORPHAN_CHECK_NS {
             return Ok(());

@@ -65,7 +65,6 @@ pub(super) async fn open_in(settings: Settings, storage: Storage, lock: Arc<Lock
     if let Some(claim) = inner.storage.claim.clone() {
         catalog.claim(claim, inner.settings.remote.abandon_log).await?;
     }
-    sweeper.remove_orphans(inner.settings.maintenance.grace).await?;
     if catalog.snapshot().version == 0 {
         catalog.commit(Change::default()).await?;
     }

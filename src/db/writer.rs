@@ -146,6 +146,7 @@ impl Writer {
         let Settings { buffer, clock, maintenance, .. } = settings.clone();
         let task = flush_when_due(Arc::downgrade(self), Arc::clone(&self.full), buffer, clock);
         let runs = keep_runs(Arc::downgrade(self));
+        let leftovers = remove_leftovers(Arc::downgrade(self), maintenance.grace);
         let weak = Arc::downgrade(self);
         let maintain = async move {
             if maintenance.background {
@@ -153,7 +154,7 @@ impl Writer {
             }
         };
         *self.background.lock() = Some(tokio::spawn(async move {
-            tokio::join!(task, runs, maintain);
+            tokio::join!(task, runs, leftovers, maintain);
         }));
     }
 
@@ -366,6 +367,25 @@ async fn flush_when_due(
                 pause = (pause * 2).min(RETRY_MAX);
             }
         }
+    }
+}
+
+/// Deletes what a crash may have left. Nobody waits for it: to look through an object store takes a request for
+/// every thousand objects.
+async fn remove_leftovers(writer: Weak<Writer>, grace: Duration) {
+    let Some((stop, sweeper)) = writer.upgrade().map(|w| (w.stop.clone(), Arc::clone(&w.sweeper))) else {
+        return;
+    };
+    let look = async {
+        let orphans = sweeper.orphans(grace).await?;
+        // Only while the lock is held, and has been since before.
+        match writer.upgrade() {
+            Some(writer) if !orphans.is_empty() => writer.sweeper.remove(&orphans).await,
+            _ => Ok(()),
+        }
+    };
+    if let Some(Err(error)) = stop.run_until_cancelled(look).await {
+        tracing::warn!(%error, "could not look for what a crash may have left");
     }
 }
 

@@ -89,10 +89,16 @@ impl Sweeper {
         Ok(due.len())
     }
 
-    /// Deletes the objects below `segments/` and `runs/` that no commit knows and nobody is making, and those
-    /// of segments that were removed at least `grace` ago. Returns how many.
-    ///
+    /// Deletes [`orphans`](Self::orphans); returns how many.
     pub async fn remove_orphans(&self, grace: Duration) -> Result<usize> {
+        let orphans = self.orphans(grace).await?;
+        self.remove(&orphans).await?;
+        Ok(orphans.len())
+    }
+
+    /// The objects below `segments/` and `runs/` that no commit knows and nobody is making, and those of
+    /// segments that were removed at least `grace` ago. No commit will ever know them.
+    pub async fn orphans(&self, grace: Duration) -> Result<Vec<Path>> {
         let segments = self.list("segments").await?;
         let runs = self.list("runs").await?;
         // In this order: see `births`.
@@ -108,9 +114,12 @@ impl Sweeper {
         known.extend(catalog.runs.runs().iter().map(|run| run.id.to_string()));
         let lately = catalog.removed.iter().filter(|removed| age(removed.at_ns, now_ns) < grace);
         known.extend(lately.map(|removed| name(&removed.path).to_owned()));
-        let orphans: Vec<_> =
-            candidates.into_iter().filter(|path| !known.contains(name(path.as_ref()))).collect();
-        for orphan in &orphans {
+        Ok(candidates.into_iter().filter(|path| !known.contains(name(path.as_ref()))).collect())
+    }
+
+    /// Deletes orphans that were found while this process had the database.
+    pub async fn remove(&self, orphans: &[Path]) -> Result<()> {
+        for orphan in orphans {
             tracing::info!(object = %orphan, "removing an object that no query can need");
             match self.store.delete(orphan).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -118,7 +127,7 @@ impl Sweeper {
             }
         }
         self.stats.removed(orphans.len());
-        Ok(orphans.len())
+        Ok(())
     }
 
     /// A catalog without a single commit beside existing segments means that the catalog is lost: that is
