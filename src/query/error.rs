@@ -31,6 +31,7 @@ pub fn query_error(e: DataFusionError) -> Error {
         DataFusionError::ObjectStore(source) => external_kind(source.as_ref()),
         DataFusionError::IoError(_) => ErrorKind::Unavailable,
         DataFusionError::ResourcesExhausted(_) => ErrorKind::LimitExceeded,
+        DataFusionError::Internal(text) if without_order(text).is_some() => ErrorKind::InvalidInput,
         DataFusionError::SQL(..)
         | DataFusionError::Plan(_)
         | DataFusionError::SchemaError(..)
@@ -58,6 +59,13 @@ pub fn query_error(e: DataFusionError) -> Error {
 fn filter_failure(text: &str) -> Option<&str> {
     let (_, cause) = text.split_once("Error evaluating filter predicate: ")?;
     Some(if cause.contains("DivideByZero") { "division by zero" } else { cause })
+}
+
+/// The type of which `min` or `max` was asked for, though its values have no order; DataFusion takes that for a
+/// mistake of its own.
+fn without_order(text: &str) -> Option<&str> {
+    let (_, data_type) = text.split_once("Min/Max accumulator not implemented for type ")?;
+    data_type.lines().next()
 }
 
 fn copy(ours: &Error) -> Error {
@@ -94,6 +102,9 @@ fn words(e: &DataFusionError) -> String {
     let mut text = root.strip_backtrace();
     if let Some(cause) = filter_failure(&text) {
         return cause.to_owned();
+    }
+    if let Some(data_type) = without_order(&text) {
+        return format!("min and max need values that have an order, not {data_type}");
     }
     if let Some((what, _)) = text.split_once("\n\tCandidate functions:") {
         text = what.to_owned();

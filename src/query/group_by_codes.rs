@@ -149,48 +149,14 @@ fn in_memory(plan: &LogicalPlan, column: &Column) -> Option<Values> {
 
 /// `aggregate`, grouped by the codes of `texts`, one for each expression that it is grouped by.
 fn coded(aggregate: &Aggregate, texts: &[Option<&Column>], interner: &Arc<Interner>) -> Result<LogicalPlan> {
-    let code_of = Arc::new(ScalarUDF::from(CodeOf::new(Arc::clone(interner))));
-    let text_of = Arc::new(ScalarUDF::from(TextOf::new(Arc::clone(interner))));
-    let (pair_of, parts) =
-        (Arc::new(codes::pair_of()), [false, true].map(|second| Arc::new(codes::part_of(second))));
-    let mut read = HashSet::new();
-    for (expr, text) in aggregate.group_expr.iter().zip(texts) {
-        if text.is_none() {
-            expr_to_columns(expr, &mut read)?;
-        }
-    }
-    for expr in &aggregate.aggr_expr {
-        expr_to_columns(expr, &mut read)?;
-    }
-    // In the order of the input, so that plans can be repeated.
-    let columns = aggregate.input.schema().columns().into_iter();
-    let mut below: Vec<Expr> = columns.filter(|column| read.contains(column)).map(Expr::Column).collect();
+    let Numbers { below, names, text_of } = numbers(texts, interner);
+    let below = columns_besides(aggregate, texts)?.into_iter().chain(below).collect();
     let plain = aggregate.group_expr.iter().zip(texts).filter(|(_, text)| text.is_none());
-    let mut groups: Vec<Expr> = plain.map(|(expr, _)| expr.clone()).collect();
-    // What is counted distinctly may be grouped by too.
-    let mut distinct: Vec<&Column> = texts.iter().copied().flatten().collect();
-    distinct.sort();
-    distinct.dedup();
-    let mut found = HashMap::new();
-    for texts in distinct.chunks(2) {
-        let numbers = texts.iter().map(|text| code_of.call(vec![Expr::Column((*text).clone())]));
-        let numbers: Vec<Expr> = numbers.collect();
-        let number = match &numbers[..] {
-            [code] => code.clone(),
-            _ => pair_of.call(numbers),
-        };
-        let name = Expr::Column(Column::from_name(number.schema_name().to_string()));
-        for (text, part) in texts.iter().zip(&parts) {
-            let code = if texts.len() == 1 { name.clone() } else { part.call(vec![name.clone()]) };
-            found.insert(*text, text_of.call(vec![code]));
-        }
-        below.push(number);
-        groups.push(name);
-    }
+    let groups = plain.map(|(expr, _)| expr.clone()).chain(names).collect();
     let mut outputs = aggregate.schema.columns().into_iter();
     let mut above: Vec<Expr> = Vec::with_capacity(aggregate.schema.fields().len());
     for (text, column) in texts.iter().zip(&mut outputs) {
-        above.push(match text.and_then(|text| found.get(text)) {
+        above.push(match text.and_then(|text| text_of.get(text)) {
             Some(text) => text.clone().alias_qualified(column.relation, column.name),
             None => Expr::Column(column),
         });
@@ -202,4 +168,55 @@ fn coded(aggregate: &Aggregate, texts: &[Option<&Column>], interner: &Arc<Intern
     let inner = Arc::new(LogicalPlan::Aggregate(inner));
     let outer = Projection::try_new_with_schema(above, inner, Arc::clone(&aggregate.schema))?;
     Ok(LogicalPlan::Projection(outer))
+}
+
+/// The columns of the input that `aggregate` reads, but for those that are only grouped by, as `texts`.
+fn columns_besides(aggregate: &Aggregate, texts: &[Option<&Column>]) -> Result<Vec<Expr>> {
+    let grouped = aggregate.group_expr.iter().zip(texts);
+    let plain = grouped.filter(|(_, text)| text.is_none()).map(|(expr, _)| expr);
+    let mut read = HashSet::new();
+    for expr in plain.chain(&aggregate.aggr_expr) {
+        expr_to_columns(expr, &mut read)?;
+    }
+    // In the order of the input, so that plans can be repeated.
+    let columns = aggregate.input.schema().columns().into_iter();
+    Ok(columns.filter(|column| read.contains(column)).map(Expr::Column).collect())
+}
+
+/// What stands for texts.
+struct Numbers<'a> {
+    /// Expressions over the input: a number for two texts, or for one.
+    below: Vec<Expr>,
+    /// The columns that those become.
+    names: Vec<Expr>,
+    /// Each text again, of these columns.
+    text_of: HashMap<&'a Column, Expr>,
+}
+
+fn numbers<'a>(texts: &[Option<&'a Column>], interner: &Arc<Interner>) -> Numbers<'a> {
+    let code_of = Arc::new(ScalarUDF::from(CodeOf::new(Arc::clone(interner))));
+    let text_of = Arc::new(ScalarUDF::from(TextOf::new(Arc::clone(interner))));
+    let pair_of = Arc::new(codes::pair_of());
+    let parts = [false, true].map(|second| Arc::new(codes::part_of(second)));
+    // What is counted distinctly may be grouped by too.
+    let mut distinct: Vec<&Column> = texts.iter().copied().flatten().collect();
+    distinct.sort();
+    distinct.dedup();
+    let mut numbers = Numbers { below: Vec::new(), names: Vec::new(), text_of: HashMap::new() };
+    for texts in distinct.chunks(2) {
+        let codes = texts.iter().map(|text| code_of.call(vec![Expr::Column((*text).clone())]));
+        let codes: Vec<Expr> = codes.collect();
+        let number = match &codes[..] {
+            [code] => code.clone(),
+            _ => pair_of.call(codes),
+        };
+        let name = Expr::Column(Column::from_name(number.schema_name().to_string()));
+        for (text, part) in texts.iter().zip(&parts) {
+            let code = if texts.len() == 1 { name.clone() } else { part.call(vec![name.clone()]) };
+            numbers.text_of.insert(text, text_of.call(vec![code]));
+        }
+        numbers.below.push(number);
+        numbers.names.push(name);
+    }
+    numbers
 }

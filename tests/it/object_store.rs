@@ -1,9 +1,9 @@
 //! A database in an object store: what was acknowledged survives the machine, and one process writes at a time.
 //!
-//! The server is moto's, which `.ci/clients` installs.
+//! The servers are moto's for S3, and Azurite for Azure; `.ci/clients` installs them.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,55 +12,80 @@ use serde_json::Value;
 
 use crate::running::{Served, broadloom, post, spans};
 
-/// Where most databases are.
-const DATA: &str = "s3://loom/prod/events";
+/// What every Azurite has: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+const AZURE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// An S3 server with one bucket, until dropped.
+/// A server with one bucket, until dropped.
 struct Store {
     server: Child,
     endpoint: String,
+    /// Where most databases are.
+    data: &'static str,
+    environment: Vec<(&'static str, String)>,
     caches: tempfile::TempDir,
 }
 
-impl Store {
-    /// None after saying that there is no server to be had.
-    fn start(test: &str) -> Option<Self> {
-        let Some(clients) = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from) else {
-            eprintln!("\nSKIPPED {test}: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
-            return None;
-        };
-        let mut server = Command::new(clients.join("python/bin/python"))
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/s3.py"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut port = String::new();
-        BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        let endpoint = format!("http://127.0.0.1:{}", port.trim_end());
-        ureq::put(format!("{endpoint}/loom")).send_empty().unwrap();
-        Some(Self { server, endpoint, caches: tempfile::tempdir().unwrap() })
+/// Where servers and their packages are; none after saying that there are none.
+fn clients(test: &str) -> Option<PathBuf> {
+    let clients = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
+    if clients.is_none() {
+        eprintln!("\nSKIPPED {test}: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
     }
+    clients
+}
 
-    fn environment(&self) -> [(&'static str, String); 5] {
-        [
-            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
+/// Starts a server that says its port; returns its URL.
+fn start(program: &Path, arguments: &[&str]) -> (Child, String) {
+    let mut command = Command::new(program);
+    let mut server = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut port = String::new();
+    BufReader::new(server.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    (server, format!("http://127.0.0.1:{}", port.trim_end()))
+}
+
+impl Store {
+    /// S3; none after saying that there is no server to be had.
+    fn start(test: &str) -> Option<Self> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/s3.py");
+        let (server, endpoint) = start(&clients(test)?.join("python/bin/python"), &[script]);
+        ureq::put(format!("{endpoint}/loom")).send_empty().unwrap();
+        let environment = vec![
+            ("AWS_ENDPOINT_URL", endpoint.clone()),
             ("AWS_ALLOW_HTTP", "true".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "test".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "test".to_owned()),
-        ]
+        ];
+        let (data, caches) = ("s3://loom/prod/events", tempfile::tempdir().unwrap());
+        Some(Self { server, endpoint, data, environment, caches })
+    }
+
+    /// Azure, likewise.
+    fn azure(test: &str) -> Option<Self> {
+        let script = clients(test)?.join("node/azure.js");
+        let arguments = [script.to_str().unwrap(), AZURE_ACCOUNT, AZURE_KEY];
+        let (server, endpoint) = start(Path::new("node"), &arguments);
+        let environment = vec![
+            ("AZURE_STORAGE_ENDPOINT", format!("{endpoint}/{AZURE_ACCOUNT}")),
+            ("AZURE_ALLOW_HTTP", "true".to_owned()),
+            ("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT.to_owned()),
+            ("AZURE_STORAGE_ACCOUNT_KEY", AZURE_KEY.to_owned()),
+        ];
+        let (data, caches) = ("az://loom/prod/events", tempfile::tempdir().unwrap());
+        Some(Self { server, endpoint, data, environment, caches })
     }
 
     /// A command as on a machine of its own: with its own cache.
     fn command(&self, machine: &str, arguments: &[&str]) -> Command {
-        self.command_on(DATA, machine, arguments)
+        self.command_on(self.data, machine, arguments)
     }
 
     /// The same on other data.
     fn command_on(&self, data: &str, machine: &str, arguments: &[&str]) -> Command {
         let mut command = broadloom(arguments);
-        command.envs(self.environment());
+        command.envs(self.environment.clone());
         command.args(["--data", data, "--cache"]).arg(self.caches.path().join(machine));
         command
     }
@@ -73,7 +98,7 @@ impl Store {
 
     /// How many events a reader on another machine finds.
     fn count(&self, machine: &str) -> u64 {
-        self.count_in(DATA, machine)
+        self.count_in(self.data, machine)
     }
 
     /// The same in other data.
@@ -86,6 +111,7 @@ impl Store {
         rows[0]["n"].as_u64().unwrap()
     }
 
+    /// The names of the objects, of S3.
     fn keys(&self) -> Vec<String> {
         let listed = ureq::get(format!("{}/loom?list-type=2", self.endpoint)).call().unwrap();
         let xml = listed.into_body().read_to_string().unwrap();
@@ -114,18 +140,30 @@ fn send(server: &Served, first: u64, count: usize) -> u16 {
 #[test]
 fn what_was_acknowledged_survives_the_machine() {
     let Some(store) = Store::start("a machine that vanishes") else { return };
+    survives(&store);
+    assert!(store.keys().iter().all(|key| key.starts_with("prod/events/")), "{:?}", store.keys());
+}
+
+#[test]
+fn what_was_acknowledged_survives_the_machine_with_azure() {
+    let Some(store) = Store::azure("a machine that vanishes") else { return };
+    survives(&store);
+}
+
+fn survives(store: &Store) {
     let first = store.serve("one", &["--flush-age", "1h"]);
     assert_eq!(send(&first, 0, 100), 200);
     let refused = store.command("two", &["compact"]).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is being written by process"), "{refused:?}");
     assert_eq!(store.count("two"), 100, "a reader sees what is in the log");
     drop(first); // kill -9
-    assert!(!store.keys().iter().any(|key| key.contains("/segments/")), "all is in the log");
+    let inspected = store.command("two", &["inspect", "--json"]).output().unwrap();
+    let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap();
+    assert_eq!((&inspected["segment_count"], &inspected["log_events"]), (&0.into(), &100.into()));
 
     let second = store.serve("two", &[]);
     assert_eq!(send(&second, 1000, 50), 200);
     assert_eq!(second.terminate(), Some(0));
-    assert!(store.keys().iter().all(|key| key.starts_with("prod/events/")), "{:?}", store.keys());
     assert_eq!(store.count("three"), 150);
     // A clean end leaves nothing to wait for, and nothing in the log but fences.
     let begun = Instant::now();
@@ -143,6 +181,16 @@ fn what_was_acknowledged_survives_the_machine() {
 #[test]
 fn a_writer_that_wakes_up_after_another_took_over_changes_nothing() {
     let Some(store) = Store::start("a stale writer") else { return };
+    wakes_up(&store);
+}
+
+#[test]
+fn a_writer_that_wakes_up_after_another_took_over_changes_nothing_with_azure() {
+    let Some(store) = Store::azure("a stale writer") else { return };
+    wakes_up(&store);
+}
+
+fn wakes_up(store: &Store) {
     let stale = store.serve("one", &["--flush-age", "300ms"]);
     assert_eq!(send(&stale, 0, 100), 200);
     assert_eq!(send(&stale, 100, 100), 200);
@@ -226,7 +274,7 @@ fn a_store_that_cannot_be_used_is_said() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("s3://"), "{output:?}");
     let Some(store) = Store::start("no bucket") else { return };
     let mut command = broadloom(&["query", "select count(*) from events", "--data", "s3://nowhere/x"]);
-    let output = command.envs(store.environment()).output().unwrap();
+    let output = command.envs(store.environment.clone()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("nowhere"), "{said}");
 }

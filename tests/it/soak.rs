@@ -51,6 +51,8 @@ const EVENTS: u64 = 400;
 /// Together they send far more than the messages in flight may be.
 const PRODUCERS: u64 = 24;
 const ASKERS: usize = 4;
+/// Far sooner than the server asks for, so that more is sent than it can take in.
+const RETRY: Duration = Duration::from_millis(2);
 
 const QUERIES: [&str; 4] = [
     "select count(*) from (select user.id, n, max(timestamp) from events group by user.id, n)",
@@ -102,7 +104,7 @@ impl Soak {
         let mut soak =
             Self { stop: Arc::default(), counts: Arc::default(), next: Arc::default(), threads: Vec::new() };
         // So that the queries know the attributes.
-        assert!(by_http(&format!("{}/v1/traces", server.otlp_http), &message(0)));
+        assert!(by_http(&format!("{}/v1/traces", server.otlp_http), &message(0).encode_to_vec()));
         soak.next.store(1, Ordering::Relaxed);
         soak.counts.messages.store(1, Ordering::Relaxed);
         for producer in 0..PRODUCERS {
@@ -115,13 +117,15 @@ impl Soak {
                     (producer % 3 == 0).then(|| runtime.block_on(TraceServiceClient::connect(grpc)).unwrap());
                 while !stop.load(Ordering::Relaxed) {
                     let request = message(next.fetch_add(1, Ordering::Relaxed));
+                    // Encoded once: the machine is there for the server.
+                    let bytes = request.encode_to_vec();
                     // Until it is acknowledged, as each number shall be there.
                     while !match &mut client {
                         Some(client) => runtime.block_on(by_grpc(client, &request)),
-                        None => by_http(&http, &request),
+                        None => by_http(&http, &bytes),
                     } {
                         counts.refused.fetch_add(1, Ordering::Relaxed);
-                        std::thread::sleep(Duration::from_millis(10));
+                        std::thread::sleep(RETRY);
                     }
                     counts.messages.fetch_add(1, Ordering::Relaxed);
                 }
@@ -153,8 +157,8 @@ impl Soak {
 }
 
 /// Whether it was taken in; anything but "come again" is a failure.
-fn by_http(url: &str, request: &ExportTraceServiceRequest) -> bool {
-    let answer = post(url, &[("Content-Type", "application/x-protobuf")], request.encode_to_vec());
+fn by_http(url: &str, request: &[u8]) -> bool {
+    let answer = post(url, &[("Content-Type", "application/x-protobuf")], request);
     assert!(matches!(answer.status, 200 | 429 | 503), "{answer:?}");
     assert!(answer.status == 200 || answer.header("retry-after").is_some(), "{answer:?}");
     answer.status == 200

@@ -395,7 +395,7 @@ impl Opener {
                 return Ok(Box::new(Nothing));
             }
             // Whole pages: which of their rows match is for the predicate to say.
-            return Read { file, segment, rows: Some(rows), plan: None }.planner(self).await;
+            return SegmentRead { file, segment, rows: Some(rows), plan: None }.planner(self).await;
         }
         let Some((rows, answered)) = self.answer(&segment).await? else {
             let residual = conjunction_opt(self.source.filters.iter().cloned());
@@ -403,7 +403,7 @@ impl Opener {
                 return Ok(planner);
             }
             let rows = live.as_deref().cloned();
-            return Read { file, segment, rows, plan: None }.planner(self).await;
+            return SegmentRead { file, segment, rows, plan: None }.planner(self).await;
         };
         let rows = of_live(rows);
         self.metrics.answered.add(1);
@@ -415,7 +415,7 @@ impl Opener {
         if let Some(planner) = self.resident(&segment, residual.as_ref(), Some(&rows)).await? {
             return Ok(planner);
         }
-        Read { file, segment, rows: Some(rows), plan: Some(plan) }.planner(self).await
+        SegmentRead { file, segment, rows: Some(rows), plan: Some(plan) }.planner(self).await
     }
 
     /// The rows for which bitmaps say that a part of the predicate is true, and which part that is; `None`
@@ -466,7 +466,7 @@ impl Opener {
 }
 
 /// What is read of a Parquet file.
-struct Read {
+struct SegmentRead {
     file: PartitionedFile,
     segment: Arc<SegmentMeta>,
     /// These rows, or all.
@@ -475,7 +475,7 @@ struct Read {
     plan: Option<Arc<Plan>>,
 }
 
-impl Read {
+impl SegmentRead {
     /// Reads it in parts of a limited size.
     async fn planner(self, opener: Arc<Opener>) -> Result<Box<dyn MorselPlanner>> {
         match opener.source.context().parts(&self.segment, self.rows.as_ref()).await? {

@@ -99,15 +99,7 @@ async fn texts_that_would_take_too_much_of_the_memory_are_grouped_by_as_they_are
     let data = many();
     let home = snapshot(&[&data], &[]).await;
     for (memory_bytes_max, coded) in [(64 << 20, true), (512 << 10, false)] {
-        let settings = QuerySettings {
-            parallelism: 2,
-            bitmap_asks: 0,
-            decoded_asks: 0,
-            memory_bytes_max,
-            ..QuerySettings::default()
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let engine = Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path()).unwrap();
+        let (engine, _dir) = engine_with(QuerySettings { decoded_asks: 0, memory_bytes_max, ..settings() });
         text(&engine, &home, "SELECT max(often) FROM events").await;
         let plan = text(&engine, &home, "EXPLAIN SELECT often, count(*) FROM events GROUP BY often").await;
         assert_eq!(plan.contains("code_of"), coded, "{plan}");
@@ -118,13 +110,9 @@ async fn texts_that_would_take_too_much_of_the_memory_are_grouped_by_as_they_are
 async fn columns_that_do_not_fit_in_memory_are_read_from_parquet() {
     let data = many();
     let home = snapshot(&[&data], &[]).await;
-    let dir = tempfile::tempdir().unwrap();
-    let mut settings =
-        QuerySettings { parallelism: 2, bitmap_asks: 0, decoded_asks: 0, ..Default::default() };
-    settings.column_bytes_max = 400_000;
-    let indexes = Arc::new(IndexCache::new(1 << 20));
-    let engine = Engine::new(&settings, indexes, dir.path().join("spill")).unwrap();
-    let (unlimited, _dir) = self::engine();
+    let settings = QuerySettings { decoded_asks: 0, column_bytes_max: 400_000, ..settings() };
+    let (engine, _dir) = engine_with(settings);
+    let (unlimited, _other) = self::engine();
     for sql in OVER_MANY {
         assert_eq!(text(&engine, &home, sql).await, text(&unlimited, &home, sql).await, "{sql}");
     }

@@ -88,8 +88,16 @@ fn engine() -> (Engine, TempDir) {
 }
 
 fn engine_that_decodes_after(decoded_asks: u32) -> (Engine, TempDir) {
+    engine_with(QuerySettings { decoded_asks, ..settings() })
+}
+
+/// Two partitions, and bitmaps from the first question on.
+fn settings() -> QuerySettings {
+    QuerySettings { parallelism: 2, bitmap_asks: 0, ..QuerySettings::default() }
+}
+
+fn engine_with(settings: QuerySettings) -> (Engine, TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let settings = QuerySettings { parallelism: 2, bitmap_asks: 0, decoded_asks, ..QuerySettings::default() };
     (Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap(), dir)
 }
 
@@ -401,10 +409,8 @@ async fn people_can_ask_what_there_is() {
 
 #[tokio::test]
 async fn a_query_that_needs_too_much_memory_says_which_setting_limits_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = QuerySettings { memory_bytes_max: 1 << 16, parallelism: 1, ..QuerySettings::default() };
-    let engine =
-        Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap();
+    let settings = QuerySettings { memory_bytes_max: 1 << 16, parallelism: 1, ..settings() };
+    let (engine, _dir) = engine_with(settings);
     let home = snapshot(&[&shop()], &[]).await;
     let sql = "SELECT count(*) FROM generate_series(1, 500000) a(x) JOIN generate_series(1, 500000) b(y) ON a.x = b.y";
     let error = failure(&engine, &home, sql).await;
@@ -439,6 +445,9 @@ async fn errors_say_what_to_do() {
         failure(&engine, &home, "SELECT name FROM events WHERE 10 / (duration_ns - duration_ns) > 1").await;
     assert_eq!(zero.kind(), ErrorKind::InvalidInput, "{zero}");
     assert!(zero.message().contains("division by zero"), "{zero}");
+    let least = failure(&engine, &home, "SELECT min(attributes) FROM events").await;
+    assert_eq!(least.kind(), ErrorKind::InvalidInput, "{least}");
+    assert!(least.message().contains("have an order") && !least.message().contains("bug"), "{least}");
     let write = failure(&engine, &home, "DROP TABLE events").await;
     assert_eq!(write.kind(), ErrorKind::InvalidInput);
 }

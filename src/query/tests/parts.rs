@@ -20,21 +20,18 @@ fn noisy() -> Vec<Row> {
     (0..24_000).map(row).collect()
 }
 
-fn engine_with(memory_bytes_max: usize) -> (Engine, TempDir) {
-    let dir = tempfile::tempdir().unwrap();
-    let settings =
-        QuerySettings { parallelism: 2, bitmap_asks: 0, memory_bytes_max, ..QuerySettings::default() };
+fn engine_of(memory_bytes_max: usize) -> (Engine, TempDir) {
     // Columns do not stay in memory.
-    let settings = QuerySettings { column_bytes_max: 1 << 20, decoded_asks: u32::MAX, ..settings };
-    (Engine::new(&settings, Arc::new(IndexCache::new(1 << 20)), dir.path().join("spill")).unwrap(), dir)
+    let (column_bytes_max, decoded_asks) = (1 << 20, u32::MAX);
+    engine_with(QuerySettings { memory_bytes_max, column_bytes_max, decoded_asks, ..settings() })
 }
 
 #[tokio::test]
 async fn what_is_read_in_parts_is_what_is_read_at_once() {
     let data = noisy();
     let home = snapshot(&[&data[..17_000], &data[17_000..]], &[]).await;
-    let (in_parts, _dir) = engine_with(32 << 20);
-    let (at_once, _other) = engine_with(2 << 30);
+    let (in_parts, _dir) = engine_of(32 << 20);
+    let (at_once, _other) = engine_of(2 << 30);
     for sql in [
         "SELECT count(noise), sum(n), max(noise), min(trace_id) FROM events",
         "SELECT timestamp, few, noise FROM events ORDER BY timestamp DESC LIMIT 20 OFFSET 9000",
@@ -59,7 +56,7 @@ async fn a_search_that_ends_early_does_not_read_all_parts() {
     let sql = "SELECT noise FROM events WHERE noise LIKE '%a%' AND n + 1 > 0 ORDER BY timestamp DESC LIMIT 5";
     let mut scanned = Vec::new();
     for memory in [32 << 20, 2 << 30] {
-        let (engine, _dir) = engine_with(memory);
+        let (engine, _dir) = engine_of(memory);
         let plan = text(&engine, &home, &format!("EXPLAIN ANALYZE {sql}")).await;
         let (_, rest) = plan.split_once("bytes_scanned=").expect(&plan);
         let (number, unit) = rest.split([',', ']']).next().unwrap().split_once(' ').unwrap();
