@@ -16,7 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -525,7 +525,6 @@ mod tests {
 
     fn dealt(ranges: &[(i64, i64)], partitions: usize) -> (Vec<Vec<i64>>, bool) {
         let segments = segments(ranges);
-        let known = upto_timestamp(&schema);
         let (groups, ordered) = deal(&segments, partitions);
         (groups.iter().map(|g| g.iter().map(|s| s.time.min_ns).collect()).collect(), ordered)
     }

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! BROADLOOM_SIM_SEED=42 cargo test --lib simulation::seeds -- --nocapture     one seed, with its trace
-//! BROADLOOM_SIM_SEEDS=100000 cargo test --lib simulation::seeds              so many, from a random one on
+//! BROADLOOM_SIM_SEEDS=100000 cargo test --lib simulation::seeds              so many, from the first on
 //! ```
 //!
 //! Where the log is in the store, a process may be halted instead of stopped: it wakes up while or after another
@@ -438,7 +438,8 @@ fn seeds() {
         }
     };
     std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Each is two threads in turn, so that half of them wait.
+        let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
     println!("{seeds} seeds from {first}: {:#?}", total.lock());
