@@ -136,7 +136,9 @@ pub async fn inspect(settings: &Settings, what: &Path) -> Result<Inspection> {
 pub async fn inspect_object(store: &Arc<dyn ObjectStore>, path: &str) -> Result<Inspection> {
     let location = ObjectPath::parse(path)
         .map_err(|e| Error::invalid(format!("{path:?} is no name of a file of ours")).with_source(e))?;
-    let object = store.head(&location).await.map_err(|e| Error::from(e).context(path))?;
+    let found = store.head(&location).await.map_err(|e| Error::from(e).context(path))?;
+    // A store below a prefix says the whole name.
+    let object = ObjectMeta { location: location.clone(), ..found };
     // Stores refuse to give nothing.
     let begin = match object.size.min(8) {
         0 => Bytes::new(),
