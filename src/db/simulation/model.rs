@@ -42,11 +42,13 @@ impl Model {
         (BatchId(id), numbers)
     }
 
-    /// Notes what a producer was told. An answer that promises nothing changes nothing: if another process has
-    /// recovered meanwhile, the fate is known.
+    /// Notes what somebody was told, who may hear it late: another process has recovered meanwhile, and others
+    /// have deleted what was found there.
     pub(super) fn told(&mut self, BatchId(id): BatchId, fate: Fate) {
-        if fate != Fate::Open {
-            self.batches[id].1 = fate;
+        let known = &mut self.batches[id].1;
+        match (*known, fate) {
+            (_, Fate::Open) | (Fate::Deleting | Fate::Deleted, Fate::Acknowledged) => {}
+            _ => *known = fate,
         }
     }
 

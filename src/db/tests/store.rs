@@ -65,6 +65,7 @@ async fn who_was_taken_over_from_neither_acknowledges_nor_commits_nor_deletes() 
     owner.close().await.unwrap();
     let next = open(&store, "next", None).await.unwrap();
     assert_eq!(count(&next), 30);
+    next.writer().unwrap().sweeper().remove_orphans(std::time::Duration::ZERO).await.unwrap();
     assert_eq!(
         segments(&store).await,
         2 * next.stats().segments as usize,
