@@ -7,7 +7,7 @@
 //!
 //! [`plan`] says which segments to merge when it is done once, [`tiers`] when it is done all the time. Each
 //! group is one commit, so that events are in the old segments or in the new ones, never in both. A crash
-//! before the commit leaves objects that the next start deletes; one after it leaves objects that are deleted
+//! before the commit leaves objects that are deleted after the next start; one after it leaves objects that are deleted
 //! when their time has come. Either way the next run goes on from what is committed. When one of the inputs
 //! has left the catalog meanwhile, the commit is refused, its outputs are deleted, and the next step begins
 //! with what there is.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A crash between any two steps is harmless: before the commit the log still has the events, and the
-//! object is an orphan that the next start deletes; after it the watermark says that the log's copy is
+//! object is an orphan that is deleted after the next start; after it the watermark says that the log's copy is
 //! not to be replayed.
 //!
 //! # Invariants

@@ -3,7 +3,7 @@
 //! | objects | deleted |
 //! |---|---|
 //! | of a segment or mask that a commit removed | after a grace period, when no query of this process may read them |
-//! | that no commit knows: whoever stored them died before | at the next start, and once in a while |
+//! | that no commit knows: whoever stored them died before | soon after the next start, and once in a while |
 //! | of a run that is not in the catalog | the same |
 //! | staged files, spilled queries | at the next start |
 //!
