@@ -49,7 +49,7 @@ const RESIDENT_MIB_MAX: u64 = 512;
 const EVENTS: u64 = 400;
 
 /// Together they send far more than the messages in flight may be.
-const PRODUCERS: u64 = 24;
+const PRODUCERS: u64 = 48;
 const ASKERS: usize = 4;
 /// Far sooner than the server asks for, so that more is sent than it can take in.
 const RETRY: Duration = Duration::from_millis(2);
@@ -232,7 +232,8 @@ fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
         assert!((sum / n(power) - 1.0).abs() < 1e-9, "{found}");
     }
     assert!(get(&format!("{}/readyz", server.http), &[]).status == 200);
-    assert!(resident_mib(server.process()) <= resident_max);
+    let resident = resident_mib(server.process());
+    assert!(resident <= resident_max, "{resident} MiB after all was counted");
     assert_eq!(server.terminate(), Some(0));
     let check = run(&["check", "--data", data.path().to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
