@@ -217,7 +217,7 @@ fn newest_first(schema: &Schema) -> Option<LexOrdering> {
 }
 
 /// The columns up to the timestamp, which is the first. Of others nothing is known that depends on the file, and
-/// to say so takes 400 bytes each: much, with ten thousand files.
+/// to say so of each was more than half of planning with ten thousand files (`benches/catalog.rs`).
 fn upto_timestamp(schema: &Schema) -> Schema {
     let columns = schema.index_of(schema::column::TIMESTAMP).map_or(0, |at| at + 1);
     Schema::new(schema.fields()[..columns].to_vec())
