@@ -27,6 +27,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -197,9 +198,13 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<Cli, ExitCode> {
     })
 }
 
+/// How long a thread that does nothing is kept. The allocator keeps for it what it has allocated and others have freed.
+const IDLE: Duration = Duration::from_secs(1);
+
 fn run(cli: Cli) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_keep_alive(IDLE)
         .build()
         .map_err(|e| Error::from(e).context("cannot start"))?;
     let globals = &cli.globals;

@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use super::batch::AttributeColumn;
 use super::sparse::AttributeValues;
 use super::{AttributeKey, AttributeType, Value, typed_json};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// One value in the overflow of a row.
 #[derive(Debug)]
@@ -31,6 +31,26 @@ pub struct Entry<'a> {
     pub ty: AttributeType,
     /// The value as typed JSON.
     pub json: &'a RawValue,
+}
+
+impl Entry<'_> {
+    /// The attribute.
+    ///
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when there cannot be one of this name.
+    pub fn key(&self) -> Result<AttributeKey> {
+        let key = AttributeKey::from_physical_name(&self.name);
+        key.ok_or_else(|| Error::corrupt(format!("{:?} in the overflow is no attribute", self.name)))
+    }
+}
+
+/// Whether one row's object is one whose values can be had again; fails like [`entries`], [`Entry::key`] and
+/// [`OverflowValues::push`].
+pub fn check(object: &str) -> Result<()> {
+    for entry in entries(object)? {
+        entry.key()?;
+        typed_json::parse_value(entry.json)?;
+    }
+    Ok(())
 }
 
 /// The entries of one row's object, in order.

@@ -6,13 +6,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, AsArray};
 use object_store::ObjectStore;
 
 use super::meta::{NewSegment, SegmentMeta};
-use super::reader::{Objects, SegmentReader};
+use super::reader::{Objects, SegmentReader, WHOLE_BYTES_MAX};
 use crate::error::{Problem, contained};
 use crate::event::schema::column;
+use crate::event::{AttributeType, overflow, schema, typed_json};
 
 /// Reads a whole segment, deleted events too, and returns what its footer says, if it can be read. Problems
 /// go to `report`, the values of each column to `visit`. Columns within the bytes `damaged` are not read.
@@ -31,7 +32,7 @@ pub fn check(
     let objects = Objects::new(Arc::clone(store));
     let unmasked = SegmentMeta { mask: None, ..segment.clone() };
     let opened = contained(|| {
-        let reader = SegmentReader::open(objects, &unmasked)?;
+        let reader = SegmentReader::open(objects, &unmasked, WHOLE_BYTES_MAX)?;
         let found = NewSegment::from_footer(segment.bytes, reader.footer())?;
         Ok((reader, found))
     });
@@ -53,6 +54,7 @@ pub fn check(
         match contained(|| reader.read_as_stored(name)) {
             Ok(values) => {
                 report.extend(nulls_differ(&path, name, &values, &found));
+                report.extend(no_json(&path, name, reader.attribute_type(name), &values));
                 visit(name, &values);
             }
             Err(error) => {
@@ -89,4 +91,17 @@ fn nulls_differ(path: &str, name: &str, values: &ArrayRef, found: &NewSegment) -
     let (expected, is) = (found.columns.get(name)?.null_count, values.null_count() as u64);
     let differ = || Problem::differs(path, format!("rows without a value in column {name:?}"), expected, is);
     (expected != is).then(differ)
+}
+
+/// Typed JSON that cannot be read, of the first row that has some: a merge may have to.
+fn no_json(path: &str, name: &str, ty: Option<AttributeType>, values: &ArrayRef) -> Option<Problem> {
+    let read = match ty {
+        None if name == schema::OVERFLOW => overflow::check,
+        Some(AttributeType::Json) => |json: &str| typed_json::parse(json).map(drop),
+        _ => return None,
+    };
+    let texts = values.as_string_view_opt()?;
+    let failed = |(row, json)| Some((row, read(json?).err()?));
+    let (row, error) = texts.iter().enumerate().find_map(failed)?;
+    Some(Problem::new(path, format!("row {row} of column {name:?}: {}", error.message())))
 }

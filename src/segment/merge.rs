@@ -33,13 +33,13 @@ use object_store::ObjectStore;
 use super::encoding::Tuning;
 use super::meta::{SegmentId, SegmentMeta};
 use super::observer::ColumnObserver;
-use super::reader::{Objects, SegmentReader};
+use super::reader::{Objects, SegmentReader, WHOLE_BYTES_MAX};
 use super::writer::{Built, Columns, ROWS_MAX, THREADS_MAX, encode};
 use crate::config::SegmentLimits;
 use crate::error::{Error, Result};
 use crate::event::overflow::{self, OverflowBuilder, OverflowValues};
 use crate::event::physical::{LayoutLimits, Part, PhysicalLayout, RowOrder, Source, ValueCounts, gather};
-use crate::event::{AttributeColumn, AttributeKey, AttributeType, schema};
+use crate::event::{AttributeColumn, AttributeType, schema};
 
 /// An output that ends early has at least one in so many of a full one's events.
 pub const PIECES_MAX: usize = 64;
@@ -132,8 +132,8 @@ impl Merge {
     /// the columns that it wants.
     ///
     /// Blocks for long: for a thread of its own. Memory is that of about two dense columns, the output twice, the
-    /// overflow, and the footers and timestamps of the inputs that the output overlaps: each a small multiple of
-    /// the bytes that the limits allow.
+    /// overflow, and of the inputs that the output overlaps the footers, timestamps, and objects where they are small:
+    /// each a small multiple of the bytes that the limits allow, or less.
     pub fn next(&mut self, id: SegmentId, observer: &dyn ColumnObserver) -> Result<Option<Built>> {
         if self.rows_left == 0 {
             return Ok(None);
@@ -162,7 +162,9 @@ impl Merge {
             if newer >= self.limits.rows as u64 {
                 return Ok(());
             }
-            let reader = SegmentReader::open(self.objects.clone(), &segment)?;
+            let kept: u64 = self.inputs.iter().filter_map(Input::open).map(|open| open.reader.kept()).sum();
+            let whole_max = WHOLE_BYTES_MAX.min(self.limits.bytes.saturating_sub(kept));
+            let reader = SegmentReader::open(self.objects.clone(), &segment, whole_max)?;
             let timestamps = reader.timestamps()?;
             let rows = (reader.rows_with_deleted() as u64, reader.rows() as u64);
             let newest = timestamps.first().copied();
@@ -287,13 +289,23 @@ impl<'a> Slice<'a> {
         if let Some(overflow) = self.read(schema::OVERFLOW, &DataType::Utf8View)? {
             let overflow = overflow.as_string_view().clone();
             for object in overflow.iter().flatten() {
-                for entry in overflow::entries(object)? {
-                    counts.add(&key_of(&entry.name)?, entry.ty, 1);
+                for entry in self.entries(object)? {
+                    counts.add(&entry.key().map_err(|e| self.corrupt(&e))?, entry.ty, 1);
                 }
             }
             self.overflow = Some(overflow);
         }
         Ok(())
+    }
+
+    /// The overflow of a row.
+    fn entries<'o>(&self, object: &'o str) -> Result<Vec<overflow::Entry<'o>>> {
+        overflow::entries(object).map_err(|e| self.corrupt(&e))
+    }
+
+    /// What was written once cannot be read.
+    fn corrupt(&self, error: &Error) -> Error {
+        Error::corrupt(format!("{}, the overflow: {}", self.reader.path(), error.message()))
     }
 
     /// Whether the values of this type and name are in the overflow and shall have a column.
@@ -306,9 +318,10 @@ impl<'a> Slice<'a> {
         let mut promoted = OverflowValues::default();
         for (row, object) in self.overflow.take().iter().flatten().enumerate() {
             let Some(object) = object else { continue };
-            for entry in overflow::entries(object)? {
+            for entry in self.entries(object)? {
                 if self.promotes(layout, &entry.name, entry.ty) {
-                    promoted.push(key_of(&entry.name)?, row as u32, &entry)?;
+                    let pushed = entry.key().and_then(|key| promoted.push(key, row as u32, &entry));
+                    pushed.map_err(|e| self.corrupt(&e))?;
                 } else {
                     rest.builder.push_json(positions[row] as usize, &entry.name, entry.json);
                     rest.name(&entry.name);
@@ -358,12 +371,6 @@ impl Rest {
             self.names.insert(name.to_owned());
         }
     }
-}
-
-fn key_of(name: &str) -> Result<AttributeKey> {
-    AttributeKey::from_physical_name(name).ok_or_else(|| {
-        Error::corrupt(format!("the overflow of a segment has {name:?}, which is no attribute"))
-    })
 }
 
 /// The columns of one output.

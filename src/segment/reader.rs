@@ -7,13 +7,16 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::{
+    Array, ArrayRef, AsArray, GenericByteViewArray, ListArray, RecordBatch, StructArray, new_empty_array,
+};
+use arrow::buffer::{Buffer, ScalarBuffer};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::{DataType, Field, Fields, Schema, TimestampNanosecondType};
+use arrow::datatypes::{ByteViewType, DataType, Field, Fields, Schema, TimestampNanosecondType};
 use bytes::{Buf, Bytes};
+use futures::executor::block_on;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, GetResultPayload, ObjectStore};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection, RowSelector,
 };
@@ -36,9 +39,9 @@ use crate::error::{Error, Result, contained};
 use crate::event::schema::column;
 use crate::event::{AttributeKey, AttributeType, schema};
 
-/// Objects up to this size are fetched at once: they have a few kilobytes per column, and a request each
+/// Objects up to this size are fetched at once and kept: they have a few kilobytes per column, and a request each
 /// would take longer.
-const WHOLE_BYTES_MAX: u64 = 512 << 10;
+pub(super) const WHOLE_BYTES_MAX: u64 = 512 << 10;
 /// How much of an object's end is read at first: most footers fit.
 const FOOTER_BYTES: u64 = 64 << 10;
 
@@ -64,7 +67,14 @@ impl Objects {
 
     fn range(&self, path: &Path, range: Range<u64>) -> Result<Bytes> {
         let expected = range.end.saturating_sub(range.start);
-        let bytes = self.runtime.block_on(self.store.get_range(path, range.clone()))?;
+        let options = GetOptions::new().with_range(Some(range.clone()));
+        let found = self.runtime.block_on(self.store.get_opts(path, options))?;
+        // A file is read by this thread, which frees the bytes soon. Were it one of the runtime's, the allocator would
+        // keep them for that: merges in a row left 50 MiB each in idle threads.
+        let bytes = match &found.payload {
+            GetResultPayload::File(..) => block_on(found.bytes()),
+            GetResultPayload::Stream(_) => self.runtime.block_on(found.bytes()),
+        }?;
         // A store gives what there is.
         if bytes.len() as u64 != expected {
             let (at, found) = (range.start, bytes.len());
@@ -103,12 +113,12 @@ pub(super) struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Reads the footer of a segment.
+    /// Reads the footer of a segment, and keeps the whole object when it is no larger than `whole_bytes_max`.
     ///
     /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the object is no segment.
-    pub(super) fn open(objects: Objects, segment: &SegmentMeta) -> Result<Self> {
+    pub(super) fn open(objects: Objects, segment: &SegmentMeta, whole_bytes_max: u64) -> Result<Self> {
         let path = Path::from(segment.path());
-        let whole = segment.bytes <= WHOLE_BYTES_MAX;
+        let whole = segment.bytes <= whole_bytes_max;
         let object = whole.then(|| objects.range(&path, 0..segment.bytes)).transpose()?;
         let fetch = |range: Range<u64>| match &object {
             Some(object) => Ok(object.slice(range.start as usize..range.end as usize)),
@@ -129,6 +139,11 @@ impl SegmentReader {
         Ok(Self { objects, path, object, footer, columns, rows, live })
     }
 
+    /// Bytes of the object that are kept.
+    pub(super) fn kept(&self) -> u64 {
+        self.object.as_ref().map_or(0, |object| object.len() as u64)
+    }
+
     /// The number of events.
     pub(super) fn rows(&self) -> usize {
         self.live.as_ref().map_or(self.rows, |live| live.len() as usize)
@@ -142,6 +157,11 @@ impl SegmentReader {
     /// All columns by physical name, in no particular order.
     pub(super) fn columns(&self) -> impl Iterator<Item = (&str, &SegmentColumn)> {
         self.columns.iter().map(|(name, column)| (name.as_str(), column))
+    }
+
+    /// The object.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What the object says of itself.
@@ -212,7 +232,7 @@ impl SegmentReader {
             _ => concat(&arrays)?,
         };
         if array.len() == rows.len() {
-            Ok(array)
+            Ok(without_pages(array))
         } else {
             Err(Error::corrupt(format!("{} values for {} rows", array.len(), rows.len())))
         }
@@ -324,6 +344,32 @@ fn as_view(ty: &DataType) -> DataType {
         }
         DataType::Struct(fields) => DataType::Struct(as_views(fields)),
         other => other.clone(),
+    }
+}
+
+/// The array without the pages that it was decoded from, where few of their texts are in it: a slice of a few rows
+/// would keep megabytes, and a merge has hundreds of slices.
+fn without_pages(array: ArrayRef) -> ArrayRef {
+    // A dictionary's texts are used many times, and would each be copied.
+    fn wastes<V: ByteViewType>(views: &GenericByteViewArray<V>) -> bool {
+        let kept: usize = views.data_buffers().iter().map(Buffer::len).sum();
+        kept / 2 > views.total_buffer_bytes_used()
+    }
+    match array.data_type() {
+        DataType::Utf8View if wastes(array.as_string_view()) => Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView if wastes(array.as_binary_view()) => Arc::new(array.as_binary_view().gc()),
+        DataType::List(item) => {
+            let list = array.as_list::<i32>();
+            let values = without_pages(Arc::clone(list.values()));
+            let nulls = list.nulls().cloned();
+            Arc::new(ListArray::new(Arc::clone(item), list.offsets().clone(), values, nulls))
+        }
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let values = array.as_struct();
+            let columns = values.columns().iter().map(|column| without_pages(Arc::clone(column))).collect();
+            Arc::new(StructArray::new(fields.clone(), columns, values.nulls().cloned()))
+        }
+        _ => array,
     }
 }
 

@@ -1,14 +1,21 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Int64Type, TimestampNanosecondType};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaDataReader;
+use tokio::runtime::Runtime;
 
+use super::encoding::PAGE_ROWS;
+use super::reader::{Objects, SegmentReader};
 use super::*;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
 use crate::event::{
-    AttributeType, CoreEvent, EventBatch, EventBatchBuilder, Level, Signal, SpanId, TraceId, Value,
+    AttributeType, CoreEvent, EventBatch, EventBatchBuilder, Level, Link, Signal, SpanId, TraceId, Value,
+    schema,
 };
 
 /// Rows that exercise every kind of column; `timestamp` is a permutation of `0..rows`.
@@ -152,6 +159,46 @@ fn pages_have_the_rows_that_lookups_count_on() {
         let firsts: Vec<_> = index.page_locations().iter().map(|page| page.first_row_index).collect();
         assert_eq!(firsts, [0, 8192, 16_384], "column {column}");
     }
+}
+
+/// A segment of these rows in a store, and what the catalog knows of it.
+fn stored(runtime: &Runtime, batches: &[Arc<EventBatch>]) -> (Arc<dyn ObjectStore>, SegmentMeta) {
+    let Built { segment: NewSegment { meta, .. }, object, .. } = built(batches);
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    runtime.block_on(store.put(&Path::from(meta.path()), object.into())).unwrap();
+    (store, meta)
+}
+
+#[test]
+fn a_few_rows_do_not_keep_the_pages_that_they_were_read_from() {
+    let mut builder = EventBatchBuilder::new();
+    let [text, few, bytes] = ["text", "few", "bytes"].map(|name| builder.key(Level::Record, name));
+    let numbered = |i: usize| format!("{i:0>120}");
+    for i in 0..PAGE_ROWS {
+        let attributes = format!(r#"{{"text":"{}"}}"#, numbered(i));
+        let links = &[Link { attributes: &attributes, ..Link::default() }];
+        builder.push(&CoreEvent { timestamp_ns: -(i as i64), links, ..CoreEvent::default() });
+        builder.attribute(text, Value::Text(&numbered(i)));
+        builder.attribute(bytes, Value::Bytes(numbered(i).as_bytes()));
+        builder.attribute(few, Value::Text(&numbered(i % 4)));
+    }
+    let runtime = Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let (store, meta) = stored(&runtime, &[Arc::new(builder.finish().unwrap())]);
+    let reader = SegmentReader::open(Objects::new(store), &meta, 0).unwrap();
+    let read = |name: &str, rows, ty: &DataType| reader.read(name, rows, ty).unwrap().unwrap();
+    let some = 4000..4010;
+    let links = schema::core_columns()[schema::core_index("links").unwrap()].field.data_type();
+    for (name, ty) in [("text", &DataType::Utf8View), ("bytes", &DataType::BinaryView), ("links", links)] {
+        let values = read(name, some.clone(), ty);
+        let all = read(name, 0..PAGE_ROWS, ty);
+        assert_eq!(&values, &all.slice(some.start, some.len()));
+        assert!(all.get_buffer_memory_size() > PAGE_ROWS * 120);
+        assert!(values.get_buffer_memory_size() < 10 << 10, "{name}: {}", values.get_buffer_memory_size());
+    }
+    let few = read("few", 0..PAGE_ROWS, &DataType::Utf8View);
+    assert!(few.get_buffer_memory_size() < PAGE_ROWS * 20, "each of four texts is there once");
+    assert_eq!(few.as_string_view().value(6), numbered(2));
 }
 
 #[test]
