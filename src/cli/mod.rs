@@ -199,7 +199,7 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<Cli, ExitCode> {
 }
 
 /// How long a thread that does nothing is kept. The allocator keeps for it what it has allocated and others have freed.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_millis(100);
 
 fn run(cli: Cli) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()

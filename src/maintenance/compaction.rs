@@ -244,9 +244,7 @@ impl Compactor {
                 Ok::<_, Error>((merge, indexed.transpose()?))
             };
             let next = match priority {
-                Priority::Normal => tokio::task::spawn_blocking(next)
-                    .await
-                    .map_err(|e| Error::internal("a merge failed").with_source(e))?,
+                Priority::Normal => background::on_own_thread(next).await?,
                 // A merge that nobody waits for any more has read, and changes nothing.
                 Priority::Low(stop) => {
                     let Some(next) = stop.run_until_cancelled(background::run(next)).await else {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, PutPayload};
 
+use super::background::on_own_thread;
 use super::births::decide;
 use super::{Arrival, Live};
 use crate::catalog::{Catalog, Change, Keys};
@@ -126,13 +127,12 @@ pub async fn store_segment(
     index: &IndexSettings,
 ) -> Result<NewSegment> {
     let builder = IndexBuilder::new(index);
-    let build = tokio::task::spawn_blocking(move || {
+    let build = on_own_thread(move || {
         let built = segment::build(id, &batches, &builder)?;
         let index = builder.finish(&built)?;
         Ok::<_, Error>((built, index))
     });
-    let (built, index) =
-        build.await.map_err(|e| Error::internal("the segment writer failed").with_source(e))??;
+    let (built, index) = build.await??;
     store_built(store, built, index).await
 }
 
