@@ -19,6 +19,7 @@ use super::world::{World, numbers};
 use crate::catalog::{Catalog, CatalogSnapshot, Change, Keys};
 use crate::config::{RetentionRule, RetentionSettings, SegmentLimits};
 use crate::db::{CompactionOptions, Database};
+use crate::disk::simulated::SimulatedDisk;
 use crate::error::{Error, ErrorKind};
 use crate::maintenance::{DeleteRequest, Masker, Retainer, RowMatcher, store_segment};
 use crate::segment::{SegmentId, SegmentMeta};
@@ -71,12 +72,22 @@ pub(super) struct Process {
     pub(super) database: Database,
     pub(super) store: Arc<SimulatedStore>,
     pub(super) steps: Arc<Steps>,
-    pub(super) is_stopped: Rc<dyn Fn() -> bool>,
-    /// Whether another has begun to open the database.
-    pub(super) is_replaced: Rc<dyn Fn() -> bool>,
+    pub(super) disk: SimulatedDisk,
+    /// How many lives had begun when it did.
+    pub(super) life: u64,
 }
 
 impl Process {
+    /// Whether its machine has stopped.
+    fn is_stopped(&self) -> bool {
+        self.disk.is_stopped()
+    }
+
+    /// Whether another has begun to open the database.
+    fn is_replaced(&self) -> bool {
+        self.world.lives.get() > self.life
+    }
+
     /// Lets others go on for at most so many steps.
     async fn pause(&self, steps_max: usize) {
         self.steps.pass(self.world.chaos.below(steps_max)).await;
@@ -110,7 +121,7 @@ impl Process {
             let batch = self.world.batch(numbers.clone());
             let answer = self.maybe_cut_off(self.database.append(batch)).await;
             // Who is dead hears nothing.
-            if (self.is_stopped)() {
+            if self.is_stopped() {
                 return;
             }
             let fate = match answer {
@@ -121,7 +132,7 @@ impl Process {
             };
             self.note("append answered", format!("{numbers:?} {fate:?}"));
             self.world.count(match fate {
-                Fate::Open if (self.is_replaced)() => "appends held off",
+                Fate::Open if self.is_replaced() => "appends held off",
                 Fate::Acknowledged => "appends acknowledged",
                 Fate::Absent => "appends refused",
                 _ => "appends without an answer",
@@ -224,11 +235,11 @@ impl Process {
                 self.world.clock.leap(Duration::from_secs(1));
                 ("expirations", self.maybe_cut_off(expire(masker, condition)).await)
             };
-            if (self.is_stopped)() {
+            if self.is_stopped() {
                 return;
             }
             match done {
-                Some(Ok(0)) if what == "expirations" && (self.is_replaced)() => {
+                Some(Ok(0)) if what == "expirations" && self.is_replaced() => {
                     // Nobody was promised anything.
                 }
                 Some(Ok(rows)) => {
@@ -249,7 +260,7 @@ impl Process {
             self.note("import", format!("{numbers:?}"));
             let batch = Arc::new(self.world.batch(numbers.clone()));
             let done = self.maybe_cut_off(self.commit_beside(batch)).await;
-            if !(self.is_stopped)() && matches!(done, Some(Ok(()))) {
+            if !self.is_stopped() && matches!(done, Some(Ok(()))) {
                 self.note("imported", format!("{numbers:?}"));
                 self.world.model.borrow_mut().told(id, Fate::Elsewhere);
             }
@@ -304,7 +315,7 @@ impl Process {
             let storage = self.database.inner.storage.clone();
             let opened = super::super::recovery::open_read_only_in(self.world.settings(), storage).await;
             match opened {
-                Ok(reader) if !(self.is_stopped)() => {
+                Ok(reader) if !self.is_stopped() => {
                     self.world.compare("another process", &reader.snapshot(), &told).await;
                 }
                 Ok(_) => return,
@@ -330,11 +341,11 @@ impl Process {
             Some(Ok(())) => self.world.count(what),
             Some(Err(error)) => {
                 self.note("failed:", format!("{what}: {error}"));
-                let is_fenced = error.kind() == ErrorKind::Poisoned && (self.is_replaced)();
+                let is_fenced = error.kind() == ErrorKind::Poisoned && self.is_replaced();
                 self.world.count(if is_fenced { "held off" } else { "failures reported" });
                 let expected =
                     [ErrorKind::Unavailable, ErrorKind::Conflict, ErrorKind::Poisoned, ErrorKind::NotFound];
-                if !expected.contains(&error.kind()) && !(self.is_stopped)() {
+                if !expected.contains(&error.kind()) && !self.is_stopped() {
                     self.world.report(format!("{what}: {:?}: {error}", error.kind()));
                 }
             }

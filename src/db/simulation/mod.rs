@@ -202,13 +202,10 @@ impl Life {
                 return None;
             }
         };
-        let disk = self.disk.clone();
-        let is_stopped = Rc::new(move || disk.is_stopped());
         let (world, store, steps) =
             (Rc::clone(&self.world), Arc::clone(&self.store), Arc::clone(&self.steps));
-        let (process, lives) = (world.lives.get(), Rc::clone(&world));
-        let is_replaced = Rc::new(move || lives.lives.get() > process);
-        Some(Process { world, database, store, steps, is_stopped, is_replaced })
+        let (disk, life) = (self.disk.clone(), world.lives.get());
+        Some(Process { world, database, store, steps, disk, life })
     }
 
     /// After a recovery: what is there, is there for good.
