@@ -161,6 +161,29 @@ fn pages_have_the_rows_that_lookups_count_on() {
     }
 }
 
+#[test]
+fn whether_compression_pays_is_seen_where_the_values_are() {
+    let mut builder = EventBatchBuilder::new();
+    let [log, noise] = ["log", "noise"].map(|name| builder.key(Level::Record, name));
+    for i in 0..20 * PAGE_ROWS {
+        builder.push(&CoreEvent { timestamp_ns: -(i as i64), ..CoreEvent::default() });
+        // Each in an hour of its own.
+        if i < PAGE_ROWS {
+            builder.attribute(log, Value::Text(&format!("{i} is what the request had, and nothing else")));
+        }
+        if (3 * PAGE_ROWS..4 * PAGE_ROWS).contains(&i) {
+            let mixed = (i as u64 ^ 0x9E37_79B9).wrapping_mul(0x2545_F491_4F6C_DD1D);
+            builder.attribute(noise, Value::Bytes(&mixed.to_be_bytes()));
+        }
+    }
+    let footer = built(&[Arc::new(builder.finish().unwrap())]).footer;
+    let is_compressed = |name: &str| {
+        let column = footer.row_group(0).columns().iter().find(|c| c.column_path().string() == name);
+        column.unwrap().compression() != parquet::basic::Compression::UNCOMPRESSED
+    };
+    assert!(is_compressed("log") && !is_compressed("noise"));
+}
+
 /// A segment of these rows in a store, and what the catalog knows of it.
 fn stored(runtime: &Runtime, batches: &[Arc<EventBatch>]) -> (Arc<dyn ObjectStore>, SegmentMeta) {
     let Built { segment: NewSegment { meta, .. }, object, .. } = built(batches);

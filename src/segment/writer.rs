@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
 use arrow::datatypes::{FieldRef, Schema};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -179,14 +180,39 @@ fn is_worth_compressing(
     encoding: ColumnEncoding,
     tuning: &Tuning,
 ) -> Result<bool> {
-    let rows = values.len().min(SAMPLE_PAGES * tuning.page_rows);
-    let sample = values.slice((values.len() - rows) / 2, rows);
+    let sample = sample(values, tuning.page_rows)?;
     let chunks = chunks(field, &sample, encoding, tuning)?;
     let saved = |chunk: &ArrowColumnChunk| {
         let metadata = &chunk.close().metadata;
         metadata.uncompressed_size() - metadata.compressed_size()
     };
-    Ok(chunks.iter().map(saved).sum::<i64>() as f64 >= rows as f64 * tuning.compression_saves_min)
+    let saved = chunks.iter().map(saved).sum::<i64>() as f64;
+    let present = |values: &ArrayRef| (values.len() - values.null_count()) as f64;
+    let of_all = saved * present(values) / present(&sample);
+    Ok(of_all >= values.len() as f64 * tuning.compression_saves_min)
+}
+
+/// Some pages of a column, evenly among its values: they may all be of one hour.
+fn sample(values: &ArrayRef, page_rows: usize) -> Result<ArrayRef> {
+    if values.len() <= SAMPLE_PAGES * page_rows {
+        return Ok(Arc::clone(values));
+    }
+    let present = values.len() - values.null_count();
+    let nth = |i: usize| (2 * i + 1) * present / (2 * SAMPLE_PAGES);
+    let mut rows: Vec<usize> = match values.nulls() {
+        None => (0..SAMPLE_PAGES).map(nth).collect(),
+        Some(nulls) => {
+            let wanted: Vec<usize> = (0..SAMPLE_PAGES).map(nth).collect();
+            let valid = nulls.valid_indices().enumerate();
+            valid.filter(|(i, _)| wanted.contains(i)).map(|(_, row)| row).collect()
+        }
+    };
+    rows.iter_mut().for_each(|row| *row -= *row % page_rows);
+    rows.dedup();
+    let pages: Vec<ArrayRef> =
+        rows.into_iter().map(|row| values.slice(row, page_rows.min(values.len() - row))).collect();
+    let pages: Vec<&dyn Array> = pages.iter().map(AsRef::as_ref).collect();
+    Ok(concat(&pages)?)
 }
 
 /// The column chunks of one column: one per leaf.
