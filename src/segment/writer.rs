@@ -198,16 +198,15 @@ fn sample(values: &ArrayRef, page_rows: usize) -> Result<ArrayRef> {
         return Ok(Arc::clone(values));
     }
     let present = values.len() - values.null_count();
-    let nth = |i: usize| (2 * i + 1) * present / (2 * SAMPLE_PAGES);
-    let mut rows: Vec<usize> = match values.nulls() {
-        None => (0..SAMPLE_PAGES).map(nth).collect(),
+    let wanted: Vec<usize> = (0..SAMPLE_PAGES).map(|i| (2 * i + 1) * present / (2 * SAMPLE_PAGES)).collect();
+    let of_values: Vec<usize> = match values.nulls() {
+        None => wanted,
         Some(nulls) => {
-            let wanted: Vec<usize> = (0..SAMPLE_PAGES).map(nth).collect();
             let valid = nulls.valid_indices().enumerate();
             valid.filter(|(i, _)| wanted.contains(i)).map(|(_, row)| row).collect()
         }
     };
-    rows.iter_mut().for_each(|row| *row -= *row % page_rows);
+    let mut rows: Vec<usize> = of_values.into_iter().map(|row| row - row % page_rows).collect();
     rows.dedup();
     let pages: Vec<ArrayRef> =
         rows.into_iter().map(|row| values.slice(row, page_rows.min(values.len() - row))).collect();
