@@ -1,6 +1,6 @@
 //! Is a segment what was written?
 //!
-//! Every column is decoded, one at a time, whether or not a query would read it. What the rows have is
+//! Every column is decoded, one at a time, whether or not a query would read it, and typed JSON is read. What the rows have is
 //! compared with what the footer says of them; whoever calls compares the footer with the catalog.
 
 use std::ops::Range;

@@ -70,7 +70,7 @@ impl Objects {
         let options = GetOptions::new().with_range(Some(range.clone()));
         let found = self.runtime.block_on(self.store.get_opts(path, options))?;
         // A file is read by this thread, which frees the bytes soon. Were it one of the runtime's, the allocator would
-        // keep them for that: merges in a row left 50 MiB each in idle threads.
+        // keep them for that: merges in a row left up to 50 MiB each in idle threads.
         let bytes = match &found.payload {
             GetResultPayload::File(..) => block_on(found.bytes()),
             GetResultPayload::Stream(_) => self.runtime.block_on(found.bytes()),

@@ -1,7 +1,7 @@
 //! When is a stored object really stored?
 //!
 //! `object_store::local::LocalFileSystem` writes and renames, and never fsyncs: after a power loss the
-//! object may be empty or absent although `put` said yes. [`DurableFileSystem`] reads through it, and
+//! object may be empty or absent although `put` said yes. [`DurableFileSystem`] reads through it, ranges by itself, and
 //! writes so that `put` returns only when file, name and directories are on disk: [`placement`](super::placement)
 //! has the steps.
 
