@@ -124,7 +124,7 @@ impl EventBatchBuilder {
     /// When no event was pushed, or `key` is of another builder: both are defects of the caller.
     pub fn attribute(&mut self, key: KeyId, value: Value<'_>) {
         assert!(self.rows > 0, "an attribute belongs to an event");
-        if value.is_none() {
+        if value.is_null() {
             return;
         }
         let ty = value.attribute_type();

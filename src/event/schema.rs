@@ -150,6 +150,12 @@ pub fn is_reserved(name: &str) -> bool {
     core_index(name).is_some() || [OVERFLOW, ATTRIBUTES, TYPED_ATTRIBUTES].contains(&name)
 }
 
+/// Whether it is a core column that version 0.1 did not have: segments of that version may have an attribute of
+/// this name.
+pub fn is_later(name: &str) -> bool {
+    [column::SEVERITY_TEXT, column::SEVERITY_ORIGIN].contains(&name)
+}
+
 struct Core {
     columns: Vec<CoreColumn>,
     schema: SchemaRef,

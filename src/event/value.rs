@@ -132,7 +132,7 @@ pub enum Value<'a> {
 
 impl Value<'_> {
     /// Whether it is JSON's `null`: no value.
-    pub fn is_none(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         matches!(self, Self::Json(typed_json::NULL))
     }
 

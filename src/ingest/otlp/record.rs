@@ -209,7 +209,7 @@ impl<'a> Sink<'a> {
     /// An attribute of resource or scope, if it has a value.
     fn own(&mut self, level: Level, attribute: Attribute<'_>, arena: &str) -> Option<(KeyId, OwnedValue)> {
         let value = attribute.value.value(arena);
-        (!value.is_none()).then(|| (self.builder.key(level, attribute.key), OwnedValue::new(value)))
+        (!value.is_null()).then(|| (self.builder.key(level, attribute.key), OwnedValue::new(value)))
     }
 
     /// Reserves room for `rows` more events of the current resource and scope, and `extra` bytes that
@@ -249,7 +249,7 @@ impl<'a> Sink<'a> {
                 return;
             }
             let value = attribute.value.value(arena);
-            if value.is_none() {
+            if value.is_null() {
                 continue;
             }
             self.taken_bytes += VALUE_BYTES + text_bytes(value);

@@ -92,7 +92,7 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
         let at = format!("resource {resource}");
         let read = Group::read(group, RESOURCE, scope_groups);
         let Some(group) = refusals.unless(sink, &at, 1, read) else { continue };
-        if let Some(defect) = group.holds_nothing(scope_groups) {
+        if let Some(defect) = group.strays(kind, 1) {
             refusals.add(sink, &at, 1, defect);
         }
         let count = group.members.iter().map(|member| Group::count(member, records)).sum::<usize>().max(1);
@@ -106,7 +106,7 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
             let count = Group::count(&scope_group, records).max(1);
             let scope_group = Group::read(scope_group, SCOPE, records);
             let Some(scope_group) = refusals.unless(sink, &at, count, scope_group) else { continue };
-            if let Some(defect) = scope_group.holds_nothing(records) {
+            if let Some(defect) = scope_group.strays(kind, 2) {
                 refusals.add(sink, &at, 1, defect);
             }
             let owner = message::scope(scope_group.owner).map(|scope| scope.encode_to_vec());
@@ -155,7 +155,7 @@ fn others(sink: &mut Sink, kind: RequestKind, root: &Group) -> Result<(), Defect
             sink.rejected.add(name, format_args!("belongs to {}, was not taken here", other.path()));
             Ok(())
         }
-        None => root.holds_nothing(names(kind)[0]).map_or(Ok(()), Err),
+        None => root.strays(kind, 0).map_or(Ok(()), Err),
     }
 }
 
@@ -200,9 +200,17 @@ impl Group {
         lists.map(Vec::len).sum()
     }
 
-    /// What is wrong with a group that has no member, but something that nobody knows.
-    fn holds_nothing(&self, members: &[&str]) -> Option<Defect> {
-        let unknown = self.unknown.first().filter(|_| !self.is_found)?;
-        Some(Defect::new(format!("has no {}, but {unknown:?}, which is not known here", members[0])))
+    /// What would be lost without a word: the members of another signal, or all of a group in which nothing is
+    /// known. The group is at this level, 0 the request.
+    fn strays(&self, kind: RequestKind, level: usize) -> Option<Defect> {
+        if !self.is_found {
+            let unknown = self.unknown.first()?;
+            let members = names(kind)[level][0];
+            return Some(Defect::new(format!("has no {members}, but {unknown:?}, which is not known here")));
+        }
+        let is_other =
+            |name: &&String| RequestKind::ALL.iter().any(|k| names(*k)[level].contains(&name.as_str()));
+        let other = self.unknown.iter().find(is_other)?;
+        Some(Defect::new(format!("{other:?} is of another signal, and was not taken")))
     }
 }

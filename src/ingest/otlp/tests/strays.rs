@@ -109,6 +109,11 @@ fn a_group_in_which_nothing_is_known_is_told() {
         "resource 0: has no scopeSpans, but \"scopeLogs\", which is not known here; \
          resource 1, scope 0: has no spans, but \"logRecords\", which is not known here"
     );
+    let text =
+        format!(r#"{{"resourceSpans": [{{"scopeLogs": [{{}}], "scopeSpans": [{{"spans": [{SPAN}]}}]}}]}}"#);
+    let ingested = json(RequestKind::Traces, &text).unwrap();
+    assert_eq!((ingested.batch.rows(), ingested.rejected.count()), (1, 1));
+    assert!(ingested.rejected.message().contains("\"scopeLogs\" is of another signal"));
     let unknown = field(9, b"x");
     for bytes in [unknown.clone(), field(1, &unknown), field(1, &field(2, &unknown))] {
         let error = read(RequestKind::Logs, Encoding::Protobuf, &bytes).unwrap_err().to_string();
