@@ -7,29 +7,32 @@
 --   trace_id
 --   root_service  of the earliest span without a parent; if there is none, of the earliest span
 --   root_name     likewise
---   start         earliest start of a span
+--   start         earliest start of a span; where no span has one, the earliest timestamp
 --   duration_ns   from the earliest start to the latest end of a span, nanoseconds; across hosts it is only
---                 as good as their clocks
+--                 as good as their clocks; null where no start or no end is known
 --   spans         number of spans
 --   errors        number of spans with status error
 --   services      names of the services, sorted
---   complete      exactly one span has no parent, and no span starts before it
---   notes         why it is not complete; null if it is
+--   complete      exactly one span has no parent, no span starts before it, and all say when they began and
+--                 ended, in this order
+--   notes         why it is not complete, with '; ' between reasons; null if it is
 SELECT
   trace_id,
   coalesce(first_root_service, first_service) AS root_service,
   coalesce(first_root_name, first_name) AS root_name,
-  start,
-  end_ns - CAST(start AS BIGINT) AS duration_ns,
+  coalesce(known_start, any_time) AS start,
+  end_ns - CAST(known_start AS BIGINT) AS duration_ns,
   spans,
   errors,
   services,
-  roots = 1 AND start >= root_start AS complete,
-  CASE
-    WHEN roots = 0 THEN 'the root span is missing'
-    WHEN roots > 1 THEN 'more than one span has no parent'
-    WHEN start < root_start THEN 'spans start before the root: clocks differ'
-  END AS notes
+  roots = 1 AND known_start >= root_start AND unstarted = 0 AND unended = 0 AND backward = 0 AS complete,
+  nullif(concat_ws('; ',
+    CASE WHEN roots = 0 THEN 'the root span is missing' WHEN roots > 1 THEN 'more than one span has no parent' END,
+    CASE WHEN roots = 1 AND known_start < root_start THEN 'spans start before the root: clocks differ' END,
+    CASE WHEN unstarted > 0 THEN 'the start of a span is unknown' END,
+    CASE WHEN unended > 0 THEN 'the end of a span is unknown' END,
+    CASE WHEN backward > 0 THEN 'a span ends before it starts: its clock was set back' END
+  ), '') AS notes
 FROM (
   SELECT
     trace_id,
@@ -38,11 +41,18 @@ FROM (
     first_value(attributes['service.name'] ORDER BY timestamp) AS first_service,
     first_value(name ORDER BY timestamp) FILTER (WHERE parent_span_id IS NULL) AS first_root_name,
     first_value(name ORDER BY timestamp) AS first_name,
-    min(timestamp) FILTER (WHERE parent_span_id IS NULL) AS root_start,
-    min(timestamp) AS start,
-    max(CAST(timestamp AS BIGINT) + coalesce(duration_ns, 0)) AS end_ns,
+    min(timestamp) FILTER (WHERE parent_span_id IS NULL AND timestamp_origin IS NULL) AS root_start,
+    min(timestamp) FILTER (WHERE timestamp_origin IS NULL) AS known_start,
+    min(timestamp) AS any_time,
+    max(CASE
+      WHEN timestamp_origin IS NULL THEN CAST(timestamp AS BIGINT) + duration_ns
+      WHEN timestamp_origin = 'end' THEN CAST(timestamp AS BIGINT)
+    END) AS end_ns,
     count(*) AS spans,
     count(*) FILTER (WHERE parent_span_id IS NULL) AS roots,
+    count(*) FILTER (WHERE timestamp_origin IS NOT NULL) AS unstarted,
+    count(*) FILTER (WHERE duration_ns IS NULL AND coalesce(timestamp_origin, '') <> 'end') AS unended,
+    count(*) FILTER (WHERE duration_ns < 0) AS backward,
     count(*) FILTER (WHERE status = 'error') AS errors,
     array_sort(array_agg(DISTINCT attributes['service.name'])) AS services
   FROM events

@@ -19,7 +19,8 @@ from .engines import ClickHouse, DuckDb, Limits, Target, memory_bytes
 CORE = set(
     """
     timestamp signal trace_id span_id parent_span_id name kind status status_message duration_ns severity_number
-    severity body value sample_weight observed_timestamp start_timestamp timestamp_origin body_type trace_state flags
+    severity severity_text severity_origin body value sample_weight observed_timestamp start_timestamp timestamp_origin
+    body_type trace_state flags
     dropped_attributes_count dropped_events_count dropped_links_count links scope.name scope.version scope.schema_url
     scope.dropped_attributes_count resource.schema_url resource.dropped_attributes_count resource.entity_refs value_int
     metric.type metric.unit metric.description metric.temporality metric.monotonic metric.metadata histogram.count

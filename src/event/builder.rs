@@ -1,6 +1,7 @@
 //! Builds an [`EventBatch`], row by row.
 
 use std::hash::BuildHasher;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -9,6 +10,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::batch::{AttributeColumn, EventBatch};
 use super::core_event::{CoreEvent, NumberValue};
+use super::severity::Severity;
 use super::sparse::{
     AttributeValues, Bools, Counts, Counts32, Doubles, ExemplarLists, Ids, Ints, Ints32, LinkLists, Lists,
     Quantiles, Sparse, Texts, Times,
@@ -109,17 +111,22 @@ impl EventBatchBuilder {
 
     /// Adds an event; its attributes follow.
     pub fn push(&mut self, event: &CoreEvent<'_>) {
-        self.core.push(self.rows, event);
+        let level = Severity::of(event.severity_number, event.severity);
+        self.core.push(self.rows, &Row { event, level });
         self.rows += 1;
     }
 
     /// Sets an attribute of the event that was pushed last. Of several values of one type for one key,
-    /// the first counts; OTLP forbids them.
+    /// the first counts; OTLP forbids them. JSON's `null` is no value: it leaves the attribute unset, and
+    /// says nothing about the type of its key.
     ///
     /// # Panics
     /// When no event was pushed, or `key` is of another builder: both are defects of the caller.
     pub fn attribute(&mut self, key: KeyId, value: Value<'_>) {
         assert!(self.rows > 0, "an attribute belongs to an event");
+        if value.is_null() {
+            return;
+        }
         let ty = value.attribute_type();
         self.keys[key.0 as usize].types[ty as usize]
             .get_or_insert_with(|| AttributeValues::new(ty))
@@ -155,6 +162,19 @@ fn items<T>(items: &[T]) -> Option<&[T]> {
     (!items.is_empty()).then_some(items)
 }
 
+/// An event, and what is derived from it.
+struct Row<'a> {
+    event: &'a CoreEvent<'a>,
+    level: Severity<'a>,
+}
+
+impl<'a> Deref for Row<'a> {
+    type Target = CoreEvent<'a>;
+    fn deref(&self) -> &CoreEvent<'a> {
+        self.event
+    }
+}
+
 /// The table of core columns: field, how its values are collected, its name, and what an event gives.
 macro_rules! core_builder {
     ($($field:ident: $values:ty, $name:ident, |$event:ident| $value:expr;)*) => {
@@ -164,7 +184,7 @@ macro_rules! core_builder {
         }
 
         impl CoreBuilder {
-            fn push(&mut self, row: u32, event: &CoreEvent<'_>) {
+            fn push(&mut self, row: u32, event: &Row<'_>) {
                 $({
                     let $event = event;
                     if let Some(value) = $value {
@@ -205,14 +225,16 @@ core_builder! {
     status: Texts, STATUS, |e| e.status;
     status_message: Texts, STATUS_MESSAGE, |e| text(e.status_message);
     duration_ns: Ints, DURATION_NS, |e| e.duration_ns;
-    severity_number: Ints, SEVERITY_NUMBER, |e| e.severity_number;
-    severity: Texts, SEVERITY, |e| text(e.severity);
+    severity_number: Ints, SEVERITY_NUMBER, |e| e.level.number;
+    severity: Texts, SEVERITY, |e| e.level.name;
     body: Texts, BODY, |e| e.body;
     value: Doubles, VALUE, |e| e.value.map(NumberValue::as_f64);
     sample_weight: Doubles, SAMPLE_WEIGHT, |e| Some(e.sample_weight);
     observed_timestamp: Times, OBSERVED_TIMESTAMP, |e| e.observed_timestamp_ns;
     start_timestamp: Times, START_TIMESTAMP, |e| e.start_timestamp_ns;
     timestamp_origin: Texts, TIMESTAMP_ORIGIN, |e| e.timestamp_origin;
+    severity_text: Texts, SEVERITY_TEXT, |e| e.level.text;
+    severity_origin: Texts, SEVERITY_ORIGIN, |e| e.level.origin;
     body_type: Texts, BODY_TYPE, |e| e.body_type;
     trace_state: Texts, TRACE_STATE, |e| text(e.trace_state);
     flags: Counts32, FLAGS, |e| positive(e.flags);

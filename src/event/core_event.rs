@@ -78,8 +78,8 @@ impl NumberValue {
 /// An example measurement of a metric point.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Exemplar<'a> {
-    /// Nanoseconds since the epoch.
-    pub timestamp_ns: i64,
+    /// Nanoseconds since the epoch; `None` when nobody knows.
+    pub timestamp_ns: Option<i64>,
     /// What was measured.
     pub value: Option<NumberValue>,
     /// The trace in which it was measured.
@@ -109,7 +109,9 @@ pub struct CoreEvent<'a> {
     pub status: Option<&'a str>,
     pub status_message: &'a str,
     pub duration_ns: Option<i64>,
+    /// As it was sent; without it the one of `severity` is stored ([`severity`](super::severity)).
     pub severity_number: Option<i64>,
+    /// The word that was sent, which is stored as `severity_text`.
     pub severity: &'a str,
     pub body: Option<&'a str>,
     pub value: Option<NumberValue>,
@@ -117,7 +119,8 @@ pub struct CoreEvent<'a> {
     pub sample_weight: f64,
     pub observed_timestamp_ns: Option<i64>,
     pub start_timestamp_ns: Option<i64>,
-    /// Where the timestamp comes from when the producer sent none: `observed` or `received`.
+    /// Where the timestamp comes from when the producer sent none: `observed` or `received`, of spans `end`
+    /// or `received`, of span events `span`.
     pub timestamp_origin: Option<&'static str>,
     /// What the body is when it is not text: the rest of the column then is typed JSON.
     pub body_type: Option<&'static str>,

@@ -25,6 +25,7 @@ mod value;
 pub mod typed_json;
 pub mod schema;
 mod core_event;
+pub mod severity;
 mod sparse;
 mod builder;
 mod batch;

@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::batch::AttributeColumn;
 use super::sparse::AttributeValues;
-use super::{AttributeKey, AttributeType, Value, typed_json};
+use super::{AttributeKey, AttributeType, Level, Value, schema, typed_json};
 use crate::error::{Error, Result};
 
 /// One value in the overflow of a row.
@@ -60,7 +60,7 @@ pub fn entries(object: &str) -> Result<Vec<Entry<'_>>> {
     let entries = typed_json::parse_object(object)?;
     Ok(entries
         .into_iter()
-        .map(|(key, json)| Entry { ty: typed_json::type_of(json), name: unescaped(key), json })
+        .map(|(key, json)| Entry { ty: typed_json::type_of(json), name: current(unescaped(key)), json })
         .collect())
 }
 
@@ -69,6 +69,11 @@ fn unescaped(mut key: String) -> String {
         key.remove(0);
     }
     key
+}
+
+/// A column became a core column: the attribute whose name it was has another one since then.
+fn current(name: String) -> String {
+    if schema::is_later(&name) { AttributeKey::new(Level::Record, name).physical_name() } else { name }
 }
 
 /// Collects an overflow column, row by row in any order.
@@ -165,7 +170,14 @@ mod tests {
     use arrow::array::{Array, AsArray};
 
     use super::*;
-    use crate::event::Level;
+
+    #[test]
+    fn an_attribute_whose_name_became_a_core_column_is_still_one() {
+        let entries = entries(r#"{"severity_text":5,"severity":1}"#).unwrap();
+        assert_eq!(entries[0].name, "attributes.severity_text");
+        assert_eq!(entries[0].key().unwrap(), AttributeKey::new(Level::Record, "severity_text"));
+        assert!(entries[1].key().is_err(), "it always was one");
+    }
 
     #[test]
     fn what_overflows_comes_back_as_it_was() {

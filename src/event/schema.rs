@@ -84,6 +84,8 @@ pub mod column {
     pub const DURATION_NS: &str = "duration_ns";
     pub const SEVERITY_NUMBER: &str = "severity_number";
     pub const SEVERITY: &str = "severity";
+    pub const SEVERITY_TEXT: &str = "severity_text";
+    pub const SEVERITY_ORIGIN: &str = "severity_origin";
     pub const BODY: &str = "body";
     pub const VALUE: &str = "value";
     pub const SAMPLE_WEIGHT: &str = "sample_weight";
@@ -148,6 +150,12 @@ pub fn is_reserved(name: &str) -> bool {
     core_index(name).is_some() || [OVERFLOW, ATTRIBUTES, TYPED_ATTRIBUTES].contains(&name)
 }
 
+/// Whether it is a core column that version 0.1 did not have: segments of that version may have an attribute of
+/// this name.
+pub fn is_later(name: &str) -> bool {
+    [column::SEVERITY_TEXT, column::SEVERITY_ORIGIN].contains(&name)
+}
+
 struct Core {
     columns: Vec<CoreColumn>,
     schema: SchemaRef,
@@ -187,6 +195,8 @@ fn columns() -> Vec<CoreColumn> {
         (c::OBSERVED_TIMESTAMP, timestamp_type()),
         (c::START_TIMESTAMP, timestamp_type()),
         (c::TIMESTAMP_ORIGIN, Utf8View),
+        (c::SEVERITY_TEXT, Utf8View),
+        (c::SEVERITY_ORIGIN, Utf8View),
         (c::BODY_TYPE, Utf8View),
         (c::TRACE_STATE, Utf8View),
         (c::FLAGS, UInt32),

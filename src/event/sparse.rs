@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, FixedSizeBinaryBuilder, Float64Builder, Int64Builder,
-    ListArray, PrimitiveArray, StringViewArray, StringViewBuilder, StructArray, UInt32Array, UInt32Builder,
-    make_view,
+    ListArray, PrimitiveArray, StringViewArray, StringViewBuilder, StructArray, TimestampNanosecondBuilder,
+    UInt32Array, UInt32Builder, make_view,
 };
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::compute::take;
@@ -361,7 +361,7 @@ impl Values for LinkLists {
 /// Lists of exemplars.
 pub(super) struct ExemplarLists {
     ends: Vec<i32>,
-    timestamp: Vec<i64>,
+    timestamp: TimestampNanosecondBuilder,
     value: Float64Builder,
     value_int: Int64Builder,
     trace_id: FixedSizeBinaryBuilder,
@@ -373,7 +373,7 @@ impl Default for ExemplarLists {
     fn default() -> Self {
         Self {
             ends: vec![0],
-            timestamp: Vec::new(),
+            timestamp: TimestampNanosecondBuilder::new(),
             value: Float64Builder::new(),
             value_int: Int64Builder::new(),
             trace_id: FixedSizeBinaryBuilder::new(16),
@@ -387,18 +387,18 @@ impl Values for ExemplarLists {
     type Item<'a> = &'a [Exemplar<'a>];
     fn push(&mut self, item: &[Exemplar<'_>]) {
         for exemplar in item {
-            self.timestamp.push(exemplar.timestamp_ns);
+            self.timestamp.append_option(exemplar.timestamp_ns);
             self.value.append_option(exemplar.value.map(super::NumberValue::as_f64));
             self.value_int.append_option(exemplar.value.and_then(super::NumberValue::as_int));
             push_id(&mut self.trace_id, exemplar.trace_id.as_ref().map(|id| &id.as_bytes()[..]));
             push_id(&mut self.span_id, exemplar.span_id.as_ref().map(|id| &id.as_bytes()[..]));
             self.attributes.append_option(non_empty(exemplar.attributes));
         }
-        self.ends.push(self.timestamp.len() as i32);
+        self.ends.push(arrow::array::ArrayBuilder::len(&self.timestamp) as i32);
     }
     fn finish(mut self) -> ArrayRef {
         let columns: Vec<ArrayRef> = vec![
-            Arc::new(times(self.timestamp)),
+            Arc::new(self.timestamp.finish().with_timezone("UTC")),
             Arc::new(self.value.finish()),
             Arc::new(self.value_int.finish()),
             Arc::new(self.trace_id.finish()),

@@ -28,11 +28,14 @@ use crate::error::{Error, Result};
 /// levels of values; what this process writes is never refused when it is read.
 const DEPTH_MAX: usize = 128;
 
+/// No value.
+pub const NULL: &str = "null";
+
 /// Appends `value` to `out`.
 pub fn write_any(out: &mut String, value: Option<&AnyValue>) {
     use any_value::Value as V;
     match value.and_then(|v| v.value.as_ref()) {
-        None | Some(V::StringValueStrindex(_)) => out.push_str("null"),
+        None | Some(V::StringValueStrindex(_)) => out.push_str(NULL),
         Some(V::StringValue(text)) => write(out, &Value::Text(text)),
         Some(V::BoolValue(b)) => write(out, &Value::Bool(*b)),
         Some(V::IntValue(i)) => write(out, &Value::Int(*i)),

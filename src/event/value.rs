@@ -2,6 +2,8 @@
 
 use arrow::datatypes::DataType;
 
+use super::typed_json;
+
 /// Type of an attribute's value, as its producer sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -16,7 +18,7 @@ pub enum AttributeType {
     Text = 3,
     /// Bytes.
     Bytes = 4,
-    /// An array, a key-value list or a null, as [typed JSON](crate::event::typed_json).
+    /// An array or a key-value list, as [typed JSON](crate::event::typed_json).
     Json = 5,
 }
 
@@ -129,6 +131,11 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// Whether it is JSON's `null`: no value.
+    pub fn is_null(&self) -> bool {
+        matches!(self, Self::Json(typed_json::NULL))
+    }
+
     /// The type of the value.
     pub fn attribute_type(&self) -> AttributeType {
         match self {

@@ -107,6 +107,18 @@ fn otlp_protobuf() -> Vec<Vec<u8>> {
         seeds.push(generator.logs().encode_to_vec());
         seeds.push(generator.metrics().encode_to_vec());
     }
+    // A scope group under its old number, a resource in two pieces, a group (wire type 3) that nobody knows.
+    let mut old = seeds[0].clone();
+    let spans = ExportTraceServiceRequest::decode(&seeds[0][..]).unwrap().resource_spans.remove(0);
+    let scope_group = spans.scope_spans[0].encode_to_vec();
+    let resource = spans.resource.unwrap_or_default().encode_to_vec();
+    let mut group = Vec::new();
+    for (number, message) in [(1, &resource), (1000, &scope_group), (1, &resource)] {
+        prost::encoding::bytes::encode(number, message, &mut group);
+    }
+    group.extend([0x4b, 0x08, 1, 0x4c]);
+    prost::encoding::bytes::encode(1, &group, &mut old);
+    seeds.push(old);
     seeds
 }
 
@@ -119,6 +131,11 @@ fn otlp_json() -> Vec<Vec<u8>> {
         seeds.push(serde_json::to_vec(&generator.logs()).unwrap());
         seeds.push(serde_json::to_vec(&generator.metrics()).unwrap());
     }
+    seeds.extend(texts(&[
+        "\u{feff}{\"resourceLogs\":[{\"instrumentationLibraryLogs\":[{\"logRecords\":[{\"body\":{\"stringValue\":\"\\ud83d \\ud83d\\ude00\"}}]}]}]}",
+        r#"{"resourceSpans":[],"resourceLogs":[{"scopeLogs":[{}],"x":1}],"resourceSpans":[{"a":{}}],"resource_spans":[1]}"#,
+        r#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","intGauge":{}},{"gauge":{"dataPoints":[{"asInt":"1","flags":1}]}}]}]}]}"#,
+    ]));
     seeds
 }
 

@@ -3,41 +3,7 @@
 //! Source: OpenTelemetry logs data model, appendix B (severity mapping), and the numeric levels of Pino
 //! and Bunyan.
 
-/// The severity number of a level's name, any case.
-pub fn number_of_name(name: &str) -> Option<i64> {
-    let mut lower = [0_u8; 16];
-    let name = name.trim().as_bytes();
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    Some(match &*lower {
-        b"trace" | b"finest" | b"verbose" | b"silly" | b"t" => 1,
-        b"trace2" => 2,
-        b"trace3" => 3,
-        b"trace4" => 4,
-        b"debug" | b"dbg" | b"fine" | b"finer" | b"d" => 5,
-        b"debug2" => 6,
-        b"debug3" => 7,
-        b"debug4" => 8,
-        b"info" | b"information" | b"informational" | b"config" | b"default" | b"i" => 9,
-        b"info2" | b"notice" => 10,
-        b"info3" => 11,
-        b"info4" => 12,
-        b"warn" | b"warning" | b"w" => 13,
-        b"warn2" => 14,
-        b"warn3" => 15,
-        b"warn4" => 16,
-        b"error" | b"err" | b"severe" | b"e" => 17,
-        b"error2" | b"critical" | b"crit" | b"dpanic" => 18,
-        b"error3" | b"alert" => 19,
-        b"error4" => 20,
-        b"fatal" | b"f" | b"emerg" | b"emergency" | b"panic" => 21,
-        b"fatal2" => 22,
-        b"fatal3" => 23,
-        b"fatal4" => 24,
-        _ => return None,
-    })
-}
+pub use crate::event::severity::number_of_name;
 
 /// The severity number of a numeric level, as Pino and Bunyan write it (10 trace … 60 fatal).
 pub fn number_of_level(level: i64) -> Option<i64> {

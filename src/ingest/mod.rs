@@ -18,6 +18,7 @@ pub mod times;
 pub mod levels;
 pub mod ids;
 pub mod fields;
+pub mod surrogates;
 mod record;
 pub mod ndjson;
 pub mod csv;
@@ -75,7 +76,12 @@ impl fmt::Display for Reason {
 impl Rejected {
     /// Counts a refused record.
     pub fn add(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
-        self.count += 1;
+        self.add_all(1, at, what);
+    }
+
+    /// Counts refused records that have one reason.
+    pub fn add_all(&mut self, records: u64, at: impl fmt::Display, what: impl fmt::Display) {
+        self.count += records;
         self.remark(at, what);
     }
 

@@ -7,7 +7,8 @@
 //! An OTLP protobuf message does not say which signal it carries. [`otlp_kind`] reads its records strictly
 //! as each of the three: which fields may occur with which wire type, the lengths of ids, the ranges of
 //! enumerations and times, what is text. Field 1 of a log record is a time where the others have bytes;
-//! a span has times in the fields in which a metric has its points: no record passes as two of them.
+//! a span has times in the fields in which a metric has its points: no record passes as two of them. Fields
+//! with numbers beyond those that are known are of a later version, and may hold anything.
 
 use super::csv::CsvLayout;
 use super::fields::{FieldMap, Slot, Target};
@@ -301,7 +302,7 @@ fn nested(message: &[u8], depth: usize, record: &mut impl FnMut(&[u8]) -> Option
         match fields.next()? {
             Next::End | Next::Cut(_, []) => return Some(true),
             Next::Field(number, Wire::Bytes(bytes)) => match (depth, number) {
-                (0, 1) | (1, 2) => {
+                (0, 1) | (1, 2 | 1000) => {
                     if !nested(bytes, depth + 1, record)? {
                         return Some(false);
                     }
@@ -312,9 +313,11 @@ fn nested(message: &[u8], depth: usize, record: &mut impl FnMut(&[u8]) -> Option
                     }
                 }
                 (1 | 2, 3) => drop(text(bytes)?),
-                (1 | 2, 1) | (1, 1000) => {}
+                (1 | 2, 1) => {}
+                (depth, number) if number > fields_max(depth) => {}
                 _ => return None,
             },
+            Next::Field(number, _) if number > fields_max(depth) => {}
             // The sample ends here: what is inside may still hold whole records.
             Next::Cut(1, rest) if depth == 0 => return nested(rest, 1, record),
             Next::Cut(2, rest) if depth == 1 => return nested(rest, 2, record),
@@ -322,6 +325,11 @@ fn nested(message: &[u8], depth: usize, record: &mut impl FnMut(&[u8]) -> Option
             Next::Field(..) => return None,
         }
     }
+}
+
+/// The greatest field number that is known of a request, of its groups, of their scope groups.
+fn fields_max(depth: usize) -> u64 {
+    if depth == 0 { 1 } else { 3 }
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {
@@ -351,7 +359,7 @@ fn is_span(record: &[u8]) -> Option<bool> {
             (9 | 11 | 13 | 15, Wire::Bytes(b)) => is_message(b),
             (10 | 12 | 14, Wire::Varint(v)) => u32::try_from(v).is_ok(),
             (16, Wire::Fixed32) => true,
-            _ => false,
+            _ => number > 16,
         })
     })?;
     Some(ids == 2 && times > 0)
@@ -376,7 +384,7 @@ fn is_log(record: &[u8]) -> Option<bool> {
             (8, Wire::Fixed32) => true,
             (9, Wire::Bytes(b)) => matches!(b.len(), 0 | 16),
             (10, Wire::Bytes(b)) => matches!(b.len(), 0 | 8),
-            _ => false,
+            _ => number > 12,
         })
     })?;
     Some(evidence > 0)
@@ -397,7 +405,7 @@ fn is_metric(record: &[u8]) -> Option<bool> {
                 is_message(b)
             }
             (12, Wire::Bytes(b)) => is_message(b),
-            _ => false,
+            _ => number > 12,
         })
     })?;
     Some(named && points == 1)

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | all taken | 200 | an empty response message |
 //! | some records refused | 200 | `partial_success` with their number and the reasons |
-//! | not OTLP, damaged | 400 | `google.rpc.Status`; the sender must not send it again |
+//! | not OTLP, damaged, of another path | 400 | `google.rpc.Status`; the sender must not send it again |
 //! | too large | 413 | `google.rpc.Status` |
 //! | unknown Content-Type or Content-Encoding | 415 | `google.rpc.Status` |
 //! | no room, a limit | 503, 429 | `google.rpc.Status` and `Retry-After`: the sender waits and sends it again |

@@ -229,6 +229,38 @@ fn a_message_that_becomes_more_than_there_is_room_for_is_refused_before_it_does(
     assert_eq!(count(&server), 3);
 }
 
+#[test]
+fn what_belongs_to_another_path_is_refused_with_that_path() {
+    let server = Running::start();
+    let logs = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"x"}}]}]}]}"#;
+    for path in ["/v1/traces", "/v1/metrics"] {
+        let refused = server.post(path, &[JSON], logs);
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert!(refused.text().contains("resourceLogs belongs to /v1/logs"), "{}", refused.text());
+    }
+    let mut traces = spans(1);
+    traces.resource_spans[0].scope_spans[0].spans[0].start_time_unix_nano = 1_750_000_000_000_000_000;
+    let refused = server.post("/v1/logs", &[PROTOBUF], traces.encode_to_vec());
+    assert_eq!(refused.status, 400);
+    let unknown = server.post("/v1/traces", &[JSON], br#"{"spans":[{}]}"#);
+    assert_eq!(unknown.status, 400, "{}", unknown.text());
+    assert!(unknown.text().contains("has no resourceSpans"), "{}", unknown.text());
+    assert_eq!(count(&server), 0);
+    assert_eq!(server.post("/v1/traces", &[JSON], b"{}").status, 200, "an empty request is one");
+}
+
+#[test]
+fn half_an_emoji_and_an_old_name_cost_nothing() {
+    let server = Running::start();
+    let logs = br#"{"resourceLogs":[{"instrumentationLibraryLogs":[{"logRecords":[
+        {"body":{"stringValue":"good"}},{"body":{"stringValue":"cut \ud83d"},"severityText":"err"}]}]}]}"#;
+    let answer = server.post("/v1/logs", &[JSON], logs);
+    assert_eq!((answer.status, answer.text()), (200, "{}"));
+    let rows = server.rows("select body, severity from logs where severity = 'ERROR'");
+    assert_eq!(rows, json!([{ "body": "cut \u{fffd}", "severity": "ERROR" }]));
+    assert_eq!(count(&server), 2);
+}
+
 async fn trace_client(server: &Running) -> TraceServiceClient<tonic::transport::Channel> {
     TraceServiceClient::connect(grpc(server)).await.unwrap()
 }

@@ -1,7 +1,9 @@
 //! Attributes: OTLP's `KeyValue` and `AnyValue` as [`Value`]s.
 //!
-//! Scalars borrow from the request. Arrays, key-value lists and values without a value become typed JSON
-//! in an arena, so that a record is known to be good as a whole before its first attribute goes in.
+//! Scalars borrow from the request. Arrays and key-value lists become typed JSON in an arena, so that a record
+//! is known to be good as a whole before its first attribute goes in. An attribute without a value is none:
+//! it is not stored, reads as null, and its key keeps the type that others give it. Inside of arrays and lists
+//! such a value keeps its place, as `null`.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
@@ -29,6 +31,8 @@ pub(super) enum AnyRef<'a> {
     Bytes(&'a [u8]),
     /// Typed JSON: start and end in the arena.
     Json(usize, usize),
+    /// No value.
+    Unset,
 }
 
 impl<'a> AnyRef<'a> {
@@ -44,38 +48,41 @@ impl<'a> AnyRef<'a> {
             Self::Double(d) => Value::Double(*d),
             Self::Bytes(bytes) => Value::Bytes(bytes),
             Self::Json(start, end) => Value::Json(&arena[*start..*end]),
+            Self::Unset => Value::Json(typed_json::NULL),
         }
     }
 
-    /// Reads an `AnyValue`.
-    pub(super) fn read(bytes: &'a [u8], arena: &mut String) -> Result<Self, Defect> {
-        let mut message = Message::new(bytes);
-        let mut value = None;
-        while let Some(field) = message.next_field()? {
-            value = match field.number {
-                1 => Some(Self::Text(field.text()?)),
-                2 => Some(Self::Bool(field.varint()? != 0)),
-                3 => Some(Self::Int(field.varint()? as i64)),
-                4 => Some(Self::Double(f64::from_bits(field.fixed64()?))),
-                5 | 6 => return Self::structured(bytes, arena),
-                7 => Some(Self::Bytes(field.bytes()?)),
-                // A reference into another signal's string table: OTLP says to read it as no value.
-                8 => None,
-                _ => value,
-            };
+    /// Reads an `AnyValue` from its pieces, of which there is nearly always one.
+    fn read(pieces: &[&'a [u8]], arena: &mut String) -> Result<Self, Defect> {
+        let mut value = Some(Self::Unset);
+        for piece in pieces {
+            let mut message = Message::new(piece);
+            while let Some(field) = message.next_field()? {
+                value = match field.number {
+                    1 => Some(Self::Text(field.text()?)),
+                    2 => Some(Self::Bool(field.varint()? != 0)),
+                    3 => Some(Self::Int(field.varint()? as i64)),
+                    4 => Some(Self::Double(f64::from_bits(field.fixed64()?))),
+                    5 | 6 => None,
+                    7 => Some(Self::Bytes(field.bytes()?)),
+                    // A reference into another signal's string table: OTLP says to read it as no value.
+                    8 => Some(Self::Unset),
+                    _ => value,
+                };
+            }
         }
-        Ok(value.unwrap_or_else(|| Self::json(None, arena)))
+        value.map_or_else(|| Self::structured(&pieces.concat(), arena), Ok)
     }
 
     /// Nesting is limited by prost's recursion limit.
     fn structured(bytes: &[u8], arena: &mut String) -> Result<Self, Defect> {
         let any = AnyValue::decode(bytes)?;
-        Ok(Self::json(Some(&any), arena))
+        Ok(Self::json(&any, arena))
     }
 
-    fn json(any: Option<&AnyValue>, arena: &mut String) -> Self {
+    fn json(any: &AnyValue, arena: &mut String) -> Self {
         let start = arena.len();
-        typed_json::write_any(arena, any);
+        typed_json::write_any(arena, Some(any));
         Self::Json(start, arena.len())
     }
 
@@ -88,9 +95,9 @@ impl<'a> AnyRef<'a> {
             Some(any_value::Value::DoubleValue(d)) => Self::Double(*d),
             Some(any_value::Value::BytesValue(bytes)) => Self::Bytes(bytes),
             Some(any_value::Value::ArrayValue(_) | any_value::Value::KvlistValue(_)) => {
-                Self::json(any, arena)
+                any.map_or(Self::Unset, |any| Self::json(any, arena))
             }
-            Some(any_value::Value::StringValueStrindex(_)) | None => Self::json(None, arena),
+            Some(any_value::Value::StringValueStrindex(_)) | None => Self::Unset,
         }
     }
 }
@@ -100,15 +107,20 @@ impl<'a> Attribute<'a> {
     pub(super) fn read(field: Field<'a>, arena: &mut String) -> Result<Self, Defect> {
         let mut message = Message::new(field.bytes()?);
         let mut key = "";
-        let mut value: &[u8] = &[];
+        let (mut value, mut more): (&[u8], Vec<&[u8]>) = (&[], Vec::new());
         while let Some(field) = message.next_field()? {
             match field.number {
                 1 => key = field.text()?,
-                2 => value = field.bytes()?,
+                2 if value.is_empty() => value = field.bytes()?,
+                2 => more.push(field.bytes()?),
                 _ => {}
             }
         }
-        Ok(Self { key, value: AnyRef::read(value, arena)? })
+        if more.is_empty() {
+            return Ok(Self { key, value: AnyRef::read(&[value], arena)? });
+        }
+        more.insert(0, value);
+        Ok(Self { key, value: AnyRef::read(&more, arena)? })
     }
 
     /// The attributes of a decoded message.

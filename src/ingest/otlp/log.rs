@@ -6,16 +6,19 @@
 //! | `body` that is text | `body` |
 //! | any other `body` | `body` as typed JSON, its type in `body_type`; the entries of a key-value list are attributes `body.<key>` as well, nested ones with dots |
 //! | `event_name` | `name` |
+//! | `severity_number`, `severity_text` | `severity_number`, `severity` and `severity_text`, the one from the other where it is missing ([`severity`](crate::event::severity)) |
 //!
 //! Ids that are no ids mean that the record belongs to no trace, as OTLP asks: it goes in with a remark.
+
+use std::borrow::Cow;
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
 
 use super::attributes::{AnyRef, Attribute};
-use super::record::{Defect, Position, Sink, optional_span_id, optional_time_ns, optional_trace_id};
+use super::record::{Defect, Doubts, Position, Sink, optional_span_id, optional_trace_id};
 use super::weight::sample_weight;
-use super::wire::Message;
+use super::wire::{Message, merge};
 use crate::event::{CoreEvent, Level, Signal, typed_json};
 
 /// In `timestamp_origin`: the record has no time, this is when it was observed.
@@ -47,7 +50,7 @@ struct Record<'a> {
     severity_number: i32,
     severity: &'a str,
     /// An `AnyValue` message.
-    body: &'a [u8],
+    body: Cow<'a, [u8]>,
     attributes: Vec<Attribute<'a>>,
     dropped_attributes_count: u32,
     flags: u32,
@@ -65,7 +68,7 @@ impl<'a> Record<'a> {
                 1 => record.time_ns = field.fixed64()?,
                 2 => record.severity_number = field.varint()? as i32,
                 3 => record.severity = field.text()?,
-                5 => record.body = field.bytes()?,
+                5 => merge(&mut record.body, field.bytes()?),
                 6 => record.attributes.push(Attribute::read(field, arena)?),
                 7 => record.dropped_attributes_count = field.varint()? as u32,
                 8 => record.flags = field.fixed32()?,
@@ -80,10 +83,11 @@ impl<'a> Record<'a> {
     }
 
     fn push(&self, sink: &mut Sink, arena: &str, at: Position) -> Result<(), Defect> {
-        let body = Body::read(self.body)?;
-        let observed_ns = optional_time_ns("observed_time_unix_nano", self.observed_ns)?;
+        let body = Body::read(&self.body)?;
+        let mut doubts = Doubts::default();
+        let observed_ns = doubts.time("observed_time_unix_nano", self.observed_ns);
         let (timestamp_ns, timestamp_origin) =
-            match (optional_time_ns("time_unix_nano", self.time_ns)?, observed_ns) {
+            match (doubts.time("time_unix_nano", self.time_ns), observed_ns) {
                 (Some(time), _) => (time, None),
                 (None, Some(observed)) => (observed, Some(OBSERVED)),
                 (None, None) => (sink.now_ns, Some(RECEIVED)),
@@ -116,8 +120,9 @@ impl<'a> Record<'a> {
             sink.attribute(Level::Body, key, value.value(&arena));
         }
         for defect in [trace_id.err(), span_id.err()].into_iter().flatten() {
-            sink.rejected.remark(at, format_args!("{defect}; kept without it"));
+            doubts.add(defect);
         }
+        doubts.remark(sink, at);
         Ok(())
     }
 }

@@ -8,7 +8,10 @@
 //! | `as_double`, `as_int` | `value`; an integer in `value_int` too |
 //! | `count`, `sum`, `min`, `max` of all kinds that have them | `histogram.count` … |
 //! | `time_unix_nano` | `timestamp`; when zero, the time of receipt, and `timestamp_origin` says so |
-//! | `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK` | bit 0 of `flags` |
+//! | `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK` | bit 0 of `flags`: a gap, all that is measured is null |
+//!
+//! A point of a gap often carries a zero all the same. No measurement stands behind it, so it is not kept: in
+//! an average it would count.
 //!
 //! Points are few and small next to spans, so generated messages read them.
 
@@ -22,9 +25,8 @@ use prost::Message as _;
 
 use super::attributes::{Attribute, object};
 use super::log::RECEIVED;
-use super::record::{
-    Defect, Position, Sink, enum_name, optional_span_id, optional_time_ns, optional_trace_id, time_ns,
-};
+use super::record::{Defect, Doubts, Position, Sink, enum_name, optional_span_id, optional_trace_id};
+use super::wire::Message;
 use crate::event::{CoreEvent, Exemplar, NumberValue, Signal};
 
 /// Names of `AggregationTemporality` by number; 0 says nothing and is stored as null.
@@ -39,12 +41,30 @@ pub(super) mod kind {
     pub(crate) const SUMMARY: &str = "summary";
 }
 
+/// `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK`.
+const NO_RECORDED_VALUE: u32 = 1;
+
+/// Fields of `Metric` that are no data: its name, description, unit and metadata.
+const OTHER_FIELDS: [u32; 4] = [1, 2, 3, 12];
+
 /// Takes the `Metric` message in `bytes`; what is wrong with it is noted in the sink.
 pub(super) fn metric(sink: &mut Sink, bytes: &[u8], at: Position) {
     match Metric::decode(bytes) {
+        Ok(Metric { data: None, .. }) => {
+            if let Some(field) = unknown_data(bytes) {
+                sink.rejected.add(at, format_args!("its data, protobuf field {field}, is of no known kind"));
+            }
+        }
         Ok(metric) => points(sink, &metric, at),
         Err(e) => sink.rejected.add(at, e),
     }
+}
+
+/// The field that holds the data of a metric of a kind that is no more, or not yet.
+fn unknown_data(bytes: &[u8]) -> Option<u32> {
+    let mut message = Message::new(bytes);
+    let fields = std::iter::from_fn(|| message.next_field().ok().flatten());
+    fields.map(|field| field.number).find(|number| !OTHER_FIELDS.contains(number))
 }
 
 fn points(sink: &mut Sink, metric: &Metric, at: Position) {
@@ -65,7 +85,7 @@ fn points(sink: &mut Sink, metric: &Metric, at: Position) {
     match data {
         Data::Gauge(gauge) => {
             let event = CoreEvent { metric_type: Some(kind::GAUGE), ..of_metric };
-            each(sink, &gauge.data_points, at, |sink, point| number(sink, point, &event));
+            each(sink, &gauge.data_points, at, |sink, point, doubts| number(sink, point, &event, doubts));
         }
         Data::Sum(sum) => {
             let event = CoreEvent {
@@ -73,19 +93,25 @@ fn points(sink: &mut Sink, metric: &Metric, at: Position) {
                 metric_monotonic: Some(sum.is_monotonic),
                 ..of_metric
             };
-            each(sink, &sum.data_points, at, |sink, point| number(sink, point, &event));
+            each(sink, &sum.data_points, at, |sink, point, doubts| number(sink, point, &event, doubts));
         }
         Data::Histogram(histogram) => {
             let event = CoreEvent { metric_type: Some(kind::HISTOGRAM), ..of_metric };
-            each(sink, &histogram.data_points, at, |sink, point| explicit(sink, point, &event));
+            each(sink, &histogram.data_points, at, |sink, point, doubts| {
+                explicit(sink, point, &event, doubts)
+            });
         }
         Data::ExponentialHistogram(histogram) => {
             let event = CoreEvent { metric_type: Some(kind::EXPONENTIAL), ..of_metric };
-            each(sink, &histogram.data_points, at, |sink, point| exponential(sink, point, &event));
+            each(sink, &histogram.data_points, at, |sink, point, doubts| {
+                exponential(sink, point, &event, doubts)
+            });
         }
         Data::Summary(summary) => {
             let event = CoreEvent { metric_type: Some(kind::SUMMARY), ..of_metric };
-            each(sink, &summary.data_points, at, |sink, point| quantiles(sink, point, &event));
+            each(sink, &summary.data_points, at, |sink, point, doubts| {
+                quantiles(sink, point, &event, doubts)
+            });
         }
     }
 }
@@ -99,10 +125,17 @@ fn temporality(data: &Data) -> i32 {
     }
 }
 
-fn each<P>(sink: &mut Sink, points: &[P], at: Position, take: impl Fn(&mut Sink, &P) -> Result<(), Defect>) {
+fn each<P>(
+    sink: &mut Sink,
+    points: &[P],
+    at: Position,
+    take: impl Fn(&mut Sink, &P, &mut Doubts) -> Result<(), Defect>,
+) {
     for (i, point) in points.iter().enumerate() {
-        if let Err(defect) = take(sink, point) {
-            sink.rejected.add(Position { point: Some(i), ..at }, defect);
+        let (at, mut doubts) = (Position { point: Some(i), ..at }, Doubts::default());
+        match take(sink, point, &mut doubts) {
+            Ok(()) => doubts.remark(sink, at),
+            Err(defect) => sink.rejected.add(at, defect),
         }
     }
 }
@@ -116,16 +149,21 @@ struct Common<'a> {
     exemplars: &'a [ExemplarMessage],
 }
 
-fn push(sink: &mut Sink, common: &Common<'_>, event: &CoreEvent<'_>) -> Result<(), Defect> {
-    let time = optional_time_ns("time_unix_nano", common.time_ns)?;
-    let start_timestamp_ns = optional_time_ns("start_time_unix_nano", common.start_ns)?;
+fn push(
+    sink: &mut Sink,
+    common: &Common<'_>,
+    event: &CoreEvent<'_>,
+    doubts: &mut Doubts,
+) -> Result<(), Defect> {
+    let time = doubts.time("time_unix_nano", common.time_ns);
+    let start_timestamp_ns = doubts.time("start_time_unix_nano", common.start_ns);
     let exemplar_attributes: Vec<_> =
         common.exemplars.iter().map(|e| object(&e.filtered_attributes)).collect();
     let exemplars: Vec<_> = common
         .exemplars
         .iter()
         .zip(&exemplar_attributes)
-        .map(|(exemplar, attributes)| to_exemplar(exemplar, attributes))
+        .map(|(exemplar, attributes)| to_exemplar(exemplar, attributes, doubts))
         .collect::<Result<_, _>>()?;
     let repeated =
         event.metric_description.len() + event.metric_metadata.len() + event.name.map_or(0, str::len);
@@ -138,15 +176,41 @@ fn push(sink: &mut Sink, common: &Common<'_>, event: &CoreEvent<'_>) -> Result<(
         start_timestamp_ns,
         flags: common.flags,
         exemplars: &exemplars,
-        ..*event
+        ..if common.flags & NO_RECORDED_VALUE == 0 { *event } else { gap(event) }
     };
     sink.push(&event, &attributes, &arena);
     Ok(())
 }
 
-fn to_exemplar<'a>(exemplar: &ExemplarMessage, attributes: &'a str) -> Result<Exemplar<'a>, Defect> {
+/// The point without what it measured.
+fn gap<'a>(event: &CoreEvent<'a>) -> CoreEvent<'a> {
+    CoreEvent {
+        value: None,
+        count: None,
+        sum: None,
+        min: None,
+        max: None,
+        bounds: None,
+        bucket_counts: None,
+        scale: None,
+        zero_count: None,
+        zero_threshold: None,
+        positive_offset: None,
+        positive_counts: None,
+        negative_offset: None,
+        negative_counts: None,
+        quantiles: None,
+        ..*event
+    }
+}
+
+fn to_exemplar<'a>(
+    exemplar: &ExemplarMessage,
+    attributes: &'a str,
+    doubts: &mut Doubts,
+) -> Result<Exemplar<'a>, Defect> {
     Ok(Exemplar {
-        timestamp_ns: time_ns("time_unix_nano of an exemplar", exemplar.time_unix_nano)?,
+        timestamp_ns: doubts.time("time_unix_nano of an exemplar", exemplar.time_unix_nano),
         value: exemplar.value.map(|value| match value {
             exemplar::Value::AsDouble(d) => NumberValue::Double(d),
             exemplar::Value::AsInt(i) => NumberValue::Int(i),
@@ -157,7 +221,12 @@ fn to_exemplar<'a>(exemplar: &ExemplarMessage, attributes: &'a str) -> Result<Ex
     })
 }
 
-fn number(sink: &mut Sink, point: &NumberDataPoint, event: &CoreEvent<'_>) -> Result<(), Defect> {
+fn number(
+    sink: &mut Sink,
+    point: &NumberDataPoint,
+    event: &CoreEvent<'_>,
+    doubts: &mut Doubts,
+) -> Result<(), Defect> {
     let common = Common {
         attributes: &point.attributes,
         start_ns: point.start_time_unix_nano,
@@ -169,10 +238,15 @@ fn number(sink: &mut Sink, point: &NumberDataPoint, event: &CoreEvent<'_>) -> Re
         number_data_point::Value::AsDouble(d) => NumberValue::Double(d),
         number_data_point::Value::AsInt(i) => NumberValue::Int(i),
     });
-    push(sink, &common, &CoreEvent { value, ..*event })
+    push(sink, &common, &CoreEvent { value, ..*event }, doubts)
 }
 
-fn explicit(sink: &mut Sink, point: &HistogramDataPoint, event: &CoreEvent<'_>) -> Result<(), Defect> {
+fn explicit(
+    sink: &mut Sink,
+    point: &HistogramDataPoint,
+    event: &CoreEvent<'_>,
+    doubts: &mut Doubts,
+) -> Result<(), Defect> {
     let common = Common {
         attributes: &point.attributes,
         start_ns: point.start_time_unix_nano,
@@ -189,13 +263,14 @@ fn explicit(sink: &mut Sink, point: &HistogramDataPoint, event: &CoreEvent<'_>) 
         bucket_counts: Some(point.bucket_counts.as_slice()).filter(|list| !list.is_empty()),
         ..*event
     };
-    push(sink, &common, &event)
+    push(sink, &common, &event, doubts)
 }
 
 fn exponential(
     sink: &mut Sink,
     point: &ExponentialHistogramDataPoint,
     event: &CoreEvent<'_>,
+    doubts: &mut Doubts,
 ) -> Result<(), Defect> {
     let common = Common {
         attributes: &point.attributes,
@@ -218,10 +293,15 @@ fn exponential(
         negative_counts: point.negative.as_ref().map(|b| b.bucket_counts.as_slice()),
         ..*event
     };
-    push(sink, &common, &event)
+    push(sink, &common, &event, doubts)
 }
 
-fn quantiles(sink: &mut Sink, point: &SummaryDataPoint, event: &CoreEvent<'_>) -> Result<(), Defect> {
+fn quantiles(
+    sink: &mut Sink,
+    point: &SummaryDataPoint,
+    event: &CoreEvent<'_>,
+    doubts: &mut Doubts,
+) -> Result<(), Defect> {
     let common = Common {
         attributes: &point.attributes,
         start_ns: point.start_time_unix_nano,
@@ -236,5 +316,5 @@ fn quantiles(sink: &mut Sink, point: &SummaryDataPoint, event: &CoreEvent<'_>) -
         quantiles: Some(quantiles.as_slice()).filter(|list| !list.is_empty()),
         ..*event
     };
-    push(sink, &common, &event)
+    push(sink, &common, &event, doubts)
 }

@@ -8,15 +8,16 @@
 //! record  = span | log record | metric
 //! ```
 //!
-//! 1. [`decode`] walks protobuf with [`wire`], borrowing from the bytes, or JSON ([`json`]), which
+//! 1. [`decode`] walks protobuf ([`groups`], [`wire`]), borrowing from the bytes, or JSON ([`json`]), which
 //!    becomes the protobuf message of one record at a time.
 //! 2. Resource and scope are read once ([`record`]); their attributes are repeated on every event.
 //! 3. Each record becomes a row or several: [`trace`], [`log`], [`metric`]. A defect costs that record.
 //! 4. [`encode()`] goes the other way: rows, from a batch or from a query, grouped into requests again.
 //!
 //! **Lossless**: encoding what was decoded gives an equal request, up to what OTLP says does not matter
-//! (order of attributes, resources and scopes listed twice, groups without records) and ids of all zeroes,
-//! which mean none.
+//! (order of attributes, resources and scopes listed twice, groups without records) and what says nothing: ids of
+//! all zeroes, attributes without a value, values of points that say that none was recorded, and times that cannot
+//! be: those that events cannot hold, and of a start and an end that are years apart the one that is far from now.
 //!
 //! Not here: transport, compression, authentication, limits of the network.
 
@@ -24,6 +25,7 @@ mod wire;
 mod attributes;
 mod record;
 mod weight;
+mod groups;
 mod trace;
 mod log;
 mod metric;
@@ -38,8 +40,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
 pub use self::record::Room;
-use self::record::{Defect, Position, Sink};
-use self::wire::Message;
+use self::record::{Position, Sink};
 use super::{Ingested, MESSAGE_BYTES_MAX};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -75,6 +76,15 @@ impl RequestKind {
             Self::Traces => "span",
             Self::Logs => "log record",
             Self::Metrics => "metric",
+        }
+    }
+
+    /// Where OTLP/HTTP takes this request; the services of OTLP/gRPC are named alike.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Traces => "/v1/traces",
+            Self::Logs => "/v1/logs",
+            Self::Metrics => "/v1/metrics",
         }
     }
 
@@ -118,7 +128,7 @@ pub fn decode_within(
     }
     let mut sink = Sink::new(now_ns, bytes.len(), room);
     let walked = match encoding {
-        Encoding::Protobuf => walk(&mut sink, kind, bytes),
+        Encoding::Protobuf => groups::walk(&mut sink, kind, bytes),
         Encoding::Json => json::walk(&mut sink, kind, bytes),
     };
     walked
@@ -139,53 +149,4 @@ pub fn logs(request: &ExportLogsServiceRequest, now_ns: i64) -> Result<Ingested>
 /// As [`decode`], from a decoded message.
 pub fn metrics(request: &ExportMetricsServiceRequest, now_ns: i64) -> Result<Ingested> {
     decode(RequestKind::Metrics, Encoding::Protobuf, &request.encode_to_vec(), now_ns)
-}
-
-/// All requests have the same shape and field numbers down to the record.
-fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(), Defect> {
-    let mut message = Message::new(bytes);
-    let mut resource = 0;
-    while let Some(field) = message.next_field()? {
-        if field.number == 1 {
-            let group = Group::read(field.bytes()?)?;
-            sink.enter_resource(group.owner, group.schema_url)?;
-            for (scope, bytes) in group.members.into_iter().enumerate() {
-                let scope_group = Group::read(bytes)?;
-                sink.enter_scope(scope_group.owner, scope_group.schema_url)?;
-                for (record, bytes) in scope_group.members.into_iter().enumerate() {
-                    let at = Position { resource, scope, what: kind.record(), record, point: None };
-                    kind.take(sink, bytes, at);
-                    if !sink.has_room() {
-                        return Ok(());
-                    }
-                }
-            }
-            resource += 1;
-        }
-    }
-    Ok(())
-}
-
-/// `ResourceSpans`, `ScopeSpans` and their likes: an owner, members, a schema URL that comes last.
-#[derive(Default)]
-struct Group<'a> {
-    owner: &'a [u8],
-    members: Vec<&'a [u8]>,
-    schema_url: &'a str,
-}
-
-impl<'a> Group<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Self, Defect> {
-        let mut group = Self::default();
-        let mut message = Message::new(bytes);
-        while let Some(field) = message.next_field()? {
-            match field.number {
-                1 => group.owner = field.bytes()?,
-                2 => group.members.push(field.bytes()?),
-                3 => group.schema_url = field.text()?,
-                _ => {}
-            }
-        }
-        Ok(group)
-    }
 }

@@ -152,7 +152,7 @@ impl<'a> Sink<'a> {
                 1 => {
                     let mut arena = String::new();
                     let attribute = Attribute::read(field, &mut arena)?;
-                    resource.attributes.push(self.own(Level::Resource, attribute, &arena));
+                    resource.attributes.extend(self.own(Level::Resource, attribute, &arena));
                 }
                 2 => resource.dropped_attributes_count = field.varint()? as u32,
                 3 => entities.push(EntityRef::decode(field.bytes()?)?),
@@ -178,7 +178,7 @@ impl<'a> Sink<'a> {
                 3 => {
                     let mut arena = String::new();
                     let attribute = Attribute::read(field, &mut arena)?;
-                    scope.attributes.push(self.own(Level::Scope, attribute, &arena));
+                    scope.attributes.extend(self.own(Level::Scope, attribute, &arena));
                 }
                 4 => scope.dropped_attributes_count = field.varint()? as u32,
                 _ => {}
@@ -206,9 +206,10 @@ impl<'a> Sink<'a> {
         self.refused.is_none()
     }
 
-    fn own(&mut self, level: Level, attribute: Attribute<'_>, arena: &str) -> (KeyId, OwnedValue) {
-        let key = self.builder.key(level, attribute.key);
-        (key, OwnedValue::new(attribute.value.value(arena)))
+    /// An attribute of resource or scope, if it has a value.
+    fn own(&mut self, level: Level, attribute: Attribute<'_>, arena: &str) -> Option<(KeyId, OwnedValue)> {
+        let value = attribute.value.value(arena);
+        (!value.is_null()).then(|| (self.builder.key(level, attribute.key), OwnedValue::new(value)))
     }
 
     /// Reserves room for `rows` more events of the current resource and scope, and `extra` bytes that
@@ -248,6 +249,9 @@ impl<'a> Sink<'a> {
                 return;
             }
             let value = attribute.value.value(arena);
+            if value.is_null() {
+                continue;
+            }
             self.taken_bytes += VALUE_BYTES + text_bytes(value);
             let key = self.builder.key(Level::Record, attribute.key);
             self.builder.attribute(key, value);
@@ -266,6 +270,11 @@ impl<'a> Sink<'a> {
         self.taken_bytes += VALUE_BYTES + text_bytes(value);
         let key = self.builder.key(level, key);
         self.builder.attribute(key, value);
+    }
+
+    /// Number of events taken.
+    pub(super) fn rows(&self) -> usize {
+        self.builder.rows()
     }
 
     /// Fails when there was no room.
@@ -314,14 +323,34 @@ fn entity_refs(entities: Vec<EntityRef>) -> String {
     json
 }
 
-/// Nanoseconds since the epoch, if they fit the timestamps of events (until the year 2262).
-pub(super) fn time_ns(what: &str, ns: u64) -> Result<i64, Defect> {
-    i64::try_from(ns).map_err(|_| Defect::new(format!("{what} is {ns}, beyond {}", i64::MAX)))
-}
+/// What a record says that cannot be so. The record goes in without it, and its producer is told.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(Vec<String>);
 
-/// As [`time_ns`]; zero means that there is none.
-pub(super) fn optional_time_ns(what: &str, ns: u64) -> Result<Option<i64>, Defect> {
-    Ok(Some(time_ns(what, ns)?).filter(|ns| *ns != 0))
+impl Doubts {
+    /// Nanoseconds since the epoch; zero means that nobody knows. So does a time that timestamps of events do
+    /// not reach, 2262 and later: producers write all ones for "never" and "not yet".
+    pub(super) fn time(&mut self, what: &str, ns: u64) -> Option<i64> {
+        match i64::try_from(ns) {
+            Ok(0) => None,
+            Ok(ns) if ns < i64::MAX => Some(ns),
+            _ => {
+                self.add(format_args!("{what} is {ns}, beyond what events hold"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn add(&mut self, what: impl fmt::Display) {
+        self.0.push(what.to_string());
+    }
+
+    /// Tells the producer.
+    pub(super) fn remark(self, sink: &mut Sink, at: Position) {
+        for doubt in self.0 {
+            sink.rejected.remark(at, format_args!("{doubt}; kept without it"));
+        }
+    }
 }
 
 /// An id of a span that must be there.

@@ -5,19 +5,21 @@
 //!
 //! | OTLP | column |
 //! |---|---|
-//! | `start_time_unix_nano` | `timestamp` |
-//! | `end_time_unix_nano` − start | `duration_ns`; null when the span has no end, negative if it says so |
+//! | `start_time_unix_nano` | `timestamp`; when unknown that of the end, else of receipt, and `timestamp_origin` says so |
+//! | `end_time_unix_nano` − start | `duration_ns`; null when either is unknown, negative if the span says so |
 //! | `kind`, `status.code` | their names in lower case; numbers without a name stay numbers |
 //! | an all-zero or empty `parent_span_id` | null |
 //!
-//! A span goes in with all its events or not at all.
+//! A span goes in with all its events or not at all. A time is known or unknown, never made up: zero, what
+//! events cannot hold, and the odd one of a start and an end that are years apart are unknown.
 
 use opentelemetry_proto::tonic::trace::v1::span::Link as LinkMessage;
 use prost::Message as _;
 
 use super::attributes::{Attribute, object};
+use super::log::RECEIVED;
 use super::record::{
-    Defect, Position, Sink, enum_name, optional_span_id, optional_trace_id, span_id, time_ns, trace_id,
+    Defect, Doubts, Position, Sink, enum_name, optional_span_id, optional_trace_id, span_id, trace_id,
 };
 use super::weight::sample_weight;
 use super::wire::{Field, Message};
@@ -32,10 +34,17 @@ pub(super) const STATUSES: [&str; 3] = ["unset", "ok", "error"];
 /// In `timestamp_origin`: a span event without a time has that of its span.
 pub(super) const FROM_SPAN: &str = "span";
 
+/// In `timestamp_origin`: a span whose start is unknown has the time of its end.
+pub(super) const FROM_END: &str = "end";
+
+/// Longest duration that is believed, ten years. Of a start and an end that are further apart one is no time
+/// of the span: a counter of another clock, or a date that means "never".
+const DURATION_NS_MAX: u64 = 10 * 366 * 86_400 * 1_000_000_000;
+
 /// Takes the `Span` message in `bytes`; what is wrong with it is noted in the sink.
 pub(super) fn span(sink: &mut Sink, bytes: &[u8], at: Position) {
     let mut arena = String::new();
-    let taken = Span::read(bytes, &mut arena).and_then(|span| span.push(sink, &arena));
+    let taken = Span::read(bytes, &mut arena).and_then(|span| span.push(sink, &arena, at));
     if let Err(defect) = taken {
         sink.rejected.add(at, defect);
     }
@@ -93,7 +102,7 @@ impl<'a> Span<'a> {
                 12 => span.dropped_events_count = field.varint()? as u32,
                 13 => span.links.push(LinkMessage::decode(field.bytes()?)?),
                 14 => span.dropped_links_count = field.varint()? as u32,
-                15 => (span.status_code, span.status_message) = read_status(field)?,
+                15 => read_status(field, &mut span.status_code, &mut span.status_message)?,
                 16 => span.flags = field.fixed32()?,
                 _ => {}
             }
@@ -101,9 +110,9 @@ impl<'a> Span<'a> {
         Ok(span)
     }
 
-    fn push(&self, sink: &mut Sink, arena: &str) -> Result<(), Defect> {
-        let start_ns = time_ns("start_time_unix_nano", self.start_ns)?;
-        let end_ns = time_ns("end_time_unix_nano", self.end_ns)?;
+    fn push(&self, sink: &mut Sink, arena: &str, at: Position) -> Result<(), Defect> {
+        let mut doubts = Doubts::default();
+        let timing = self.timing(sink.now_ns, &mut doubts);
         let link_attributes: Vec<_> = self.links.iter().map(|link| object(&link.attributes)).collect();
         let links: Vec<_> = self
             .links
@@ -114,7 +123,8 @@ impl<'a> Span<'a> {
         let (mut kind, mut status) = (String::new(), String::new());
         let weight = sample_weight(self.trace_state, &self.attributes);
         let span = CoreEvent {
-            timestamp_ns: start_ns,
+            timestamp_ns: timing.timestamp_ns,
+            timestamp_origin: timing.origin,
             signal: Signal::Span,
             trace_id: Some(trace_id(self.trace_id)?),
             span_id: Some(span_id(self.span_id)?),
@@ -123,7 +133,7 @@ impl<'a> Span<'a> {
             kind: Some(enum_name(&KINDS, self.kind, &mut kind)).filter(|k| !k.is_empty()),
             status: Some(enum_name(&STATUSES, self.status_code, &mut status)),
             status_message: self.status_message,
-            duration_ns: (end_ns != 0).then_some(end_ns - start_ns),
+            duration_ns: timing.duration_ns,
             sample_weight: weight,
             trace_state: self.trace_state,
             flags: self.flags,
@@ -133,28 +143,61 @@ impl<'a> Span<'a> {
             links: &links,
             ..CoreEvent::default()
         };
-        let events: Vec<_> = self.events.iter().map(|e| e.to_core(&span)).collect::<Result<_, _>>()?;
+        let events: Vec<_> = self.events.iter().map(|e| e.to_core(&span, &mut doubts)).collect();
         sink.reserve(1 + events.len(), 0)?;
         sink.push(&span, &self.attributes, arena);
         for (event, core) in self.events.iter().zip(&events) {
             sink.push(core, &event.attributes, arena);
         }
+        doubts.remark(sink, at);
         Ok(())
+    }
+
+    /// When it was, as far as it says.
+    fn timing(&self, now_ns: i64, doubts: &mut Doubts) -> Timing {
+        let mut start = doubts.time("start_time_unix_nano", self.start_ns);
+        let mut end = doubts.time("end_time_unix_nano", self.end_ns);
+        if let (Some(start_ns), Some(end_ns)) = (start, end)
+            && start_ns.abs_diff(end_ns) > DURATION_NS_MAX
+        {
+            // The one that is nearer to now is the likelier one.
+            if start_ns.abs_diff(now_ns) > end_ns.abs_diff(now_ns) {
+                doubts.add(format_args!("start_time_unix_nano is {start_ns}, years before the end"));
+                start = None;
+            } else {
+                doubts.add(format_args!("end_time_unix_nano is {end_ns}, years from the start"));
+                end = None;
+            }
+        }
+        match (start, end) {
+            (Some(start), end) => {
+                Timing { timestamp_ns: start, origin: None, duration_ns: end.map(|end| end - start) }
+            }
+            (None, Some(end)) => Timing { timestamp_ns: end, origin: Some(FROM_END), duration_ns: None },
+            (None, None) => Timing { timestamp_ns: now_ns, origin: Some(RECEIVED), duration_ns: None },
+        }
     }
 }
 
-/// Reads a `Status`: code and message.
-fn read_status(field: Field<'_>) -> Result<(i32, &str), Defect> {
+/// When a span was.
+struct Timing {
+    timestamp_ns: i64,
+    /// Where that comes from when it is not the start.
+    origin: Option<&'static str>,
+    duration_ns: Option<i64>,
+}
+
+/// Reads a `Status`, or a piece of one.
+fn read_status<'a>(field: Field<'a>, code: &mut i32, text: &mut &'a str) -> Result<(), Defect> {
     let mut message = Message::new(field.bytes()?);
-    let (mut code, mut text) = (0, "");
     while let Some(field) = message.next_field()? {
         match field.number {
-            2 => text = field.text()?,
-            3 => code = field.varint()? as i32,
+            2 => *text = field.text()?,
+            3 => *code = field.varint()? as i32,
             _ => {}
         }
     }
-    Ok((code, text))
+    Ok(())
 }
 
 fn to_link<'a>(link: &'a LinkMessage, attributes: &'a str) -> Result<Link<'a>, Defect> {
@@ -184,11 +227,11 @@ impl<'a> Event<'a> {
         Ok(event)
     }
 
-    fn to_core<'e>(&'e self, span: &CoreEvent<'e>) -> Result<CoreEvent<'e>, Defect> {
-        let time = time_ns("time_unix_nano of a span event", self.time_ns)?;
-        Ok(CoreEvent {
-            timestamp_ns: if time == 0 { span.timestamp_ns } else { time },
-            timestamp_origin: (time == 0).then_some(FROM_SPAN),
+    fn to_core<'e>(&'e self, span: &CoreEvent<'e>, doubts: &mut Doubts) -> CoreEvent<'e> {
+        let time = doubts.time("time_unix_nano of a span event", self.time_ns);
+        CoreEvent {
+            timestamp_ns: time.unwrap_or(span.timestamp_ns),
+            timestamp_origin: time.is_none().then_some(FROM_SPAN),
             signal: Signal::SpanEvent,
             trace_id: span.trace_id,
             span_id: span.span_id,
@@ -196,6 +239,6 @@ impl<'a> Event<'a> {
             sample_weight: span.sample_weight,
             dropped_attributes_count: self.dropped_attributes_count,
             ..CoreEvent::default()
-        })
+        }
     }
 }

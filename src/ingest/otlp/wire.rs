@@ -11,11 +11,25 @@
 //!
 //! Spans and log records are most of what a server receives, and most of them are attributes. Generated
 //! messages allocate twice per attribute before anybody looks at it; here a field borrows from the
-//! request. What this accepts and refuses is what `prost` does: unknown fields are skipped, of a field that
-//! occurs twice the last counts, text must be UTF-8. Groups (wire types 3 and 4), which no OTLP message
-//! ever had, are refused.
+//! request. What this accepts and refuses is what `prost` does: unknown fields are skipped, groups (wire types
+//! 3 and 4) too, which no OTLP message ever had; of a scalar that occurs twice the last counts, of a message
+//! the pieces are merged ([`merge`]); text must be UTF-8.
 
+use std::borrow::Cow;
 use std::fmt;
+
+/// Deepest nesting of groups that is skipped; prost's limit.
+const GROUPS_MAX: usize = 100;
+
+/// Adds a further piece of an embedded message. By the definition of the encoding, bytes of messages one behind
+/// the other are the bytes of their merger.
+pub(super) fn merge<'a>(message: &mut Cow<'a, [u8]>, piece: &'a [u8]) {
+    if message.is_empty() {
+        *message = Cow::Borrowed(piece);
+    } else {
+        message.to_mut().extend_from_slice(piece);
+    }
+}
 
 /// Why bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,15 +120,42 @@ impl<'a> Message<'a> {
     /// The next field, `None` at the end. After an error the rest is not to be read.
     #[inline]
     pub(super) fn next_field(&mut self) -> Result<Option<Field<'a>>, WireError> {
-        if self.rest.is_empty() {
-            return Ok(None);
+        while !self.rest.is_empty() {
+            let (number, wire_type) = self.tag()?;
+            if wire_type == 3 {
+                self.skip_group(number)?;
+            } else {
+                let value = self.value(wire_type)?;
+                return Ok(Some(Field { number, value }));
+            }
         }
+        Ok(None)
+    }
+
+    /// A field's number and wire type.
+    #[inline]
+    fn tag(&mut self) -> Result<(u32, u32), WireError> {
         let tag = u32::try_from(self.varint()?).map_err(|_| WireError::Tag)?;
-        let number = tag >> 3;
-        if number == 0 {
-            return Err(WireError::Tag);
+        if tag >> 3 == 0 { Err(WireError::Tag) } else { Ok((tag >> 3, tag & 7)) }
+    }
+
+    #[cold]
+    fn skip_group(&mut self, number: u32) -> Result<(), WireError> {
+        let mut open = vec![number];
+        while let Some(innermost) = open.last() {
+            match self.tag()? {
+                (number, 4) if number == *innermost => drop(open.pop()),
+                (number, 3) if open.len() < GROUPS_MAX => open.push(number),
+                (_, 3 | 4) => return Err(WireError::Tag),
+                (_, wire_type) => drop(self.value(wire_type)?),
+            }
         }
-        let value = match tag & 7 {
+        Ok(())
+    }
+
+    #[inline]
+    fn value(&mut self, wire_type: u32) -> Result<WireValue<'a>, WireError> {
+        Ok(match wire_type {
             0 => WireValue::Varint(self.varint()?),
             1 => WireValue::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => {
@@ -125,8 +166,7 @@ impl<'a> Message<'a> {
             }
             5 => WireValue::Fixed32(u32::from_le_bytes(self.array()?)),
             _ => return Err(WireError::Tag),
-        };
-        Ok(Some(Field { number, value }))
+        })
     }
 
     #[inline]
@@ -189,13 +229,32 @@ mod tests {
     }
 
     #[test]
+    fn groups_are_skipped() {
+        // A group with a varint, text and a group in it, and a field behind it.
+        let fields = [0x0b, 0x08, 5, 0x1a, 2, 0x0c, 0x0c, 0x13, 0x14, 0x0c, 0x20, 7];
+        assert_eq!(read(&fields).unwrap(), [Field { number: 4, value: WireValue::Varint(7) }]);
+    }
+
+    #[test]
+    fn pieces_of_a_message_are_one() {
+        let mut message = Cow::default();
+        for piece in [&[0x08, 1][..], &[], &[0x10, 2]] {
+            merge(&mut message, piece);
+        }
+        assert_eq!(*message, [0x08, 1, 0x10, 2]);
+    }
+
+    #[test]
     fn what_is_no_message_is_an_error() {
         assert_eq!(read(&[0x1a, 3, 1]), Err(WireError::Truncated));
         assert_eq!(read(&[0x08, 0x80]), Err(WireError::Truncated));
         assert_eq!(read(&[0x11, 1, 2]), Err(WireError::Truncated));
         assert_eq!(read(&[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2]), Err(WireError::Varint));
         assert_eq!(read(&[0x00, 1]), Err(WireError::Tag));
-        assert_eq!(read(&[0x0b]), Err(WireError::Tag), "a group");
+        assert_eq!(read(&[0x0b]), Err(WireError::Truncated), "a group without end");
+        assert_eq!(read(&[0x0b, 0x14]), Err(WireError::Tag), "the end of another group");
+        assert_eq!(read(&[0x0c]), Err(WireError::Tag), "an end without a group");
+        assert_eq!(read(&[0x0b; 200]), Err(WireError::Tag), "groups too deep");
         let fields = read(&[0x0a, 1, 0xff]).unwrap();
         assert_eq!(fields[0].text(), Err(WireError::Utf8 { field: 1 }));
     }

@@ -8,7 +8,7 @@ use super::columns::Row;
 use super::group::Groups;
 use crate::error::Result;
 use crate::event::schema::column as c;
-use crate::event::typed_json;
+use crate::event::{severity, typed_json};
 
 pub(super) fn record(groups: &mut Groups<LogRecord>, row: &Row<'_>) -> Result<()> {
     let (scope, attributes) = groups.enter(row)?;
@@ -16,8 +16,8 @@ pub(super) fn record(groups: &mut Groups<LogRecord>, row: &Row<'_>) -> Result<()
     let record = LogRecord {
         time_unix_nano: row.time(c::TIMESTAMP).filter(|_| has_time).unwrap_or(0),
         observed_time_unix_nano: row.time(c::OBSERVED_TIMESTAMP).unwrap_or(0),
-        severity_number: row.int(c::SEVERITY_NUMBER).and_then(|n| i32::try_from(n).ok()).unwrap_or(0),
-        severity_text: row.string(c::SEVERITY),
+        severity_number: severity_number(row),
+        severity_text: severity_text(row).to_owned(),
         body: body(row)?,
         attributes,
         dropped_attributes_count: row.count32(c::DROPPED_ATTRIBUTES_COUNT),
@@ -28,6 +28,18 @@ pub(super) fn record(groups: &mut Groups<LogRecord>, row: &Row<'_>) -> Result<()
     };
     groups.records(scope).push(record);
     Ok(())
+}
+
+/// The number that was sent; zero when none was.
+fn severity_number(row: &Row<'_>) -> i32 {
+    let sent = row.text(c::SEVERITY_ORIGIN) != Some(severity::FROM_TEXT);
+    row.int(c::SEVERITY_NUMBER).filter(|_| sent).and_then(|n| i32::try_from(n).ok()).unwrap_or(0)
+}
+
+/// The text that was sent; empty when none was. Rows of earlier versions have it in `severity`.
+fn severity_text<'a>(row: &Row<'a>) -> &'a str {
+    let sent = row.text(c::SEVERITY_ORIGIN) != Some(severity::FROM_NUMBER);
+    row.text(c::SEVERITY_TEXT).or_else(|| row.text(c::SEVERITY)).filter(|_| sent).unwrap_or_default()
 }
 
 fn body(row: &Row<'_>) -> Result<Option<AnyValue>> {

@@ -8,8 +8,9 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
+use super::super::log::RECEIVED;
 use super::super::record::enum_number;
-use super::super::trace::{FROM_SPAN, KINDS, STATUSES};
+use super::super::trace::{FROM_END, FROM_SPAN, KINDS, STATUSES};
 use super::columns::{Row, field_id, field_number, field_text, object};
 use super::group::{Groups, ScopeIndex};
 use crate::error::Result;
@@ -40,7 +41,7 @@ struct PendingEvent {
 impl Traces {
     pub(super) fn span(&mut self, row: &Row<'_>) -> Result<()> {
         let (scope, attributes) = self.groups.enter(row)?;
-        let start = row.time(c::TIMESTAMP).unwrap_or(0);
+        let (start_time_unix_nano, end_time_unix_nano) = start_and_end(row);
         let span = Span {
             trace_id: row.id(c::TRACE_ID),
             span_id: row.id(c::SPAN_ID),
@@ -49,8 +50,8 @@ impl Traces {
             flags: row.count32(c::FLAGS),
             name: row.string(c::NAME),
             kind: row.text(c::KIND).map_or(0, |name| enum_number(&KINDS, name)),
-            start_time_unix_nano: start,
-            end_time_unix_nano: row.int(c::DURATION_NS).map_or(0, |d| start.saturating_add_signed(d)),
+            start_time_unix_nano,
+            end_time_unix_nano,
             attributes,
             dropped_attributes_count: row.count32(c::DROPPED_ATTRIBUTES_COUNT),
             events: Vec::new(),
@@ -107,6 +108,18 @@ impl Traces {
             (!scope_spans.is_empty()).then_some(ResourceSpans { resource, scope_spans, schema_url })
         });
         (ExportTraceServiceRequest { resource_spans: resource_spans.collect() }, orphans)
+    }
+}
+
+/// When a span began and ended; zero where nobody knows.
+fn start_and_end(row: &Row<'_>) -> (u64, u64) {
+    let time = row.time(c::TIMESTAMP).unwrap_or(0);
+    match (row.text(c::TIMESTAMP_ORIGIN), row.int(c::DURATION_NS)) {
+        // OTLP has no other place for a duration.
+        (_, Some(duration)) => (time, time.saturating_add_signed(duration)),
+        (Some(FROM_END), None) => (0, time),
+        (Some(RECEIVED), None) => (0, 0),
+        (_, None) => (time, 0),
     }
 }
 

@@ -175,7 +175,19 @@ fn log_record(value: Value) -> Result<LogRecord, Defect> {
     })
 }
 
+/// Of its fields, only the data is an object: a metric without, but with another object, is of a kind that is no
+/// more, or not yet.
 fn metric(value: Value) -> Result<Metric, Defect> {
+    let objects = value.as_object().into_iter().flatten().filter(|(_, value)| value.is_object());
+    let kind = objects.map(|(name, _)| name.clone()).next();
+    let metric = known_metric(value)?;
+    match kind.filter(|_| metric.data.is_none()) {
+        Some(kind) => Err(Defect::new(format!("{kind:?} is no known kind of data"))),
+        None => Ok(metric),
+    }
+}
+
+fn known_metric(value: Value) -> Result<Metric, Defect> {
     message!(value, Metric::default(), {
         "name" => name = |v| text(v),
         "description" => description = |v| text(v),

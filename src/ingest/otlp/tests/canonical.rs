@@ -1,6 +1,9 @@
 //! Requests in a form in which equal ones look equal: one line of text per record, with its resource and
 //! scope, sorted. So resources and scopes that are listed twice are one, empty ones are none, and the order
 //! of attributes and records does not matter. Text, because NaN then equals NaN.
+//!
+//! What events do not keep is not there either, as documented: attributes without a value, times that cannot be,
+//! values of points that say that none was recorded.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -13,12 +16,27 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
-fn attributes(list: &mut [KeyValue]) {
+use super::NOW_NS;
+
+/// Attributes of events.
+fn attributes(list: &mut Vec<KeyValue>) {
+    list.retain(|entry| entry.value.as_ref().is_some_and(|any| any.value.is_some()));
+    entries(list);
+}
+
+/// Attributes of what is in a list of an event.
+fn entries(list: &mut [KeyValue]) {
     for entry in list.iter_mut() {
         // A value that is not there and one that says nothing are the same.
         entry.value.get_or_insert_default();
     }
     list.sort_by_key(|entry| (entry.key.clone(), format!("{:?}", entry.value)));
+}
+
+fn time(ns: &mut u64) {
+    if *ns >= i64::MAX as u64 {
+        *ns = 0;
+    }
 }
 
 fn id(bytes: &mut Vec<u8>) {
@@ -53,17 +71,29 @@ fn canonical_span(span: &Span) -> Span {
     let mut span = span.clone();
     id(&mut span.parent_span_id);
     attributes(&mut span.attributes);
+    start_and_end(&mut span.start_time_unix_nano, &mut span.end_time_unix_nano);
     for event in &mut span.events {
         attributes(&mut event.attributes);
+        time(&mut event.time_unix_nano);
     }
     span.events.sort_by_key(|event| format!("{event:?}"));
     for link in &mut span.links {
         id(&mut link.trace_id);
         id(&mut link.span_id);
-        attributes(&mut link.attributes);
+        entries(&mut link.attributes);
     }
     span.status = span.status.filter(|status| *status != Status::default());
     span
+}
+
+/// A start and an end that are ten years apart are no span; the one that is nearer to now stays.
+fn start_and_end(start: &mut u64, end: &mut u64) {
+    time(start);
+    time(end);
+    if *start != 0 && *end != 0 && start.abs_diff(*end) > 3660 * 86_400 * 1_000_000_000 {
+        let now = NOW_NS as u64;
+        *if start.abs_diff(now) > end.abs_diff(now) { start } else { end } = 0;
+    }
 }
 
 /// The log records of a request.
@@ -76,6 +106,8 @@ pub(super) fn logs(request: &ExportLogsServiceRequest) -> Vec<String> {
             for record in &logs.log_records {
                 let mut record = record.clone();
                 attributes(&mut record.attributes);
+                time(&mut record.time_unix_nano);
+                time(&mut record.observed_time_unix_nano);
                 id(&mut record.trace_id);
                 id(&mut record.span_id);
                 record.body = record.body.filter(|body| body.value.is_some());
@@ -105,7 +137,7 @@ pub(super) fn metrics(request: &ExportMetricsServiceRequest) -> Vec<String> {
 
 fn points(metric: &Metric) -> Vec<String> {
     let mut metric = metric.clone();
-    attributes(&mut metric.metadata);
+    entries(&mut metric.metadata);
     let points = match metric.data.as_mut() {
         None => Vec::new(),
         Some(Data::Gauge(gauge)) => each(&mut gauge.data_points, number),
@@ -126,24 +158,57 @@ fn each<P: std::fmt::Debug>(points: &mut Vec<P>, canonical: impl Fn(&mut P)) -> 
     std::mem::take(points).into_iter().map(text).collect()
 }
 
+/// What the kinds of points have in common; whether a value was recorded.
+macro_rules! common {
+    ($point:ident) => {{
+        attributes(&mut $point.attributes);
+        time(&mut $point.time_unix_nano);
+        time(&mut $point.start_time_unix_nano);
+        $point.flags & 1 == 0
+    }};
+}
+
 fn number(point: &mut NumberDataPoint) {
-    attributes(&mut point.attributes);
     exemplars(&mut point.exemplars);
+    if !common!(point) {
+        point.value = None;
+    }
 }
 
 fn explicit(point: &mut HistogramDataPoint) {
-    attributes(&mut point.attributes);
     exemplars(&mut point.exemplars);
+    if !common!(point) {
+        *point = HistogramDataPoint {
+            attributes: point.attributes.clone(),
+            start_time_unix_nano: point.start_time_unix_nano,
+            time_unix_nano: point.time_unix_nano,
+            flags: point.flags,
+            exemplars: point.exemplars.clone(),
+            ..HistogramDataPoint::default()
+        };
+    }
 }
 
 fn exponential(point: &mut ExponentialHistogramDataPoint) {
-    attributes(&mut point.attributes);
     exemplars(&mut point.exemplars);
     zero(&mut point.zero_threshold);
+    if !common!(point) {
+        *point = ExponentialHistogramDataPoint {
+            attributes: point.attributes.clone(),
+            start_time_unix_nano: point.start_time_unix_nano,
+            time_unix_nano: point.time_unix_nano,
+            flags: point.flags,
+            exemplars: point.exemplars.clone(),
+            ..ExponentialHistogramDataPoint::default()
+        };
+    }
 }
 
 fn quantiles(point: &mut SummaryDataPoint) {
-    attributes(&mut point.attributes);
+    if !common!(point) {
+        (point.count, point.sum) = (0, 0.0);
+        point.quantile_values.clear();
+    }
     zero(&mut point.sum);
     for quantile in &mut point.quantile_values {
         zero(&mut quantile.quantile);
@@ -160,7 +225,8 @@ fn zero(d: &mut f64) {
 
 fn exemplars(list: &mut [Exemplar]) {
     for exemplar in list {
-        attributes(&mut exemplar.filtered_attributes);
+        entries(&mut exemplar.filtered_attributes);
+        time(&mut exemplar.time_unix_nano);
         id(&mut exemplar.trace_id);
         id(&mut exemplar.span_id);
     }

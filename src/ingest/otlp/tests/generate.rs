@@ -135,7 +135,7 @@ impl Generator {
     fn time(&mut self) -> u64 {
         match self.rng.random_range(0..6) {
             0 => 0,
-            1 => i64::MAX as u64,
+            1 => *[i64::MAX as u64 - 1, i64::MAX as u64, u64::MAX].choose(&mut self.rng).unwrap(),
             _ => self.rng.random_range(1..4_000_000_000_000_000_000),
         }
     }

@@ -3,9 +3,11 @@
 
 mod canonical;
 mod decode;
+mod gaps;
 pub(crate) mod generate;
 mod robust;
 mod round_trip;
+mod strays;
 
 /// When the tests' requests arrive.
 const NOW_NS: i64 = 1_800_000_000_000_000_000;

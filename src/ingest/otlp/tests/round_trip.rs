@@ -18,7 +18,7 @@ use crate::ingest::Ingested;
 
 /// To OTLP, by way of the write-ahead log's bytes.
 fn out(ingested: &Ingested) -> Encoded {
-    assert!(ingested.rejected.is_empty(), "{}", ingested.rejected.message());
+    assert_eq!(ingested.rejected.count(), 0, "{}", ingested.rejected.message());
     let bytes = ingested.batch.encode().unwrap();
     let encoded = encode_batch(&EventBatch::decode(&bytes).unwrap()).unwrap();
     assert_eq!(encoded.orphan_span_events, 0);
