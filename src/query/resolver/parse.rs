@@ -21,6 +21,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::like;
 use crate::error::{Error, Result};
 
 /// Operators in one statement. Each may nest the tree by one, and the tree is walked recursively.
@@ -54,7 +55,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
             return Err(Error::invalid(format!("one statement at a time: the text has {}", more + 1)));
         }
     };
-    flatten(&mut statement);
+    flatten(&mut statement)?;
     Ok(statement)
 }
 
@@ -152,25 +153,31 @@ fn syntax_error(error: &sqlparser::parser::ParserError) -> Error {
     Error::invalid(format!("syntax error: {message}"))
 }
 
-/// Makes names of what the parser took for function calls.
-fn flatten(statement: &mut Statement) {
+/// Makes names of what the parser took for function calls, and one form of patterns.
+fn flatten(statement: &mut Statement) -> Result<()> {
     match statement {
         Statement::Statement(statement) => flatten_sql(statement),
         Statement::Explain(explain) => flatten(&mut explain.statement),
-        _ => {}
+        _ => Ok(()),
     }
 }
 
-fn flatten_sql(statement: &mut SqlStatement) {
-    let _ = statement.visit(&mut Flatten);
+fn flatten_sql(statement: &mut SqlStatement) -> Result<()> {
+    match statement.visit(&mut Flatten) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 struct Flatten;
 
 impl VisitorMut for Flatten {
-    type Break = ();
+    type Break = Error;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Err(error) = like::unescape(expr) {
+            return ControlFlow::Break(error);
+        }
         match expr {
             Expr::CompoundFieldAccess { root, access_chain } => {
                 if let Some(mut name) = name_of(root) {
