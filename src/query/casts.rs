@@ -189,8 +189,12 @@ mod tests {
              try_cast(amount as bigint) gives null in its place"
         );
         let several = explained(&noted, "Cannot cast string 'x' to value of Float64 type").unwrap();
-        assert!(several.contains("one of cast(b + Int64(1) as double), cast(c as double) fails"), "{several}");
-        let decimal = explained(&noted, "Cannot cast string 'x' to value of Decimal128(38, 10) type").unwrap();
+        assert!(
+            several.contains("one of cast(b + Int64(1) as double), cast(c as double) fails"),
+            "{several}"
+        );
+        let decimal =
+            explained(&noted, "Cannot cast string 'x' to value of Decimal128(38, 10) type").unwrap();
         assert!(decimal.contains("cast(d as decimal(10, 2)) fails"), "{decimal}");
         let unknown = explained(&noted, "Can't cast value 300 to type Int8").unwrap();
         assert!(unknown.ends_with("Int8: try_cast gives null in its place"), "{unknown}");

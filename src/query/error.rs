@@ -250,7 +250,9 @@ mod tests {
     fn a_bad_regular_expression_is_shown_without_what_found_it() {
         let parse = "regex parse error:\n    (unclosed\n    ^\nerror: unclosed group";
         let wanted = "this is no regular expression: unclosed group\n    (unclosed\n    ^";
-        let dynamic = format!("failed to call 'x' Compute error: Regular expression did not compile: Syntax(\n~~~\n{parse}\n~~~\n)");
+        let dynamic = format!(
+            "failed to call 'x' Compute error: Regular expression did not compile: Syntax(\n~~~\n{parse}\n~~~\n)"
+        );
         for error in [
             DataFusionError::External(parse.into()),
             DataFusionError::External(parse.into()).context("Optimizer rule 'simplify_expressions' failed"),

@@ -373,9 +373,7 @@ impl Totals {
             // The state of a sum is wider than what it sums up.
             let values = totals.iter().map(|counts| counts[i]);
             columns.push(match counted.what {
-                What::Sum(_) => {
-                    Arc::new(values.collect::<Decimal128Array>().with_data_type(SUM_STATE))
-                }
+                What::Sum(_) => Arc::new(values.collect::<Decimal128Array>().with_data_type(SUM_STATE)),
                 _ => Arc::new(values.map(|n| Some(n.unwrap_or(0) as i64)).collect::<Int64Array>()),
             });
         }

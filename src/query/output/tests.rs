@@ -128,7 +128,10 @@ async fn times_of_a_zone_keep_it_in_every_format() {
     let (t, utc) = ("2025-06-16T00:06:47.000000000+09:00", "2025-06-15T15:06:47.000000000Z");
     let offset = "2025-06-15T11:36:47.000000000-03:30";
     let line = String::from_utf8(bytes(Format::Ndjson, vec![batch()]).await).unwrap();
-    assert_eq!(line, format!("{{\"t\":\"{t}\",\"utc\":\"{utc}\",\"offset\":\"{offset}\",\"l\":[\"{t}\"]}}\n"));
+    assert_eq!(
+        line,
+        format!("{{\"t\":\"{t}\",\"utc\":\"{utc}\",\"offset\":\"{offset}\",\"l\":[\"{t}\"]}}\n")
+    );
     let csv = String::from_utf8(bytes(Format::Csv, vec![batch()]).await).unwrap();
     assert!(csv.contains(&format!("\n{t},{utc},{offset},")), "{csv}");
     let shown = table(&batch().schema(), &[batch()]).unwrap();
