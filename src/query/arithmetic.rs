@@ -4,16 +4,21 @@
 //! result is right or an error. It is done in the logical plan because the planner calculates constants by itself:
 //! `9223372036854775807 + 1` is never seen by a physical operator. Division and remainder are checked anyway.
 
+use std::any::Any;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::Transformed;
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, ScalarUDF};
+use datafusion::functions_aggregate::sum::Sum;
+use datafusion::logical_expr::{
+    AggregateUDF, BinaryExpr, Cast, Expr, ExprSchemable, LogicalPlan, Operator, ScalarUDF,
+};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::functions::{Checked, Operation};
+use super::functions::{self, Checked, Operation};
 use super::rewrite::rewrite_expressions;
 
 /// Puts functions that check in the place of operators. Runs after type coercion. Idempotent.
@@ -23,6 +28,7 @@ pub(super) struct CheckedArithmetic {
     subtract: Arc<ScalarUDF>,
     multiply: Arc<ScalarUDF>,
     negate: Arc<ScalarUDF>,
+    sum: Arc<AggregateUDF>,
 }
 
 impl Default for CheckedArithmetic {
@@ -33,6 +39,7 @@ impl Default for CheckedArithmetic {
             subtract: function(Operation::Subtract),
             multiply: function(Operation::Multiply),
             negate: function(Operation::Negate),
+            sum: Arc::new(functions::sum()),
         }
     }
 }
@@ -61,10 +68,39 @@ impl CheckedArithmetic {
                 }
                 _ => Transformed::no(Expr::BinaryExpr(binary)),
             },
+            // Of programs that embed us and name no function by its name.
+            Expr::AggregateFunction(mut call) if wraps_around(&call.func) => {
+                call.func = Arc::clone(&self.sum);
+                Transformed::yes(Expr::AggregateFunction(call))
+            }
             Expr::Negative(negated) if is_integer(&negated) => self.call(Operation::Negate, vec![*negated]),
             other => Transformed::no(other),
         }
     }
+}
+
+/// Rewrites the top of `expr`, before type coercion: a difference of unsigned integers may be negative, so it gets a
+/// type for that, as a difference of an unsigned and a signed one has.
+pub(super) fn widen(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::BinaryExpr(binary) = expr else { return Transformed::no(expr) };
+    let BinaryExpr { left, op, right } = binary;
+    let unsigned = |side: &Expr| side.get_type(schema).ok().filter(DataType::is_unsigned_integer);
+    let wide = match (op, unsigned(&left), unsigned(&right)) {
+        (Operator::Minus, Some(left), Some(right)) => {
+            let largest = [left, right].contains(&DataType::UInt64);
+            Some(if largest { DataType::Decimal128(20, 0) } else { DataType::Int64 })
+        }
+        _ => None,
+    };
+    let Some(wide) = wide else { return Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })) };
+    let [left, right] = [left, right].map(|side| Box::new(Expr::Cast(Cast::new(side, wide.clone()))));
+    Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
+}
+
+/// Whether it is DataFusion's own sum.
+fn wraps_around(function: &AggregateUDF) -> bool {
+    let function: &dyn Any = function.inner().as_ref();
+    function.is::<Sum>()
 }
 
 impl AnalyzerRule for CheckedArithmetic {

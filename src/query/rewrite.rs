@@ -1,5 +1,5 @@
 //! Rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text beside numbers
-//! ([`compare`](super::compare)). And what has to be looked at that needs types: time zones
+//! ([`compare`](super::compare)), differences of unsigned integers ([`arithmetic`](super::arithmetic)). And what has to be looked at that needs types: time zones
 //! ([`zones`](super::zones)).
 //!
 //! They run before type coercion, which would refuse the first and make the second fail on the first value
@@ -14,7 +14,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{compare, hex, zones};
+use super::{arithmetic, compare, hex, zones};
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -57,7 +57,9 @@ fn node_schema(plan: &LogicalPlan) -> DFSchema {
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     zones::check(&expr, schema)?;
-    hex::rewrite(expr, schema)?.transform_data(|expr| Ok(compare::rewrite(expr, schema)))
+    hex::rewrite(expr, schema)?
+        .transform_data(|expr| Ok(compare::rewrite(expr, schema)))?
+        .transform_data(|expr| Ok(arithmetic::widen(expr, schema)))
 }
 
 /// [`rewrite_plan`] for those who plan without us: `DataFrame`s of an embedder.

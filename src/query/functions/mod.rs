@@ -36,6 +36,11 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// The aggregate functions that SQL can call.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut all = quantile::all();
-    all.push(Arc::new(sum::Sum::new().into()));
+    all.push(Arc::new(sum()));
     all
+}
+
+/// `sum`, which does not wrap around.
+pub(crate) fn sum() -> AggregateUDF {
+    sum::Sum::new().into()
 }

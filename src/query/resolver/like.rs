@@ -10,8 +10,8 @@
 //! at the end is an error in a literal (SQL-92, 8.5 general rule 3) and itself in a calculated pattern.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    Value, ValueWithSpan,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
+    Ident, ObjectName, Value, ValueWithSpan,
 };
 
 use crate::error::{Error, Result};
@@ -27,11 +27,76 @@ pub(super) fn unescape(expr: &mut Expr) -> Result<()> {
             }
             Ok(())
         }
-        Expr::SimilarTo { escape_char: Some(_), .. } => Err(Error::invalid(
-            "SIMILAR TO takes no ESCAPE: put a backslash before what is meant as it is, or write x ~ 'pattern'",
-        )),
+        Expr::SimilarTo { .. } => similar(expr),
         _ => Ok(()),
     }
+}
+
+/// Makes a comparison with a regular expression of `x SIMILAR TO 'pattern'`: the planner takes the pattern for one,
+/// but `%` and `_` are of LIKE in it, and all of the text has to be similar.
+fn similar(expr: &mut Expr) -> Result<()> {
+    let Expr::SimilarTo { negated, expr: value, pattern, escape_char } = expr else { return Ok(()) };
+    let escape = escape_char.as_ref().map_or(Ok(Some('\\')), character)?;
+    let Some(text) = literal(pattern) else {
+        let message = "SIMILAR TO takes a pattern in quotes; x ~ pattern takes any regular expression";
+        return Err(Error::invalid(message));
+    };
+    *text = regular(text, escape);
+    let null = Expr::Value(Value::Null.with_empty_span());
+    let op = if *negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch };
+    let [left, right] = [value, pattern].map(|side| Box::new(std::mem::replace(side.as_mut(), null.clone())));
+    *expr = Expr::Nested(Box::new(Expr::BinaryOp { left, op, right }));
+    Ok(())
+}
+
+/// The text that `expr` is, if it is one.
+fn literal(expr: &mut Expr) -> Option<&mut String> {
+    match expr {
+        Expr::Nested(inner) => literal(inner),
+        Expr::Value(ValueWithSpan { value, .. }) => match value {
+            Value::SingleQuotedString(text)
+            | Value::EscapedStringLiteral(text)
+            | Value::NationalStringLiteral(text) => Some(text),
+            Value::DollarQuotedString(quoted) => Some(&mut quoted.value),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A pattern of SIMILAR TO as a regular expression over all of the text. What is in brackets is the same in both.
+fn regular(pattern: &str, escape: Option<char>) -> String {
+    let mut out = "^(?s:".to_owned();
+    let mut in_brackets = false;
+    let mut chars = pattern.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            c if Some(c) == escape => plain(&mut out, chars.next().unwrap_or(c)),
+            '\\' => out.push_str("\\\\"),
+            c if in_brackets => {
+                in_brackets = c != ']';
+                out.push(c);
+            }
+            '[' => {
+                in_brackets = true;
+                out.push(c);
+            }
+            '%' => out.push_str(".*"),
+            '_' => out.push('.'),
+            '.' | '^' | '$' => plain(&mut out, c),
+            c => out.push(c),
+        }
+    }
+    out.push_str(")$");
+    out
+}
+
+/// Appends a character that means itself.
+fn plain(out: &mut String, c: char) {
+    if c.is_ascii_punctuation() && !matches!(c, '<' | '>') {
+        out.push('\\');
+    }
+    out.push(c);
 }
 
 /// The escape character; none is written as ''.
@@ -51,22 +116,11 @@ fn character(escape: &ValueWithSpan) -> Result<Option<char>> {
 }
 
 fn rewrite(pattern: &mut Expr, escape: Option<char>) -> Result<()> {
-    match pattern {
-        Expr::Nested(inner) => rewrite(inner, escape),
-        Expr::Value(ValueWithSpan { value, .. }) => {
-            let text = match value {
-                Value::SingleQuotedString(text)
-                | Value::EscapedStringLiteral(text)
-                | Value::NationalStringLiteral(text) => text,
-                Value::DollarQuotedString(quoted) => &mut quoted.value,
-                Value::Null => return Ok(()),
-                _ => return calculated(pattern, escape),
-            };
-            *text = backslashed(text, escape)?;
-            Ok(())
-        }
-        _ => calculated(pattern, escape),
+    match literal(pattern) {
+        Some(text) => *text = backslashed(text, escape)?,
+        None => calculated(pattern, escape),
     }
+    Ok(())
 }
 
 /// The same pattern with backslashes.
@@ -94,7 +148,7 @@ fn backslashed(pattern: &str, escape: Option<char>) -> Result<String> {
 }
 
 /// Does the same to a pattern that is calculated.
-fn calculated(pattern: &mut Expr, escape: Option<char>) -> Result<()> {
+fn calculated(pattern: &mut Expr, escape: Option<char>) {
     let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
     let given = std::mem::replace(pattern, text(""));
     let doubled = call("replace", vec![given, text("\\"), text("\\\\")]);
@@ -105,7 +159,6 @@ fn calculated(pattern: &mut Expr, escape: Option<char>) -> Result<()> {
             call("regexp_replace", vec![doubled, escaped, text("\\${1}"), text("gs")])
         }
     };
-    Ok(())
 }
 
 /// `c` within the brackets of a regular expression.
@@ -131,6 +184,21 @@ fn call(name: &str, args: Vec<Expr>) -> Expr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn similar_to_is_of_all_of_the_text() {
+        for (pattern, escape, wanted) in [
+            ("a%", Some('\\'), "^(?s:a.*)$"),
+            ("(a|b)_{2}", Some('\\'), "^(?s:(a|b).{2})$"),
+            ("1.5$^", Some('\\'), "^(?s:1\\.5\\$\\^)$"),
+            ("[%_.]+", Some('\\'), "^(?s:[%_.]+)$"),
+            ("a\\%b!%", Some('\\'), "^(?s:a\\%b!.*)$"),
+            ("a!%\\", Some('!'), "^(?s:a\\%\\\\)$"),
+            ("a!x", Some('!'), "^(?s:ax)$"),
+        ] {
+            assert_eq!(regular(pattern, escape), wanted, "{pattern}");
+        }
+    }
 
     #[test]
     fn any_character_escapes() {

@@ -16,8 +16,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement,
-    VisitMut, VisitorMut,
+    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
@@ -175,7 +175,7 @@ impl VisitorMut for Flatten {
     type Break = Error;
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Err(error) = like::unescape(expr) {
+        if let Err(error) = like::unescape(expr).and_then(|()| check_zone(expr)) {
             return ControlFlow::Break(error);
         }
         match expr {
@@ -204,6 +204,17 @@ impl VisitorMut for Flatten {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Refuses zones that are calculated: a zone is a part of a type, so it has to be known before there are rows.
+fn check_zone(expr: &Expr) -> Result<()> {
+    let Expr::AtTimeZone { time_zone, .. } = expr else { return Ok(()) };
+    match time_zone.as_ref() {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }) => Ok(()),
+        other => Err(Error::invalid(format!(
+            "AT TIME ZONE {other}: the zone is a name in quotes, such as 'Europe/Brussels', or an offset such as '+02:00'"
+        ))),
     }
 }
 

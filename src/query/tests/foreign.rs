@@ -7,7 +7,7 @@ use super::*;
 /// Events of which a few thousand are more than a megabyte: larger files are cut by bytes where that is allowed.
 fn large() -> Vec<Row> {
     let noise = |i: i64| -> &'static str {
-        let words = (1..=40_u64)
+        let words = (1..=80_u64)
             .map(|n| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ n).rotate_left(n as u32));
         words.map(|word| format!("{word:016x}")).collect::<String>().leak()
     };
