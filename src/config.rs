@@ -76,14 +76,26 @@ pub enum Location {
     Directory(PathBuf),
     /// In an object store, below a path: `s3://bucket/path`, `gs://…`, `az://…`.
     Store(Url),
+    /// Nowhere: this was meant to be a URL and is none. Whatever opens it fails and says why.
+    Unusable {
+        /// What was written.
+        text: String,
+        /// What is wrong, in words that name it.
+        why: String,
+    },
 }
+
+/// How URLs of stores begin.
+const SCHEMES: [&str; 10] = ["s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https"];
+/// What else a person may have meant by a URL.
+const OTHER_SCHEMES: [&str; 5] = ["file", "s3n", "gcs", "wasb", "wasbs"];
 
 impl Location {
     /// The directory.
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Self::Directory(directory) => Some(directory),
-            Self::Store(_) => None,
+            Self::Store(_) | Self::Unusable { .. } => None,
         }
     }
 }
@@ -91,29 +103,63 @@ impl Location {
 impl FromStr for Location {
     type Err = Error;
 
-    /// What has a scheme and `://` is a URL, everything else a path.
+    /// What has a scheme and `://` is a URL, everything else a path; `gs:/bucket` is neither.
     fn from_str(text: &str) -> Result<Self> {
-        let Some((scheme, path)) = text.split_once("://") else {
-            return Ok(Self::Directory(text.into()));
-        };
+        let Some((scheme, path)) = text.split_once("://") else { return path_or_slip(text) };
+        let scheme = scheme.to_ascii_lowercase();
         if scheme == "file" {
-            return Ok(Self::Directory(path.into()));
+            return match path {
+                "" => Err(Error::invalid(format!("{text} names no directory: write file:///path"))),
+                path => Ok(Self::Directory(path.into())),
+            };
+        }
+        if !SCHEMES.contains(&scheme.as_str()) {
+            return Err(Error::invalid(format!(
+                "{text}: there is no store {scheme}://; data is kept in a directory, s3://, gs:// or az://"
+            )));
         }
         let url = Url::parse(text);
         let url = url.map_err(|e| Error::invalid(format!("{text} is not a URL: {e}")).with_source(e))?;
         if url.host_str().is_none_or(str::is_empty) {
             return Err(Error::invalid(format!("{text} names no bucket: write {scheme}://bucket/path")));
         }
+        if url.query().is_some() || url.fragment().is_some() {
+            let message = "a store's URL is its bucket and a path: options come from the environment";
+            return Err(Error::invalid(format!("{text} has a ? or a #, and {message}")));
+        }
         Ok(Self::Store(url))
     }
 }
 
+/// A path, unless it begins as URLs do.
+fn path_or_slip(text: &str) -> Result<Location> {
+    let slip = text.split_once(':').filter(|(scheme, _)| {
+        SCHEMES.iter().chain(&OTHER_SCHEMES).any(|known| known.eq_ignore_ascii_case(scheme))
+    });
+    match slip {
+        None => Ok(Location::Directory(text.into())),
+        Some((scheme, path)) if scheme.eq_ignore_ascii_case("file") && path.starts_with('/') => {
+            Ok(Location::Directory(path.into()))
+        }
+        Some((scheme, path)) => {
+            let path = path.trim_start_matches('/');
+            let message = format!("write {scheme}://{path}, or ./{text} if it is a directory");
+            Err(Error::invalid(format!("{text} is not a URL: {message}")))
+        }
+    }
+}
+
 impl<P: Into<PathBuf>> From<P> for Location {
-    /// What is no URL is a directory.
+    /// As from text; what is wrong with it is found out by whoever opens it.
     fn from(path: P) -> Self {
         let path = path.into();
-        let parsed = path.to_str().and_then(|text| text.parse().ok());
-        parsed.unwrap_or(Self::Directory(path))
+        match path.to_str().map(|text| (text, text.parse())) {
+            None => Self::Directory(path),
+            Some((_, Ok(location))) => location,
+            Some((text, Err(error))) => {
+                Self::Unusable { text: text.to_owned(), why: error.message().to_owned() }
+            }
+        }
     }
 }
 
@@ -122,6 +168,7 @@ impl fmt::Display for Location {
         match self {
             Self::Directory(directory) => directory.display().fmt(f),
             Self::Store(url) => url.fmt(f),
+            Self::Unusable { text, .. } => text.fmt(f),
         }
     }
 }
@@ -304,5 +351,48 @@ impl Default for DeliverySettings {
     fn default() -> Self {
         // Collectors and SDKs give up after five minutes.
         Self { window: Duration::from_mins(15), count_max: 100_000 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_is_a_path_or_a_store() {
+        for path in ["./data", "/var/data", "C:\\data", "a:b", "s3/x", "data:1", "é"] {
+            assert_eq!(Location::from(path), Location::Directory(path.into()));
+        }
+        for (url, path) in [("file:///var/x", "/var/x"), ("file:/var/x", "/var/x"), ("FILE:///x", "/x")] {
+            assert_eq!(Location::from(url), Location::Directory(path.into()));
+        }
+        for url in
+            ["s3://bucket/path", "S3://bucket", "gs://b", "az://c/d/e", "https://x.blob.core.windows.net/c"]
+        {
+            let Location::Store(parsed) = Location::from(url) else { panic!("{url}") };
+            assert_eq!(parsed, Url::parse(url).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_mistyped_url_is_no_directory() {
+        for (text, says) in [
+            ("s3:///p", "names no bucket: write s3://bucket/path"),
+            ("s4://x", "there is no store s4://"),
+            ("gs:/b", "write gs://b"),
+            ("s3:bucket/x", "write s3://bucket/x"),
+            ("gcs:b", "./gcs:b if it is a directory"),
+            ("gs://", "names no bucket"),
+            ("://x", "there is no store"),
+            ("s3://bucket/p?region=eu", "environment"),
+            ("s3://bad host/x", "s3://bad host/x"),
+            ("file://", "names no directory"),
+        ] {
+            let Location::Unusable { text: shown, why } = Location::from(text) else { panic!("{text}") };
+            assert_eq!(shown, text);
+            assert!(why.contains(text) && why.contains(says), "{why}");
+            assert_eq!(text.parse::<Location>().unwrap_err().message(), why);
+            assert_eq!(Location::from(text).to_string(), text);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 
@@ -29,6 +29,8 @@ const CHECKPOINTS_KEPT: usize = 2;
 /// Commits that are kept besides those that the kept checkpoints do not sum up. A reader that takes longer to
 /// open than as many commits sees the catalog as it was then.
 pub(super) const COMMITS_KEPT: u64 = 256;
+/// How often a commit is put that a store says is there, and is not.
+const CONFLICTS_MAX: u32 = 10;
 /// Other writers' commits that one commit steps over before it gives up.
 const RETRIES_MAX: usize = 100;
 
@@ -160,14 +162,19 @@ impl Catalog {
     async fn put(&self, version: u64, commit: &Commit) -> Result<bool> {
         let json =
             serde_json::to_vec(commit).map_err(|e| Error::internal("commit as JSON").with_source(e))?;
-        let json = commit::seal(json);
-        match self.store.put_opts(&log_path(version), json.into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(true),
+        let (path, json) = (log_path(version), Bytes::from(commit::seal(json)));
+        let mut attempt = 1;
+        loop {
+            let put = self.store.put_opts(&path, json.clone().into(), PutMode::Create.into());
+            let Err(error) = put.await else { return Ok(true) };
             // An answer may get lost after the object was stored: whose commit is it?
-            Err(error) => match read_commit(&self.store, version).await? {
-                Some(stored) => Ok(stored.id == commit.id),
-                None => Err(Error::from(error).context(format!("cannot store catalog commit {version}"))),
-            },
+            if let Some(stored) = read_commit(&self.store, version).await? {
+                return Ok(stored.id == commit.id);
+            }
+            if !is_conflict(&error) || attempt == CONFLICTS_MAX {
+                return Err(Error::from(error).context(format!("cannot store catalog commit {version}")));
+            }
+            attempt += 1;
         }
     }
 
@@ -184,6 +191,12 @@ impl Catalog {
             Err(error) => tracing::warn!(%error, version, "could not write a catalog checkpoint"),
         }
     }
+}
+
+/// Whether a store says that an object is there. Where it is not, the store answered 409: S3 does so when other
+/// conditional requests for the same name are under way, and wants this one to be repeated.
+fn is_conflict(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
 }
 
 impl Head {
@@ -357,8 +370,8 @@ async fn put_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Opt
     let object =
         encode.await.map_err(|e| Error::internal("the checkpoint writer failed").with_source(e))??;
     let (path, bytes) = (checkpoint_path(*version), object.content_length() as u64);
-    match store.put_opts(&path, object, PutMode::Create.into()).await {
-        Ok(_) => {
+    match put_new(store, &path, object).await {
+        Ok(()) => {
             let (checkpoint, _) = Checkpoint::open(store, path.as_ref(), bytes).await?;
             let columns = ColumnSource::in_checkpoint(checkpoint);
             let snapshot = CatalogSnapshot { columns, ..head.snapshot.as_ref().clone() };
@@ -366,6 +379,23 @@ async fn put_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Opt
         }
         Err(object_store::Error::AlreadyExists { .. }) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Puts an object where there is none. That there is one is an error only when there is.
+async fn put_new(store: &Arc<dyn ObjectStore>, path: &Path, object: PutPayload) -> object_store::Result<()> {
+    let mut attempt = 1;
+    loop {
+        let Err(error) = store.put_opts(path, object.clone(), PutMode::Create.into()).await else {
+            return Ok(());
+        };
+        if !is_conflict(&error) || attempt == CONFLICTS_MAX {
+            return Err(error);
+        }
+        match store.head(path).await {
+            Err(object_store::Error::NotFound { .. }) => attempt += 1,
+            _ => return Err(error),
+        }
     }
 }
 

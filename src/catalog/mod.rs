@@ -217,4 +217,6 @@ impl CatalogSnapshot {
 }
 
 #[cfg(test)]
+mod conflict_tests;
+#[cfg(test)]
 mod tests;

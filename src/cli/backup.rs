@@ -7,7 +7,7 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::progress::Progress;
-use super::{Globals, cache_of};
+use super::{Globals, cache_of, units};
 use crate::config::{Location, Settings};
 use crate::db::backup::{backup_to, restore_to};
 use crate::db::{BackupProgress, BackupReport, Database};
@@ -34,7 +34,7 @@ they are. What a restore that was cut off has left is no database: remove it, an
 #[command(after_help = BACKUP_HELP)]
 pub(super) struct BackupArgs {
     /// Where the backup is: a directory, made when it is not there, or an object store
-    #[arg(value_name = "DIR|URL")]
+    #[arg(value_name = "DIR|URL", value_parser = units::location())]
     target: Location,
     /// Write the report as JSON
     #[arg(long)]
@@ -46,7 +46,7 @@ pub(super) struct BackupArgs {
 #[command(after_help = RESTORE_HELP)]
 pub(super) struct RestoreArgs {
     /// Where the backup is
-    #[arg(value_name = "DIR|URL")]
+    #[arg(value_name = "DIR|URL", value_parser = units::location())]
     source: Location,
     /// Write the report as JSON
     #[arg(long)]

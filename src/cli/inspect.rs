@@ -48,7 +48,7 @@ pub(super) async fn run(args: InspectArgs, globals: &Globals) -> Result<ExitCode
     let as_json = |e| Error::internal("what was found as JSON").with_source(e);
     let found = match &args.what {
         Some(directory) if directory.is_dir() => {
-            let settings = Settings { data: Location::from(directory), ..globals.settings() };
+            let settings = Settings { data: Location::Directory(directory.clone()), ..globals.settings() };
             serde_json::to_value(overview(&settings).await?)
         }
         Some(what) => serde_json::to_value(inspect(&globals.settings(), what).await?),

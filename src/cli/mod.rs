@@ -64,7 +64,8 @@ pub(crate) struct Globals {
         global = true,
         value_name = "DIR|URL",
         env = "BROADLOOM_DATA",
-        default_value = "./broadloom-data"
+        default_value = "./broadloom-data",
+        value_parser = units::location()
     )]
     pub(crate) data: Location,
     /// Where the log is when the data is in a store: `object` for there too, so that this machine may vanish; or
@@ -72,7 +73,7 @@ pub(crate) struct Globals {
     #[arg(long, global = true, value_name = "object|DIR", env = "BROADLOOM_WAL", default_value = "object", value_parser = units::log_place)]
     wal: LogPlace,
     /// Directory for copies of what queries read from a store
-    #[arg(long, global = true, value_name = "DIR", env = "BROADLOOM_CACHE")]
+    #[arg(long, global = true, value_name = "DIR", env = "BROADLOOM_CACHE", value_parser = units::directory())]
     cache: Option<PathBuf>,
     /// Size of the copies
     #[arg(long, global = true, value_name = "BYTES", env = "BROADLOOM_CACHE_BYTES", default_value = "10GiB", value_parser = units::bytes)]
@@ -168,7 +169,7 @@ enum Command {
 
 /// The program: reads the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = query::with_statement(std::env::args_os().collect());
     match parse(arguments) {
         Ok(cli) => match run(cli) {
             Ok(code) => code,

@@ -3,6 +3,7 @@
 //! The data directory is opened for reading, beside a server that may be writing it; `--url` asks a
 //! server instead (`remote.rs`).
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ pub(super) struct QueryArgs {
     #[arg(long, value_name = "FORMAT", value_parser = |text: &str| text.parse::<Format>())]
     format: Option<Format>,
     /// The value of $1, then of $2 …: a JSON literal (7, true, null, "7"); anything else is text
-    #[arg(short, long = "param", value_name = "VALUE")]
+    #[arg(short, long = "param", value_name = "VALUE", allow_hyphen_values = true)]
     params: Vec<String>,
     /// Give up after this time
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
@@ -63,6 +64,30 @@ pub(super) struct QueryArgs {
     /// Memory of the query; beyond it, it spills to disk, then fails
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_QUERY_MEMORY", default_value = "2GiB", value_parser = units::bytes)]
     query_memory: usize,
+}
+
+/// The arguments of the program, of which a statement that begins with a comment is not taken for a flag: it
+/// gets a space before it.
+pub(super) fn with_statement(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let Some(query) = arguments.iter().position(|argument| argument == "query") else { return arguments };
+    for i in query + 1..arguments.len() {
+        let before = arguments[i - 1].to_str();
+        if before == Some("--") {
+            break;
+        }
+        let is_value = before.is_some_and(|flag| ["-p", "--param"].contains(&flag));
+        if let Some(comment) = arguments[i].to_str().filter(|text| !is_value && is_comment(text)) {
+            arguments[i] = format!(" {comment}").into();
+        }
+    }
+    arguments
+}
+
+/// Whether `text` begins with a comment of SQL: what is before the first `=` is no name of a flag.
+fn is_comment(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("--").filter(|rest| !rest.is_empty()) else { return false };
+    let name = rest.split('=').next().unwrap_or_default();
+    name.is_empty() || name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-')
 }
 
 /// Answers one statement.
@@ -223,6 +248,26 @@ mod tests {
         assert_eq!(shown, "  |\n2 | \tdurationn\n  | \t^");
         assert_eq!(picture("something else", sql), None);
         assert_eq!(picture("at line 9, column 1", sql), None);
+    }
+
+    #[test]
+    fn a_statement_that_begins_with_a_comment_is_no_flag() {
+        for text in
+            ["-- how many?\nselect 1", "--how many?\nselect 1", "--\nselect 1", "--=\n", "--é\nselect 1"]
+        {
+            assert!(is_comment(text), "{text}");
+        }
+        for text in
+            ["--", "--format", "--format=csv", "--param=a b", "--no-such-flag", "-p", "select 1 -- x", ""]
+        {
+            assert!(!is_comment(text), "{text}");
+        }
+        let arguments = |texts: &[&str]| texts.iter().map(OsString::from).collect::<Vec<_>>();
+        let given = arguments(&["broadloom", "query", "--data", "d", "-- a\nselect 1", "-p", "-- b"]);
+        let taken = arguments(&["broadloom", "query", "--data", "d", " -- a\nselect 1", "-p", "-- b"]);
+        assert_eq!(with_statement(given), taken);
+        let other = arguments(&["broadloom", "import", "-- a"]);
+        assert_eq!(with_statement(other.clone()), other);
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! Sizes and times as people write them after a flag.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{LogPlace, RetentionRule};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
+use crate::config::{Location, LogPlace, RetentionRule};
 
 const SEGMENT_BYTES_MIN: usize = 1 << 20;
 
@@ -34,6 +38,27 @@ pub(super) fn segment_bytes(text: &str) -> Result<usize, String> {
     })
 }
 
+/// A directory, or the URL of a store.
+pub(super) fn location() -> impl TypedValueParser<Value = Location> {
+    OsStringValueParser::new().try_map(|text: OsString| match Location::from(text) {
+        Location::Unusable { why, .. } => Err(why),
+        usable => Ok(usable),
+    })
+}
+
+/// A directory of this machine.
+pub(super) fn directory() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|text: OsString| local(Location::from(text)))
+}
+
+fn local(place: Location) -> Result<PathBuf, String> {
+    match place {
+        Location::Directory(directory) => Ok(directory),
+        Location::Store(url) => Err(format!("{url} is a store; write a directory of this machine")),
+        Location::Unusable { why, .. } => Err(why),
+    }
+}
+
 /// A time as `30s`, `5m`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim()).map_err(|e| format!("{e}; write 30s, 5m or 250ms"))
@@ -62,7 +87,7 @@ pub(super) fn log_place(text: &str) -> Result<LogPlace, String> {
     match text {
         "" => Err("write object, or a directory".to_owned()),
         "object" => Ok(LogPlace::Store),
-        directory => Ok(LogPlace::Directory(directory.into())),
+        place => local(Location::from(place)).map(LogPlace::Directory),
     }
 }
 

@@ -126,6 +126,7 @@ impl Place {
                 Arc::new(store.map_err(cannot)?)
             }
             Location::Store(url) => Arc::new(RemoteStore::open(url, None)?),
+            Location::Unusable { why, .. } => return Err(Error::invalid(why)),
         };
         Ok(Self { store, at })
     }
@@ -136,6 +137,7 @@ impl Place {
             Location::Directory(directory) => {
                 PlaceLock::Directory { _lock: DirectoryLock::acquire(directory, now_ns)? }
             }
+            Location::Unusable { why, .. } => return Err(Error::invalid(why)),
             Location::Store(_) => {
                 let (store, owner) = (Arc::clone(&self.store), lock::owner(now_ns));
                 PlaceLock::Store(StoreLease::acquire(store, owner, &self.at, now_ns).await?)

@@ -110,6 +110,7 @@ impl Storage {
                 return Ok((Self::in_directory(files, data), Arc::new(lock)));
             }
             Location::Store(url) => url,
+            Location::Unusable { why, .. } => return Err(Error::invalid(why)),
         };
         let cache = cache(&settings.remote).await?;
         let store: Arc<dyn ObjectStore> = Arc::new(RemoteStore::open(url, Some(Arc::clone(&cache)))?);
@@ -153,6 +154,7 @@ impl Storage {
         match &settings.data {
             Location::Directory(data) if !data.is_dir() => Ok(None),
             Location::Directory(data) => Ok(Some(Self::in_directory(DurableFileSystem::new(data)?, data))),
+            Location::Unusable { why, .. } => Err(Error::invalid(why)),
             Location::Store(url) => {
                 let cache = cache(&settings.remote).await?;
                 let store = RemoteStore::open(url, Some(Arc::clone(&cache)))?;

@@ -153,7 +153,7 @@ impl NumericAggregates {
 }
 
 /// The key of a column called `attributes['key']`.
-fn attribute_of_column(name: &str) -> Option<String> {
+pub(super) fn attribute_of_column(name: &str) -> Option<String> {
     let key = name.strip_prefix("attributes['")?.strip_suffix("']")?;
     Some(key.replace("''", "'"))
 }

@@ -40,6 +40,8 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
+use super::arithmetic::CheckedArithmetic;
+use super::casts::Casts;
 use super::compare::NumericAggregates;
 use super::functions;
 use super::group_by_codes::GroupByCodes;
@@ -214,7 +216,7 @@ impl Engine {
     pub async fn query(&self, snapshot: &ReadSnapshot, request: QueryRequest) -> Result<QueryResult> {
         let deadline = request.timeout.map(|timeout| (tokio::time::Instant::now() + timeout, timeout));
         let start = Box::pin(self.start(snapshot, &request));
-        let (stream, warnings) = match deadline {
+        let (stream, warnings, casts) = match deadline {
             Some((at, timeout)) => {
                 tokio::time::timeout_at(at, start).await.map_err(|_| timed_out(timeout))??
             }
@@ -225,6 +227,7 @@ impl Engine {
             schema: Arc::clone(&schema),
             inner: Some(stream),
             deadline: deadline.map(|(at, timeout)| (Box::pin(tokio::time::sleep_until(at)), timeout)),
+            casts,
             rows_left: request.row_limit,
             row_limit: request.row_limit.unwrap_or(usize::MAX),
         };
@@ -235,13 +238,14 @@ impl Engine {
         &self,
         snapshot: &ReadSnapshot,
         request: &QueryRequest,
-    ) -> Result<(SendableRecordBatchStream, Vec<String>)> {
+    ) -> Result<(SendableRecordBatchStream, Vec<String>, Casts)> {
         let state = self.state(snapshot);
         let (plan, warnings, hints) = self.plan(&state, snapshot, request).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
+        let casts = Casts::of(&plan);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
         let stream = execute_stream(physical, state.task_ctx()).map_err(hint)?;
-        Ok((stream, warnings))
+        Ok((stream, warnings, casts))
     }
 
     /// The logical plan of a request, its warnings, and what the attributes in it hold.
@@ -353,6 +357,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     let group_by_codes = Arc::new(GroupByCodes::new(Arc::clone(&runtime.memory_pool)));
     let mut rules: Vec<_> = vec![Arc::new(RewriteRule) as _];
     rules.extend(Analyzer::new().rules);
+    rules.push(Arc::new(CheckedArithmetic::default()));
     let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
@@ -496,6 +501,8 @@ struct Limited {
     /// None once the stream is over: what it holds is freed then.
     inner: Option<SendableRecordBatchStream>,
     deadline: Option<(Pin<Box<Sleep>>, Duration)>,
+    /// What may fail by a value.
+    casts: Casts,
     rows_left: Option<usize>,
     row_limit: usize,
 }
@@ -524,9 +531,16 @@ impl Stream for Limited {
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         let batch = match std::task::ready!(inner.poll_next_unpin(context)) {
             Some(Ok(batch)) => batch,
-            end => {
+            Some(Err(error)) => match this.casts.explain(&error) {
+                Some(error) => return this.fail(error),
+                None => {
+                    this.inner = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            },
+            None => {
                 this.inner = None;
-                return Poll::Ready(end);
+                return Poll::Ready(None);
             }
         };
         match &mut this.rows_left {

@@ -1,5 +1,6 @@
 //! Rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text beside numbers
-//! ([`compare`](super::compare)).
+//! ([`compare`](super::compare)), differences of unsigned integers ([`arithmetic`](super::arithmetic)). And what has to be looked at that needs types: time zones
+//! ([`zones`](super::zones)).
 //!
 //! They run before type coercion, which would refuse the first and make the second fail on the first value
 //! that is not a number.
@@ -13,19 +14,27 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{compare, hex};
+use super::{arithmetic, compare, hex, zones};
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(rewrite_node).data()
+    rewrite_expressions(plan, &rewrite_expr)
 }
 
-fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+/// Applies `rewrite` to every part of every expression of `plan`, subqueries included. Columns keep their names.
+pub(super) fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<LogicalPlan> {
+    plan.transform_up_with_subqueries(|node| rewrite_node(node, rewrite)).data()
+}
+
+/// Changes the top of an expression over a schema.
+pub(super) type Rewrite<'a> = dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>> + 'a;
+
+fn rewrite_node(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<Transformed<LogicalPlan>> {
     let schema = node_schema(&plan);
     let names = NamePreserver::new(&plan);
     let rewritten = plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| rewrite_expr(expr, &schema))?;
+        let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
         Ok(if rewritten.transformed { rewritten.update_data(|e| name.restore(e)) } else { rewritten })
     })?;
     if rewritten.transformed {
@@ -47,7 +56,10 @@ fn node_schema(plan: &LogicalPlan) -> DFSchema {
 }
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    hex::rewrite(expr, schema)?.transform_data(|expr| Ok(compare::rewrite(expr, schema)))
+    zones::check(&expr, schema)?;
+    hex::rewrite(expr, schema)?
+        .transform_data(|expr| Ok(compare::rewrite(expr, schema)))?
+        .transform_data(|expr| Ok(arithmetic::widen(expr, schema)))
 }
 
 /// [`rewrite_plan`] for those who plan without us: `DataFrame`s of an embedder.

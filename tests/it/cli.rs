@@ -467,3 +467,56 @@ fn wrong_usage_is_told_apart_from_failure() {
         assert!(stdout(&run(&[command, "--help"])).contains("Examples:"), "{command}");
     }
 }
+
+#[test]
+fn a_statement_that_begins_with_a_comment_is_answered() {
+    let data = data();
+    for sql in
+        ["-- how many?\nselect count(*) as n from spans", "--how many?\nselect count(*) as n from spans"]
+    {
+        let output = query(data.path(), &["--format", "ndjson", sql]);
+        assert_eq!(stdout(&output), "{\"n\":3}\n");
+        let output = query(data.path(), &[sql, "--format", "ndjson"]);
+        assert_eq!(stdout(&output), "{\"n\":3}\n");
+    }
+    let negative = query(data.path(), &["select cast($1 as bigint) as n", "-p", "-5", "--format", "ndjson"]);
+    assert_eq!(stdout(&negative), "{\"n\":-5}\n");
+    for wrong in [&["--formt", "csv", "select 1"][..], &["select 1", "--no-such-flag"], &["-z", "select 1"]] {
+        let output = query(data.path(), wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(stderr(&output).contains("unexpected argument"), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_mistyped_url_makes_no_directory() {
+    let folder = tempfile::tempdir().unwrap();
+    for (data, says) in [
+        ("s3:///p", "names no bucket"),
+        ("s4://x", "there is no store s4://"),
+        ("gs:/b", "write gs://b"),
+        ("s3://bucket/p?region=eu", "environment"),
+    ] {
+        for command in [&["query", "select 1"][..], &["serve"], &["check"], &["compact"], &["import", "x"]] {
+            let mut command = broadloom(command);
+            let output = command.current_dir(folder.path()).args(["--data", data]).output().unwrap();
+            let said = stderr(&output);
+            assert!(!output.status.success() && said.contains(data) && said.contains(says), "{said}");
+        }
+        let output = broadloom(&["backup", data, "--data", "x"]).current_dir(folder.path()).output().unwrap();
+        assert!(!output.status.success() && stderr(&output).contains(says), "{}", stderr(&output));
+        let mut command = broadloom(&["query", "select 1", "--cache", "s3://b/c", "--data", "x"]);
+        let output = command.current_dir(folder.path()).output().unwrap();
+        assert!(stderr(&output).contains("a directory of this machine"), "{}", stderr(&output));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_cast_that_fails_names_value_expression_and_way_out() {
+    let data = data();
+    let output = query(data.path(), &["select sum(cast(name as bigint)) from spans"]);
+    let said = stderr(&output);
+    assert!(said.contains("cast(name as bigint) fails, try_cast(name as bigint) gives null"), "{said}");
+    assert!(!said.contains("Cast error") && !said.contains("ArrowError"), "{said}");
+}

@@ -2,7 +2,7 @@
 //!
 //! Objects are files of the simulated disk, put there by the code that puts them on a real one. In front of it
 //! is a network of a kind that a local directory never has and a remote store always: a request may fail
-//! before or after it took effect, be carried out twice, or take effect long after its sender gave up.
+//! before or after it took effect, be carried out twice, be refused as if the object were there, or take effect long after its sender gave up.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -130,6 +130,11 @@ impl ObjectStore for SimulatedStore {
         if self.chaos.strikes("put arrives late") {
             self.late.lock().push((path, payload, opts.mode));
             return Err(failed("put arrives late"));
+        }
+        if opts.mode == PutMode::Create && self.chaos.strikes("put meets another") {
+            // S3's answer to conditional requests at the same time; nothing need be there.
+            let source = "put meets another".into();
+            return Err(Error::AlreadyExists { path: location.to_string(), source });
         }
         let mut placed = self.placement.place(&path, &payload, &opts.mode);
         if self.chaos.strikes("put is repeated") {

@@ -8,13 +8,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, RecordBatchOptions, TimestampNanosecondArray,
+    Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, RecordBatchOptions,
+    TimestampNanosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::error::Result;
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -26,6 +28,7 @@ use super::rows::{Context, Segment};
 use super::source::IndexedSource;
 use crate::event::schema::{column, timestamp_type};
 use crate::index::bitmap::SECOND_NS;
+use crate::query::functions::SUM_STATE;
 use crate::segment::SegmentMeta;
 
 /// Rows that scanning gets through in the time that one combination of values takes.
@@ -123,7 +126,7 @@ impl Counting {
                     None => return Ok(None),
                 },
                 ("sum", None) => match Leaf::of(&table(argument)?) {
-                    Some(leaf) if leaf.column != column::TIMESTAMP => What::Sum(leaf),
+                    Some(leaf) if leaf.column != column::TIMESTAMP && is_ours(aggregate)? => What::Sum(leaf),
                     _ => return Ok(None),
                 },
                 _ => return Ok(None),
@@ -199,6 +202,11 @@ impl Counting {
         walk.go(0, &rows, &measures, &mut vec![0; dimensions.len()], totals);
         Ok(true)
     }
+}
+
+/// Whether the state of a sum is as our function has it; DataFusion's own is narrower.
+fn is_ours(sum: &AggregateFunctionExpr) -> Result<bool> {
+    Ok(sum.state_fields()?.first().is_some_and(|state| state.data_type() == &SUM_STATE))
 }
 
 impl Group {
@@ -336,14 +344,14 @@ impl Counted {
 
 /// Sums per group. A sum over no values is null.
 #[derive(Debug, Default)]
-pub(super) struct Totals(HashMap<Vec<ScalarValue>, Vec<Option<i64>>>);
+pub(super) struct Totals(HashMap<Vec<ScalarValue>, Vec<Option<i128>>>);
 
 impl Totals {
-    fn add(&mut self, key: Vec<ScalarValue>, counts: impl ExactSizeIterator<Item = Option<i64>>) {
+    fn add(&mut self, key: Vec<ScalarValue>, counts: impl ExactSizeIterator<Item = Option<i128>>) {
         let totals = self.0.entry(key).or_insert_with(|| vec![None; counts.len()]);
         for (total, count) in totals.iter_mut().zip(counts) {
             *total = match (*total, count) {
-                (Some(a), Some(b)) => Some(a.wrapping_add(b)),
+                (Some(a), Some(b)) => Some(a + b),
                 (a, b) => a.or(b),
             };
         }
@@ -362,11 +370,12 @@ impl Totals {
             columns.push(arrow::compute::cast(&values, counting.schema.field(i).data_type())?);
         }
         for (i, counted) in counting.aggregates.iter().enumerate() {
-            let values = totals.iter().map(|counts| match counted.what {
-                What::Sum(_) => counts[i],
-                _ => Some(counts[i].unwrap_or(0)),
+            // The state of a sum is wider than what it sums up.
+            let values = totals.iter().map(|counts| counts[i]);
+            columns.push(match counted.what {
+                What::Sum(_) => Arc::new(values.collect::<Decimal128Array>().with_data_type(SUM_STATE)),
+                _ => Arc::new(values.map(|n| Some(n.unwrap_or(0) as i64)).collect::<Int64Array>()),
             });
-            columns.push(Arc::new(values.collect::<Int64Array>()));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(Some(RecordBatch::try_new_with_options(Arc::clone(&counting.schema), columns, &options)?))
@@ -439,12 +448,12 @@ fn narrow(measure: &Measure, rows: &RoaringBitmap) -> Measure {
 }
 
 /// The value of a measure; `None` when no row has one.
-fn count(measure: &Measure, group: u64, size: impl Fn(&RoaringBitmap) -> u64) -> Option<i64> {
+fn count(measure: &Measure, group: u64, size: impl Fn(&RoaringBitmap) -> u64) -> Option<i128> {
     let mut total = None;
     for (times, set) in measure {
         let rows = set.as_ref().map_or(group, &size);
         if rows > 0 {
-            total = Some(total.unwrap_or(0_i64).wrapping_add(times.wrapping_mul(rows as i64)));
+            total = Some(total.unwrap_or(0_i128) + i128::from(*times) * i128::from(rows));
         }
     }
     total

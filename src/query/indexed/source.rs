@@ -18,7 +18,7 @@ use datafusion::datasource::physical_plan::{
     FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
 };
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::expressions::{Column, DynamicFilterTracking};
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use datafusion::physical_expr::{
@@ -193,6 +193,11 @@ impl FileSource for IndexedSource {
 
     fn file_type(&self) -> &str {
         self.bare.file_type()
+    }
+
+    /// A segment is opened once, as a whole: what is in memory, and what an index says, is of all of its rows.
+    fn supports_repartitioning(&self) -> bool {
+        false
     }
 
     fn fmt_extra(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -382,6 +387,13 @@ impl Opener {
         let Some(segment) = file.extension::<Arc<SegmentMeta>>().cloned() else {
             return self.full.plan_file(file);
         };
+        if let Some(range) = &file.range {
+            let message =
+                format!("bytes {} to {} of {segment}", range.start, range.end, segment = segment.id);
+            return Err(DataFusionError::Internal(format!(
+                "asked for {message}: segments are read as a whole"
+            )));
+        }
         let context = self.source.context();
         let live = context.live(&segment).await?;
         let of_live = |rows: RoaringBitmap| match live.as_deref() {

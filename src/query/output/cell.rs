@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use arrow::array::timezone::Tz;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, Field, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type,
@@ -100,7 +101,7 @@ pub(crate) fn display(array: &ArrayRef, row: usize, field: &Field) -> Result<Str
         DataType::Binary => BASE64.encode(array.as_binary::<i32>().value(row)),
         DataType::LargeBinary => BASE64.encode(array.as_binary::<i64>().value(row)),
         DataType::BinaryView => BASE64.encode(array.as_binary_view().value(row)),
-        DataType::Timestamp(unit, _) => timestamp(array, row, *unit),
+        DataType::Timestamp(unit, zone) => timestamp(array, row, *unit, zone.as_deref()),
         DataType::Date32 => {
             array.as_primitive::<Date32Type>().value_as_date(row).map_or_else(String::new, |d| d.to_string())
         }
@@ -137,7 +138,8 @@ fn float_text(value: f64) -> String {
     }
 }
 
-fn timestamp(array: &ArrayRef, row: usize, unit: TimeUnit) -> String {
+/// The instant, by the clock of its zone with the offset, else of UTC.
+fn timestamp(array: &ArrayRef, row: usize, unit: TimeUnit, zone: Option<&str>) -> String {
     let time = match unit {
         TimeUnit::Nanosecond => {
             Some(DateTime::from_timestamp_nanos(array.as_primitive::<TimestampNanosecondType>().value(row)))
@@ -152,8 +154,15 @@ fn timestamp(array: &ArrayRef, row: usize, unit: TimeUnit) -> String {
             DateTime::from_timestamp(array.as_primitive::<TimestampSecondType>().value(row), 0)
         }
     };
-    time.map_or_else(String::new, |time| time.to_rfc3339_opts(SecondsFormat::Nanos, true))
+    let Some(time) = time else { return String::new() };
+    match zone.filter(|zone| !UTC.contains(zone)).and_then(|zone| zone.parse::<Tz>().ok()) {
+        Some(zone) => time.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Nanos, false),
+        None => time.to_rfc3339_opts(SecondsFormat::Nanos, true),
+    }
 }
+
+/// Names of zones that are shown as `Z`.
+const UTC: [&str; 6] = ["UTC", "+00:00", "+00", "Etc/UTC", "Zulu", "Z"];
 
 fn is_text(ty: &DataType) -> bool {
     matches!(ty, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)

@@ -10,6 +10,7 @@
 //! | integers, decimals       | number                                        | digits                |
 //! | floats                   | number; NaN and infinities are null           | digits; `NaN`, `inf`  |
 //! | timestamps               | `"2026-11-21T04:05:06.123456789Z"`             | the same              |
+//! | … of another zone        | `"2026-11-21T13:05:06.123456789+09:00"`        | the same              |
 //! | fixed-size binary (ids)  | lower-case hex                                | lower-case hex        |
 //! | other binary             | base64                                        | base64                |
 //! | lists, structs, maps     | array, object, object                         | as JSON               |

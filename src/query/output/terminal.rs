@@ -187,13 +187,14 @@ fn human_duration(ns: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// `2026-11-21 04:05:06.123`, with more digits only where there are more.
+/// `2026-11-21 04:05:06.123`, with more digits only where there are more; with the offset where it is not UTC.
 fn short_timestamp(rfc3339: &str) -> String {
     let text = rfc3339.trim_end_matches('Z').replace('T', " ");
-    let Some((seconds, fraction)) = text.split_once('.') else { return text };
+    let Some((seconds, rest)) = text.split_once('.') else { return text };
+    let (fraction, offset) = rest.split_at(rest.find(['+', '-']).unwrap_or(rest.len()));
     let fraction = fraction.trim_end_matches('0');
     let digits = fraction.len().div_ceil(3).max(1) * 3;
-    format!("{seconds}.{fraction:0<digits$}")
+    format!("{seconds}.{fraction:0<digits$}{offset}")
 }
 
 #[cfg(test)]
@@ -218,6 +219,8 @@ mod tests {
     fn timestamps_lose_only_zeros() {
         assert_eq!(short_timestamp("2026-11-21T04:05:06.000000000Z"), "2026-11-21 04:05:06.000");
         assert_eq!(short_timestamp("2026-11-21T04:05:06.123456000Z"), "2026-11-21 04:05:06.123456");
+        assert_eq!(short_timestamp("2026-11-21T13:05:06.000000000+09:00"), "2026-11-21 13:05:06.000+09:00");
+        assert_eq!(short_timestamp("2026-11-20T23:05:06.120000000-05:00"), "2026-11-20 23:05:06.120-05:00");
     }
 
     #[test]

@@ -111,6 +111,41 @@ async fn arrow_and_parquet_read_back() {
     assert!(!bytes(Format::Parquet, vec![]).await.is_empty());
 }
 
+#[tokio::test]
+async fn times_of_a_zone_keep_it_in_every_format() {
+    let times = |zone: &str| -> ArrayRef {
+        Arc::new(TimestampNanosecondArray::from(vec![1_750_000_007_000_000_000]).with_timezone(zone))
+    };
+    let (tokyo, utc) = (times("Asia/Tokyo"), times("UTC"));
+    let list = ListArray::new(
+        Arc::new(Field::new_list_field(tokyo.data_type().clone(), true)),
+        arrow::buffer::OffsetBuffer::from_lengths([1]),
+        Arc::clone(&tokyo),
+        None,
+    );
+    let columns = [("t", tokyo), ("utc", utc), ("offset", times("-03:30")), ("l", Arc::new(list))];
+    let batch = || RecordBatch::try_from_iter(columns.clone()).unwrap();
+    let (t, utc) = ("2025-06-16T00:06:47.000000000+09:00", "2025-06-15T15:06:47.000000000Z");
+    let offset = "2025-06-15T11:36:47.000000000-03:30";
+    let line = String::from_utf8(bytes(Format::Ndjson, vec![batch()]).await).unwrap();
+    assert_eq!(
+        line,
+        format!("{{\"t\":\"{t}\",\"utc\":\"{utc}\",\"offset\":\"{offset}\",\"l\":[\"{t}\"]}}\n")
+    );
+    let csv = String::from_utf8(bytes(Format::Csv, vec![batch()]).await).unwrap();
+    assert!(csv.contains(&format!("\n{t},{utc},{offset},")), "{csv}");
+    let shown = table(&batch().schema(), &[batch()]).unwrap();
+    assert!(shown.contains("2025-06-16 00:06:47.000+09:00"), "{shown}");
+    assert!(shown.contains("2025-06-15 15:06:47.000 "), "{shown}");
+    let zone = |schema: SchemaRef| schema.field(0).data_type().clone();
+    let ipc = bytes(Format::Arrow, vec![batch()]).await;
+    let reader = arrow::ipc::reader::StreamReader::try_new(ipc.as_slice(), None).unwrap();
+    assert_eq!(zone(reader.schema()), zone(batch().schema()));
+    let file = Bytes::from(bytes(Format::Parquet, vec![batch()]).await);
+    let mut reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1024).unwrap();
+    assert_eq!(zone(reader.next().unwrap().unwrap().schema()), zone(batch().schema()));
+}
+
 #[test]
 fn tables_show_units_and_count_rows() {
     let schema = Arc::new(Schema::new(vec![Field::new("p99(duration_ns)", DataType::Int64, true)]));

@@ -3,7 +3,7 @@
 //! The planner cannot know columns that exist only in some events: planning over thousands of columns
 //! takes seconds. So it never sees them. Every statement is rewritten first, in these steps:
 //!
-//! 1. [`parse`]: text to one syntax tree; `user.id` and its like become names.
+//! 1. [`parse`]: text to one syntax tree; `user.id` and its like become names, patterns get one escape ([`like`]).
 //! 2. [`relation`], [`select`], [`names`], [`wildcard`]: bottom-up over queries, every relation becomes a
 //!    node ([`node`]); views are put in place of their names; every name is resolved in the [`scope`]s
 //!    around it. A name that nobody declares is an attribute, **demanded** from the open relation in
@@ -27,6 +27,7 @@
 
 mod errors;
 mod finish;
+mod like;
 mod names;
 mod node;
 pub(crate) mod parse;

@@ -16,11 +16,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement,
-    VisitMut, VisitorMut,
+    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::like;
 use crate::error::{Error, Result};
 
 /// Operators in one statement. Each may nest the tree by one, and the tree is walked recursively.
@@ -54,7 +55,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
             return Err(Error::invalid(format!("one statement at a time: the text has {}", more + 1)));
         }
     };
-    flatten(&mut statement);
+    flatten(&mut statement)?;
     Ok(statement)
 }
 
@@ -152,25 +153,31 @@ fn syntax_error(error: &sqlparser::parser::ParserError) -> Error {
     Error::invalid(format!("syntax error: {message}"))
 }
 
-/// Makes names of what the parser took for function calls.
-fn flatten(statement: &mut Statement) {
+/// Makes names of what the parser took for function calls, and one form of patterns.
+fn flatten(statement: &mut Statement) -> Result<()> {
     match statement {
         Statement::Statement(statement) => flatten_sql(statement),
         Statement::Explain(explain) => flatten(&mut explain.statement),
-        _ => {}
+        _ => Ok(()),
     }
 }
 
-fn flatten_sql(statement: &mut SqlStatement) {
-    let _ = statement.visit(&mut Flatten);
+fn flatten_sql(statement: &mut SqlStatement) -> Result<()> {
+    match statement.visit(&mut Flatten) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 struct Flatten;
 
 impl VisitorMut for Flatten {
-    type Break = ();
+    type Break = Error;
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Err(error) = like::unescape(expr).and_then(|()| check_zone(expr)) {
+            return ControlFlow::Break(error);
+        }
         match expr {
             Expr::CompoundFieldAccess { root, access_chain } => {
                 if let Some(mut name) = name_of(root) {
@@ -197,6 +204,17 @@ impl VisitorMut for Flatten {
             _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// Refuses zones that are calculated: a zone is a part of a type, so it has to be known before there are rows.
+fn check_zone(expr: &Expr) -> Result<()> {
+    let Expr::AtTimeZone { time_zone, .. } = expr else { return Ok(()) };
+    match time_zone.as_ref() {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }) => Ok(()),
+        other => Err(Error::invalid(format!(
+            "AT TIME ZONE {other}: the zone is a name in quotes, such as 'Europe/Brussels', or an offset such as '+02:00'"
+        ))),
     }
 }
 

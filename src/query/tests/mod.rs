@@ -1,6 +1,8 @@
 //! The engine against snapshots made by hand: what is stored where must not matter.
 
+mod arithmetic;
 mod columns;
+mod foreign;
 mod parts;
 
 use std::sync::Arc;
