@@ -1,26 +1,21 @@
 //! An attribute that holds text, compared or calculated with as if it were a number.
 //!
-//! Keys whose values came with several types read as text. Left alone, the planner would cast the column
-//! to a number and the query would fail on the first value that is none.
+//! Some producers send numbers as text. Left alone, the planner would cast the column to a number and the query would
+//! fail on the first value that is none. Keys that hold numbers beside other values are [`mixed`](super::mixed).
 //!
 //! | written                          | becomes                                               |
 //! |----------------------------------|-------------------------------------------------------|
 //! | `code = 200`, `<>`, IN (200, 201) | `code = '200'`                                        |
 //! | `code > 399`, BETWEEN, `code + 1` | `try_cast(code AS DOUBLE) > 399`: others are null     |
-//! | `sum(code)`, `avg(code)`, …       | `sum(try_cast(code AS DOUBLE))`                       |
-
-use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::error::Result;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator, TryCast};
 
 use super::hex::is_comparison;
-use crate::event::KeyDictionary;
+use super::mixed::{is_mixed, number_of};
 
 /// Rewrites the top of `expr`.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -32,7 +27,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             if !numbers {
                 return Transformed::no(Expr::Between(between));
             }
-            let expr = Box::new(as_number(*between.expr));
+            let expr = Box::new(as_number(*between.expr, schema));
             Transformed::yes(Expr::Between(Between { expr, ..between }))
         }
         other => Transformed::no(other),
@@ -54,10 +49,10 @@ fn rewrite_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     }
     if is_comparison(op) || is_arithmetic(op) {
         match (text, number) {
-            ((true, _), (_, true)) => return rebuild(Box::new(as_number(*left)), right),
-            ((_, true), (true, _)) => return rebuild(left, Box::new(as_number(*right))),
+            ((true, _), (_, true)) => return rebuild(Box::new(as_number(*left, schema)), right),
+            ((_, true), (true, _)) => return rebuild(left, Box::new(as_number(*right, schema))),
             ((true, true), _) if is_arithmetic(op) => {
-                return rebuild(Box::new(as_number(*left)), Box::new(as_number(*right)));
+                return rebuild(Box::new(as_number(*left, schema)), Box::new(as_number(*right, schema)));
             }
             _ => {}
         }
@@ -76,7 +71,7 @@ fn rewrite_in(list: InList, schema: &DFSchema) -> Transformed<Expr> {
         .collect();
     Transformed::yes(Expr::InList(match items {
         Some(items) => InList { list: items, ..list },
-        None => InList { expr: Box::new(as_number(*list.expr)), ..list },
+        None => InList { expr: Box::new(as_number(*list.expr, schema)), ..list },
     }))
 }
 
@@ -91,7 +86,7 @@ fn is_arithmetic(op: Operator) -> bool {
 }
 
 /// Whether `expr` is text that varies by row; literals are the planner's to cast.
-fn is_text_expr(expr: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn is_text_expr(expr: &Expr, schema: &DFSchema) -> bool {
     let literal = matches!(expr, Expr::Literal(..) | Expr::Placeholder(_));
     !literal && matches!(expr.get_type(schema), Ok(DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8))
 }
@@ -111,64 +106,12 @@ fn as_text(expr: &Expr) -> Option<Expr> {
     Some(Expr::Literal(ScalarValue::Utf8View(Some(text)), metadata.clone()))
 }
 
-fn as_number(expr: Expr) -> Expr {
+/// Text as a number, null where it is none.
+pub(super) fn as_number(expr: Expr, schema: &DFSchema) -> Expr {
+    if is_mixed(&expr, schema) {
+        return number_of(expr);
+    }
     Expr::TryCast(TryCast::new(Box::new(expr), DataType::Float64))
-}
-
-/// Aggregates of numbers that refuse text while the statement is planned, before any rewrite of the plan
-/// can run.
-const NUMERIC_AGGREGATES: [&str; 12] = [
-    "sum",
-    "avg",
-    "median",
-    "stddev",
-    "stddev_pop",
-    "var_samp",
-    "var",
-    "var_pop",
-    "approx_median",
-    "approx_percentile_cont",
-    "corr",
-    "percentile_cont",
-];
-
-/// Reads attributes that hold text as numbers where an aggregate needs numbers.
-#[derive(Debug)]
-pub(super) struct NumericAggregates {
-    keys: Arc<KeyDictionary>,
-}
-
-impl NumericAggregates {
-    /// For attributes of the types that `keys` knows.
-    pub(super) fn new(keys: Arc<KeyDictionary>) -> Self {
-        Self { keys }
-    }
-
-    fn is_text_attribute(&self, expr: &Expr) -> bool {
-        let Expr::Column(column) = expr else { return false };
-        let Some(key) = attribute_of_column(&column.name) else { return false };
-        let known = self.keys.lookup(&key);
-        known.is_none_or(|attribute| attribute.data_type() == DataType::Utf8View)
-    }
-}
-
-/// The key of a column called `attributes['key']`.
-fn attribute_of_column(name: &str) -> Option<String> {
-    let key = name.strip_prefix("attributes['")?.strip_suffix("']")?;
-    Some(key.replace("''", "'"))
-}
-
-impl ExprPlanner for NumericAggregates {
-    fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        if NUMERIC_AGGREGATES.contains(&expr.func.name()) {
-            for arg in &mut expr.args {
-                if self.is_text_attribute(arg) {
-                    *arg = as_number(arg.clone());
-                }
-            }
-        }
-        Ok(PlannerResult::Original(expr))
-    }
 }
 
 #[cfg(test)]

@@ -36,11 +36,10 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::{Stream, StreamExt};
-use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
-use super::compare::NumericAggregates;
+use super::calculate;
 use super::functions;
 use super::group_by_codes::GroupByCodes;
 use super::indexed::columns::{Asks, ColumnCache};
@@ -55,7 +54,7 @@ use super::table::EventsTable;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{AttributeType, KeyDictionary};
+use crate::event::AttributeType;
 use crate::index::IndexCache;
 
 /// Name of the catalog in `information_schema`.
@@ -161,8 +160,6 @@ pub struct Engine {
 struct Inner {
     /// With everything but a catalog.
     template: SessionState,
-    /// The same for the dictionary of the last statement.
-    prepared: Mutex<Option<(Arc<KeyDictionary>, SessionState)>>,
     shared: Arc<ScanShared>,
     views: Views,
     functions: Vec<String>,
@@ -197,8 +194,7 @@ impl Engine {
         let shared = Arc::new(shared);
         let views = Views::builtin()?;
         let tables = OnceCell::new();
-        let prepared = Mutex::default();
-        let inner = Inner { template, prepared, shared, views, functions, table_functions, tables };
+        let inner = Inner { template, shared, views, functions, table_functions, tables };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -302,27 +298,10 @@ impl Engine {
         // Neither refuses a first registration.
         let _ = catalog.register_schema(SCHEMA, Arc::new(schema));
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-        let mut state = self.prepared(&snapshot.keys);
+        let mut state = self.inner.template.clone();
         state.register_catalog_list(Arc::new(catalogs));
         // now() is the moment at which the statement began.
         state.mark_start_execution();
-        state
-    }
-
-    /// The template with the planner that knows `keys`. Kept, as registering functions takes longer than
-    /// planning a small statement; all snapshots of a database have the same dictionary.
-    fn prepared(&self, keys: &Arc<KeyDictionary>) -> SessionState {
-        let mut prepared = self.inner.prepared.lock();
-        if let Some((known, state)) = prepared.as_ref()
-            && Arc::ptr_eq(known, keys)
-        {
-            return state.clone();
-        }
-        let mut planners = self.inner.template.expr_planners().to_vec();
-        planners.insert(0, Arc::new(NumericAggregates::new(Arc::clone(keys))));
-        let builder = SessionStateBuilder::new_from_existing(self.inner.template.clone());
-        let state = builder.with_expr_planners(planners).build();
-        *prepared = Some((Arc::clone(keys), state.clone()));
         state
     }
 }
@@ -368,6 +347,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     for function in functions::aggregate_functions() {
         let _ = datafusion::execution::FunctionRegistry::register_udaf(&mut state, function);
     }
+    calculate::register(&mut state);
     state
 }
 

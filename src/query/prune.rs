@@ -296,7 +296,7 @@ fn compare(bound: Bound<&str>, value: &ScalarValue) -> Option<Ordering> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::DataType;
+    use arrow::datatypes::{DataType, Field};
     use datafusion::logical_expr::{col, lit};
     use futures::FutureExt;
 
@@ -342,7 +342,7 @@ mod tests {
             segment(20, 29, &[("resource.code", None), ("code", None)]),
             segment(30, 39, &[("overflow", None)]),
         ]);
-        let demanded = [Demanded::new("code", "attributes['code']".to_owned(), DataType::Int64)];
+        let demanded = [Demanded::new("code", &Field::new("attributes['code']", DataType::Int64, true))];
         let filters = [filter];
         let known = catalog.columns(&columns(&filters, &demanded)).now_or_never().unwrap();
         let pruned = prune(&catalog.segments, &known, &filters, &demanded);

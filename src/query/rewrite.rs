@@ -1,5 +1,6 @@
 //! Rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text beside numbers
-//! ([`compare`](super::compare)).
+//! ([`compare`](super::compare)), attributes of several types ([`mixed`](super::mixed)), and what is calculated of
+//! text ([`calculate`](super::calculate)).
 //!
 //! They run before type coercion, which would refuse the first and make the second fail on the first value
 //! that is not a number.
@@ -10,10 +11,10 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Sort};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{compare, hex};
+use super::{calculate, compare, hex, mixed};
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -22,16 +23,24 @@ pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let schema = node_schema(&plan);
+    let plan = match plan {
+        LogicalPlan::Sort(sort) => ordered(sort, &schema),
+        plan => plan,
+    };
     let names = NamePreserver::new(&plan);
     let rewritten = plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let rewritten = expr.transform_up(|expr| rewrite_expr(expr, &schema))?;
         Ok(if rewritten.transformed { rewritten.update_data(|e| name.restore(e)) } else { rewritten })
     })?;
-    if rewritten.transformed {
-        return Ok(Transformed::yes(rewritten.data.recompute_schema()?));
-    }
-    Ok(rewritten)
+    // Also where only the input is another: what is known of a column is in all schemas above it.
+    Ok(Transformed::yes(rewritten.data.recompute_schema()?))
+}
+
+/// `ORDER BY` as it is meant.
+fn ordered(mut sort: Sort, schema: &DFSchema) -> LogicalPlan {
+    sort.expr = sort.expr.into_iter().map(|expr| mixed::order(expr, schema).data).collect();
+    LogicalPlan::Sort(sort)
 }
 
 /// What the expressions of a node refer to.
@@ -47,7 +56,10 @@ fn node_schema(plan: &LogicalPlan) -> DFSchema {
 }
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
-    hex::rewrite(expr, schema)?.transform_data(|expr| Ok(compare::rewrite(expr, schema)))
+    let expr = hex::rewrite(expr, schema)?;
+    let expr = expr.transform_data(|expr| mixed::rewrite(expr, schema))?;
+    let expr = expr.transform_data(|expr| Ok(compare::rewrite(expr, schema)))?;
+    expr.transform_data(|expr| Ok(calculate::rewrite(expr, schema)))
 }
 
 /// [`rewrite_plan`] for those who plan without us: `DataFrame`s of an embedder.

@@ -2,12 +2,15 @@
 //!
 //! - for everybody: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
 //!   `span_id_from_hex` ([`hex_id`])
-//! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `attributes_map`,
-//!   `typed_attributes`; SQL cannot name them
+//! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `json_value`, `attributes_map`,
+//!   `typed_attributes`; SQL cannot name them, nor those of text that holds numbers ([`mixed`], [`extreme`])
 
 mod attributes;
+mod extreme;
 mod first_of;
 mod hex_id;
+mod json_null;
+mod mixed;
 mod overflow;
 mod quantile;
 mod sketch;
@@ -18,8 +21,11 @@ use std::sync::Arc;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use attributes::{AllAttributes, AttributeArgument, Form, map_type};
+pub(crate) use extreme::Extreme;
 pub(crate) use first_of::FirstOf;
 pub(crate) use hex_id::IdFromHex;
+pub(crate) use json_null::JsonValue;
+pub(crate) use mixed::{Mixed, Reading};
 pub(crate) use overflow::OverflowGet;
 pub(crate) use text::{DisplayText, SAFE};
 
