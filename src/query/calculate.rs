@@ -7,7 +7,7 @@
 //! | written                      | becomes                                                              |
 //! |------------------------------|----------------------------------------------------------------------|
 //! | `sum(x)`, `p99(x)`, `round(x)` | `sum(number_of(x))` of a [mixed](super::mixed) attribute            |
-//! |                              | `sum(try_cast(x AS DOUBLE))` of other text                           |
+//! | `sum(x)`                     | `sum(try_cast(x AS DOUBLE))` of an attribute that is all text        |
 //! | `min(x)`, `max(x)`           | `mixed_min(x)`, `mixed_max(x)` of a mixed attribute                  |
 //! | `array_agg(x ORDER BY x)`    | `array_agg(x ORDER BY mixed_key(x))`                                 |
 
@@ -53,9 +53,9 @@ const QUANTILES: [&str; 7] = ["p50", "p75", "p90", "p95", "p99", "p999", "quanti
 
 /// Functions of numbers.
 const FUNCTIONS: [&str; 27] = [
-    "abs", "acos", "asin", "atan", "atan2", "cbrt", "ceil", "cos", "cosh", "degrees", "exp", "floor", "isnan",
-    "iszero", "ln", "log", "log10", "log2", "nanvl", "power", "radians", "round", "signum", "sin", "sqrt", "tan",
-    "trunc",
+    "abs", "acos", "asin", "atan", "atan2", "cbrt", "ceil", "cos", "cosh", "degrees", "exp", "floor",
+    "isnan", "iszero", "ln", "log", "log10", "log2", "nanvl", "power", "radians", "round", "signum", "sin",
+    "sqrt", "tan", "trunc",
 ];
 
 /// Puts stand-ins into the place of the functions of numbers of `state`.
@@ -199,7 +199,8 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<Lenient<ScalarUDF>>() {
             Some(lenient) => {
                 let func = Arc::clone(&lenient.inner);
-                let args = call.args.into_iter().map(|arg| number(arg, schema)).collect();
+                let number = |arg| if is_mixed(&arg, schema) { number_of(arg) } else { arg };
+                let args = call.args.into_iter().map(number).collect();
                 Transformed::yes(Expr::ScalarFunction(ScalarFunction { func, args }))
             }
             None => Transformed::no(Expr::ScalarFunction(call)),
@@ -273,7 +274,12 @@ fn order(order_by: &mut [Sort], schema: &DFSchema) -> bool {
     new
 }
 
-/// Text as a number; anything else as it is.
+/// An attribute's text as a number; anything else as it is, and refused if it is text.
 fn number(expr: Expr, schema: &DFSchema) -> Expr {
-    if is_text_expr(&expr, schema) { as_number(expr, schema) } else { expr }
+    let is_attribute = match &expr {
+        Expr::Column(column) => column.name.starts_with("attributes['"),
+        _ => false,
+    };
+    let means_number = is_mixed(&expr, schema) || is_attribute && is_text_expr(&expr, schema);
+    if means_number { as_number(expr, schema) } else { expr }
 }

@@ -7,6 +7,9 @@
 //! |----------------------------------|-------------------------------------------------------|
 //! | `code = 200`, `<>`, IN (200, 201) | `code = '200'`                                        |
 //! | `code > 399`, BETWEEN, `code + 1` | `try_cast(code AS DOUBLE) > 399`: others are null     |
+//!
+//! Integers beside a double that is one are compared as integers: the planner would make doubles of them, which have
+//! fewer digits. `duration_ns > 1e9` becomes `duration_ns > 1000000000`.
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
@@ -16,9 +19,34 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operato
 
 use super::hex::is_comparison;
 use super::mixed::{is_mixed, number_of};
+use super::number;
 
 /// Rewrites the top of `expr`.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if is_comparison(op) && (is_integer(&left, schema) || is_integer(&right, schema)) =>
+        {
+            let sides = (as_integer(*left), as_integer(*right));
+            let new = sides.0.transformed || sides.1.transformed;
+            let (left, right) = (Box::new(sides.0.data), Box::new(sides.1.data));
+            let expr = Expr::BinaryExpr(BinaryExpr { left, op, right });
+            if new { Transformed::yes(expr) } else { rewrite_top(expr, schema) }
+        }
+        Expr::InList(list) if is_integer(&list.expr, schema) => {
+            let items = list.list.into_iter().map(as_integer).map(|item| item.data).collect();
+            Transformed::yes(Expr::InList(InList { list: items, ..list }))
+        }
+        Expr::Between(between) if is_integer(&between.expr, schema) => {
+            let low = Box::new(as_integer(*between.low).data);
+            let high = Box::new(as_integer(*between.high).data);
+            Transformed::yes(Expr::Between(Between { low, high, ..between }))
+        }
+        other => rewrite_top(other, schema),
+    }
+}
+
+fn rewrite_top(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(binary) => rewrite_binary(binary, schema),
         Expr::InList(list) if is_text_expr(&list.expr, schema) => rewrite_in(list, schema),
@@ -73,6 +101,21 @@ fn rewrite_in(list: InList, schema: &DFSchema) -> Transformed<Expr> {
         Some(items) => InList { list: items, ..list },
         None => InList { expr: Box::new(as_number(*list.expr, schema)), ..list },
     }))
+}
+
+/// Whether `expr` has integers of 64 bits, by row.
+fn is_integer(expr: &Expr, schema: &DFSchema) -> bool {
+    !matches!(expr, Expr::Literal(..)) && matches!(expr.get_type(schema), Ok(DataType::Int64))
+}
+
+/// The integer that a literal double is.
+fn as_integer(expr: Expr) -> Transformed<Expr> {
+    if let Expr::Literal(ScalarValue::Float64(Some(value)), metadata) = &expr
+        && let Some(integer) = number::integer(*value)
+    {
+        return Transformed::yes(Expr::Literal(ScalarValue::Int64(Some(integer)), metadata.clone()));
+    }
+    Transformed::no(expr)
 }
 
 fn is_equality(op: Operator) -> bool {
@@ -140,6 +183,15 @@ mod tests {
         );
         let between = run(col("name").between(lit(1_i64), lit(2_i64)));
         assert!(between.starts_with("TRY_CAST(name AS Float64) BETWEEN"), "{between}");
+    }
+
+    #[test]
+    fn integers_keep_their_digits_beside_doubles() {
+        assert_eq!(run(col("duration_ns").gt(lit(1e9))), "duration_ns > Int64(1000000000)");
+        assert_eq!(run(lit(1e18).eq(col("duration_ns"))), "Int64(1000000000000000000) = duration_ns");
+        assert_eq!(run(col("duration_ns").gt(lit(0.5))), "duration_ns > Float64(0.5)");
+        let list = col("duration_ns").in_list(vec![lit(2.0), lit(2.5)], false);
+        assert_eq!(run(list), "duration_ns IN ([Int64(2), Float64(2.5)])");
     }
 
     #[test]

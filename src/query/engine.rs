@@ -160,6 +160,8 @@ pub struct Engine {
 struct Inner {
     /// With everything but a catalog.
     template: SessionState,
+    /// The same without what stands for functions while a statement is planned.
+    plain: SessionState,
     shared: Arc<ScanShared>,
     views: Views,
     functions: Vec<String>,
@@ -177,7 +179,9 @@ impl Engine {
         spill: impl Into<PathBuf>,
     ) -> Result<Self> {
         let parallelism = settings.parallelism.max(1);
-        let template = template(runtime(settings, spill.into())?, parallelism);
+        let plain = template(runtime(settings, spill.into())?, parallelism);
+        let mut template = plain.clone();
+        calculate::register(&mut template);
         let names = template.scalar_functions().keys().chain(template.aggregate_functions().keys());
         let names =
             names.chain(template.window_functions().keys()).chain(template.higher_order_functions().keys());
@@ -194,7 +198,7 @@ impl Engine {
         let shared = Arc::new(shared);
         let views = Views::builtin()?;
         let tables = OnceCell::new();
-        let inner = Inner { template, shared, views, functions, table_functions, tables };
+        let inner = Inner { template, plain, shared, views, functions, table_functions, tables };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -236,7 +240,7 @@ impl Engine {
         let (plan, warnings, hints) = self.plan(&state, snapshot, request).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
-        let stream = execute_stream(physical, state.task_ctx()).map_err(hint)?;
+        let stream = execute_stream(physical, self.inner.plain.task_ctx()).map_err(hint)?;
         Ok((stream, warnings))
     }
 
@@ -347,7 +351,6 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     for function in functions::aggregate_functions() {
         let _ = datafusion::execution::FunctionRegistry::register_udaf(&mut state, function);
     }
-    calculate::register(&mut state);
     state
 }
 

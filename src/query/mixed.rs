@@ -253,10 +253,12 @@ fn spellings(expr: Expr, schema: &DFSchema) -> (Expr, Option<Expr>) {
 fn as_spelling(expr: Expr, schema: &DFSchema) -> Expr {
     match &expr {
         Expr::Literal(ScalarValue::Boolean(Some(value)), _) => text_literal(value.to_string()),
-        Expr::Literal(value, _) if value.data_type().is_numeric() && !value.is_null() => match spelling(value) {
-            Some(spelling) => text_literal(spelling),
-            None => expr,
-        },
+        Expr::Literal(value, _) if value.data_type().is_numeric() && !value.is_null() => {
+            match spelling(value) {
+                Some(spelling) => text_literal(spelling),
+                None => expr,
+            }
+        }
         _ if matches!(Side::of(&expr, schema), Side::Number) => call(Reading::Spelling, expr),
         _ => expr,
     }
@@ -328,7 +330,8 @@ mod tests {
 
     #[test]
     fn other_columns_are_left_alone() {
-        for expr in [col("t").eq(lit(5_i64)), col("t").gt(lit("5")), col("n").between(lit(1_i64), lit(2_i64))] {
+        for expr in [col("t").eq(lit(5_i64)), col("t").gt(lit("5")), col("n").between(lit(1_i64), lit(2_i64))]
+        {
             assert_eq!(run(expr.clone()), expr.to_string());
         }
         assert!(!order(col("t").sort(true, false), &schema()).transformed);

@@ -62,7 +62,7 @@ pub(crate) fn spell(value: f64) -> String {
 }
 
 /// The 64-bit integer that a double is.
-fn integer(value: f64) -> Option<i64> {
+pub(crate) fn integer(value: f64) -> Option<i64> {
     let fits = value.fract() == 0.0 && (-BEYOND..BEYOND).contains(&value);
     // Exact, as it has no fraction and is in range.
     fits.then_some(value as i64)
@@ -237,7 +237,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_numbers() {
-        for text in ["", "-", "-0", "007", "200.0", "1e3", " 7", "7 ", "+7", "NaN", "Infinity", "0.50", ".5", "a"] {
+        for text in
+            ["", "-", "-0", "007", "200.0", "1e3", " 7", "7 ", "+7", "NaN", "Infinity", "0.50", ".5", "a"]
+        {
             assert_eq!(value(text), None, "{text}");
             assert_eq!(keyed(text, Texts::Without), None);
         }
@@ -292,7 +294,12 @@ mod tests {
     }
 
     fn number() -> impl Strategy<Value = f64> {
-        prop_oneof![any::<f64>(), -1e3..1e3, any::<i64>().prop_map(|i| i as f64), (-9i32..9).prop_map(f64::from)]
+        prop_oneof![
+            any::<f64>(),
+            -1e3..1e3,
+            any::<i64>().prop_map(|i| i as f64),
+            (-9i32..9).prop_map(f64::from)
+        ]
     }
 
     proptest! {

@@ -3,8 +3,6 @@
 //! A producer may name an attribute and give it no value. Events keep that as the typed JSON `null`; to a query the
 //! attribute is not there.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{cast, nullif};
 use arrow::datatypes::DataType;

@@ -168,11 +168,7 @@ impl Context {
     }
 
     /// The physical columns of which the table's columns `names` are made in this segment; `None` when they are nested, or when values may be in the overflow.
-    pub(crate) async fn physical(
-        &self,
-        meta: &SegmentMeta,
-        names: &[String],
-    ) -> Option<Vec<FieldRef>> {
+    pub(crate) async fn physical(&self, meta: &SegmentMeta, names: &[String]) -> Option<Vec<FieldRef>> {
         let filter = self.files.footers.overflow(&self.files.store, meta, &self.columns).await;
         let mut physical: Vec<FieldRef> = Vec::new();
         for name in names {

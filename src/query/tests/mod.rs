@@ -2,6 +2,7 @@
 
 mod columns;
 mod parts;
+mod types;
 
 use std::sync::Arc;
 
