@@ -9,6 +9,7 @@
 //! | `sum(x)`, `p99(x)`, `round(x)` | `sum(number_of(x))` of a [mixed](super::mixed) attribute            |
 //! | `sum(x)`                     | `sum(try_cast(x AS DOUBLE))` of an attribute that is all text        |
 //! | `min(x)`, `max(x)`           | `mixed_min(x)`, `mixed_max(x)` of a mixed attribute                  |
+//! | `x + 1`                      | `number_of(x) + 1`, while it is planned                              |
 //! | `array_agg(x ORDER BY x)`    | `array_agg(x ORDER BY mixed_key(x))`                                 |
 
 use std::sync::Arc;
@@ -22,13 +23,16 @@ use datafusion::logical_expr::expr::{
     AggregateFunction, AggregateFunctionParams, ScalarFunction, Sort, WindowFunction, WindowFunctionParams,
 };
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::type_coercion::functions::{UDFCoercionExt, fields_with_udf};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
+    Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, Expr, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
+    binary_expr,
 };
+use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::compare::{as_number, is_text_expr};
+use super::compare::{self, as_number, is_text_expr};
 use super::functions::Extreme;
 use super::mixed::{self, is_mixed, number_of};
 
@@ -60,6 +64,7 @@ const FUNCTIONS: [&str; 27] = [
 
 /// Puts stand-ins into the place of the functions of numbers of `state`.
 pub(super) fn register(state: &mut SessionState) {
+    let _ = state.register_expr_planner(Arc::new(Arithmetic));
     for name in AGGREGATES {
         let Ok(inner) = state.udaf(name) else { continue };
         let aliases = inner.aliases().to_vec();
@@ -69,6 +74,29 @@ pub(super) fn register(state: &mut SessionState) {
         let Ok(inner) = state.udf(name) else { continue };
         let aliases = inner.aliases().to_vec();
         let _ = state.register_udf(Arc::new(Lenient::new(inner, aliases).into()));
+    }
+}
+
+/// Plans arithmetic with text, which has no type before.
+#[derive(Debug)]
+struct Arithmetic;
+
+impl ExprPlanner for Arithmetic {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let op = match expr.op {
+            BinaryOperator::Plus => Operator::Plus,
+            BinaryOperator::Minus => Operator::Minus,
+            BinaryOperator::Multiply => Operator::Multiply,
+            BinaryOperator::Divide => Operator::Divide,
+            BinaryOperator::Modulo => Operator::Modulo,
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        if !is_mixed(&expr.left, schema) && !is_mixed(&expr.right, schema) {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let planned = binary_expr(expr.left, op, expr.right);
+        let name = planned.schema_name().to_string();
+        Ok(PlannerResult::Planned(compare::rewrite(planned, schema).data.alias(name)))
     }
 }
 

@@ -297,9 +297,10 @@ fn compare(bound: Bound<&str>, value: &ScalarValue) -> Option<Ordering> {
         (Bound::Text(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => {
             Some(a.cmp(b.as_str()))
         }
-        (Bound::Int(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => {
-            b.parse().map_or(None, |b| Some(a.cmp(&b)))
-        }
+        (Bound::Int(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => match b.parse() {
+            Ok(b) => Some(a.cmp(&b)),
+            Err(_) => (a as f64).partial_cmp(&number::value(b)?),
+        },
         (Bound::Double(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => {
             a.partial_cmp(&number::value(b)?)
         }

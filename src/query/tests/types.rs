@@ -199,7 +199,7 @@ async fn one_text_changes_no_answer_about_numbers() {
         "SELECT sum(x), avg(x), p50(x), p99(x), stddev(x), median(x), quantile(x, 0.75) FROM events",
         "SELECT sum(y), max(y)::double FROM (SELECT x AS y FROM spans UNION ALL SELECT x FROM logs) z",
         "SELECT max(x)::double, min(x)::double FROM events",
-        "SELECT id, sum(x) OVER (ORDER BY id), round(x + 0.4), -x FROM events WHERE x > -5 ORDER BY id",
+        "SELECT id, sum(x) OVER (ORDER BY id), round(x + 0.4) FROM events WHERE x > -5 ORDER BY id",
         "SELECT id FROM events WHERE x > -5 ORDER BY x DESC, id LIMIT 3",
         "SELECT id, rank() OVER (ORDER BY x DESC) FROM events WHERE x > -5 ORDER BY id",
         "SELECT id, (max(x) OVER (ORDER BY id ROWS 1 PRECEDING))::double FROM events WHERE x > -5 ORDER BY id",
