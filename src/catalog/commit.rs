@@ -2,7 +2,7 @@
 //!
 //! Pure: the [module](super) has the grammar, [`log`](super::log) reads and writes it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{CatalogSnapshot, Claim, Deletion, Delivered, Removed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{AttributeKey, AttributeType, EventBatch, KeyDictionary};
+use crate::event::{AttributeKey, EventBatch, KeyDictionary, TypeSet};
 use crate::index::{RunId, RunMeta, RunSet};
 use crate::segment::{Mask, NewSegment, SegmentId, SegmentMeta};
 use crate::wal::{DeliveryId, SequenceNumber};
@@ -122,11 +122,14 @@ impl From<Keys> for Vec<(String, u8)> {
 impl Keys {
     /// The keys of these batches.
     pub fn of(batches: &[Arc<EventBatch>]) -> Self {
-        let mut seen = HashSet::new();
-        let columns = batches.iter().flat_map(|b| b.attributes());
+        let mut seen: HashMap<&AttributeKey, TypeSet> = HashMap::new();
+        for column in batches.iter().flat_map(|b| b.attributes()) {
+            let types = seen.entry(column.key()).or_default();
+            *types = types.union(column.types());
+        }
         let mut keys = Self::default();
-        for (key, ty) in columns.map(|c| (c.key(), c.attribute_type())).filter(|pair| seen.insert(*pair)) {
-            keys.add(key.physical_name(), 1 << ty as u8);
+        for (key, types) in seen.into_iter().filter(|(_, types)| !types.is_empty()) {
+            keys.add(key.physical_name(), types.bits());
         }
         keys
     }
@@ -135,7 +138,7 @@ impl Keys {
     pub fn of_dictionary(dictionary: &KeyDictionary) -> Self {
         let mut keys = Self::default();
         for (key, types) in dictionary.all() {
-            keys.add(key.physical_name(), types.iter().fold(0, |bits, ty| bits | 1 << ty as u8));
+            keys.add(key.physical_name(), types.bits());
         }
         keys
     }
@@ -152,9 +155,7 @@ impl Keys {
         for (name, types) in &self.0 {
             // A name that is no attribute can come from a newer program only; events are read all the same.
             let Some(key) = AttributeKey::from_physical_name(name) else { continue };
-            for ty in AttributeType::ALL.into_iter().filter(|ty| types & (1 << *ty as u8) != 0) {
-                dictionary.insert(&key, ty);
-            }
+            dictionary.insert_types(&key, TypeSet::from_bits(*types));
         }
     }
 

@@ -13,7 +13,7 @@ use super::commit::{self, Commit, FORMAT, FORMAT_WITH_WRITER};
 use super::log::{Head, head_of, read_whole_checkpoint};
 use super::{Claim, Deletion, WalRange};
 use crate::error::{Error, Result};
-use crate::event::AttributeType;
+use crate::event::{AttributeType, TypeSet};
 use crate::index::RunMeta;
 use crate::index::inspect::{Section, sections};
 use crate::index::sidecar::Sidecar;
@@ -184,8 +184,10 @@ impl MaskRow {
 
 fn keys(keys: &super::Keys) -> Vec<KeyRow> {
     let pairs: Vec<(String, u8)> = keys.clone().into();
-    let types = |bits: u8| AttributeType::ALL.into_iter().filter(move |ty| bits & (1 << *ty as u8) != 0);
-    let row = |(key, bits)| KeyRow { key, types: types(bits).map(AttributeType::name).collect() };
+    let row = |(key, bits)| {
+        let types = TypeSet::from_bits(bits).iter().map(AttributeType::name).collect();
+        KeyRow { key, types }
+    };
     pairs.into_iter().map(row).collect()
 }
 

@@ -9,7 +9,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 
 use super::sparse::scatter;
-use super::{AttributeKey, AttributeType, Value, schema};
+use super::{AttributeKey, AttributeType, TypeSet, Value, is_wide, schema, typed_json};
 use crate::error::{Error, Result};
 
 /// A closed range of timestamps, in nanoseconds since the epoch.
@@ -74,6 +74,22 @@ impl AttributeColumn {
     /// The type of all its values.
     pub fn attribute_type(&self) -> AttributeType {
         self.ty
+    }
+
+    /// What its values are to SQL: of its type, and wide or not; nothing, if all are JSON's null.
+    pub fn types(&self) -> TypeSet {
+        let of_type = TypeSet::default().with(self.ty);
+        match self.ty {
+            AttributeType::Int => {
+                let mut values = self.values.as_primitive::<Int64Type>().values().iter();
+                if values.any(|value| is_wide(*value)) { of_type.with_wide_integers() } else { of_type }
+            }
+            AttributeType::Json => {
+                let mut values = self.values.as_string_view().iter().flatten();
+                if values.all(typed_json::is_null) { TypeSet::default() } else { of_type }
+            }
+            _ => of_type,
+        }
     }
 
     /// The rows that have a value, ascending.

@@ -44,11 +44,11 @@ struct Inner {
 }
 
 impl Inner {
-    fn knows(&self, key: &AttributeKey, ty: AttributeType) -> bool {
-        self.types.get(&key.key).is_some_and(|levels| levels[key.level as usize].contains(ty))
+    fn knows(&self, key: &AttributeKey, seen: TypeSet) -> bool {
+        self.types.get(&key.key).is_some_and(|levels| levels[key.level as usize].contains_all(seen))
     }
 
-    fn insert(&mut self, key: &AttributeKey, ty: AttributeType) {
+    fn insert(&mut self, key: &AttributeKey, seen: TypeSet) {
         let levels = self.types.entry(Arc::clone(&key.key)).or_default();
         let types = &mut levels[key.level as usize];
         if types.is_empty() {
@@ -58,7 +58,7 @@ impl Inner {
                 spellings.push(name);
             }
         }
-        *types = types.with(ty);
+        *types = types.union(seen);
     }
 
     fn types(&self, name: &str) -> TypeSet {
@@ -77,21 +77,28 @@ impl KeyDictionary {
 
     /// Adds one key with one type.
     pub fn insert(&self, key: &AttributeKey, ty: AttributeType) {
-        if !self.inner.read().knows(key, ty) {
-            self.inner.write().insert(key, ty);
+        self.insert_types(key, TypeSet::default().with(ty));
+    }
+
+    /// Adds one key with what was seen of it; a key of which nothing was seen is none.
+    pub fn insert_types(&self, key: &AttributeKey, seen: TypeSet) {
+        if !seen.is_empty() && !self.inner.read().knows(key, seen) {
+            self.inner.write().insert(key, seen);
         }
     }
 
     /// Adds the keys of a batch. Takes the write lock only if one is new.
     pub fn observe(&self, batch: &EventBatch) {
+        let seen = batch.attributes().iter().map(|column| (column.key(), column.types()));
+        let seen: Vec<_> = seen.filter(|(_, seen)| !seen.is_empty()).collect();
         let new: Vec<_> = {
             let inner = self.inner.read();
-            batch.attributes().iter().filter(|c| !inner.knows(c.key(), c.attribute_type())).collect()
+            seen.into_iter().filter(|(key, seen)| !inner.knows(key, *seen)).collect()
         };
         if !new.is_empty() {
             let mut inner = self.inner.write();
-            for column in new {
-                inner.insert(column.key(), column.attribute_type());
+            for (key, seen) in new {
+                inner.insert(key, seen);
             }
         }
     }
@@ -204,6 +211,7 @@ fn distance(typed: &str, known: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{CoreEvent, EventBatchBuilder, Value};
 
     fn dictionary(keys: &[(Level, &str, AttributeType)]) -> KeyDictionary {
         let dictionary = KeyDictionary::new();
@@ -227,6 +235,26 @@ mod tests {
         assert_eq!(d.lookup("scope.retries").unwrap().data_type(), DataType::Float64);
         assert_eq!(d.lookup("body.user").unwrap().data_type(), DataType::Boolean);
         assert_eq!(d.lookup("user"), None);
+    }
+
+    #[test]
+    fn what_values_are_is_seen_in_batches() {
+        let batch = |value: Value<'_>| {
+            let mut builder = EventBatchBuilder::new();
+            builder.push(&CoreEvent::default());
+            let key = builder.key(Level::Record, "k");
+            builder.attribute(key, value);
+            builder.finish().unwrap()
+        };
+        let d = KeyDictionary::new();
+        d.observe(&batch(Value::Json("null")));
+        assert_eq!(d.lookup("k"), None);
+        d.observe(&batch(Value::Double(0.5)));
+        d.observe(&batch(Value::Int(7)));
+        d.observe(&batch(Value::Json("null")));
+        assert_eq!(d.lookup("k").unwrap().data_type(), DataType::Float64);
+        d.observe(&batch(Value::Int(i64::MAX)));
+        assert!(d.lookup("k").unwrap().types.is_mixed());
     }
 
     #[test]

@@ -42,4 +42,4 @@ pub use core_event::{CoreEvent, Exemplar, Link, NumberValue, Signal};
 pub use dictionary::{KeyDictionary, SqlAttribute};
 pub use id::{SpanId, TraceId};
 pub use key::{AttributeKey, Level};
-pub use value::{AttributeType, TypeSet, Value};
+pub use value::{AttributeType, TypeSet, Value, is_wide};

@@ -238,12 +238,15 @@ fn core_column(index: usize) -> PhysicalColumn {
     PhysicalColumn { field, source: Source::Core(index) }
 }
 
+/// The field of a column that holds values of one type of the attribute with this physical name.
+pub fn attribute_field(name: &str, ty: AttributeType) -> Field {
+    let field = Field::new(name, ty.data_type(), true);
+    if ty == AttributeType::Json { field.with_extension_type(Json::default()) } else { field }
+}
+
 fn attribute_column(key: &AttributeKey, ty: AttributeType) -> PhysicalColumn {
-    let mut field = Field::new(key.physical_name(), ty.data_type(), true);
-    if ty == AttributeType::Json {
-        field = field.with_extension_type(Json::default());
-    }
-    PhysicalColumn { field: Arc::new(field), source: Source::Attribute(key.clone(), ty) }
+    let field = Arc::new(attribute_field(&key.physical_name(), ty));
+    PhysicalColumn { field, source: Source::Attribute(key.clone(), ty) }
 }
 
 /// In which order rows of several batches come out.

@@ -147,6 +147,11 @@ pub fn parse_object(json: &str) -> Result<Vec<(String, &RawValue)>> {
     Ok(entries)
 }
 
+/// Whether a value is no value, which SQL reads as NULL.
+pub fn is_null(json: &str) -> bool {
+    json == "null"
+}
+
 /// Undoes what [`write_key`] does to keys.
 pub fn unescape_key(key: &str) -> &str {
     if key.starts_with("$$") { &key[1..] } else { key }

@@ -56,10 +56,42 @@ impl AttributeType {
 }
 
 /// A set of attribute types: what values of one key have been seen.
+///
+/// It also tells whether one of the integers may not be a double: [`is_wide`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TypeSet(u8);
 
+/// The bit of wide integers, after those of the types.
+const WIDE: u8 = 1 << 6;
+
+/// Whether an integer is 2^53 or more away from zero, where neighbours are the same double.
+pub fn is_wide(value: i64) -> bool {
+    value.unsigned_abs() >= 1 << f64::MANTISSA_DIGITS
+}
+
 impl TypeSet {
+    /// The set that [`bits`](Self::bits) wrote; what is not known is left out.
+    pub fn from_bits(bits: u8) -> Self {
+        let known = AttributeType::ALL.into_iter().fold(WIDE, |known, ty| known | 1 << ty as u8);
+        Self(bits & known)
+    }
+
+    /// The set as stored: a bit for each type, by its code, and one for wide integers.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The set with wide integers added.
+    #[must_use]
+    pub fn with_wide_integers(self) -> Self {
+        Self(self.with(AttributeType::Int).0 | WIDE)
+    }
+
+    /// Whether all of `other` is in the set.
+    pub fn contains_all(self, other: Self) -> bool {
+        other.0 & !self.0 == 0
+    }
+
     /// The set with `ty` added.
     #[must_use]
     pub fn with(self, ty: AttributeType) -> Self {
@@ -89,13 +121,13 @@ impl TypeSet {
 
     /// The Arrow type in which SQL sees the key: the narrowest that holds every value.
     ///
-    /// Integers and doubles read as doubles; anything mixed otherwise, and anything with text in it, reads
-    /// as text.
+    /// Integers and doubles read as doubles where no integer loses a digit by that; anything mixed otherwise,
+    /// and anything with text in it, reads as text.
     pub fn sql_type(self) -> DataType {
         let only = |types: &[AttributeType]| !self.is_empty() && self.iter().all(|ty| types.contains(&ty));
         if only(&[AttributeType::Int]) {
             DataType::Int64
-        } else if only(&[AttributeType::Int, AttributeType::Double]) {
+        } else if only(&[AttributeType::Int, AttributeType::Double]) && self.0 & WIDE == 0 {
             DataType::Float64
         } else if only(&[AttributeType::Bool]) {
             DataType::Boolean
@@ -104,6 +136,12 @@ impl TypeSet {
         } else {
             DataType::Utf8View
         }
+    }
+
+    /// Whether SQL sees numbers as text, because of what else the key holds.
+    pub fn is_mixed(self) -> bool {
+        let numbers = self.contains(AttributeType::Int) || self.contains(AttributeType::Double);
+        numbers && self.sql_type() == DataType::Utf8View
     }
 }
 
@@ -164,5 +202,19 @@ mod tests {
         assert_eq!(sql(&[Int, Bool]), DataType::Utf8View);
         assert_eq!(sql(&[Int, Text]), DataType::Utf8View);
         assert_eq!(sql(&[]), DataType::Utf8View);
+    }
+
+    #[test]
+    fn integers_that_are_no_doubles_are_not_read_as_doubles() {
+        use AttributeType::*;
+        assert!(!is_wide((1 << 53) - 1) && !is_wide(1 - (1 << 53)));
+        assert!(is_wide(1 << 53) && is_wide(i64::MIN) && is_wide(i64::MAX));
+        let wide = TypeSet::default().with_wide_integers();
+        assert_eq!(wide.sql_type(), DataType::Int64);
+        assert_eq!(wide.with(Double).sql_type(), DataType::Utf8View);
+        assert!(wide.with(Double).is_mixed() && !wide.is_mixed());
+        assert!(wide.with(Text).is_mixed() && !TypeSet::default().with(Text).with(Bool).is_mixed());
+        assert_eq!(TypeSet::from_bits(wide.with(Json).bits() | 0x80), wide.with(Json));
+        assert!(wide.contains_all(TypeSet::default().with(Int)) && !wide.contains_all(wide.with(Json)));
     }
 }

@@ -8,6 +8,7 @@
 //! |-------------------------------------|----------------------------------------------------------------|
 //! | one column of the right type        | that column, so Parquet's own pruning works                    |
 //! | one column of another type          | a cast; what cannot be cast is null, never an error            |
+//! | one column of JSON                  | `json_value(…)`, without the nulls of JSON                     |
 //! | columns of several levels, overflow | `first_of(http.route, overflow_get(…), resource.http.route, …)` |
 //! | nothing                             | a typed null, which lets the file be skipped                   |
 //!
@@ -21,7 +22,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow_schema::extension::Json;
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
@@ -32,7 +33,10 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 
-use super::functions::{AllAttributes, AttributeArgument, DisplayText, FirstOf, Form, OverflowGet, SAFE};
+use super::functions::{
+    AllAttributes, AttributeArgument, DisplayText, FirstOf, Form, JsonValue, OverflowGet, SAFE,
+};
+use super::mixed::is_marked;
 use crate::event::{AttributeKey, schema};
 
 /// One demanded attribute: a column of the table, and where its values may be.
@@ -44,15 +48,23 @@ pub(crate) struct Demanded {
     pub(crate) column: String,
     /// Its type.
     pub(crate) data_type: DataType,
+    /// Whether it is text that holds numbers.
+    pub(crate) mixed: bool,
     /// Physical names, most specific first.
     pub(crate) candidates: Vec<String>,
 }
 
 impl Demanded {
-    /// The column `column` of type `data_type` that shows the attribute `key`.
-    pub(crate) fn new(key: &str, column: String, data_type: DataType) -> Self {
+    /// The column that is `field` and shows the attribute `key`.
+    pub(crate) fn new(key: &str, field: &Field) -> Self {
         let candidates = AttributeKey::candidates(key).iter().map(AttributeKey::physical_name).collect();
-        Self { key: key.to_owned(), column, data_type, candidates }
+        Self {
+            key: key.to_owned(),
+            column: field.name().clone(),
+            data_type: field.data_type().clone(),
+            mixed: is_marked(field),
+            candidates,
+        }
     }
 }
 
@@ -132,7 +144,7 @@ impl PhysicalExprAdapterFactory for AttributeAdapterFactory {
 }
 
 /// Whether a field holds typed JSON.
-pub(crate) fn is_json(field: &arrow::datatypes::Field) -> bool {
+pub(crate) fn is_json(field: &Field) -> bool {
     field.try_extension_type::<Json>().is_ok()
 }
 
@@ -173,6 +185,9 @@ impl Rewrite<'_> {
         let mut values: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
         for name in &demanded.candidates {
             if let Some(column) = self.physical(name) {
+                let field = self.file.field_with_name(name)?;
+                let column =
+                    if is_json(field) { self.call(JsonValue::new().into(), vec![column])? } else { column };
                 values.push(self.cast(column, &demanded.data_type)?);
             }
             if let Some(overflow) = &overflow {

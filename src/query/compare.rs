@@ -1,29 +1,52 @@
 //! An attribute that holds text, compared or calculated with as if it were a number.
 //!
-//! Keys whose values came with several types read as text. Left alone, the planner would cast the column
-//! to a number and the query would fail on the first value that is none.
+//! Some producers send numbers as text. Left alone, the planner would cast the column to a number and the query would
+//! fail on the first value that is none. Keys that hold numbers beside other values are [`mixed`](super::mixed).
 //!
 //! | written                          | becomes                                               |
 //! |----------------------------------|-------------------------------------------------------|
 //! | `code = 200`, `<>`, IN (200, 201) | `code = '200'`                                        |
 //! | `code > 399`, BETWEEN, `code + 1` | `try_cast(code AS DOUBLE) > 399`: others are null     |
-//! | `sum(code)`, `avg(code)`, …       | `sum(try_cast(code AS DOUBLE))`                       |
-
-use std::sync::Arc;
+//!
+//! Integers beside a double that is one are compared as integers: the planner would make doubles of them, which have
+//! fewer digits. `duration_ns > 1e9` becomes `duration_ns > 1000000000`.
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
-use datafusion::error::Result;
 use datafusion::logical_expr::expr::InList;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
 use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operator, TryCast};
 
 use super::hex::is_comparison;
-use crate::event::KeyDictionary;
+use super::mixed::{is_mixed, number_of};
+use super::number;
 
 /// Rewrites the top of `expr`.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match expr {
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if is_comparison(op) && (is_integer(&left, schema) || is_integer(&right, schema)) =>
+        {
+            let sides = (as_integer(*left), as_integer(*right));
+            let new = sides.0.transformed || sides.1.transformed;
+            let (left, right) = (Box::new(sides.0.data), Box::new(sides.1.data));
+            let expr = Expr::BinaryExpr(BinaryExpr { left, op, right });
+            if new { Transformed::yes(expr) } else { rewrite_top(expr, schema) }
+        }
+        Expr::InList(list) if is_integer(&list.expr, schema) => {
+            let items = list.list.into_iter().map(as_integer).map(|item| item.data).collect();
+            Transformed::yes(Expr::InList(InList { list: items, ..list }))
+        }
+        Expr::Between(between) if is_integer(&between.expr, schema) => {
+            let low = Box::new(as_integer(*between.low).data);
+            let high = Box::new(as_integer(*between.high).data);
+            Transformed::yes(Expr::Between(Between { low, high, ..between }))
+        }
+        other => rewrite_top(other, schema),
+    }
+}
+
+fn rewrite_top(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(binary) => rewrite_binary(binary, schema),
         Expr::InList(list) if is_text_expr(&list.expr, schema) => rewrite_in(list, schema),
@@ -32,7 +55,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             if !numbers {
                 return Transformed::no(Expr::Between(between));
             }
-            let expr = Box::new(as_number(*between.expr));
+            let expr = Box::new(as_number(*between.expr, schema));
             Transformed::yes(Expr::Between(Between { expr, ..between }))
         }
         other => Transformed::no(other),
@@ -54,10 +77,10 @@ fn rewrite_binary(binary: BinaryExpr, schema: &DFSchema) -> Transformed<Expr> {
     }
     if is_comparison(op) || is_arithmetic(op) {
         match (text, number) {
-            ((true, _), (_, true)) => return rebuild(Box::new(as_number(*left)), right),
-            ((_, true), (true, _)) => return rebuild(left, Box::new(as_number(*right))),
+            ((true, _), (_, true)) => return rebuild(Box::new(as_number(*left, schema)), right),
+            ((_, true), (true, _)) => return rebuild(left, Box::new(as_number(*right, schema))),
             ((true, true), _) if is_arithmetic(op) => {
-                return rebuild(Box::new(as_number(*left)), Box::new(as_number(*right)));
+                return rebuild(Box::new(as_number(*left, schema)), Box::new(as_number(*right, schema)));
             }
             _ => {}
         }
@@ -76,8 +99,23 @@ fn rewrite_in(list: InList, schema: &DFSchema) -> Transformed<Expr> {
         .collect();
     Transformed::yes(Expr::InList(match items {
         Some(items) => InList { list: items, ..list },
-        None => InList { expr: Box::new(as_number(*list.expr)), ..list },
+        None => InList { expr: Box::new(as_number(*list.expr, schema)), ..list },
     }))
+}
+
+/// Whether `expr` has integers of 64 bits, by row.
+fn is_integer(expr: &Expr, schema: &DFSchema) -> bool {
+    !matches!(expr, Expr::Literal(..)) && matches!(expr.get_type(schema), Ok(DataType::Int64))
+}
+
+/// The integer that a literal double is.
+fn as_integer(expr: Expr) -> Transformed<Expr> {
+    if let Expr::Literal(ScalarValue::Float64(Some(value)), metadata) = &expr
+        && let Some(integer) = number::integer(*value)
+    {
+        return Transformed::yes(Expr::Literal(ScalarValue::Int64(Some(integer)), metadata.clone()));
+    }
+    Transformed::no(expr)
 }
 
 fn is_equality(op: Operator) -> bool {
@@ -91,7 +129,7 @@ fn is_arithmetic(op: Operator) -> bool {
 }
 
 /// Whether `expr` is text that varies by row; literals are the planner's to cast.
-fn is_text_expr(expr: &Expr, schema: &DFSchema) -> bool {
+pub(super) fn is_text_expr(expr: &Expr, schema: &DFSchema) -> bool {
     let literal = matches!(expr, Expr::Literal(..) | Expr::Placeholder(_));
     !literal && matches!(expr.get_type(schema), Ok(DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8))
 }
@@ -111,64 +149,18 @@ fn as_text(expr: &Expr) -> Option<Expr> {
     Some(Expr::Literal(ScalarValue::Utf8View(Some(text)), metadata.clone()))
 }
 
-fn as_number(expr: Expr) -> Expr {
+/// Text as a number, null where it is none.
+pub(super) fn as_number(expr: Expr, schema: &DFSchema) -> Expr {
+    if is_mixed(&expr, schema) {
+        return number_of(expr);
+    }
     Expr::TryCast(TryCast::new(Box::new(expr), DataType::Float64))
-}
-
-/// Aggregates of numbers that refuse text while the statement is planned, before any rewrite of the plan
-/// can run.
-const NUMERIC_AGGREGATES: [&str; 12] = [
-    "sum",
-    "avg",
-    "median",
-    "stddev",
-    "stddev_pop",
-    "var_samp",
-    "var",
-    "var_pop",
-    "approx_median",
-    "approx_percentile_cont",
-    "corr",
-    "percentile_cont",
-];
-
-/// Reads attributes that hold text as numbers where an aggregate needs numbers.
-#[derive(Debug)]
-pub(super) struct NumericAggregates {
-    keys: Arc<KeyDictionary>,
-}
-
-impl NumericAggregates {
-    /// For attributes of the types that `keys` knows.
-    pub(super) fn new(keys: Arc<KeyDictionary>) -> Self {
-        Self { keys }
-    }
-
-    fn is_text_attribute(&self, expr: &Expr) -> bool {
-        let Expr::Column(column) = expr else { return false };
-        let Some(key) = attribute_of_column(&column.name) else { return false };
-        let known = self.keys.lookup(&key);
-        known.is_none_or(|attribute| attribute.data_type() == DataType::Utf8View)
-    }
 }
 
 /// The key of a column called `attributes['key']`.
 pub(super) fn attribute_of_column(name: &str) -> Option<String> {
     let key = name.strip_prefix("attributes['")?.strip_suffix("']")?;
     Some(key.replace("''", "'"))
-}
-
-impl ExprPlanner for NumericAggregates {
-    fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        if NUMERIC_AGGREGATES.contains(&expr.func.name()) {
-            for arg in &mut expr.args {
-                if self.is_text_attribute(arg) {
-                    *arg = as_number(arg.clone());
-                }
-            }
-        }
-        Ok(PlannerResult::Original(expr))
-    }
 }
 
 #[cfg(test)]
@@ -197,6 +189,15 @@ mod tests {
         );
         let between = run(col("name").between(lit(1_i64), lit(2_i64)));
         assert!(between.starts_with("TRY_CAST(name AS Float64) BETWEEN"), "{between}");
+    }
+
+    #[test]
+    fn integers_keep_their_digits_beside_doubles() {
+        assert_eq!(run(col("duration_ns").gt(lit(1e9))), "duration_ns > Int64(1000000000)");
+        assert_eq!(run(lit(1e18).eq(col("duration_ns"))), "Int64(1000000000000000000) = duration_ns");
+        assert_eq!(run(col("duration_ns").gt(lit(0.5))), "duration_ns > Float64(0.5)");
+        let list = col("duration_ns").in_list(vec![lit(2.0), lit(2.5)], false);
+        assert_eq!(run(list), "duration_ns IN ([Int64(2), Float64(2.5)])");
     }
 
     #[test]

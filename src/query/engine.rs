@@ -36,13 +36,12 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use futures::{Stream, StreamExt};
-use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
 use super::arithmetic::CheckedArithmetic;
+use super::calculate;
 use super::casts::Casts;
-use super::compare::NumericAggregates;
 use super::functions;
 use super::group_by_codes::GroupByCodes;
 use super::indexed::columns::{Asks, ColumnCache};
@@ -57,7 +56,7 @@ use super::table::EventsTable;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{AttributeType, KeyDictionary};
+use crate::event::AttributeType;
 use crate::index::IndexCache;
 
 /// Name of the catalog in `information_schema`.
@@ -163,8 +162,8 @@ pub struct Engine {
 struct Inner {
     /// With everything but a catalog.
     template: SessionState,
-    /// The same for the dictionary of the last statement.
-    prepared: Mutex<Option<(Arc<KeyDictionary>, SessionState)>>,
+    /// The same without what stands for functions while a statement is planned.
+    plain: SessionState,
     shared: Arc<ScanShared>,
     views: Views,
     functions: Vec<String>,
@@ -182,7 +181,9 @@ impl Engine {
         spill: impl Into<PathBuf>,
     ) -> Result<Self> {
         let parallelism = settings.parallelism.max(1);
-        let template = template(runtime(settings, spill.into())?, parallelism);
+        let plain = template(runtime(settings, spill.into())?, parallelism);
+        let mut template = plain.clone();
+        calculate::register(&mut template);
         let names = template.scalar_functions().keys().chain(template.aggregate_functions().keys());
         let names =
             names.chain(template.window_functions().keys()).chain(template.higher_order_functions().keys());
@@ -199,8 +200,7 @@ impl Engine {
         let shared = Arc::new(shared);
         let views = Views::builtin()?;
         let tables = OnceCell::new();
-        let prepared = Mutex::default();
-        let inner = Inner { template, prepared, shared, views, functions, table_functions, tables };
+        let inner = Inner { template, plain, shared, views, functions, table_functions, tables };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -244,7 +244,7 @@ impl Engine {
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let casts = Casts::of(&plan);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
-        let stream = execute_stream(physical, state.task_ctx()).map_err(hint)?;
+        let stream = execute_stream(physical, self.inner.plain.task_ctx()).map_err(hint)?;
         Ok((stream, warnings, casts))
     }
 
@@ -306,27 +306,10 @@ impl Engine {
         // Neither refuses a first registration.
         let _ = catalog.register_schema(SCHEMA, Arc::new(schema));
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
-        let mut state = self.prepared(&snapshot.keys);
+        let mut state = self.inner.template.clone();
         state.register_catalog_list(Arc::new(catalogs));
         // now() is the moment at which the statement began.
         state.mark_start_execution();
-        state
-    }
-
-    /// The template with the planner that knows `keys`. Kept, as registering functions takes longer than
-    /// planning a small statement; all snapshots of a database have the same dictionary.
-    fn prepared(&self, keys: &Arc<KeyDictionary>) -> SessionState {
-        let mut prepared = self.inner.prepared.lock();
-        if let Some((known, state)) = prepared.as_ref()
-            && Arc::ptr_eq(known, keys)
-        {
-            return state.clone();
-        }
-        let mut planners = self.inner.template.expr_planners().to_vec();
-        planners.insert(0, Arc::new(NumericAggregates::new(Arc::clone(keys))));
-        let builder = SessionStateBuilder::new_from_existing(self.inner.template.clone());
-        let state = builder.with_expr_planners(planners).build();
-        *prepared = Some((Arc::clone(keys), state.clone()));
         state
     }
 }

@@ -34,8 +34,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 use super::adapter::Demanded;
-use crate::catalog::{Fact, LoadedColumns};
-use crate::event::schema;
+use crate::catalog::{ColumnFact, Fact, LoadedColumns};
+use crate::event::{AttributeType, schema};
 use crate::index::blocks::BlockNames;
 use crate::index::byte_cache::ByteCache;
 use crate::index::{IndexCache, SegmentIndex, footers};
@@ -140,8 +140,9 @@ impl Want {
                 if fact != Fact::Absent {
                     names.insert(candidate);
                 }
-                if matches!(fact, Fact::Present(column) if column.null_count == 0) {
-                    // Every row has a value there: nothing after it is ever looked at.
+                let is_json = |column: &ColumnFact<'_>| column.attribute_type == Some(AttributeType::Json);
+                if matches!(fact, Fact::Present(column) if column.null_count == 0 && !is_json(&column)) {
+                    // Every row has a value there, no null of JSON: nothing after it is ever looked at.
                     break;
                 }
                 if columns.may_overflow(candidate) && filter.is_none_or(|filter| filter.may_have(candidate)) {

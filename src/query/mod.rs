@@ -6,6 +6,7 @@
 //! 2. [`engine`] plans it in a session of its own, bound to one [`ReadSnapshot`], and rewrites comparisons
 //!    of ids with [`hex`] text and of text with numbers ([`compare`]), and [`arithmetic`] of integers;
 //!    it refuses [`zones`] of time that nobody knows, and notes [`casts`] for the errors that they may cause.
+//!    Attributes whose values have several types are [`mixed`]: text that has [`number`]s in it.
 //! 3. [`table`] decodes the occurrence's name into a narrow table; [`prune`] leaves out the segments that
 //!    cannot matter; [`scan`] reads the rest and the buffer ([`buffer_scan`]), through [`adapter`], which
 //!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter
@@ -22,6 +23,9 @@ pub mod engine;
 mod rewrite;
 mod hex;
 mod compare;
+mod calculate;
+mod mixed;
+mod number;
 mod arithmetic;
 mod zones;
 mod casts;

@@ -19,8 +19,9 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::adapter::Demanded;
 use super::indexed::condition::Lookup;
+use super::number;
 use crate::catalog::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
-use crate::event::{TimeRange, schema};
+use crate::event::{AttributeType, TimeRange, schema};
 use crate::segment::{Bound, SegmentMeta};
 
 /// What is left to read.
@@ -230,8 +231,11 @@ impl View<'_> {
         if matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) {
             return true;
         }
+        // Order among such values is not that of their text.
+        let mixed = self.demanded.get(name).is_some_and(|demanded| demanded.mixed);
         let bounds = match self.content(name) {
             Content::Nothing => return false,
+            _ if mixed && op != Operator::Eq => return true,
             Content::Unknown => return true,
             Content::Column(column) => column.bounds,
         };
@@ -269,7 +273,10 @@ impl View<'_> {
 
     /// A column whose bounds mean what SQL would compare.
     fn exact<'a>(&self, column: ColumnFact<'a>, demanded: &Demanded) -> Content<'a> {
-        let same = column.attribute_type.is_some_and(|ty| ty.data_type() == demanded.data_type);
+        // Of numbers among other values, equality with text is that of their spelling.
+        let number = matches!(column.attribute_type, Some(AttributeType::Int | AttributeType::Double));
+        let same = column.attribute_type.is_some_and(|ty| ty.data_type() == demanded.data_type)
+            || demanded.mixed && number;
         if column.null_count == self.rows {
             Content::Nothing
         } else if same {
@@ -290,19 +297,26 @@ fn compare(bound: Bound<&str>, value: &ScalarValue) -> Option<Ordering> {
         (Bound::Text(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => {
             Some(a.cmp(b.as_str()))
         }
+        (Bound::Int(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => match b.parse() {
+            Ok(b) => Some(a.cmp(&b)),
+            Err(_) => (a as f64).partial_cmp(&number::value(b)?),
+        },
+        (Bound::Double(a), ScalarValue::Utf8(Some(b)) | ScalarValue::Utf8View(Some(b))) => {
+            a.partial_cmp(&number::value(b)?)
+        }
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::DataType;
+    use arrow::datatypes::{DataType, Field};
     use datafusion::logical_expr::{col, lit};
     use futures::FutureExt;
 
     use super::*;
     use crate::catalog::CatalogSnapshot;
-    use crate::event::AttributeType;
+    use crate::query::mixed::mark;
     use crate::segment::{ColumnMeta, NewSegment, SegmentColumns, SegmentId};
 
     fn segment(min_ns: i64, max_ns: i64, columns: &[(&str, Option<(i64, i64)>)]) -> NewSegment {
@@ -336,13 +350,17 @@ mod tests {
     }
 
     fn kept(filter: Expr) -> Vec<i64> {
+        kept_of(filter, Field::new("attributes['code']", DataType::Int64, true))
+    }
+
+    fn kept_of(filter: Expr, field: Field) -> Vec<i64> {
         let catalog = CatalogSnapshot::of(&[
             segment(0, 9, &[("code", Some((200, 299)))]),
             segment(10, 19, &[("duration_ns", Some((5, 7))), ("code", Some((400, 499)))]),
             segment(20, 29, &[("resource.code", None), ("code", None)]),
             segment(30, 39, &[("overflow", None)]),
         ]);
-        let demanded = [Demanded::new("code", "attributes['code']".to_owned(), DataType::Int64)];
+        let demanded = [Demanded::new("code", &field)];
         let filters = [filter];
         let known = catalog.columns(&columns(&filters, &demanded)).now_or_never().unwrap();
         let pruned = prune(&catalog.segments, &known, &filters, &demanded);
@@ -362,6 +380,15 @@ mod tests {
         assert_eq!(kept(col("timestamp").gt_eq(at(19)).and(at(20).gt(col("timestamp")))), [10]);
         assert_eq!(kept(col("timestamp").between(at(29), at(30))), [20, 30]);
         assert_eq!(kept(col("timestamp").eq(at(9)).or(col("timestamp").eq(at(25)))), [0, 20]);
+    }
+
+    #[test]
+    fn numbers_exclude_segments_where_others_have_text() {
+        let kept = |filter| kept_of(filter, mark(Field::new("attributes['code']", DataType::Utf8View, true)));
+        assert_eq!(kept(code().eq(lit("404"))), [10, 20, 30]);
+        assert_eq!(kept(code().in_list(vec![lit("250"), lit("999")], false)), [0, 20, 30]);
+        assert_eq!(kept(code().eq(lit("teapot"))), [0, 10, 20, 30]);
+        assert_eq!(kept(code().gt(lit("404"))), [0, 10, 20, 30]);
     }
 
     #[test]

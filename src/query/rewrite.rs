@@ -1,5 +1,7 @@
 //! Rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text beside numbers
-//! ([`compare`](super::compare)), differences of unsigned integers ([`arithmetic`](super::arithmetic)). And what has to be looked at that needs types: time zones
+//! ([`compare`](super::compare)), attributes of several types ([`mixed`](super::mixed)), what is calculated of
+//! text ([`calculate`](super::calculate)), and differences of unsigned integers
+//! ([`arithmetic`](super::arithmetic)). And what has to be looked at that needs types: time zones
 //! ([`zones`](super::zones)).
 //!
 //! They run before type coercion, which would refuse the first and make the second fail on the first value
@@ -11,10 +13,10 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, LogicalPlan, Sort};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::{arithmetic, compare, hex, zones};
+use super::{arithmetic, calculate, compare, hex, mixed, zones};
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -31,16 +33,24 @@ pub(super) type Rewrite<'a> = dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr
 
 fn rewrite_node(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<Transformed<LogicalPlan>> {
     let schema = node_schema(&plan);
+    let plan = match plan {
+        LogicalPlan::Sort(sort) => ordered(sort, &schema),
+        plan => plan,
+    };
     let names = NamePreserver::new(&plan);
     let rewritten = plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
         Ok(if rewritten.transformed { rewritten.update_data(|e| name.restore(e)) } else { rewritten })
     })?;
-    if rewritten.transformed {
-        return Ok(Transformed::yes(rewritten.data.recompute_schema()?));
-    }
-    Ok(rewritten)
+    // Also where only the input is another: what is known of a column is in all schemas above it.
+    Ok(Transformed::yes(rewritten.data.recompute_schema()?))
+}
+
+/// `ORDER BY` as it is meant.
+fn ordered(mut sort: Sort, schema: &DFSchema) -> LogicalPlan {
+    sort.expr = sort.expr.into_iter().map(|expr| mixed::order(expr, schema).data).collect();
+    LogicalPlan::Sort(sort)
 }
 
 /// What the expressions of a node refer to.
@@ -58,7 +68,9 @@ fn node_schema(plan: &LogicalPlan) -> DFSchema {
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     zones::check(&expr, schema)?;
     hex::rewrite(expr, schema)?
+        .transform_data(|expr| mixed::rewrite(expr, schema))?
         .transform_data(|expr| Ok(compare::rewrite(expr, schema)))?
+        .transform_data(|expr| Ok(calculate::rewrite(expr, schema)))?
         .transform_data(|expr| Ok(arithmetic::widen(expr, schema)))
 }
 

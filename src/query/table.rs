@@ -16,6 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::adapter::Demanded;
 use super::functions::map_type;
+use super::mixed::mark;
 use super::prune::{self, Pruned};
 use super::resolver::attribute_column;
 use super::scan::{Scan, ScanShared};
@@ -45,8 +46,10 @@ impl EventsTable {
             let mut field = Field::new(attribute_column(key), types.sql_type(), true);
             if types.iter().eq([AttributeType::Json]) {
                 field = field.with_extension_type(Json::default());
+            } else if types.is_mixed() {
+                field = mark(field);
             }
-            demanded.push(Demanded::new(key, field.name().clone(), field.data_type().clone()));
+            demanded.push(Demanded::new(key, &field));
             fields.push(Arc::new(field));
         }
         Self { snapshot, shared, demanded, schema: Arc::new(Schema::new(fields)) }

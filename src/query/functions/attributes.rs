@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
+use super::json_null::without_null;
 use super::overflow::{self, Objects};
 use super::text;
 use crate::event::{AttributeKey, Level, Value, typed_json};
@@ -84,7 +85,10 @@ impl AllAttributes {
     }
 
     fn map(&self, columns: &[ArrayRef], overflow: Option<&Objects<'_>>, rows: usize) -> Result<ArrayRef> {
-        let texts = columns.iter().map(text::display).collect::<Result<Vec<_>>>()?;
+        let display = |(column, argument): (&ArrayRef, &AttributeArgument)| {
+            if argument.json { without_null(column) } else { text::display(column) }
+        };
+        let texts = columns.iter().zip(&self.arguments).map(display).collect::<Result<Vec<_>>>()?;
         let mut builder = MapBuilder::new(Some(map_names()), StringBuilder::new(), StringBuilder::new());
         let mut entries: Vec<(AttributeKey, Cow<'_, str>)> = Vec::new();
         for row in 0..rows {
@@ -95,9 +99,8 @@ impl AllAttributes {
                 }
             }
             for (name, raw) in overflow_entries(overflow, row) {
-                if let Some(key) = AttributeKey::from_physical_name(&name) {
-                    entries.push((key, overflow::display(raw).into()));
-                }
+                let key = AttributeKey::from_physical_name(&name).filter(|_| !typed_json::is_null(raw.get()));
+                entries.extend(key.map(|key| (key, overflow::display(raw).into())));
             }
             for (name, text) in named(&mut entries) {
                 builder.keys().append_value(name);

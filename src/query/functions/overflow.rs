@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 
 use super::text;
 use crate::event::typed_json;
+use crate::query::number;
 
 /// `overflow_get(overflow)`: the attribute of one physical name, as one SQL type; null where it is absent
 /// or has no reading in that type.
@@ -48,7 +49,8 @@ impl OverflowGet {
     fn find<'a>(&self, object: Option<&'a str>) -> Option<&'a RawValue> {
         let object = object.filter(|object| object.contains(&self.needle))?;
         let entries = typed_json::parse_object(object).ok()?;
-        entries.into_iter().find(|(key, _)| typed_json::unescape_key(key) == self.physical).map(|(_, v)| v)
+        let found = entries.into_iter().find(|(key, _)| typed_json::unescape_key(key) == self.physical);
+        found.map(|(_, value)| value).filter(|value| !typed_json::is_null(value.get()))
     }
 
     fn read<'a>(&self, objects: impl ExactSizeIterator<Item = Option<&'a str>>) -> ArrayRef {
@@ -123,7 +125,7 @@ pub(crate) fn display(raw: &RawValue) -> String {
         Some(any_value::Value::StringValue(text)) => text,
         Some(any_value::Value::BoolValue(b)) => b.to_string(),
         Some(any_value::Value::IntValue(i)) => i.to_string(),
-        Some(any_value::Value::DoubleValue(d)) => text::display_double(d),
+        Some(any_value::Value::DoubleValue(d)) => number::spell(d),
         Some(any_value::Value::BytesValue(bytes)) => text::display_bytes(&bytes),
         _ => raw.get().to_owned(),
     }

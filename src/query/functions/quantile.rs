@@ -225,7 +225,8 @@ impl Many {
     }
 }
 
-fn selected(filter: Option<&BooleanArray>, row: usize) -> bool {
+/// Whether a row counts.
+pub(super) fn selected(filter: Option<&BooleanArray>, row: usize) -> bool {
     filter.is_none_or(|f| f.is_valid(row) && f.value(row))
 }
 

@@ -2,11 +2,11 @@
 //!
 //! The same value may sit in a typed Parquet column of one segment, in the overflow of a second one and
 //! in a buffered batch. A query that sees the attribute as text must not be able to tell: everything that
-//! turns values into text goes through here.
+//! turns values into text goes through here. Of each number there is one [spelling](crate::query::number).
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, StringViewBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use base64::Engine as _;
@@ -14,13 +14,15 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use super::mixed::spelled;
+
 /// Casts that turn what does not fit into null, never into an error.
 pub(crate) const SAFE: CastOptions<'static> =
     CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
 
 /// Whether [`display`] of such a column is nothing but a cast.
 pub(crate) fn casts_to_text(ty: &DataType) -> bool {
-    !matches!(ty, DataType::Binary | DataType::BinaryView | DataType::LargeBinary)
+    !matches!(ty, DataType::Float64 | DataType::Binary | DataType::BinaryView | DataType::LargeBinary)
 }
 
 /// The values as text: numbers and booleans as literals, bytes as base64, text and JSON as they are.
@@ -28,21 +30,15 @@ pub(crate) fn display(array: &ArrayRef) -> Result<ArrayRef> {
     if casts_to_text(array.data_type()) {
         return Ok(cast_with_options(array, &DataType::Utf8View, &SAFE)?);
     }
+    if *array.data_type() == DataType::Float64 {
+        return Ok(spelled(array));
+    }
     let binary = cast_with_options(array, &DataType::BinaryView, &SAFE)?;
     let mut builder = StringViewBuilder::with_capacity(array.len());
     for value in binary.as_binary_view() {
         builder.append_option(value.map(|bytes| BASE64.encode(bytes)));
     }
     Ok(Arc::new(builder.finish()))
-}
-
-/// A double as [`display`] shows it.
-pub(crate) fn display_double(value: f64) -> String {
-    let array: ArrayRef = Arc::new(Float64Array::from(vec![value]));
-    match display(&array) {
-        Ok(text) => text.as_string_view().value(0).to_owned(),
-        Err(_) => value.to_string(),
-    }
 }
 
 /// Bytes as [`display`] shows them.

@@ -93,8 +93,7 @@ impl ResidentScan {
             return Ok(None);
         }
         let Some(physical) = context.physical(segment, &names).await else { return Ok(None) };
-        let fields: Vec<_> = physical.iter().map(|(name, ty)| Field::new(name, ty.clone(), true)).collect();
-        let file = Arc::new(Schema::new(fields));
+        let file = Arc::new(Schema::new(physical));
         let adapt =
             |expr: &Arc<dyn PhysicalExpr>| context.adapter.adapt(Arc::clone(expr), &context.table, &file);
         let project = projection.iter().map(|p| adapt(&p.expr)).collect::<Result<Vec<_>>>()?;

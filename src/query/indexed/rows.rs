@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
 use parquet::arrow::async_reader::AsyncFileReader;
@@ -20,10 +20,12 @@ use super::condition::{Condition, Leaf, Lookup};
 use super::decode::Files;
 use super::parts;
 use crate::catalog::{Fact, LoadedColumns};
+use crate::event::AttributeType;
+use crate::event::physical::attribute_field;
 use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
-use crate::query::adapter::AttributeAdapterFactory;
+use crate::query::adapter::{AttributeAdapterFactory, is_json};
 use crate::query::masks::MaskCache;
 use crate::query::metadata::{SegmentReader, Want};
 use crate::segment::{OverflowFilter, SegmentMeta};
@@ -144,9 +146,11 @@ impl Context {
                 continue;
             }
             let candidates = self.candidates(meta, filter.as_deref(), &leaf.column).unwrap_or_default();
-            let is_id = |ty: &DataType| matches!(ty, DataType::FixedSizeBinary(_));
-            if leaf.null_test().is_some() || !candidates.iter().any(|(_, ty)| is_id(ty)) {
-                columns.extend(candidates);
+            let is_id = |field: &FieldRef| matches!(field.data_type(), DataType::FixedSizeBinary(_));
+            if leaf.null_test().is_some() || !candidates.iter().any(|(_, field)| is_id(field)) {
+                // Of JSON it cannot be told which rows have a value.
+                let plain = candidates.into_iter().filter(|(_, field)| !is_json(field));
+                columns.extend(plain.map(|(name, field)| (name, field.data_type().clone())));
             }
         }
         if seconds {
@@ -163,38 +167,33 @@ impl Context {
         Ok(Segment { context: self, meta, filter, rows, known })
     }
 
-    /// The physical columns, with their types, of which the table's columns `names` are made in this segment;
-    /// `None` when they are nested, or when values may be in the overflow.
-    pub(crate) async fn physical(
-        &self,
-        meta: &SegmentMeta,
-        names: &[String],
-    ) -> Option<Vec<(String, DataType)>> {
+    /// The physical columns of which the table's columns `names` are made in this segment; `None` when they are nested, or when values may be in the overflow.
+    pub(crate) async fn physical(&self, meta: &SegmentMeta, names: &[String]) -> Option<Vec<FieldRef>> {
         let filter = self.files.footers.overflow(&self.files.store, meta, &self.columns).await;
-        let mut physical: Vec<(String, DataType)> = Vec::new();
+        let mut physical: Vec<FieldRef> = Vec::new();
         for name in names {
-            for (column, ty) in self.candidates(meta, filter.as_deref(), name)? {
-                if ty.is_nested() {
+            for (column, field) in self.candidates(meta, filter.as_deref(), name)? {
+                if field.data_type().is_nested() {
                     return None;
                 }
-                if !physical.iter().any(|(other, _)| other == column) {
-                    physical.push((column.to_owned(), ty));
+                if !physical.iter().any(|other| other.name() == column) {
+                    physical.push(field);
                 }
             }
         }
         Some(physical)
     }
 
-    /// The physical columns, in order of precedence and with their types, that together are the table's
-    /// column `name`; `None` when they are not all there is, or that is not known.
+    /// The physical columns, in order of precedence, that together are the table's column `name`; `None` when they are not all there is, or that is not known.
     fn candidates<'a>(
         &'a self,
         meta: &SegmentMeta,
         filter: Option<&OverflowFilter>,
         name: &'a str,
-    ) -> Option<Vec<(&'a str, DataType)>> {
+    ) -> Option<Vec<(&'a str, FieldRef)>> {
         if let Some(i) = schema::core_index(name) {
-            return Some(vec![(name, schema::core_columns()[i].field.data_type().clone())]);
+            let ty = schema::core_columns()[i].field.data_type().clone();
+            return Some(vec![(name, Arc::new(Field::new(name, ty, true)))]);
         }
         let columns = self.columns.of(meta.id);
         let mut found = Vec::new();
@@ -203,8 +202,10 @@ impl Context {
                 Fact::Unknown => return None,
                 Fact::Absent => {}
                 Fact::Present(column) => {
-                    found.push((candidate.as_str(), column.attribute_type?.data_type()));
-                    if column.null_count == 0 {
+                    let ty = column.attribute_type?;
+                    found.push((candidate.as_str(), Arc::new(attribute_field(candidate, ty))));
+                    // JSON may have nulls of its own.
+                    if column.null_count == 0 && ty != AttributeType::Json {
                         break;
                     }
                 }
@@ -316,9 +317,9 @@ impl Segment<'_> {
         let mut values: Vec<ArrayRef> = Vec::new();
         let mut rows: Vec<RoaringBitmap> = Vec::new();
         let mut taken = RoaringBitmap::new();
-        for (name, physical) in candidates {
+        for (name, field) in candidates {
             let Some(Inverted::Bitmaps(bitmaps)) = self.known.get(name) else { return Ok(None) };
-            let file = Arc::new(Schema::new(vec![Field::new(name, physical, true)]));
+            let file = Arc::new(Schema::new(vec![field]));
             if bitmaps.present().is_empty() {
                 continue;
             }

@@ -4,6 +4,7 @@ mod arithmetic;
 mod columns;
 mod foreign;
 mod parts;
+mod types;
 
 use std::sync::Arc;
 

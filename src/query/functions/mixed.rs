@@ -1,0 +1,116 @@
+//! The text of an attribute whose values have several types, as numbers: see [`number`](crate::query::number).
+//!
+//! | function                          | result                                                        |
+//! |-----------------------------------|---------------------------------------------------------------|
+//! | `mixed_key(x)`, `mixed_key_desc(x)` | bytes that sort by number, then text; after the numbers both ways |
+//! | `number_key(x)`                   | the same of numbers; null for texts                           |
+//! | `number_of(x)`                    | the number as a double; null for texts                        |
+//! | `number_text(n)`                  | the spelling of a number                                      |
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, StringViewArray, StringViewBuilder,
+};
+use arrow::compute::cast_with_options;
+use arrow::datatypes::{DataType, Float64Type};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
+
+use super::text::{self, SAFE};
+use crate::query::number::{self, Texts};
+
+/// What becomes of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Reading {
+    /// Bytes that sort.
+    Key(Texts),
+    /// A double.
+    Number,
+    /// From a number to its spelling.
+    Spelling,
+}
+
+/// One of the functions of this module.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Mixed {
+    reading: Reading,
+    signature: Signature,
+}
+
+impl Mixed {
+    /// The function that reads so.
+    pub(crate) fn new(reading: Reading) -> Self {
+        Self { reading, signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for Mixed {
+    fn name(&self) -> &'static str {
+        match self.reading {
+            Reading::Key(Texts::Last) => "mixed_key",
+            Reading::Key(Texts::First) => "mixed_key_desc",
+            Reading::Key(Texts::Without) => "number_key",
+            Reading::Number => "number_of",
+            Reading::Spelling => "number_text",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(match self.reading {
+            Reading::Key(_) => DataType::Binary,
+            Reading::Number => DataType::Float64,
+            Reading::Spelling => DataType::Utf8View,
+        })
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let Some(array) = arrays.first() else {
+            return Err(DataFusionError::Internal(format!("{} needs an argument", self.name())));
+        };
+        Ok(ColumnarValue::Array(match self.reading {
+            Reading::Key(texts) => keys(&views(array)?, texts),
+            Reading::Number => {
+                let numbers = views(array)?.iter().map(|text| text.and_then(number::value)).collect();
+                Arc::<Float64Array>::new(numbers)
+            }
+            Reading::Spelling => spellings(array)?,
+        }))
+    }
+}
+
+/// Text of any layout as views.
+pub(super) fn views(array: &ArrayRef) -> Result<StringViewArray> {
+    Ok(cast_with_options(array, &DataType::Utf8View, &SAFE)?.as_string_view().clone())
+}
+
+fn keys(texts: &StringViewArray, order: Texts) -> ArrayRef {
+    let mut keys = BinaryBuilder::with_capacity(texts.len(), texts.len() * 16);
+    let mut key = Vec::new();
+    for text in texts {
+        let known = text.is_some_and(|text| number::key(&mut key, text, order));
+        keys.append_option(known.then_some(&key));
+    }
+    Arc::new(keys.finish())
+}
+
+fn spellings(numbers: &ArrayRef) -> Result<ArrayRef> {
+    if numbers.data_type().is_integer() {
+        return Ok(cast_with_options(numbers, &DataType::Utf8View, &SAFE)?);
+    }
+    text::display(&cast_with_options(numbers, &DataType::Float64, &SAFE)?)
+}
+
+/// Doubles by their spelling.
+pub(super) fn spelled(numbers: &ArrayRef) -> ArrayRef {
+    let mut texts = StringViewBuilder::with_capacity(numbers.len());
+    for number in numbers.as_primitive::<Float64Type>() {
+        texts.append_option(number.map(number::spell));
+    }
+    Arc::new(texts.finish())
+}
