@@ -3,10 +3,14 @@
 //! A column has one type, decided from a sample at the start of the file ([`CsvLayout::infer`]): integer,
 //! double, boolean, else text. Numbers with leading zeros or a plus are text, so that postal codes and
 //! phone numbers survive. A later value that does not fit its column's type is kept as text. Empty cells
-//! are absent. What the columns mean is in [`super::fields`]; ids and messages are text whatever they
-//! look like.
+//! are absent, and so are those that a short row does not have; a row that is too short for its time, or longer
+//! than the header, is refused. What the columns mean is in [`super::fields`]; ids and messages are text whatever
+//! they look like.
+//!
+//! The first line may be Excel's `sep=;`, which names the delimiter.
 
-use super::fields::{FieldMap, Slot};
+use super::fields::{FieldMap, Slot, Target, role_of};
+use super::framing::{self, CsvSpan, Framing};
 use super::record::{Assembler, Decoded, FieldId, Refused, Scalar};
 use crate::error::{Error, Result};
 
@@ -23,7 +27,7 @@ pub struct CsvLayout {
     pub delimiter: u8,
     /// Names, made unique.
     pub columns: Vec<String>,
-    /// Length of the header, with its line end: the first record begins there.
+    /// Length of the header, with its line end and what stands before it: the first record begins there.
     pub header_bytes: usize,
     types: Vec<CellType>,
 }
@@ -42,7 +46,11 @@ impl CsvLayout {
     ///
     /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when there is no header.
     pub fn infer(sample: &[u8], delimiter: u8, complete: bool) -> Result<Self> {
-        let mut records = reader(sample, delimiter);
+        let hint = separator_line(sample).map_or(0, |(_, length)| length);
+        let text = &sample[hint..];
+        // A quote that somebody forgot in the header costs the header alone.
+        let torn = framing::csv_span(text, delimiter, complete).torn.filter(|torn| torn.lines.start == 0);
+        let mut records = reader(torn.map_or(text, |torn| &text[torn.lines]), delimiter);
         let mut header = csv::ByteRecord::new();
         if !records.read_byte_record(&mut header).unwrap_or(false) {
             return Err(Error::invalid("CSV: there is no header line"));
@@ -51,37 +59,95 @@ impl CsvLayout {
             return Err(Error::invalid(format!("CSV: {} columns, the most are {COLUMNS_MAX}", header.len())));
         }
         let columns = unique_names(&header);
-        let header_bytes = records.position().byte() as usize;
-        let end = if complete {
-            sample.len()
-        } else {
-            super::framing::whole(super::framing::Framing::Csv { delimiter }, sample)?
-        };
+        let header_bytes = hint + records.position().byte() as usize;
+        let end =
+            if complete { sample.len() } else { framing::whole(Framing::Csv { delimiter }, text)? + hint };
         let types = types_of(&sample[header_bytes.min(end)..end], delimiter, columns.len());
         Ok(Self { delimiter, columns, header_bytes, types })
     }
 
-    /// The delimiter with which the sample is a table: a header of at least two distinct names, and as many
-    /// fields in each of the records after it.
+    /// The delimiter with which the sample is a table: what its first line says, or else one with a header of at
+    /// least two distinct names, and as many fields in most of the records after it. Where there are few records
+    /// and their lengths differ, a column of times will do.
     pub fn sniff_delimiter(sample: &[u8]) -> Option<u8> {
-        DELIMITERS.into_iter().find(|delimiter| {
-            let end = super::framing::whole(super::framing::Framing::Csv { delimiter: *delimiter }, sample)
-                .unwrap_or(0);
-            let end = if end == 0 { sample.len() } else { end };
-            let mut records = reader(&sample[..end], *delimiter);
-            let mut record = csv::ByteRecord::new();
-            if !records.read_byte_record(&mut record).unwrap_or(false) || !is_header(&record) {
-                return false;
-            }
-            let columns = record.len();
-            // A few ragged records are for their decoder to refuse.
-            let (mut same, mut other) = (0, 0);
-            while same + other < 20 && records.read_byte_record(&mut record).unwrap_or(false) {
-                if record.len() == columns { same += 1 } else { other += 1 }
-            }
-            same > other || other == 0
-        })
+        if let Some((delimiter, length)) = separator_line(sample) {
+            return (!sample[length..].trim_ascii().is_empty()).then_some(delimiter);
+        }
+        let shapes: Vec<_> = DELIMITERS.into_iter().filter_map(|d| Some((d, Shape::of(sample, d)?))).collect();
+        let regular = shapes.iter().find(|(_, shape)| shape.same > shape.other || shape.other == 0);
+        let ragged = || shapes.iter().find(|(_, shape)| shape.has_time && shape.several >= shape.alone);
+        Some(regular.or_else(ragged)?.0)
     }
+}
+
+/// How the first records of a sample look with a delimiter.
+struct Shape {
+    /// Records with as many fields as the header, and others.
+    same: usize,
+    other: usize,
+    /// Records with several fields, and with one.
+    several: usize,
+    alone: usize,
+    /// Whether a column is a time.
+    has_time: bool,
+}
+
+impl Shape {
+    /// `None` when there is no header.
+    fn of(sample: &[u8], delimiter: u8) -> Option<Self> {
+        let end = framing::whole(Framing::Csv { delimiter }, sample).unwrap_or(0);
+        let mut shape = Self { same: 0, other: 0, several: 0, alone: 0, has_time: false };
+        let mut columns = None;
+        each_record(&sample[..if end == 0 { sample.len() } else { end }], delimiter, |record| {
+            let Some(columns) = columns else {
+                columns = Some(record.len());
+                shape.has_time = unique_names(record).iter().any(|name| is_time(name));
+                return is_header(record);
+            };
+            if record.len() == columns { shape.same += 1 } else { shape.other += 1 }
+            if record.len() > 1 { shape.several += 1 } else { shape.alone += 1 }
+            shape.same + shape.other < 20
+        })
+        .then_some(shape)
+        .filter(|_| columns.is_some())
+    }
+}
+
+/// Gives the records of a text to `take`, until that says no; false when it says so of the first one. Lines with a
+/// quote that never closes are left out but for the first, which is a header all the same.
+fn each_record(text: &[u8], delimiter: u8, mut take: impl FnMut(&csv::ByteRecord) -> bool) -> bool {
+    let mut record = csv::ByteRecord::new();
+    let (mut at, mut first) = (0, true);
+    while at < text.len() {
+        let CsvSpan { records, torn } = framing::csv_span(&text[at..], delimiter, true);
+        let torn_end = torn.map_or(text.len(), |torn| at + torn.lines.end);
+        let end = if first && records == 0 { torn_end } else { at + records };
+        let mut found = reader(&text[at..end], delimiter);
+        while found.read_byte_record(&mut record).unwrap_or(false) {
+            if !take(&record) {
+                return !first;
+            }
+            first = false;
+        }
+        at = torn_end;
+    }
+    true
+}
+
+/// The delimiter that the first line names, as Excel has it (`sep=;`), and the length of that line.
+fn separator_line(sample: &[u8]) -> Option<(u8, usize)> {
+    let text = sample.strip_prefix(b"\xef\xbb\xbf").unwrap_or(sample);
+    let line = text.split_inclusive(|b| *b == b'\n').next()?;
+    let bare = line.strip_suffix(b"\n").unwrap_or(line);
+    let bare = bare.strip_suffix(b"\r").unwrap_or(bare);
+    let bare = bare.strip_prefix(b"\"").and_then(|t| t.strip_suffix(b"\"")).unwrap_or(bare);
+    let [s, e, p, b'=', delimiter] = bare else { return None };
+    let named = [s, e, p].map(u8::to_ascii_lowercase) == *b"sep" && !delimiter.is_ascii_alphanumeric();
+    named.then_some((*delimiter, sample.len() - text.len() + line.len()))
+}
+
+fn is_time(name: &str) -> bool {
+    matches!(role_of(name).target, Target::Core(Slot::Time | Slot::Start | Slot::Observed, _))
 }
 
 fn is_header(record: &csv::ByteRecord) -> bool {
@@ -118,10 +184,8 @@ fn reader(bytes: &[u8], delimiter: u8) -> csv::Reader<&[u8]> {
 
 fn types_of(sample: &[u8], delimiter: u8, columns: usize) -> Vec<CellType> {
     let mut types: Vec<Option<CellType>> = vec![None; columns];
-    let mut records = reader(sample, delimiter);
-    let mut record = csv::ByteRecord::new();
-    while records.read_byte_record(&mut record).unwrap_or(false) {
-        for (ty, cell) in types.iter_mut().zip(&record).filter(|(_, cell)| !cell.is_empty()) {
+    each_record(sample, delimiter, |record| {
+        for (ty, cell) in types.iter_mut().zip(record).filter(|(_, cell)| !cell.is_empty()) {
             let cell = type_of(cell);
             *ty = Some(match (*ty, cell) {
                 (None, cell) => cell,
@@ -132,7 +196,8 @@ fn types_of(sample: &[u8], delimiter: u8, columns: usize) -> Vec<CellType> {
                 _ => CellType::Text,
             });
         }
-    }
+        true
+    });
     types.into_iter().map(|ty| ty.unwrap_or(CellType::Text)).collect()
 }
 
@@ -176,17 +241,41 @@ fn boolean(text: &str) -> Option<bool> {
 /// Decodes a chunk of whole records, the header not among them. Positions are lines.
 pub fn decode(chunk: &[u8], layout: &CsvLayout, map: &FieldMap, now_ns: i64) -> Result<Decoded> {
     let mut out = Assembler::new(map, now_ns);
-    let columns: Vec<(FieldId, CellType)> = layout
-        .columns
-        .iter()
-        .zip(&layout.types)
-        .map(|(name, ty)| {
-            let field = out.field(name);
-            (field, if takes_numbers(out.slot(field)) { *ty } else { CellType::Text })
-        })
-        .collect();
+    let columns = Columns::of(layout, &mut out);
     let mut refused = Vec::new();
-    let mut records = reader(chunk, layout.delimiter);
+    let (mut at, mut line) = (0, 0);
+    while at < chunk.len() {
+        let CsvSpan { records, torn } = framing::csv_span(&chunk[at..], layout.delimiter, true);
+        let records = at..at + records;
+        line += decode_records(chunk, records.clone(), line, &columns, &mut out, &mut refused);
+        at = records.end;
+        let Some(torn) = torn else { break };
+        let (lines, quote) = (records.start + torn.lines.start..records.start + torn.lines.end, records.start + torn.quote);
+        let before = &chunk[lines.start..quote];
+        let indent = before.iter().rev().take_while(|b| **b != b'\n').count() as u64;
+        refused.push(Refused {
+            position: line + line_ends(before),
+            column: Some(indent + 1),
+            bytes: lines.clone(),
+            reason: "a quote opens here that never closes".to_owned(),
+        });
+        line += line_ends(&chunk[lines.clone()]);
+        at = lines.end;
+    }
+    let (batch, hints) = out.finish()?;
+    Ok(Decoded { batch, refused, hints })
+}
+
+/// Decodes the records at `span`, of which the first is in the line `line`; the number of lines that they are.
+fn decode_records(
+    chunk: &[u8],
+    span: std::ops::Range<usize>,
+    line: u64,
+    columns: &Columns,
+    out: &mut Assembler,
+    refused: &mut Vec<Refused>,
+) -> u64 {
+    let mut records = reader(&chunk[span.clone()], columns.delimiter);
     let mut record = csv::ByteRecord::new();
     loop {
         let (start, position) = (records.position().byte() as usize, records.position().line() - 1);
@@ -195,13 +284,40 @@ pub fn decode(chunk: &[u8], layout: &CsvLayout, map: &FieldMap, now_ns: i64) -> 
             // Reading from memory, without UTF-8 and with any number of fields, cannot fail.
             Ok(false) | Err(_) => break,
         }
-        if let Err(reason) = decode_record(&record, &columns, &mut out) {
+        if let Err(reason) = decode_record(&record, columns, out) {
             let position = position + record.position().map_or(0, |p| p.line().saturating_sub(position + 1));
-            refused.push(Refused { position, bytes: start..records.position().byte() as usize, reason });
+            let bytes = span.start + start..span.start + records.position().byte() as usize;
+            refused.push(Refused { position: line + position, column: None, bytes, reason });
         }
     }
-    let (batch, hints) = out.finish()?;
-    Ok(Decoded { batch, refused, hints })
+    line_ends(&chunk[span])
+}
+
+fn line_ends(text: &[u8]) -> u64 {
+    text.iter().filter(|b| **b == b'\n').count() as u64
+}
+
+/// What the columns of a file mean.
+struct Columns {
+    delimiter: u8,
+    fields: Vec<(FieldId, CellType)>,
+    /// The first column that says when.
+    time: Option<usize>,
+}
+
+impl Columns {
+    fn of(layout: &CsvLayout, out: &mut Assembler) -> Self {
+        let typed = |(name, ty): (&String, &CellType)| {
+            let field = out.field(name);
+            (field, if takes_numbers(out.slot(field)) { *ty } else { CellType::Text })
+        };
+        let fields: Vec<_> = layout.columns.iter().zip(&layout.types).map(typed).collect();
+        let says_when = |(field, _): &(FieldId, CellType)| {
+            matches!(out.slot(*field), Some(Slot::Time | Slot::Start | Slot::Observed))
+        };
+        let time = fields.iter().position(says_when);
+        Self { delimiter: layout.delimiter, fields, time }
+    }
 }
 
 /// Whether numbers mean anything to the slot; ids and messages are text even if they are all digits.
@@ -223,17 +339,21 @@ fn takes_numbers(slot: Option<Slot>) -> bool {
     )
 }
 
-fn decode_record(
-    record: &csv::ByteRecord,
-    columns: &[(FieldId, CellType)],
-    out: &mut Assembler,
-) -> Result<(), String> {
-    if record.len() != columns.len() {
-        return Err(format!("{} fields, the header has {}", record.len(), columns.len()));
+fn decode_record(record: &csv::ByteRecord, columns: &Columns, out: &mut Assembler) -> Result<(), String> {
+    let expected = columns.fields.len();
+    // Delimiters at the end of a line separate nothing.
+    if record.iter().skip(expected).any(|cell| !cell.is_empty()) {
+        return Err(format!("{} fields, the header has {expected}", record.len()));
+    }
+    // A part of a record, such as a line of a text without quotes, must not become an event of now.
+    if columns.time.is_some_and(|time| time >= record.len()) {
+        return Err(format!("{} fields, the header has {expected}: the time is missing", record.len()));
     }
     out.begin();
-    for ((field, ty), cell) in columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
-        let text = std::str::from_utf8(cell).map_err(|e| format!("not UTF-8: {e}"))?;
+    for ((field, ty), cell) in columns.fields.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
+        let text = std::str::from_utf8(cell).map_err(|e| {
+            format!("not UTF-8: {e}; if the file is Latin-1, convert it, as with iconv -f latin1 -t utf8")
+        })?;
         let value = match ty {
             CellType::Int => int(text).map(Scalar::Int),
             CellType::Double => double(text).or_else(|| int(text).map(|i| i as f64)).map(Scalar::Double),
@@ -245,7 +365,11 @@ fn decode_record(
             None => out.set_text(*field, text),
         }
     }
-    out.commit()
+    out.commit()?;
+    if record.len() < expected {
+        out.note_short_row();
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -291,14 +415,51 @@ mod tests {
         assert_eq!(shown(&decoded.batch, 0), ["a = Int(7)", "b = Text(\"many\")"]);
     }
 
+    fn reasons(decoded: &Decoded) -> Vec<(u64, Option<u64>, &str)> {
+        decoded.refused.iter().map(|r| (r.position, r.column, r.reason.as_str())).collect()
+    }
+
     #[test]
-    fn ragged_records_are_refused_with_their_line() {
-        let decoded = decode_all(b"a,b\n1,\"x\ny\"\n3\n4,5\n6,7,8\n");
-        assert_eq!(decoded.batch.rows(), 2);
-        assert_eq!(
-            decoded.refused.iter().map(|r| (r.position, r.reason.as_str())).collect::<Vec<_>>(),
-            [(2, "1 fields, the header has 2"), (4, "3 fields, the header has 2"),]
-        );
+    fn short_rows_end_in_nothing_and_long_ones_are_refused_with_their_line() {
+        let decoded = decode_all(b"a,b\n1,\"x\ny\"\n3\n4,5\n6,7,8\n9,9,,\n");
+        assert_eq!(decoded.batch.rows(), 4);
+        assert_eq!(shown(&decoded.batch, 1), ["a = Int(3)"]);
+        assert_eq!(reasons(&decoded), [(4, None, "3 fields, the header has 2")]);
+        assert_eq!(decoded.hints.short_rows, 1);
+    }
+
+    #[test]
+    fn a_row_that_is_too_short_for_its_time_is_refused() {
+        let decoded = decode_all(b"message,time\nfirst,2025-06-15T15:06:40Z\nthe rest of a text\n");
+        assert_eq!(decoded.batch.rows(), 1);
+        assert_eq!(reasons(&decoded), [(1, None, "1 fields, the header has 2: the time is missing")]);
+    }
+
+    #[test]
+    fn a_quote_that_never_closes_costs_its_line() {
+        let text = b"time,message\n2025-06-15T15:06:40Z,\"never closed\n2025-06-15T15:06:41Z,next\n2025-06-15T15:06:42Z,\"la\nst\"\n";
+        let decoded = decode_all(text);
+        let bodies = [0, 1].map(|row| core(&decoded.batch, row, "body"));
+        assert_eq!((decoded.batch.rows(), bodies), (2, ["next".to_owned(), "la\nst".to_owned()]));
+        assert_eq!(reasons(&decoded), [(0, Some(22), "a quote opens here that never closes")]);
+        let header = decode_all(b"time,\"message\n2025-06-15T15:06:40Z,a\n");
+        assert_eq!((header.batch.rows(), core(&header.batch, 0, "body")), (1, "a".to_owned()));
+    }
+
+    #[test]
+    fn excels_first_line_names_the_delimiter() {
+        for text in [
+            "sep=;\r\ntime;message\r\n2025-06-15 15:06:40;with, hint\r\n",
+            "\u{feff}SEP=;\ntime;message\n2025-06-15 15:06:40;with, hint\n",
+            "\"sep=;\"\ntime;message\n2025-06-15 15:06:40;with, hint\n",
+        ] {
+            let decoded = decode_all(text.as_bytes());
+            assert_eq!(core(&decoded.batch, 0, "body"), "with, hint", "{text:?}");
+            assert_eq!((decoded.batch.rows(), shown(&decoded.batch, 0).len()), (1, 0), "{text:?}");
+        }
+        let tabs = decode_all(b"sep=\t\na\tb\n1\t2\n");
+        assert_eq!(shown(&tabs.batch, 0), ["a = Int(1)", "b = Int(2)"]);
+        assert_eq!(CsvLayout::sniff_delimiter(b"sep=;\n"), None);
     }
 
     #[test]
@@ -307,6 +468,9 @@ mod tests {
             ("a,b\n1,2\n", Some(b',')),
             ("a\tb\n1\t2\n", Some(b'\t')),
             ("a;b\n1,5;2,5\n", Some(b';')),
+            ("time,message,a,b\n1,short\n2,long,1,2,3,4\n3,fits,1,2\n", Some(b',')),
+            ("time,\"message\n1,a\n2,b\n", Some(b',')),
+            ("a,b,c,d\n1,short\n2,long,1,2,3,4\n3,fits,1,2\n", None),
             ("just some words\nand more, of them\n", None),
             ("<html>\n<body>\n", None),
             ("", None),

@@ -49,6 +49,8 @@ pub enum Slot {
     Severity,
     /// Severity as OpenTelemetry's number.
     SeverityNumber,
+    /// Severity as syslog's number, 0 to 7.
+    Priority,
     /// The message.
     Body,
     /// `span`, `log`, `span_event` or `metric`.
@@ -93,19 +95,33 @@ pub const RANK_MAPPED: u8 = 1;
 
 /// Spellings by slot, best first.
 const SPELLINGS: &[(Slot, &[&str])] = &[
-    (Slot::Trace, &["traceid", "tracetraceid", "contexttraceid", "ddtraceid", "oteltraceid", "xb3traceid"]),
-    (Slot::Span, &["spanid", "tracespanid", "contextspanid", "ddspanid", "otelspanid", "xb3spanid"]),
+    (
+        Slot::Trace,
+        &[
+            "traceid",
+            "tracetraceid",
+            "contexttraceid",
+            "spancontexttraceid",
+            "ddtraceid",
+            "oteltraceid",
+            "xb3traceid",
+        ],
+    ),
+    (
+        Slot::Span,
+        &["spanid", "tracespanid", "contextspanid", "spancontextspanid", "ddspanid", "otelspanid", "xb3spanid"],
+    ),
     (Slot::Parent, &["parentspanid", "traceparentid", "parentid", "ddparentid", "parentspan"]),
     (Slot::Name, &["spanname", "operationname", "name", "eventname", "operation", "transactionname"]),
     (Slot::Kind, &["spankind", "kind"]),
-    (Slot::Status, &["otelstatuscode", "spanstatus", "status", "statuscode"]),
+    (Slot::Status, &["otelstatuscode", "spanstatus", "status", "statuscode", "statusstatuscode"]),
     (Slot::StatusMessage, &["statusmessage", "statusdescription", "otelstatusdescription"]),
     (Slot::Severity, &["severity", "severitytext", "level", "loglevel", "levelname", "lvl"]),
     (Slot::SeverityNumber, &["severitynumber"]),
     (Slot::Body, &["message", "msg", "body", "logmessage", "shortmessage", "log"]),
     (Slot::Signal, &["signal"]),
     (Slot::Weight, &["sampleweight", "samplerate"]),
-    (Slot::TraceState, &["tracestate"]),
+    (Slot::TraceState, &["tracestate", "contexttracestate", "spancontexttracestate"]),
     (Slot::Service, &["resourceservicename", "servicename", "service", "svc"]),
     (Slot::Pod, &["k8spodname", "kubernetespodname", "podname", "pod"]),
 ];
@@ -178,11 +194,10 @@ pub fn role_of(name: &str) -> Role {
     if name.len() > 48 {
         return attribute();
     }
-    let plain: String = name
-        .chars()
-        .filter(|c| !matches!(c, '_' | '-' | '.' | '@' | ' ' | '/'))
-        .flat_map(char::to_lowercase)
-        .collect();
+    if let Some(role) = foreign_role(name) {
+        return role;
+    }
+    let plain = plain(name);
     for (slot, spellings) in SPELLINGS {
         if let Some(i) = spellings.iter().position(|s| *s == plain) {
             return Role { target: Target::Core(*slot, None), rank: 10 + i as u8 };
@@ -192,6 +207,27 @@ pub fn role_of(name: &str) -> Role {
         return role;
     }
     attribute()
+}
+
+fn plain(name: &str) -> String {
+    name.chars()
+        .filter(|c| !matches!(c, '_' | '-' | '.' | '@' | ' ' | '/'))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// Names that are one program's alone: journald's fields, and the extended JSON of MongoDB, in which a time is an
+/// object (`{"t":{"$date":…}}`).
+fn foreign_role(name: &str) -> Option<Role> {
+    let core = |slot, unit, rank| Some(Role { target: Target::Core(slot, unit), rank });
+    match name {
+        "__REALTIME_TIMESTAMP" => return core(Slot::Time, Some(Unit::Microseconds), 30),
+        "PRIORITY" => return core(Slot::Priority, None, 10),
+        _ => {}
+    }
+    let stem = name.strip_suffix(".$numberLong").unwrap_or(name).strip_suffix(".$date")?;
+    let Role { target: Target::Core(slot, _), rank } = time_role(stem, &plain(stem))? else { return None };
+    core(slot, Some(Unit::Milliseconds), rank)
 }
 
 fn time_role(name: &str, plain: &str) -> Option<Role> {
@@ -347,6 +383,16 @@ mod tests {
             ("service.name", Slot::Service, None),
             ("resource.service.name", Slot::Service, None),
             ("PodName", Slot::Pod, None),
+            ("eventTime", Slot::Time, None),
+            ("__REALTIME_TIMESTAMP", Slot::Time, Some(Unit::Microseconds)),
+            ("PRIORITY", Slot::Priority, None),
+            ("MESSAGE", Slot::Body, None),
+            ("t.$date", Slot::Time, Some(Unit::Milliseconds)),
+            ("start_time.$date.$numberLong", Slot::Start, Some(Unit::Milliseconds)),
+            ("context.trace_id", Slot::Trace, None),
+            ("SpanContext.SpanID", Slot::Span, None),
+            ("status.status_code", Slot::Status, None),
+            ("status.description", Slot::StatusMessage, None),
         ] {
             assert_eq!(core(name), Some((slot, unit)), "{name}");
         }
@@ -365,6 +411,11 @@ mod tests {
             "latencies",
             "naïve",
             "endé",
+            "priority",
+            "_SYSTEMD_UNIT",
+            "SYSLOG_IDENTIFIER",
+            "__MONOTONIC_TIMESTAMP",
+            "price.$date",
         ] {
             assert_eq!(
                 role_of(name).target,

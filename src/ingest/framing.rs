@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! Lines             record '\n' …
-//! Csv               fields, quotes around newlines; a quote opens only where a field begins
+//! Csv               fields, quotes around newlines; a quote opens only where a field begins, and one that
+//!                   never closes costs the lines up to it ([`csv`])
 //! JsonValues        '{' … '}', with anything but braces between: white space, commas, an array's brackets
 //! VarintDelimited   length as protobuf varint, message …        (protobuf's writeDelimitedTo)
 //! Be32Delimited     length as 4 bytes, big endian, message …    (the Collector's file exporter)
@@ -13,8 +14,11 @@
 //!                   the fields of OTLP's requests are repeated
 //! ```
 
+mod csv;
+
 use std::ops::Range;
 
+pub(super) use self::csv::{CsvSpan, csv_span};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Largest record, in bytes: a line, a JSON document, a message. It has to fit into memory with what is
@@ -48,7 +52,7 @@ pub enum Framing {
 pub fn whole(framing: Framing, buffer: &[u8]) -> Result<usize> {
     match framing {
         Framing::Lines => Ok(buffer.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1)),
-        Framing::Csv { delimiter } => Ok(csv_end(buffer, delimiter)),
+        Framing::Csv { delimiter } => Ok(csv::whole(buffer, delimiter)),
         Framing::JsonValues => {
             let mut end = 0;
             json_values(buffer, |range| end = range.end);
@@ -165,32 +169,6 @@ fn json_values(buffer: &[u8], mut found: impl FnMut(Range<usize>)) {
     }
 }
 
-/// End of the last complete record, behind its line end.
-fn csv_end(buffer: &[u8], delimiter: u8) -> usize {
-    let (mut end, mut quoted, mut field_start) = (0, false, true);
-    let mut i = 0;
-    while i < buffer.len() {
-        let byte = buffer[i];
-        if quoted {
-            if byte == b'"' {
-                // A doubled quote is one quote inside the field.
-                if buffer.get(i + 1) == Some(&b'"') {
-                    i += 1;
-                } else {
-                    quoted = false;
-                }
-            }
-        } else if byte == b'"' && field_start {
-            quoted = true;
-        } else if byte == b'\n' {
-            end = i + 1;
-        }
-        field_start = !quoted && (byte == delimiter || byte == b'\n' || byte == b'\r');
-        i += 1;
-    }
-    end
-}
-
 /// The first frame of `buffer`: the range of its contents; its end is where the next one begins. `None`
 /// when it is not complete.
 fn frame(framing: Framing, buffer: &[u8]) -> Result<Option<Range<usize>>> {
@@ -278,6 +256,9 @@ mod tests {
             (csv, b"a,\"x\ny\"\n\"un", 8),
             (csv, b"a,\"x\"\"\n", 0),
             (csv, b"5\" pipe,b\nrest", 10),
+            // A quote that is closed by the one that opens the next field was never closed.
+            (csv, b"a,\"open\nb,\"closed\"\nrest", 21),
+            (csv, b"a,\"open\nb,\"closed\"", 8),
             (Framing::JsonValues, b"[{\"a\":\"}\\\"\"},\n {\"b\":[1,{}]}, {\"c\"", 27),
             (Framing::VarintDelimited, b"\x02ab\x01c\x05de", 5),
             (Framing::Be32Delimited, b"\0\0\0\x02ab\0\0\0\x05de", 6),
@@ -325,7 +306,7 @@ mod tests {
         #[test]
         fn csv_is_cut_where_the_csv_crate_ends_records(rows in proptest::collection::vec(
             proptest::collection::vec("[a\",\n\r]{0,6}", 2..4), 1..8)) {
-            let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
+            let mut writer = ::csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
             for row in &rows {
                 writer.write_record(row).unwrap();
             }

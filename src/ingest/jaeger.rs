@@ -22,9 +22,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ids::{self, Id};
-use super::ndjson::line_of;
+use super::ndjson::{line_of, trimmed};
 use super::record::{Decoded, Hints, Refused};
-use super::repeated_bytes_max;
+use super::{repeated_bytes_max, surrogates, times};
 use crate::error::{Error, Result};
 use crate::event::{CoreEvent, EventBatchBuilder, Level, Link, Signal, SpanId, TraceId, Value, typed_json};
 
@@ -178,16 +178,20 @@ impl TagValue<'_> {
 ///
 /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no Jaeger export at all.
 pub fn decode(document: &[u8]) -> Result<Decoded> {
+    // Half an emoji costs itself; everything stays where it was.
+    let repaired = surrogates::repaired(document);
+    let document = repaired.as_deref().unwrap_or(document);
     let text =
         std::str::from_utf8(document).map_err(|e| Error::invalid(format!("Jaeger JSON: not UTF-8: {e}")))?;
     let mut out = EventBatchBuilder::new();
     let mut refused = Vec::new();
+    let mut hints = Hints::default();
     let mut room = repeated_bytes_max(document.len());
     for raw in traces(text)? {
         let trace: Trace<'_> = match serde_json::from_str(raw) {
             Ok(trace) => trace,
             Err(e) => {
-                refused.push(refusal(document, raw, format!("not a Jaeger trace: {e}")));
+                refused.push(refusal(document, raw, &format!("not a Jaeger trace: {e}")));
                 continue;
             }
         };
@@ -196,21 +200,25 @@ pub fn decode(document: &[u8]) -> Result<Decoded> {
                 .map_err(|e| format!("not a Jaeger span: {e}"))
                 .and_then(|span| {
                     let process = span.process_of(&trace.processes);
+                    if let (None, Some(id)) = (process, &span.process_id) {
+                        hints.without_process += 1;
+                        hints.missing_process.get_or_insert_with(|| id.to_string());
+                    }
                     reserve(&mut room, &span, process)?;
                     push(&mut out, &span, process)
                 });
             if let Err(reason) = pushed {
-                refused.push(refusal(document, raw.get(), reason));
+                refused.push(refusal(document, raw.get(), &reason));
             }
         }
     }
-    Ok(Decoded { batch: out.finish()?, refused, hints: Hints::default() })
+    Ok(Decoded { batch: out.finish()?, refused, hints })
 }
 
 /// The traces of a document, each as text.
 fn traces(text: &str) -> Result<Vec<&str>> {
     let bad = |e: serde_json::Error| Error::invalid(format!("not a Jaeger export: {e}"));
-    let text = text.trim_start_matches('\u{feff}').trim();
+    let text = &text[trimmed(text.as_bytes(), 0..text.len())];
     if text.starts_with('[') {
         let traces: Vec<&RawValue> = serde_json::from_str(text).map_err(bad)?;
         return Ok(traces.into_iter().map(RawValue::get).collect());
@@ -223,10 +231,10 @@ fn traces(text: &str) -> Result<Vec<&str>> {
 }
 
 /// `part` is a part of `document`.
-fn refusal(document: &[u8], part: &str, reason: String) -> Refused {
+fn refusal(document: &[u8], part: &str, reason: &str) -> Refused {
     let start = (part.as_ptr() as usize).saturating_sub(document.as_ptr() as usize).min(document.len());
     let bytes = start..(start + part.len()).min(document.len());
-    Refused { position: line_of(document, &bytes), bytes, reason }
+    Refused::text(document, bytes.clone(), line_of(document, &bytes), reason)
 }
 
 /// What the tags say that OTLP has fields for.
@@ -246,22 +254,24 @@ impl<'a> Known<'a> {
         let TagValue::Text(text) = value else { return Some(value) };
         match key {
             "span.kind" => {
-                self.kind =
-                    ["internal", "server", "client", "producer", "consumer"].into_iter().find(|k| *k == text);
+                let kinds = ["internal", "server", "client", "producer", "consumer"];
+                match kinds.into_iter().find(|kind| text.eq_ignore_ascii_case(kind)) {
+                    Some(kind) => self.kind = Some(kind),
+                    // A word that is none of ours stays a tag.
+                    None => return Some(TagValue::Text(text)),
+                }
             }
-            "otel.status_code" => {
-                self.status = [("OK", "ok"), ("ERROR", "error")]
-                    .into_iter()
-                    .find(|(theirs, _)| *theirs == text)
-                    .map(|(_, ours)| ours);
-            }
+            "otel.status_code" => match ["ok", "error", "unset"].into_iter().find(|s| text.eq_ignore_ascii_case(s)) {
+                Some("unset") => {}
+                Some(status) => self.status = Some(status),
+                None => return Some(TagValue::Text(text)),
+            },
             "otel.status_description" => self.status_message = text,
             "otel.scope.name" | "otel.library.name" => self.scope_name = text,
             "otel.scope.version" | "otel.library.version" => self.scope_version = text,
             "w3c.tracestate" => self.trace_state = text,
             _ => return Some(TagValue::Text(text)),
         }
-        // A word that is none of ours stays a tag.
         None
     }
 }
@@ -300,9 +310,11 @@ fn push(out: &mut EventBatchBuilder, span: &Span<'_>, process: Option<&Process<'
     else {
         return Err(format!("trace id {:?} or span id {:?} is no id", span.trace_id, span.span_id));
     };
-    let too_far = || format!("span {}: its times are beyond what 64 bits of nanoseconds hold", span.span_id);
-    let timestamp_ns = span.start_us.checked_mul(1_000).ok_or_else(too_far)?;
-    let duration_ns = span.duration_us.checked_mul(1_000).ok_or_else(too_far)?;
+    let too_far = |what: &str| {
+        format!("span {}: its {what} is out of range: {} is what can be kept", span.span_id, times::RANGE)
+    };
+    let timestamp_ns = span.start_us.checked_mul(1_000).ok_or_else(|| too_far("startTime"))?;
+    let duration_ns = span.duration_us.checked_mul(1_000).ok_or_else(|| too_far("duration"))?;
     let mut known = Known::default();
     let mut tags = Vec::new();
     for tag in span.tags.iter().flatten() {
@@ -407,7 +419,7 @@ fn push_log(
     let timestamp_ns = log
         .timestamp_us
         .checked_mul(1_000)
-        .ok_or("a log's time is beyond what 64 bits of nanoseconds hold")?;
+        .ok_or_else(|| format!("the time of a log is out of range: {} is what can be kept", times::RANGE))?;
     let fields: Vec<_> = log.fields.iter().flatten().map(|tag| (&*tag.key, tag.value())).collect();
     // The field that names the event; OpenTelemetry's exporters write it, OpenTracing asks for it.
     let name = fields.iter().position(|(key, value)| *key == "event" && matches!(value, TagValue::Text(_)));
@@ -499,6 +511,32 @@ mod tests {
         assert_eq!(core(b, 1, "name"), "exception");
         assert_eq!(core(b, 1, "span_id"), core(b, 0, "span_id"));
         assert_eq!(shown(b, 1)[0], "exception.type = Text(\"E\")");
+    }
+
+    #[test]
+    fn what_cannot_be_kept_or_is_not_there_is_told() {
+        let span = |id: &str, more: &str| {
+            format!("{{\"traceID\":\"a1\",\"spanID\":\"{id}\",\"operationName\":\"x\\ud83d\",\"duration\":1,{more}}}")
+        };
+        let text = format!(
+            "\u{feff}{{\"data\":[{{\"traceID\":\"a1\",\"spans\":[\n{},\n{},\n{},\n{}]}}]}}",
+            span("b1", "\"startTime\":253402300799000000"),
+            span("b2", "\"startTime\":1,\"processID\":\"p9\""),
+            span("b3", "\"startTime\":1,\"tags\":[{\"key\":\"span.kind\",\"type\":\"string\",\"value\":\"odd\"}]"),
+            span("b4", "\"startTime\":\"soon\""),
+        );
+        let decoded = decode(text.as_bytes()).unwrap();
+        assert_eq!(decoded.batch.rows(), 2);
+        let reasons: Vec<_> = decoded.refused.iter().map(|r| (r.position, r.reason.as_str())).collect();
+        assert_eq!(
+            reasons[0],
+            (1, "span b1: its startTime is out of range: 1677 to 2262 is what can be kept")
+        );
+        assert_eq!((reasons[1].0, decoded.refused[1].column), (4, Some(82)));
+        assert!(!reasons[1].1.contains("line"), "{}", reasons[1].1);
+        assert_eq!(core(&decoded.batch, 0, "name"), "x\u{fffd}");
+        assert_eq!(shown(&decoded.batch, 1), ["span.kind = Text(\"odd\")"]);
+        assert_eq!((decoded.hints.without_process, decoded.hints.missing_process.as_deref()), (1, Some("p9")));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Severity levels: from what loggers write to OpenTelemetry's numbers.
 //!
-//! Source: OpenTelemetry logs data model, appendix B (severity mapping), and the numeric levels of Pino
-//! and Bunyan.
+//! Source: OpenTelemetry logs data model, appendix B (severity mapping), the numeric levels of Pino and
+//! Bunyan, and syslog's (RFC 5424, 6.2.1).
 
 pub use crate::event::severity::number_of_name;
 
@@ -18,6 +18,33 @@ pub fn number_of_level(level: i64) -> Option<i64> {
     })
 }
 
+/// The severity number of a syslog priority, as journald writes it (0 emergency … 7 debug).
+pub fn number_of_priority(priority: i64) -> Option<i64> {
+    Some(match priority {
+        0 => 21,
+        1 => 19,
+        2 => 18,
+        3 => 17,
+        4 => 13,
+        5 => 10,
+        6 => 9,
+        7 => 5,
+        _ => return None,
+    })
+}
+
+/// OpenTelemetry's severity number where it was written as text: `17`, `SEVERITY_NUMBER_ERROR`,
+/// `SeverityNumber.ERROR`, `<SeverityNumber.ERROR: 17>`.
+pub fn number_of_text(text: &str) -> Option<i64> {
+    let text = text.trim().trim_matches(['<', '>']);
+    let number = text.rsplit_once(": ").map_or(text, |(_, number)| number);
+    if let Ok(number) = number.parse() {
+        return (1..=24).contains(&number).then_some(number);
+    }
+    let name = text.strip_prefix("SEVERITY_NUMBER_").or_else(|| text.strip_prefix("SeverityNumber."))?;
+    number_of_name(name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +59,23 @@ mod tests {
         }
         assert_eq!(number_of_level(30), Some(9));
         assert_eq!(number_of_level(3), None);
+    }
+
+    #[test]
+    fn priorities_and_written_numbers_have_a_number() {
+        assert_eq!([0, 3, 4, 7, 8, -1].map(number_of_priority), [
+            Some(21),
+            Some(17),
+            Some(13),
+            Some(5),
+            None,
+            None
+        ]);
+        for text in ["17", "SEVERITY_NUMBER_ERROR", "SeverityNumber.ERROR", "<SeverityNumber.ERROR: 17>"] {
+            assert_eq!(number_of_text(text), Some(17), "{text}");
+        }
+        for text in ["", "0", "25", "ERROR", "<SeverityNumber.UNSPECIFIED: 0>"] {
+            assert_eq!(number_of_text(text), None, "{text}");
+        }
     }
 }

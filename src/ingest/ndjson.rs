@@ -3,63 +3,162 @@
 //! Nested objects flatten to dotted keys (`{"http":{"status":200}}` is `http.status`), arrays are kept as
 //! typed JSON, integers and doubles keep their type, `null` is an absent field, and text stays text even
 //! where it looks like a number. What the keys mean is in [`super::fields`].
+//!
+//! An object that only holds a list of records (`{"Records":[…]}`) is one event for each ([`super::envelope`]).
+//! Half an emoji is U+FFFD. Around an object may be what programs leave there: a byte order mark, a record
+//! separator (RFC 7464), the zeros with which logs are rotated.
 
 use std::fmt;
 use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::envelope;
 use super::fields::FieldMap;
 use super::framing::{self, Framing};
 use super::record::{Assembler, Decoded, Refused, Scalar};
+use super::repeated_bytes_max;
+use super::surrogates;
 use crate::error::Result;
 use crate::event::{Value, typed_json};
 
 /// Decodes a chunk of whole lines, each one object; blank lines are skipped. Positions are lines.
 pub fn decode_lines(chunk: &[u8], map: &FieldMap, now_ns: i64) -> Result<Decoded> {
-    let mut out = Assembler::new(map, now_ns);
-    let mut refused = Vec::new();
+    let mut reader = Reader::new(chunk, map, now_ns);
     let mut start = 0;
     for (position, line) in chunk.split(|b| *b == b'\n').enumerate() {
-        let bytes = start..start + line.len();
-        start = bytes.end + 1;
-        if !line.trim_ascii().is_empty()
-            && let Err(reason) = decode_value(&chunk[bytes.clone()], &mut out)
-        {
-            refused.push(Refused { position: position as u64, bytes, reason });
-        }
+        reader.record(start..start + line.len(), position as u64);
+        start += line.len() + 1;
     }
-    let (batch, hints) = out.finish()?;
-    Ok(Decoded { batch, refused, hints })
+    reader.finish()
 }
 
 /// Decodes a chunk of objects that may span lines, or the elements of an array. Positions are lines.
 pub fn decode_values(chunk: &[u8], map: &FieldMap, now_ns: i64) -> Result<Decoded> {
-    let mut out = Assembler::new(map, now_ns);
-    let mut refused = Vec::new();
+    let mut reader = Reader::new(chunk, map, now_ns);
+    let (mut counted, mut position) = (0, 0);
     for bytes in framing::records(Framing::JsonValues, chunk)? {
-        if let Err(reason) = decode_value(&chunk[bytes.clone()], &mut out) {
-            refused.push(Refused { position: line_of(chunk, &bytes), bytes, reason });
-        }
+        position += line_ends(&chunk[counted..bytes.start]);
+        counted = bytes.start;
+        reader.record(bytes, position);
     }
-    let (batch, hints) = out.finish()?;
-    Ok(Decoded { batch, refused, hints })
+    reader.finish()
 }
 
 /// Number of lines before the range.
 pub(super) fn line_of(chunk: &[u8], bytes: &Range<usize>) -> u64 {
-    chunk[..bytes.start].split(|b| *b == b'\n').count() as u64 - 1
+    line_ends(&chunk[..bytes.start])
 }
 
-fn decode_value(json: &[u8], out: &mut Assembler) -> Result<(), String> {
+fn line_ends(bytes: &[u8]) -> u64 {
+    bytes.iter().filter(|b| **b == b'\n').count() as u64
+}
+
+/// The range without white space and what else is harmless around an object.
+pub fn trimmed(chunk: &[u8], bytes: Range<usize>) -> Range<usize> {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    let harmless = |b: &u8| b.is_ascii_whitespace() || matches!(b, 0 | 0x1e);
+    let mut text = &chunk[bytes.clone()];
+    let mut start = bytes.start;
+    loop {
+        let skipped = text.iter().take_while(|b| harmless(b)).count();
+        let skipped = skipped + if text[skipped..].starts_with(MARK) { MARK.len() } else { 0 };
+        if skipped == 0 {
+            break;
+        }
+        text = &text[skipped..];
+        start += skipped;
+    }
+    start..start + text.iter().rposition(|b| !harmless(b)).map_or(0, |last| last + 1)
+}
+
+/// Reads the records of a chunk.
+struct Reader<'a> {
+    chunk: &'a [u8],
+    out: Assembler,
+    refused: Vec<Refused>,
+    /// Bytes that envelopes may repeat on their records.
+    room: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(chunk: &'a [u8], map: &FieldMap, now_ns: i64) -> Self {
+        let room = repeated_bytes_max(chunk.len());
+        Self { chunk, out: Assembler::new(map, now_ns), refused: Vec::new(), room }
+    }
+
+    /// Reads one record, which begins in the line `position`; nothing when it is blank.
+    fn record(&mut self, bytes: Range<usize>, position: u64) {
+        let bytes = trimmed(self.chunk, bytes);
+        let json = &self.chunk[bytes.clone()];
+        if json.is_empty() {
+            return;
+        }
+        let read = read(json, &mut self.out);
+        // What has a list of objects, and what cannot be read as a whole, may be more than one record.
+        if (read.is_err() || self.out.has_list_of_objects()) && self.envelope(&bytes, position) {
+            return;
+        }
+        if let Err(reason) = read.and_then(|()| self.out.commit()) {
+            self.refused.push(Refused::text(self.chunk, bytes, position, &reason));
+        }
+    }
+
+    /// Reads the records that the object at `bytes` holds; false when it is one itself.
+    fn envelope(&mut self, bytes: &Range<usize>, position: u64) -> bool {
+        let json = &self.chunk[bytes.clone()];
+        let Some(envelope) = envelope::open(json) else { return false };
+        let repeated = envelope.outer.len().saturating_mul(envelope.records.len());
+        let Some(room) = self.room.checked_sub(repeated) else { return false };
+        if !envelope.outer.is_empty() && serde_json::from_slice::<serde::de::IgnoredAny>(&envelope.outer).is_err()
+        {
+            return false;
+        }
+        self.room = room;
+        let (mut counted, mut position) = (0, position);
+        for record in envelope.records {
+            position += line_ends(&json[counted..record.start]);
+            counted = record.start;
+            let read = read(&json[record.clone()], &mut self.out)
+                .and_then(|()| if envelope.outer.is_empty() { Ok(()) } else { add(&envelope.outer, &mut self.out) })
+                .and_then(|()| self.out.commit());
+            if let Err(reason) = read {
+                let record = bytes.start + record.start..bytes.start + record.end;
+                self.refused.push(Refused::text(self.chunk, record, position, &reason));
+            }
+        }
+        if let Some(torn) = envelope.torn {
+            position += line_ends(&json[counted..torn.start]);
+            let torn = bytes.start + torn.start..bytes.start + torn.end;
+            self.refused.push(Refused::text(self.chunk, torn, position, "the list of records does not end"));
+        }
+        true
+    }
+
+    fn finish(self) -> Result<Decoded> {
+        let (batch, hints) = self.out.finish()?;
+        Ok(Decoded { batch, refused: self.refused, hints })
+    }
+}
+
+/// Begins a record with the fields of an object.
+fn read(json: &[u8], out: &mut Assembler) -> Result<(), String> {
     out.begin();
+    add(json, out).or_else(|reason| {
+        let repaired = surrogates::repaired(json).ok_or(reason)?;
+        out.begin();
+        add(&repaired, out)
+    })
+}
+
+/// Adds the fields of an object to the record.
+fn add(json: &[u8], out: &mut Assembler) -> Result<(), String> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut path = String::new();
     Fields { out, path: &mut path }
         .deserialize(&mut reader)
         .and_then(|_| reader.end())
-        .map_err(|e| format!("not a JSON object: {e}"))?;
-    out.commit()
+        .map_err(|e| format!("not a JSON object: {e}"))
 }
 
 /// Gives every entry of an object to the assembler, under its path.
@@ -268,179 +367,4 @@ pub(super) fn typed_json_of(json: &str) -> Result<String, serde_json::Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::event::{AttributeKey, AttributeType, EventBatch, Level};
-    use crate::ingest::record::testing::{self, core, shown};
-
-    fn lines(text: &str) -> Decoded {
-        decode_lines(text.as_bytes(), &FieldMap::default(), 7).unwrap()
-    }
-
-    #[test]
-    fn a_log_line_becomes_a_log() {
-        let decoded = lines(
-            r#"{"time":"2023-01-30T12:51:46.5+01:00","level":"WARN","msg":"slow","service":"cart","trace_id":"4BF92F35-77b3-4da6-a3ce-929d0e0e4736","http":{"status":200,"ratio":2.0,"tags":["a",1,1.0,{"$x":null}]},"ok":true,"zip":"0123","gone":null,"empty":{}}"#,
-        );
-        assert_eq!(decoded.refused, []);
-        let b = &decoded.batch;
-        assert_eq!(core(b, 0, "timestamp"), "2023-01-30T11:51:46.500Z");
-        assert_eq!(core(b, 0, "signal"), "log");
-        assert_eq!(core(b, 0, "severity"), "WARN");
-        assert_eq!(core(b, 0, "severity_number"), "13");
-        assert_eq!(core(b, 0, "body"), "slow");
-        assert_eq!(core(b, 0, "trace_id"), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(
-            shown(b, 0),
-            [
-                "empty = Json(\"{}\")",
-                "http.ratio = Double(2.0)",
-                "http.status = Int(200)",
-                "http.tags = Json(\"[\\\"a\\\",1,1.0,{\\\"$$x\\\":null}]\")",
-                "ok = Bool(true)",
-                "zip = Text(\"0123\")",
-                "resource.service.name = Text(\"cart\")",
-            ]
-        );
-    }
-
-    #[test]
-    fn a_span_id_and_a_duration_make_a_span() {
-        let decoded = lines(
-            "{\"ts\":1675079506.25,\"span_id\":\"dd8e061dd1813199\",\"parent_id\":\"root\",\"duration_ms\":12.5,\"name\":\"GET /\",\"kind\":\"SERVER\",\"status\":\"ok\"}\n\
-             {\"start_time\":1000000000000,\"end_time\":1000000000250,\"span_id\":\"00000000000000a1\",\"duration\":250,\"status\":404}\n\
-             {\"ts\":1,\"span_id\":\"00000000000000a1\",\"duration\":250}\n",
-        );
-        assert_eq!(decoded.refused, []);
-        let b = &decoded.batch;
-        assert_eq!([0, 1, 2].map(|r| core(b, r, "signal")), ["span", "span", "span"]);
-        assert_eq!([0, 1, 2].map(|r| core(b, r, "duration_ns")), ["12500000", "250000000", ""]);
-        assert_eq!(core(b, 0, "timestamp"), "2023-01-30T11:51:46.250Z");
-        assert_eq!(core(b, 0, "kind"), "server");
-        assert_eq!(core(b, 0, "parent_span_id"), "");
-        assert_eq!(shown(b, 0), Vec::<String>::new());
-        // What has no unit, and what is an HTTP status, is nobody's but the producer's.
-        assert_eq!(shown(b, 1), ["duration = Int(250)", "attributes.status = Int(404)"]);
-        assert_eq!(decoded.hints.duration_without_unit.as_deref(), Some("duration"));
-    }
-
-    #[test]
-    fn bad_lines_are_refused_alone() {
-        let decoded = lines("{\"a\":1}\nnope\n\n{\"time\":\"teatime\"}\n[1]\n{\"a\":2}\n{\"a\":\"\u{1}\"}\n");
-        assert_eq!(decoded.batch.rows(), 2);
-        assert_eq!(decoded.refused.iter().map(|r| r.position).collect::<Vec<_>>(), [1, 3, 4, 6]);
-        assert_eq!(decoded.refused[1].reason, "field \"time\": \"teatime\" is no time that is understood");
-        assert_eq!(decoded.hints.without_time, 2);
-        assert_eq!(core(&decoded.batch, 0, "timestamp_origin"), "received");
-    }
-
-    #[test]
-    fn values_may_span_lines_and_be_an_array() {
-        let text = "[\n {\"a\":\n 1},\n {\"a\":2}, bad ]\n";
-        let decoded = decode_values(text.as_bytes(), &FieldMap::default(), 0).unwrap();
-        assert_eq!(decoded.batch.rows(), 2);
-        assert_eq!(decoded.refused.iter().map(|r| r.position).collect::<Vec<_>>(), [3]);
-    }
-
-    #[test]
-    fn a_person_decides() {
-        let map = FieldMap::parse(
-            &["time=when,duration_us=cost", "name=op"],
-            &["signal=span", "service.name=shop"],
-        )
-        .unwrap();
-        let decoded = decode_lines(
-            b"{\"when\":12,\"cost\":5,\"op\":\"x\",\"service\":\"other\"}\n{\"when\":[]}\n{\"when\":\"x\"}",
-            &map,
-            0,
-        )
-        .unwrap();
-        assert_eq!(core(&decoded.batch, 0, "duration_ns"), "5000");
-        assert_eq!(core(&decoded.batch, 0, "signal"), "span");
-        assert_eq!(core(&decoded.batch, 0, "name"), "x");
-        assert!(shown(&decoded.batch, 0).contains(&"resource.service.name = Text(\"shop\")".to_owned()));
-        assert_eq!(decoded.refused.len(), 2);
-        assert!(decoded.refused[1].reason.contains("mapped"), "{}", decoded.refused[1].reason);
-    }
-
-    #[test]
-    fn real_status_lines_go_in_whole() {
-        let text = testing::read("nginxplus/status.ndjson");
-        let decoded = decode_lines(&text, &FieldMap::default(), 0).unwrap();
-        assert_eq!((decoded.batch.rows(), decoded.refused.len()), (20, 0));
-        assert_eq!(core(&decoded.batch, 0, "timestamp"), "2015-10-30T23:58:19.322Z");
-        let key = AttributeKey::new(Level::Record, "server_zones.hg.nginx.org.responses.2xx");
-        assert_eq!(decoded.batch.attribute(&key)[0].attribute_type(), AttributeType::Int);
-    }
-
-    /// Every leaf of a document, by path, as the decoder should see it.
-    fn leaves(path: &str, value: &serde_json::Value, out: &mut Vec<String>) {
-        use serde_json::Value as J;
-        match value {
-            J::Null => {}
-            J::Object(map) if !map.is_empty() => {
-                for (key, value) in map {
-                    leaves(&format!("{path}.{key}"), value, out);
-                }
-            }
-            J::Object(_) => out.push(format!("{path} = Json(\"{{}}\")")),
-            J::Array(_) => out.push(format!("{path} = Json({:?})", value.to_string())),
-            J::Bool(b) => out.push(format!("{path} = Bool({b:?})")),
-            J::Number(n) => out.push(match n.as_i64() {
-                Some(i) => format!("{path} = Int({i})"),
-                None => format!("{path} = Double({:?})", n.as_f64().unwrap()),
-            }),
-            J::String(s) => out.push(format!("{path} = Text({s:?})")),
-        }
-    }
-
-    fn any_json() -> impl Strategy<Value = serde_json::Value> {
-        let leaf = prop_oneof![
-            Just(serde_json::Value::Null),
-            any::<bool>().prop_map(Into::into),
-            any::<i64>().prop_map(Into::into),
-            (-1.0e9..1.0e9_f64).prop_map(|d| (d + 0.5).into()),
-            ".{0,8}".prop_map(Into::into),
-        ];
-        leaf.prop_recursive(3, 20, 4, |inner| {
-            prop_oneof![
-                proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
-                proptest::collection::btree_map("[a-z]{1,4}", inner, 0..4)
-                    .prop_map(|m| serde_json::Value::Object(m.into_iter().collect())),
-            ]
-        })
-    }
-
-    fn attributes(batch: &EventBatch) -> Vec<String> {
-        shown(batch, 0)
-    }
-
-    proptest! {
-        #[test]
-        fn what_serde_reads_is_what_goes_in(value in proptest::collection::btree_map("[a-z]{1,4}", any_json(), 0..5)) {
-            // Under a key of our own, so that no field has a meaning.
-            let document = serde_json::json!({ "x!": value });
-            let decoded = lines(&document.to_string());
-            prop_assert_eq!(decoded.refused.len(), 0);
-            let mut expected = Vec::new();
-            leaves("x!", &document["x!"], &mut expected);
-            expected.sort();
-            let mut found = attributes(&decoded.batch);
-            found.sort();
-            prop_assert_eq!(found, expected);
-        }
-
-        #[test]
-        fn any_bytes_are_events_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200), cut in 0.0..1.0_f64, flip in any::<u8>()) {
-            decode_lines(&bytes, &FieldMap::default(), 0).unwrap();
-            decode_values(&bytes, &FieldMap::default(), 0).unwrap();
-            let mut real = br#"{"time":"2023-01-30T12:51:46.5+01:00","level":30,"span_id":"dd8e061dd1813199","duration":"1m2.5s","a":{"b":[1,{"c":-1e3}]}}"#.to_vec();
-            let at = (real.len() as f64 * cut) as usize;
-            real[at] = flip;
-            decode_lines(&real, &FieldMap::default(), 0).unwrap();
-            decode_lines(&real[..at], &FieldMap::default(), 0).unwrap();
-        }
-    }
-}
+mod tests;

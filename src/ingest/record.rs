@@ -9,24 +9,26 @@
 //! - The duration is end − start where both are known, else what the record says.
 //! - A field that cannot be read as what its name suggests stays an attribute. Two are refused: a time
 //!   when the record has no other, and anything that a person mapped explicitly.
-//! - Go's zero time is no time.
+//! - Go's zero time is no time. Seconds and nanoseconds in fields of their own are one time.
+//! - What a span's record lists as its `events` and `links` become span events and links ([`parts`]).
 //! - A record without any time gets the time of import, and says so in `timestamp_origin`.
 //! - Without a service, a Kubernetes pod of a Deployment names it: `cart-6cfdd55578-gfj6q` is `cart`.
 //!
 //! All texts of a record live in one string that is reused: assembling allocates nothing per record.
 
+mod reading;
+mod parts;
+
 use std::ops::Range;
 
 use hashbrown::HashMap;
 
-use super::fields::{FieldMap, RANK_MAPPED, RANK_SET, Slot, Target};
-use super::ids::{self, Id};
-use super::levels;
-use super::times::{self, Unit};
+use self::parts::Parts;
+use self::reading::{Reading, Timing};
+use super::fields::{FieldMap, RANK_SET, Slot, Target};
+use super::place::located;
 use crate::error::Result;
-use crate::event::{
-    AttributeKey, CoreEvent, EventBatch, EventBatchBuilder, KeyId, Level, Signal, SpanId, TraceId, Value,
-};
+use crate::event::{AttributeKey, CoreEvent, EventBatch, EventBatchBuilder, KeyId, Level, Signal, Value};
 
 /// A field's value; texts are ranges of the record's arena.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +40,8 @@ pub(super) enum Scalar {
     Bool(bool),
     /// Nanoseconds since the epoch.
     Time(i64),
+    /// A time that these cannot hold, as text.
+    FarTime(Range<usize>),
     /// Nanoseconds.
     Duration(i64),
     Text(Range<usize>),
@@ -57,6 +61,7 @@ struct Field {
     rank: u8,
     /// Where it goes when it is an attribute.
     key: KeyId,
+    level: Level,
 }
 
 /// What one chunk of a file gave.
@@ -73,12 +78,30 @@ pub struct Decoded {
 /// A record that did not become an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Which one: lines of the chunk before it, or records where there are no lines.
+    /// Which one: lines of the chunk before the fault, or records where there are no lines.
     pub position: u64,
+    /// Where in that line, beginning with 1, if its decoder knows.
+    pub column: Option<u64>,
     /// Its bytes in the chunk; empty where the format has no text to show.
     pub bytes: Range<usize>,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl Refused {
+    /// The record that is `bytes` of `chunk` and begins in the line `position`. A line and column that the reason
+    /// ends with are those within the record, and become those of the chunk.
+    pub(super) fn text(chunk: &[u8], bytes: Range<usize>, position: u64, reason: &str) -> Self {
+        let (reason, place) = located(reason);
+        let before = chunk.get(..bytes.start).unwrap_or_default();
+        let indent = before.iter().rev().take_while(|b| **b != b'\n').count() as u64;
+        let (lines, column) = match place {
+            Some((1, column)) => (0, Some(indent + column)),
+            Some((line, column)) => (line - 1, Some(column)),
+            None => (0, None),
+        };
+        Self { position: position + lines, column, bytes, reason: reason.to_owned() }
+    }
 }
 
 /// What a person may want to know after an import, though nothing was refused.
@@ -88,6 +111,23 @@ pub struct Hints {
     pub without_time: u64,
     /// A field that looks like a duration and says no unit.
     pub duration_without_unit: Option<String>,
+    /// Rows of delimited text with fewer cells than the header, whose last ones are empty.
+    pub short_rows: u64,
+    /// Spans that name a process that their file does not have, and one such name.
+    pub without_process: u64,
+    /// The name of one of these processes.
+    pub missing_process: Option<String>,
+}
+
+impl Hints {
+    /// Adds what another part of the same input has.
+    pub fn merge(&mut self, other: Self) {
+        self.without_time += other.without_time;
+        self.short_rows += other.short_rows;
+        self.without_process += other.without_process;
+        self.duration_without_unit = self.duration_without_unit.take().or(other.duration_without_unit);
+        self.missing_process = self.missing_process.take().or(other.missing_process);
+    }
 }
 
 /// Builds events from fields.
@@ -102,7 +142,13 @@ pub(super) struct Assembler {
     pod: KeyId,
     record: Record,
     hints: Hints,
+    /// Bytes of attributes that may still be repeated on the events of spans.
+    room: usize,
 }
+
+/// Most bytes of resources that one chunk repeats on the events of spans; a few megabytes are usual. Lists of events
+/// that would take more stay attributes.
+const ROOM_BYTES: usize = 64 << 20;
 
 /// The fields of the record at hand.
 #[derive(Default)]
@@ -141,6 +187,7 @@ impl Assembler {
             pod,
             record: Record::default(),
             hints: Hints::default(),
+            room: ROOM_BYTES,
         };
         for (name, value) in map.constants() {
             let id = assembler.add_field(name, super::fields::role_of(name).target, RANK_SET);
@@ -155,7 +202,7 @@ impl Assembler {
             Target::Core(..) => super::fields::attribute_key(name),
         };
         let key = self.builder.key(level, &key);
-        self.fields.push(Field { name: name.into(), target, rank, key });
+        self.fields.push(Field { name: name.into(), target, rank, key, level });
         FieldId(self.fields.len() as u32 - 1)
     }
 
@@ -194,6 +241,13 @@ impl Assembler {
         self.record.values.push((field, Scalar::Text(start..self.record.text.len())));
     }
 
+    /// Adds a time that is out of range.
+    pub(super) fn set_far_time(&mut self, field: FieldId, text: &str) {
+        let start = self.record.text.len();
+        self.record.text.push_str(text);
+        self.record.values.push((field, Scalar::FarTime(start..self.record.text.len())));
+    }
+
     pub(super) fn set_bytes(&mut self, field: FieldId, bytes: &[u8]) {
         let start = self.record.bytes.len();
         self.record.bytes.extend_from_slice(bytes);
@@ -212,6 +266,18 @@ impl Assembler {
         Ok(())
     }
 
+    /// Whether a field is a list of objects.
+    pub(super) fn has_list_of_objects(&self) -> bool {
+        let of_objects =
+            |value: &Scalar| matches!(value, Scalar::Json(range) if self.record.str(range).starts_with("[{"));
+        self.record.values.iter().any(|(_, value)| of_objects(value))
+    }
+
+    /// Notes that a row ended before its header did.
+    pub(super) fn note_short_row(&mut self) {
+        self.hints.short_rows += 1;
+    }
+
     /// Makes an event of the fields since [`begin`](Self::begin); `Err` says why that is impossible.
     pub(super) fn commit(&mut self) -> Result<(), String> {
         for i in 0..self.constants.len() {
@@ -222,6 +288,7 @@ impl Assembler {
         }
         let mut read = Reading::of(&self.fields, &mut self.record)?;
         let timing = read.timing(&mut self.record, &self.fields, self.now_ns)?;
+        let parts = self.parts(&timing);
         if timing.origin == Some("received") {
             self.hints.without_time += 1;
         }
@@ -230,13 +297,60 @@ impl Assembler {
                 .duration_without_unit
                 .get_or_insert_with(|| self.fields[field.0 as usize].name.to_string());
         }
-        self.push(&read, &timing);
+        let record = std::mem::take(&mut self.record);
+        self.push(&record, &read, &timing, &parts);
+        for part in &parts.events {
+            self.push_event(&record, &read, part);
+        }
+        self.record = record;
         Ok(())
     }
 
-    fn push(&mut self, read: &Reading, timing: &Timing) {
-        let record = &self.record;
+    /// The lists of a span that become events and links, and marks that they are taken.
+    fn parts(&mut self, timing: &Timing) -> Parts {
+        let mut parts = Parts::default();
+        if timing.signal != Signal::Span {
+            return parts;
+        }
+        let Record { values, taken, text, .. } = &mut self.record;
+        // What every event of the span repeats, roughly.
+        let repeated: usize = values
+            .iter()
+            .filter(|(id, _)| self.fields[id.0 as usize].level != Level::Record)
+            .map(|(id, value)| {
+                self.fields[id.0 as usize].name.len()
+                    + if let Scalar::Text(range) | Scalar::Json(range) | Scalar::Bytes(range) = value {
+                        range.len()
+                    } else {
+                        8
+                    }
+            })
+            .sum();
+        for (i, (id, value)) in values.iter().enumerate() {
+            let Scalar::Json(range) = value else { continue };
+            let json = &text[range.clone()];
+            let name = &*self.fields[id.0 as usize].name;
+            taken[i] |= if name.eq_ignore_ascii_case("events") && parts.events.is_empty() {
+                let room = &mut self.room;
+                parts::events(json)
+                    .filter(|events| {
+                        let rest = room.checked_sub(repeated.saturating_mul(events.len()));
+                        rest.map(|rest| *room = rest).is_some()
+                    })
+                    .map(|events| parts.events = events)
+                    .is_some()
+            } else if name.eq_ignore_ascii_case("links") && parts.links.is_empty() {
+                parts::links(json).map(|links| parts.links = links).is_some()
+            } else {
+                false
+            };
+        }
+        parts
+    }
+
+    fn push(&mut self, record: &Record, read: &Reading, timing: &Timing, parts: &Parts) {
         let text = |range: &Option<Range<usize>>| range.as_ref().map(|r| record.str(r));
+        let links: Vec<_> = parts.links.iter().map(parts::PartLink::borrow).collect();
         self.builder.push(&CoreEvent {
             timestamp_ns: timing.timestamp_ns,
             timestamp_origin: timing.origin,
@@ -255,8 +369,20 @@ impl Assembler {
             body: text(&read.body),
             sample_weight: read.weight.unwrap_or(1.0),
             trace_state: text(&read.trace_state).unwrap_or(""),
+            links: &links,
             ..CoreEvent::default()
         });
+        self.push_owner(record, read);
+        for ((field, value), taken) in record.values.iter().zip(&record.taken) {
+            if !taken {
+                push_attribute(&mut self.builder, self.fields[field.0 as usize].key, value, record);
+            }
+        }
+    }
+
+    /// The service and the pod.
+    fn push_owner(&mut self, record: &Record, read: &Reading) {
+        let text = |range: &Option<Range<usize>>| range.as_ref().map(|r| record.str(r));
         let service = text(&read.service).or_else(|| text(&read.pod).and_then(service_of_pod));
         if let Some(service) = service {
             self.builder.attribute(self.service, Value::Text(service));
@@ -264,10 +390,28 @@ impl Assembler {
         if let Some(pod) = text(&read.pod) {
             self.builder.attribute(self.pod, Value::Text(pod));
         }
-        for ((field, value), taken) in record.values.iter().zip(&record.taken) {
-            if !taken {
-                push_attribute(&mut self.builder, self.fields[field.0 as usize].key, value, record);
+    }
+
+    /// Something that happened in the span of the record, of the same resource and scope.
+    fn push_event(&mut self, record: &Record, read: &Reading, part: &parts::PartEvent) {
+        self.builder.push(&CoreEvent {
+            timestamp_ns: part.timestamp_ns,
+            signal: Signal::SpanEvent,
+            trace_id: read.trace,
+            span_id: read.span,
+            name: Some(&part.name),
+            ..CoreEvent::default()
+        });
+        self.push_owner(record, read);
+        for ((id, value), taken) in record.values.iter().zip(&record.taken) {
+            let field = &self.fields[id.0 as usize];
+            if !taken && field.level != Level::Record {
+                push_attribute(&mut self.builder, field.key, value, record);
             }
+        }
+        for (key, value) in &part.attributes {
+            let key = self.builder.key(Level::Record, key);
+            self.builder.attribute(key, value.borrow());
         }
     }
 
@@ -287,7 +431,9 @@ fn push_attribute(builder: &mut EventBatchBuilder, key: KeyId, value: &Scalar, r
             let time = chrono::DateTime::from_timestamp_nanos(*v);
             builder.attribute(key, Value::Text(&time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)));
         }
-        Scalar::Text(range) => builder.attribute(key, Value::Text(record.str(range))),
+        Scalar::Text(range) | Scalar::FarTime(range) => {
+            builder.attribute(key, Value::Text(record.str(range)));
+        }
         Scalar::Json(range) => builder.attribute(key, Value::Json(record.str(range))),
         Scalar::Bytes(range) => builder.attribute(key, Value::Bytes(&record.bytes[range.clone()])),
     }
@@ -302,317 +448,6 @@ pub(super) fn service_of_pod(pod: &str) -> Option<&str> {
     let (name, hash) = rest.rsplit_once('-')?;
     let ok = suffix.len() == 5 && drawn(suffix) && (6..=10).contains(&hash.len()) && drawn(hash);
     (ok && !name.is_empty()).then_some(name)
-}
-
-/// What the core fields of a record say.
-#[derive(Default)]
-struct Reading {
-    best: [Option<(u8, usize)>; Slot::COUNT],
-    time: Option<i64>,
-    start: Option<i64>,
-    end: Option<i64>,
-    observed: Option<i64>,
-    duration: Option<i64>,
-    trace: Option<TraceId>,
-    span: Option<SpanId>,
-    parent: Option<SpanId>,
-    name: Option<Range<usize>>,
-    kind: Option<&'static str>,
-    status: Option<&'static str>,
-    status_message: Option<Range<usize>>,
-    severity: Option<Range<usize>>,
-    severity_number: Option<i64>,
-    body: Option<Range<usize>>,
-    signal: Option<Signal>,
-    weight: Option<f64>,
-    trace_state: Option<Range<usize>>,
-    service: Option<Range<usize>>,
-    pod: Option<Range<usize>>,
-    /// A field that should be the time and could not be read.
-    bad_time: Option<usize>,
-    /// A duration whose unit nobody knows.
-    unitless: Option<FieldId>,
-}
-
-/// What follows from the times, taken together.
-struct Timing {
-    timestamp_ns: i64,
-    origin: Option<&'static str>,
-    duration_ns: Option<i64>,
-    signal: Signal,
-}
-
-impl Reading {
-    /// Reads the core fields and marks which values they took.
-    fn of(fields: &[Field], record: &mut Record) -> Result<Self, String> {
-        let mut read = Self::default();
-        for (i, (id, value)) in record.values.iter().enumerate() {
-            let field = &fields[id.0 as usize];
-            let Target::Core(slot, unit) = field.target else { continue };
-            if read.best[slot as usize].is_some_and(|(rank, _)| rank <= field.rank) {
-                continue;
-            }
-            if read.accept(slot, unit, value, record, field.rank) {
-                read.best[slot as usize] = Some((field.rank, i));
-            } else if slot == Slot::Duration
-                && unit.is_none()
-                && matches!(value, Scalar::Int(_) | Scalar::Double(_))
-            {
-                read.unitless = Some(*id);
-            } else if field.rank <= RANK_MAPPED && !is_nothing(value) {
-                return Err(format!(
-                    "field {:?}: {} is not what it is mapped to",
-                    field.name,
-                    display(value, record)
-                ));
-            } else if slot == Slot::Time && !is_nothing(value) {
-                read.bad_time = Some(i);
-            }
-        }
-        record.taken.clear();
-        record.taken.resize(record.values.len(), false);
-        for (slot, best) in read.best.iter().enumerate() {
-            // A sample rate is an attribute that the weight is taken from, as in OTLP.
-            if let Some((_, i)) = best {
-                let keep = slot == Slot::Weight as usize
-                    && &*fields[record.values[*i].0.0 as usize].name != "sample_weight";
-                record.taken[*i] = !keep;
-            }
-        }
-        Ok(read)
-    }
-
-    /// Reads `value` as what `slot` needs; false when it is not that.
-    fn accept(&mut self, slot: Slot, unit: Option<Unit>, value: &Scalar, record: &Record, rank: u8) -> bool {
-        let text = match value {
-            Scalar::Text(range) => Some(range.clone()),
-            _ => None,
-        };
-        let word = text.as_ref().map(|range| record.str(range));
-        match slot {
-            Slot::Time => keep(&mut self.time, time(value, unit, record)),
-            Slot::Start => keep(&mut self.start, time(value, unit, record)),
-            Slot::End => keep(&mut self.end, time(value, unit, record)),
-            Slot::Observed => keep(&mut self.observed, time(value, unit, record)),
-            Slot::Duration => keep(&mut self.duration, duration(value, unit, record)),
-            Slot::Trace => match value {
-                Scalar::Int(v) => keep(&mut self.trace, u64::try_from(*v).ok().and_then(ids::trace_id_of)),
-                Scalar::UInt(v) => keep(&mut self.trace, ids::trace_id_of(*v)),
-                Scalar::Bytes(range) => {
-                    keep(&mut self.trace, TraceId::from_slice(&record.bytes[range.clone()]))
-                }
-                _ => word.is_some_and(|word| keep_id(&mut self.trace, ids::trace_id(word))),
-            },
-            Slot::Span => span_id(&mut self.span, value, word, record),
-            Slot::Parent => span_id(&mut self.parent, value, word, record),
-            Slot::Name => keep(&mut self.name, text),
-            Slot::StatusMessage => keep(&mut self.status_message, text),
-            Slot::Body => keep(&mut self.body, text),
-            Slot::TraceState => keep(&mut self.trace_state, text),
-            Slot::Service => keep(&mut self.service, text.filter(|t| !t.is_empty())),
-            Slot::Pod => keep(&mut self.pod, text.filter(|t| !t.is_empty())),
-            Slot::Kind => keep(&mut self.kind, kind(value, word, rank)),
-            Slot::Status => keep(&mut self.status, status(value, word, rank)),
-            Slot::Severity => self.accept_severity(value, text.clone(), word, rank),
-            Slot::SeverityNumber => match value {
-                Scalar::Int(v) if (1..=24).contains(v) => keep(&mut self.severity_number, Some(*v)),
-                _ => false,
-            },
-            Slot::Signal => {
-                keep(&mut self.signal, word.and_then(|w| Signal::ALL.into_iter().find(|s| s.as_str() == w)))
-            }
-            Slot::Weight => {
-                let weight = match value {
-                    Scalar::Int(v) => *v as f64,
-                    Scalar::Double(v) => *v,
-                    _ => return false,
-                };
-                keep(&mut self.weight, (weight >= 1.0 && weight.is_finite()).then_some(weight))
-            }
-        }
-    }
-
-    fn accept_severity(
-        &mut self,
-        value: &Scalar,
-        text: Option<Range<usize>>,
-        word: Option<&str>,
-        rank: u8,
-    ) -> bool {
-        let number = match value {
-            Scalar::Int(level) => levels::number_of_level(*level),
-            _ => word.and_then(levels::number_of_name),
-        };
-        // An unknown word is a level only where a person says so.
-        if number.is_none() && (rank > RANK_MAPPED || text.is_none()) {
-            return false;
-        }
-        // The producer's own number, if there is one, is the better one.
-        if self.best[Slot::SeverityNumber as usize].is_none() {
-            self.severity_number = number;
-        }
-        self.severity = text;
-        true
-    }
-
-    /// Decides time, duration and signal, and marks what went into them.
-    fn timing(&mut self, record: &mut Record, fields: &[Field], now_ns: i64) -> Result<Timing, String> {
-        let untake = |slot: Slot, record: &mut Record| {
-            if let Some((_, i)) = self.best[slot as usize] {
-                record.taken[i] = false;
-            }
-        };
-        let exact = |slot: Slot| self.best[slot as usize].is_some_and(|(rank, _)| rank < 20);
-        let measured = self.start.or(self.time).zip(self.end).and_then(|(start, end)| end.checked_sub(start));
-        let duration_ns = if exact(Slot::Duration) { self.duration } else { measured.or(self.duration) };
-        if duration_ns != self.duration {
-            untake(Slot::Duration, record);
-        }
-        if duration_ns != measured {
-            untake(Slot::End, record);
-        }
-        let timed = duration_ns.is_some() || self.unitless.is_some();
-        let signal =
-            self.signal.unwrap_or(if self.span.is_some() && timed { Signal::Span } else { Signal::Log });
-        let (time, unused) = match (signal, self.time, self.start) {
-            (Signal::Span, time, Some(start)) => (Some(start), time.map(|t| (Slot::Time, t, start))),
-            (_, Some(time), start) => (Some(time), start.map(|s| (Slot::Start, s, time))),
-            (_, None, start) => (start, None),
-        };
-        // A second spelling of the same instant says nothing new.
-        if let Some((slot, other, chosen)) = unused
-            && other != chosen
-        {
-            untake(slot, record);
-        }
-        self.drop_repeated_time(record, fields, time);
-        let from_end = || Some((self.end?.checked_sub(duration_ns?)?, None));
-        let (timestamp_ns, origin) = if let Some(found) = time.map(|t| (t, None)).or_else(from_end) {
-            found
-        } else {
-            if let Some(i) = self.bad_time {
-                let (id, value) = &record.values[i];
-                let name = &fields[id.0 as usize].name;
-                return Err(format!(
-                    "field {name:?}: {} is no time that is understood",
-                    display(value, record)
-                ));
-            }
-            self.observed.map_or((now_ns, Some("received")), |t| (t, Some("observed")))
-        };
-        Ok(Timing { timestamp_ns, origin, duration_ns, signal })
-    }
-
-    /// Takes further fields that say the same instant as `time` in another spelling.
-    fn drop_repeated_time(&self, record: &mut Record, fields: &[Field], time_ns: Option<i64>) {
-        if self.best[Slot::Time as usize].is_none() || time_ns.is_none() {
-            return;
-        }
-        for i in 0..record.values.len() {
-            let (id, value) = &record.values[i];
-            if let Target::Core(Slot::Time, unit) = fields[id.0 as usize].target
-                && !record.taken[i]
-                && time(value, unit, record) == time_ns
-            {
-                record.taken[i] = true;
-            }
-        }
-    }
-}
-
-fn keep<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
-    let some = value.is_some();
-    if some {
-        *slot = value;
-    }
-    some
-}
-
-fn keep_id<T>(slot: &mut Option<T>, id: Id<T>) -> bool {
-    match id {
-        Id::Is(id) => *slot = Some(id),
-        Id::Absent => *slot = None,
-        Id::Unreadable => return false,
-    }
-    true
-}
-
-fn span_id(slot: &mut Option<SpanId>, value: &Scalar, word: Option<&str>, record: &Record) -> bool {
-    match value {
-        Scalar::Int(0) => keep_id(slot, Id::Absent),
-        Scalar::Int(v) => keep(slot, u64::try_from(*v).ok().and_then(ids::span_id_of)),
-        Scalar::UInt(v) => keep(slot, ids::span_id_of(*v)),
-        Scalar::Bytes(range) => keep(slot, SpanId::from_slice(&record.bytes[range.clone()])),
-        _ => word.is_some_and(|word| keep_id(slot, ids::span_id(word))),
-    }
-}
-
-/// `time.Time{}.UnixNano()` of Go: what its programs write when they have no time.
-const GO_ZERO_TIME: i64 = -6_795_364_578_871_345_152;
-
-fn time(value: &Scalar, unit: Option<Unit>, record: &Record) -> Option<i64> {
-    match value {
-        Scalar::Int(GO_ZERO_TIME) => None,
-        Scalar::Time(v) => Some(*v),
-        Scalar::Int(v) => times::epoch_int(*v, unit),
-        Scalar::Double(v) => times::epoch_double(*v, unit),
-        Scalar::Text(range) => times::time(record.str(range), unit),
-        _ => None,
-    }
-}
-
-fn duration(value: &Scalar, unit: Option<Unit>, record: &Record) -> Option<i64> {
-    match value {
-        Scalar::Duration(v) => Some(*v),
-        Scalar::Int(v) => times::duration_int(*v, unit?),
-        Scalar::Double(v) => times::duration_double(*v, unit?),
-        Scalar::Text(range) => times::duration(record.str(range), unit),
-        _ => None,
-    }
-}
-
-/// A span kind; OTLP's numbers count only where a person mapped the field.
-fn kind(value: &Scalar, word: Option<&str>, rank: u8) -> Option<&'static str> {
-    const KINDS: [&str; 5] = ["internal", "server", "client", "producer", "consumer"];
-    if let Scalar::Int(number) = value {
-        return KINDS
-            .get(usize::try_from(number.checked_sub(1)?).ok()?)
-            .copied()
-            .filter(|_| rank <= RANK_MAPPED);
-    }
-    let word = word?;
-    let word = word.strip_prefix("SPAN_KIND_").or_else(|| word.strip_prefix("SpanKind.")).unwrap_or(word);
-    KINDS.into_iter().find(|kind| kind.eq_ignore_ascii_case(word))
-}
-
-/// A span status; OTLP's numbers count only where a person mapped the field, because most are HTTP's.
-fn status(value: &Scalar, word: Option<&str>, rank: u8) -> Option<&'static str> {
-    const STATUSES: [&str; 3] = ["unset", "ok", "error"];
-    if let Scalar::Int(number) = value {
-        return STATUSES.get(usize::try_from(*number).ok()?).copied().filter(|_| rank <= RANK_MAPPED);
-    }
-    let word = word?;
-    let word = word.strip_prefix("STATUS_CODE_").unwrap_or(word);
-    STATUSES.into_iter().find(|status| status.eq_ignore_ascii_case(word))
-}
-
-fn is_nothing(value: &Scalar) -> bool {
-    matches!(value, Scalar::Text(range) if range.is_empty()) || *value == Scalar::Int(GO_ZERO_TIME)
-}
-
-fn display(value: &Scalar, record: &Record) -> String {
-    match value {
-        Scalar::Text(range) | Scalar::Json(range) => {
-            let text = record.str(range);
-            let short: String = text.chars().take(60).collect();
-            format!("{short:?}{}", if short.len() < text.len() { "…" } else { "" })
-        }
-        Scalar::Int(v) | Scalar::Time(v) | Scalar::Duration(v) => v.to_string(),
-        Scalar::UInt(v) => v.to_string(),
-        Scalar::Double(v) => v.to_string(),
-        Scalar::Bool(v) => v.to_string(),
-        Scalar::Bytes(range) => format!("{} bytes", range.len()),
-    }
 }
 
 /// What the tests of the decoders look at.

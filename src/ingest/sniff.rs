@@ -10,9 +10,13 @@
 //! a span has times in the fields in which a metric has its points: no record passes as two of them. Fields
 //! with numbers beyond those that are known are of a later version, and may hold anything.
 
+use std::ops::Range;
+
 use super::csv::CsvLayout;
+use super::envelope;
 use super::fields::{FieldMap, Slot, Target};
 use super::framing::{self, Framing};
+use super::ndjson;
 use super::otlp::RequestKind;
 use crate::error::{Error, Result};
 
@@ -56,7 +60,10 @@ pub enum Layout {
     /// Delimited text.
     Csv(CsvLayout),
     /// Jaeger documents.
-    Jaeger,
+    Jaeger {
+        /// How they are told apart.
+        framing: Framing,
+    },
     /// Parquet file.
     Parquet,
     /// Arrow IPC file.
@@ -69,9 +76,11 @@ impl Layout {
     /// How its records are told apart; `None` for tables, which have readers of their own.
     pub fn framing(&self) -> Option<Framing> {
         match self {
-            Self::Otlp { framing } | Self::OtlpJson { framing } | Self::Ndjson { framing } => Some(*framing),
+            Self::Otlp { framing }
+            | Self::OtlpJson { framing }
+            | Self::Ndjson { framing }
+            | Self::Jaeger { framing } => Some(*framing),
             Self::Csv(layout) => Some(Framing::Csv { delimiter: layout.delimiter }),
-            Self::Jaeger => Some(Framing::JsonValues),
             Self::Parquet | Self::ArrowFile | Self::ArrowStream => None,
         }
     }
@@ -84,7 +93,7 @@ impl Layout {
             Self::OtlpJson { .. } => "OTLP JSON",
             Self::Ndjson { .. } => "NDJSON",
             Self::Csv(_) => "CSV",
-            Self::Jaeger => "Jaeger JSON",
+            Self::Jaeger { .. } => "Jaeger JSON",
             Self::Parquet => "Parquet",
             Self::ArrowFile | Self::ArrowStream => "Arrow IPC",
         }
@@ -109,7 +118,10 @@ pub fn sniff(sample: &[u8], complete: bool) -> Result<Layout> {
         // Before JSON: a length of 123 bytes is an opening brace, but no JSON goes on like a message.
         Some(Layout::Otlp { framing })
     } else {
-        matches!(text.trim_ascii_start().first(), Some(b'{' | b'[')).then(|| json(text))
+        let start = text.get(ndjson::trimmed(text, 0..text.len())).unwrap_or_default();
+        let is_json = matches!(start.first(), Some(b'{' | b'['));
+        // A file that was rotated may begin within a line.
+        (is_json || json_framing(text) == Framing::Lines).then(|| json(text))
     };
     if let Some(layout) = layout {
         return Ok(layout);
@@ -136,7 +148,7 @@ pub fn layout_of(format: Format, sample: &[u8], complete: bool) -> Result<Layout
             let delimiter = CsvLayout::sniff_delimiter(text).unwrap_or(b',');
             Layout::Csv(CsvLayout::infer(sample, delimiter, complete)?)
         }
-        Format::Jaeger => Layout::Jaeger,
+        Format::Jaeger => Layout::Jaeger { framing: json_framing(text) },
         Format::Parquet => Layout::Parquet,
         Format::Arrow if sample.starts_with(b"ARROW1") => Layout::ArrowFile,
         Format::Arrow => Layout::ArrowStream,
@@ -148,7 +160,14 @@ pub fn layout_of(format: Format, sample: &[u8], complete: bool) -> Result<Layout
 /// something else: a manifest, a list.
 pub fn says_when(layout: &Layout, sample: &[u8], map: &FieldMap) -> bool {
     let names = match layout {
-        Layout::Ndjson { .. } => top_keys(sample),
+        Layout::Ndjson { .. } => {
+            let object = first_object(without_mark(sample));
+            // An envelope says nothing, and its records do.
+            match envelope::open(object).and_then(|envelope| envelope.records.into_iter().next()) {
+                Some(record) => envelope::keys(&object[record]),
+                None => top_keys(object),
+            }
+        }
         Layout::Csv(layout) => layout.columns.clone(),
         _ => return true,
     };
@@ -175,17 +194,48 @@ fn is_text(sample: &[u8]) -> bool {
 
 /// What the JSON in `text` is by the keys of its first object.
 fn json(text: &[u8]) -> Layout {
-    let keys = top_keys(text);
+    let framing = json_framing(text);
+    let object = first_object(text);
+    let keys = top_keys(object);
     let has = |key: &str| keys.iter().any(|k| k == key);
-    if otlp_json_kind(text).is_some() {
-        return Layout::OtlpJson { framing: json_framing(text) };
+    if otlp_json_kind(object).is_some() {
+        return Layout::OtlpJson { framing };
     }
     let holds = |needle: &str| text.windows(needle.len()).any(|w| w == needle.as_bytes());
     let trace = has("spans") && (has("processes") || has("traceID"));
     if trace || has("data") && holds("\"traceID\"") && holds("\"spans\"") {
-        return Layout::Jaeger;
+        return Layout::Jaeger { framing };
     }
-    Layout::Ndjson { framing: json_framing(text) }
+    Layout::Ndjson { framing }
+}
+
+/// Lines that are looked at.
+const TRIAL_LINES_MAX: usize = 20;
+
+/// The text from its first object on: of lines, the first that is one and has something in it.
+fn first_object(text: &[u8]) -> &[u8] {
+    if json_framing(text) == Framing::Lines {
+        let whole = |line: &Range<usize>| is_object(&text[line.clone()]) && !top_keys(&text[line.clone()]).is_empty();
+        if let Some(line) = lines(text).take(TRIAL_LINES_MAX + 1).find(whole) {
+            return &text[line.start..];
+        }
+    }
+    text
+}
+
+/// The lines that are not blank, without what is harmless around them.
+fn lines(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut start = 0;
+    let lines = text.split(|b| *b == b'\n').map(move |line| {
+        let range = start..start + line.len();
+        start = range.end + 1;
+        range
+    });
+    lines.map(|line| ndjson::trimmed(text, line)).filter(|line| !line.is_empty())
+}
+
+fn is_object(line: &[u8]) -> bool {
+    line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
 /// The request that an OTLP JSON document is; `None` when it is none.
@@ -200,18 +250,16 @@ pub fn otlp_json_kind(document: &[u8]) -> Option<RequestKind> {
 
 /// Whether objects come one per line, or spread over lines.
 fn json_framing(text: &[u8]) -> Framing {
-    let object =
-        |line: &[u8]| line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok();
-    let mut lines = text.split(|b| *b == b'\n').map(<[u8]>::trim_ascii).filter(|l| !l.is_empty()).peekable();
-    let first = lines.peek().copied().unwrap_or_default();
+    let mut lines = lines(text);
+    let first = lines.next().map_or(&text[..0], |line| &text[line]);
     // One line longer than the sample cannot be checked; objects of several lines have short ones.
-    if object(first) || !text.contains(&b'\n') && first.starts_with(b"{") {
+    if is_object(first) || !text.contains(&b'\n') && first.starts_with(b"{") {
         return Framing::Lines;
     }
-    // A file of lines may begin with a bad one.
-    let (mut good, mut bad) = (0, 0);
-    for line in lines.take(20) {
-        if object(line) { good += 1 } else { bad += 1 }
+    // A file of lines may begin with a bad one, or within one; an array of objects, with its bracket.
+    let (mut good, mut bad) = (0, usize::from(first == b"["));
+    for line in lines.take(TRIAL_LINES_MAX) {
+        if is_object(&text[line]) { good += 1 } else { bad += 1 }
     }
     if good > bad { Framing::Lines } else { Framing::JsonValues }
 }

@@ -4,7 +4,8 @@
 //! columns and taken column by column, without loss. Any other table is read row by row: columns are
 //! fields as in CSV ([`super::fields`]), with the types that they have; structs and maps flatten to
 //! dotted names, lists become typed JSON. Decimals become doubles, dates and times of any unit
-//! nanoseconds; what has no counterpart (intervals, times of day) becomes text.
+//! nanoseconds, or text where these cannot hold them; what has no counterpart (intervals, times of day) becomes
+//! text.
 
 use std::sync::Arc;
 
@@ -12,8 +13,7 @@ use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StructArray}
 use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, DurationNanosecondType, Field, Float64Type, Int64Type, TimeUnit, TimestampNanosecondType,
-    UInt64Type,
+    DataType, DurationNanosecondType, Field, Float64Type, Int64Type, TimeUnit, UInt64Type,
 };
 
 use super::fields::FieldMap;
@@ -42,7 +42,7 @@ pub fn decode(batch: &RecordBatch, map: &FieldMap, now_ns: i64) -> Result<Decode
         let committed =
             columns.iter().try_for_each(|column| column.give(row, &mut out)).and_then(|()| out.commit());
         if let Err(reason) = committed {
-            refused.push(Refused { position: row as u64, bytes: 0..0, reason });
+            refused.push(Refused { position: row as u64, column: None, bytes: 0..0, reason });
         }
     }
     let (batch, hints) = out.finish()?;
@@ -155,7 +155,8 @@ enum Cells {
     Text(ArrayRef),
     JsonText(ArrayRef),
     Bytes(ArrayRef),
-    Time(ArrayRef),
+    /// Numbers since the epoch.
+    Time(ArrayRef, TimeUnit),
     Duration(ArrayRef),
     Nested(ArrayRef),
     /// Entries become fields named after the column and their key.
@@ -178,8 +179,8 @@ fn plain(ty: &DataType) -> DataType {
         | D::Decimal256(..) => D::Float64,
         D::Boolean => D::Boolean,
         D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => D::Binary,
-        D::Timestamp(_, zone) => D::Timestamp(TimeUnit::Nanosecond, zone.clone()),
-        D::Date32 | D::Date64 => D::Timestamp(TimeUnit::Nanosecond, None),
+        // In nanoseconds, some of them would be lost.
+        D::Timestamp(..) | D::Date32 | D::Date64 => ty.clone(),
         D::Duration(_) => D::Duration(TimeUnit::Nanosecond),
         D::List(field) | D::LargeList(field) | D::FixedSizeList(field, _) => D::List(item(field)),
         D::Struct(fields) => {
@@ -217,7 +218,14 @@ fn open(
         DataType::Float64 => Cells::Double(array),
         DataType::Boolean => Cells::Bool(array),
         DataType::Binary => Cells::Bytes(array),
-        DataType::Timestamp(..) => Cells::Time(array),
+        DataType::Timestamp(unit, _) => {
+            let unit = *unit;
+            Cells::Time(convert(name, &array, &DataType::Int64)?, unit)
+        }
+        DataType::Date32 | DataType::Date64 => {
+            let days = convert(name, &array, &DataType::Date64)?;
+            Cells::Time(convert(name, &days, &DataType::Int64)?, TimeUnit::Millisecond)
+        }
         DataType::Duration(_) => Cells::Duration(array),
         DataType::Map(..) => Cells::Map(array, name.to_owned()),
         DataType::Utf8View if json => Cells::JsonText(array),
@@ -249,8 +257,12 @@ impl Column {
                 Err(_) => out.set_text(field, a.as_string_view().value(row)),
             },
             Cells::Bytes(a) => out.set_bytes(field, a.as_binary::<i32>().value(row)),
-            Cells::Time(a) => {
-                out.set(field, Scalar::Time(a.as_primitive::<TimestampNanosecondType>().value(row)));
+            Cells::Time(a, unit) => {
+                let value = a.as_primitive::<Int64Type>().value(row);
+                match value.checked_mul(nanoseconds(*unit)) {
+                    Some(ns) => out.set(field, Scalar::Time(ns)),
+                    None => out.set_far_time(field, &far_time(value, *unit)),
+                }
             }
             Cells::Duration(a) => {
                 out.set(field, Scalar::Duration(a.as_primitive::<DurationNanosecondType>().value(row)));
@@ -271,10 +283,38 @@ impl Column {
             | Cells::Text(a)
             | Cells::JsonText(a)
             | Cells::Bytes(a)
-            | Cells::Time(a)
+            | Cells::Time(a, _)
             | Cells::Duration(a)
             | Cells::Nested(a) => a,
         }
+    }
+}
+
+fn nanoseconds(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    }
+}
+
+/// A time that nanoseconds cannot hold, as text.
+fn far_time(value: i64, unit: TimeUnit) -> String {
+    let per_second = 1_000_000_000 / nanoseconds(unit);
+    let fraction = value.rem_euclid(per_second) * nanoseconds(unit);
+    match chrono::DateTime::from_timestamp(value.div_euclid(per_second), fraction as u32) {
+        Some(time) => time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+        None => format!("{value} {} since 1970", unit_name(unit)),
+    }
+}
+
+fn unit_name(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Second => "s",
+        TimeUnit::Millisecond => "ms",
+        TimeUnit::Microsecond => "µs",
+        TimeUnit::Nanosecond => "ns",
     }
 }
 
@@ -416,6 +456,33 @@ mod tests {
             shown(b, 1),
             ["day = Text(\"1970-01-02T00:00:00Z\")", "f = Double(2.0)", "http.big = Int(3)"]
         );
+    }
+
+    #[test]
+    fn times_that_cannot_be_kept_are_out_of_range() {
+        use arrow::array::{Date64Array, TimestampMicrosecondArray, TimestampSecondArray};
+        const YEAR_9999: i64 = 253_402_300_799;
+        let columns: [ArrayRef; 5] = [
+            Arc::new(TimestampSecondArray::from(vec![YEAR_9999, -30_610_224_000, i64::MAX])),
+            Arc::new(TimestampMillisecondArray::from(vec![YEAR_9999 * 1_000, -30_610_224_000_000, i64::MIN])),
+            Arc::new(TimestampMicrosecondArray::from(vec![YEAR_9999 * 1_000_000, -62_135_596_800_000_000, i64::MAX])),
+            Arc::new(Date32Array::from(vec![2_932_896, -719_162, i32::MAX])),
+            Arc::new(Date64Array::from(vec![YEAR_9999 * 1_000, -62_135_596_800_000, i64::MAX])),
+        ];
+        for column in columns {
+            let ty = column.data_type().clone();
+            let batch = RecordBatch::try_from_iter([("ts", Arc::clone(&column)), ("valid_to", column)]).unwrap();
+            let decoded = decode(&batch, &FieldMap::default(), 0).unwrap();
+            assert_eq!((decoded.batch.rows(), decoded.refused.len()), (0, 3), "{ty}");
+            for refused in &decoded.refused {
+                assert!(refused.reason.contains("out of range: 1677 to 2262"), "{ty}: {}", refused.reason);
+            }
+            // Beside a time that can be kept, they are what they are.
+            let map = FieldMap::parse(&[] as &[&str], &["time=2025-01-01"]).unwrap();
+            let decoded = decode(&batch, &map, 0).unwrap();
+            assert_eq!(decoded.refused, []);
+            assert!(shown(&decoded.batch, 0)[1].starts_with("valid_to = Text(\"9999-12-31T"), "{ty}");
+        }
     }
 
     /// What readers of Parquet see of a table, without the Arrow schema that some writers leave in it.

@@ -1,8 +1,10 @@
 //! Times and durations as people write them.
 //!
-//! A time is read from RFC 3339 (any offset, `T` or space, `.` or `,` before the fraction; without an
-//! offset it is UTC), the common log format (`30/Jan/2023:11:51:46 +0000`), RFC 2822, or a number since
-//! the Unix epoch whose unit is the field's or, when the field does not say, the magnitude's:
+//! A time is read from RFC 3339 (any offset, `T` or space, `.` or `,` before the fraction, `/` for `-`; without
+//! an offset it is UTC; what Go and Java write behind the offset is understood), without separators
+//! (`20230130T115146Z`), the common log format (`30/Jan/2023:11:51:46 +0000`), RFC 2822, C's and JavaScript's
+//! (`Mon Jan 30 11:51:46 2023`), .NET's (`/Date(1675079506123)/`), or a number since the Unix epoch whose unit
+//! is the field's or, when the field does not say, the magnitude's:
 //!
 //! | below       | unit         | reaches until |
 //! |-------------|--------------|---------------|
@@ -10,6 +12,9 @@
 //! | 10^14       | milliseconds | year 5138     |
 //! | 10^17       | microseconds | year 5138     |
 //! | else        | nanoseconds  | year 2262     |
+//!
+//! A time that 64 bits of nanoseconds cannot hold is told apart from what is no time ([`NoTime`]): it is never
+//! another time.
 //!
 //! A duration is a number with the unit of its field, or text that says its units: `12.3ms`, `1m30s`,
 //! `00:01:30.5`. A bare number whose field names no unit is not a duration: nothing here guesses.
@@ -65,17 +70,52 @@ impl Unit {
     }
 }
 
-/// Nanoseconds since the epoch of an integer since the epoch.
-pub fn epoch_int(value: i64, unit: Option<Unit>) -> Option<i64> {
-    let unit = unit.unwrap_or_else(|| Unit::of_epoch(value.unsigned_abs() as f64));
-    value.checked_mul(unit.nanoseconds())
+/// Why a value is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoTime {
+    /// It is nothing that is understood.
+    Unreadable,
+    /// It is a time, and beyond what 64 bits of nanoseconds hold: [`RANGE`].
+    OutOfRange,
+}
+
+/// The years in which times can be kept: from 1677-09-21 to 2262-04-11.
+pub const RANGE: &str = "1677 to 2262";
+
+/// The first and last second of the year 9999, with which programs say "never".
+const NEVER: std::ops::RangeInclusive<i64> = 253_370_764_800..=253_402_300_800;
+
+/// Whether a number of seconds, milliseconds or microseconds is in the year 9999. Its magnitude is that of
+/// 1978 in the next smaller unit, and no log says that it is of that one day.
+fn is_never(value: i64) -> bool {
+    [1, 1_000, 1_000_000].iter().any(|per_second| NEVER.contains(&(value / per_second)))
+}
+
+/// Nanoseconds since the epoch of an integer since the epoch. Without a unit, digits that spell a date, as in
+/// `20230130` or `20230130115146`, are that date.
+pub fn epoch_int(value: i64, unit: Option<Unit>) -> Result<i64, NoTime> {
+    let unit = match unit {
+        Some(unit) => unit,
+        None if is_never(value) => return Err(NoTime::OutOfRange),
+        None => match spelled_out(value) {
+            Some(time) => return Ok(time),
+            None => Unit::of_epoch(value.unsigned_abs() as f64),
+        },
+    };
+    value.checked_mul(unit.nanoseconds()).ok_or(NoTime::OutOfRange)
 }
 
 /// Nanoseconds since the epoch of a number since the epoch; whole and fractional part are scaled apart,
 /// so that microseconds survive in a double of seconds.
-pub fn epoch_double(value: f64, unit: Option<Unit>) -> Option<i64> {
+pub fn epoch_double(value: f64, unit: Option<Unit>) -> Result<i64, NoTime> {
+    if !value.is_finite() {
+        return Err(NoTime::Unreadable);
+    }
+    if unit.is_none() && is_never(value as i64) {
+        return Err(NoTime::OutOfRange);
+    }
     let unit = unit.unwrap_or_else(|| Unit::of_epoch(value.abs()));
-    scaled(value, unit)
+    scaled(value, unit).ok_or(NoTime::OutOfRange)
 }
 
 fn scaled(value: f64, unit: Unit) -> Option<i64> {
@@ -88,38 +128,129 @@ fn scaled(value: f64, unit: Unit) -> Option<i64> {
     (whole as i64).checked_mul(unit.nanoseconds())?.checked_add(fraction)
 }
 
-/// Nanoseconds since the epoch of a time written as text.
-pub fn time(text: &str, unit: Option<Unit>) -> Option<i64> {
-    let text = text.trim();
-    let first = *text.as_bytes().first()?;
-    if text.len() >= 10 && text.as_bytes()[4] == b'-' {
-        return rfc3339(text);
+/// The time of an integer whose digits spell one: `yyyymmdd`, and hours, minutes, seconds, milliseconds behind
+/// it. Read as seconds, milliseconds or microseconds these would be of 1970, of 1976, or beyond the range.
+fn spelled_out(value: i64) -> Option<i64> {
+    let (date, clock) = match value {
+        19_000_101..=21_991_231 => (value, 0),
+        190_001_010_000..=219_912_312_359 => (value / 10_000, value % 10_000 * 100_000),
+        19_000_101_000_000..=21_991_231_235_959 => (value / 1_000_000, value % 1_000_000 * 1_000),
+        19_000_101_000_000_000..=21_991_231_235_959_999 => (value / 1_000_000_000, value % 1_000_000_000),
+        _ => return None,
+    };
+    let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
+    let (hour, minute) = (clock / 10_000_000, clock / 100_000 % 100);
+    if !is_day(year, month, day) || hour > 23 || minute > 59 || clock % 100_000 > 60_999 {
+        return None;
     }
-    if first.is_ascii_digit() || first == b'-' || first == b'.' {
+    let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60;
+    seconds.checked_mul(1_000)?.checked_add(clock % 100_000)?.checked_mul(1_000_000)
+}
+
+/// Nanoseconds since the epoch of a time written as text.
+pub fn time(text: &str, unit: Option<Unit>) -> Result<i64, NoTime> {
+    let text = text.trim();
+    let bytes = text.as_bytes();
+    let Some(first) = bytes.first() else { return Err(NoTime::Unreadable) };
+    if bytes.len() >= 10 && matches!(bytes[4], b'-' | b'/') {
+        return calendar(text);
+    }
+    if let Some(time) = basic(text).or_else(|| dotnet(text)) {
+        return time;
+    }
+    if is_far_year(bytes) {
+        return Err(NoTime::OutOfRange);
+    }
+    if first.is_ascii_digit() || matches!(first, b'-' | b'.') {
         if let Ok(value) = text.parse::<i64>() {
             return epoch_int(value, unit);
         }
-        if let Some(value) = decimal_epoch(text, unit) {
-            return Some(value);
+        if bytes[1..].iter().all(u8::is_ascii_digit) && bytes.len() > 1 {
+            return Err(NoTime::OutOfRange);
+        }
+        if let Some(time) = decimal_epoch(text, unit) {
+            return time;
         }
     }
-    let clf = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-    if let Ok(time) = chrono::DateTime::parse_from_str(clf, "%d/%b/%Y:%H:%M:%S %z") {
-        return time.timestamp_nanos_opt();
+    in_words(text)
+}
+
+/// `20230130T115146.123Z`: the calendar without separators.
+fn basic(text: &str) -> Option<Result<i64, NoTime>> {
+    let b = text.as_bytes();
+    if !matches!(b.get(8), Some(b'T' | b't' | b' ')) || digits(b, 0, 8).is_none() {
+        return None;
     }
-    chrono::DateTime::parse_from_rfc2822(text).ok()?.timestamp_nanos_opt()
+    let part = |from, to| text.get(from..to);
+    let (date, rest) = ([part(0, 4)?, part(4, 6)?, part(6, 8)?].join("-"), part(15, b.len())?);
+    digits(b, 9, 6)?;
+    let clock = [part(9, 11)?, part(11, 13)?, part(13, 15)?].join(":");
+    Some(calendar(&format!("{date}T{clock}{rest}")))
+}
+
+/// `/Date(1675079506123+0100)/`: milliseconds since the epoch, whatever the offset that .NET writes behind them.
+fn dotnet(text: &str) -> Option<Result<i64, NoTime>> {
+    let inner = text.strip_prefix('\\').unwrap_or(text).strip_prefix("/Date(")?;
+    let inner = inner.strip_suffix(")/").or_else(|| inner.strip_suffix(")\\/"))?;
+    let end = inner.get(1..)?.find(['+', '-']).map_or(inner.len(), |i| i + 1);
+    let offset = inner[end..].as_bytes();
+    if !offset.is_empty() && (offset.len() != 5 || digits(offset, 1, 4).is_none()) {
+        return Some(Err(NoTime::Unreadable));
+    }
+    Some(match inner[..end].parse() {
+        Ok(value) => epoch_int(value, Some(Unit::Milliseconds)),
+        Err(_) => Err(NoTime::Unreadable),
+    })
+}
+
+/// Whether this is a date of a year that has a sign or more than four digits: `+292277026596-12-04`.
+fn is_far_year(text: &[u8]) -> bool {
+    let signed = matches!(text.first(), Some(b'+' | b'-'));
+    let year = &text[usize::from(signed)..];
+    let length = year.iter().take_while(|b| b.is_ascii_digit()).count();
+    let rest = &year[length..];
+    (length > 4 || signed && length == 4)
+        && rest.len() >= 6
+        && rest[0] == b'-'
+        && rest[3] == b'-'
+        && digits(rest, 1, 2).is_some()
+        && digits(rest, 4, 2).is_some()
+}
+
+/// Times that name the month, as web servers, mail, C and JavaScript write them.
+fn in_words(text: &str) -> Result<i64, NoTime> {
+    const NAIVE: [&str; 4] =
+        ["%d/%b/%Y:%H:%M:%S", "%a %b %e %H:%M:%S%.f %Y", "%a %b %e %H:%M:%S UTC %Y", "%d %b %Y %H:%M:%S%.f"];
+    let plain = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let zoned = chrono::DateTime::parse_from_str(plain, "%d/%b/%Y:%H:%M:%S %z")
+        .or_else(|_| chrono::DateTime::parse_from_rfc2822(plain))
+        .or_else(|_| {
+            let named = plain.split_once(" (").map_or(plain, |(time, _)| time);
+            chrono::DateTime::parse_from_str(named, "%a %b %d %Y %H:%M:%S GMT%z")
+        });
+    if let Ok(time) = zoned {
+        return time.timestamp_nanos_opt().ok_or(NoTime::OutOfRange);
+    }
+    let pointed = plain.replace(',', ".");
+    let naive = NAIVE.iter().find_map(|form| chrono::NaiveDateTime::parse_from_str(&pointed, form).ok());
+    let time = naive.ok_or(NoTime::Unreadable)?;
+    time.and_utc().timestamp_nanos_opt().ok_or(NoTime::OutOfRange)
 }
 
 /// `1675079506.123456789`, exactly.
-fn decimal_epoch(text: &str, unit: Option<Unit>) -> Option<i64> {
-    let (whole, fraction) = text.split_once('.')?;
-    if text.starts_with('-') || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return epoch_double(text.parse().ok()?, unit);
+fn decimal_epoch(text: &str, unit: Option<Unit>) -> Option<Result<i64, NoTime>> {
+    let exact = text.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|b| b.is_ascii_digit()));
+    let Some((whole, fraction)) = exact.filter(|_| !text.starts_with('-')) else {
+        return Some(epoch_double(text.parse().ok()?, unit));
+    };
+    let value: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    if unit.is_none() && is_never(value) {
+        return Some(Err(NoTime::OutOfRange));
     }
-    let value: i64 = whole.parse().ok()?;
     let unit = unit.unwrap_or_else(|| Unit::of_epoch(value.unsigned_abs() as f64));
     let fraction = fraction_nanoseconds(fraction)? / (1_000_000_000 / unit.nanoseconds());
-    value.checked_mul(unit.nanoseconds())?.checked_add(fraction)
+    let time = value.checked_mul(unit.nanoseconds()).and_then(|v| v.checked_add(fraction));
+    Some(time.ok_or(NoTime::OutOfRange))
 }
 
 /// The billionths that decimal digits after the point stand for; further digits are dropped.
@@ -157,26 +288,35 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
+fn is_day(year: i64, month: i64, day: i64) -> bool {
+    let days = match month {
         4 | 6 | 9 | 11 => 30,
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
         2 => 28,
         _ => 31,
-    }
+    };
+    (1..=12).contains(&month) && (1..=days).contains(&day)
 }
 
-fn rfc3339(text: &str) -> Option<i64> {
+/// RFC 3339 and what people make of it.
+fn calendar(text: &str) -> Result<i64, NoTime> {
+    let (seconds, nanoseconds) = calendar_parts(text).ok_or(NoTime::Unreadable)?;
+    let time = seconds.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(nanoseconds));
+    time.ok_or(NoTime::OutOfRange)
+}
+
+/// Seconds since the epoch, and nanoseconds besides.
+fn calendar_parts(text: &str) -> Option<(i64, i64)> {
     let b = text.as_bytes();
     let (year, month, day) = (digits(b, 0, 4)?, digits(b, 5, 2)?, digits(b, 8, 2)?);
-    if b[7] != b'-' || !(1..=12).contains(&month) || day < 1 || day > days_in(year, month) {
+    if b[7] != b[4] || !is_day(year, month, day) {
         return None;
     }
     let date = days_from_civil(year, month, day) * 86_400;
     if b.len() == 10 {
-        return date.checked_mul(1_000_000_000);
+        return Some((date, 0));
     }
-    if !matches!(b[10], b'T' | b't' | b' ') || b.get(13) != Some(&b':') {
+    if !matches!(b[10], b'T' | b't' | b' ' | b'_') || b.get(13) != Some(&b':') {
         return None;
     }
     let (hour, minute) = (digits(b, 11, 2)?, digits(b, 14, 2)?);
@@ -194,15 +334,30 @@ fn rfc3339(text: &str) -> Option<i64> {
         }
         nanoseconds = fraction_nanoseconds(text.get(start..at)?)?;
     }
-    let offset = offset_seconds(text.get(at..)?.trim_start())?;
-    (date + hour * 3600 + minute * 60 + second - offset).checked_mul(1_000_000_000)?.checked_add(nanoseconds)
+    let offset = zone_seconds(text.get(at..)?.trim_start())?;
+    Some((date + hour * 3600 + minute * 60 + second - offset, nanoseconds))
 }
 
-/// `Z`, `UTC`, `GMT`, `+02:00`, `-0330`, `+02`, or nothing, which is UTC.
+/// The offset that stands behind a time; none is UTC. Go writes the short name of the zone once more and the
+/// reading of its other clock (`+0000 UTC m=+0.1`), Java the long name in brackets.
+fn zone_seconds(text: &str) -> Option<i64> {
+    let named = text.strip_suffix(']').and_then(|t| t.split_once('[')).filter(|(offset, _)| !offset.is_empty());
+    let mut words = named.map_or(text, |(offset, _)| offset).split_ascii_whitespace().peekable();
+    let Some(first) = words.next() else { return Some(0) };
+    let seconds = offset_seconds(first)?;
+    let name = |word: &&str| {
+        offset_seconds(word).is_some()
+            || (3..=5).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_uppercase())
+    };
+    words.next_if(name);
+    words.next_if(|word| word.strip_prefix("m=").is_some_and(|clock| clock.parse::<f64>().is_ok()));
+    words.next().is_none().then_some(seconds)
+}
+
+/// `Z`, `UTC`, `GMT`, `+02:00`, `-0330`, `+02`.
 fn offset_seconds(text: &str) -> Option<i64> {
     let b = text.as_bytes();
     let sign = match b.first() {
-        None => return Some(0),
         Some(b'+') => 1,
         Some(b'-') => -1,
         _ => return matches!(text, "Z" | "z" | "UTC" | "GMT").then_some(0),
@@ -286,7 +441,7 @@ mod tests {
 
     #[test]
     fn times_of_every_spelling_are_the_same_instant() {
-        let expected = Some(1_675_079_506_123_000_000);
+        let expected = Ok(1_675_079_506_123_000_000);
         for text in [
             "2023-01-30T11:51:46.123Z",
             "2023-01-30 11:51:46,123",
@@ -298,20 +453,49 @@ mod tests {
             "1675079506123",
             "1675079506123000",
             "1675079506123000000",
+            "2023-01-30 11:51:46.123 +0000 UTC",
+            "2023-01-30 11:51:46.123 +0000 UTC m=+0.123456789",
+            "2023-01-30 12:51:46.123 +0100 CET m=-3.5",
+            "2023-01-30 14:51:46.123 +0300 +03",
+            "2023-01-30T12:51:46.123+01:00[Europe/Brussels]",
+            "2023-01-30T11:51:46.123Z[UTC]",
+            "2023/01/30 11:51:46.123",
+            "20230130T115146.123Z",
+            "20230130115146123",
+            "1.675079506123E9",
+            "1675079506123E0",
+            "/Date(1675079506123)/",
+            "/Date(1675079506123+0200)/",
+            "\\/Date(1675079506123-0700)\\/",
+            "30 Jan 2023 11:51:46,123",
+            "Mon Jan 30 11:51:46.123 2023",
         ] {
             assert_eq!(time(text, None), expected, "{text}");
         }
-        assert_eq!(time("30/Jan/2023:12:51:46 +0100", None), Some(1_675_079_506_000_000_000));
-        assert_eq!(time("Mon, 30 Jan 2023 11:51:46 GMT", None), Some(1_675_079_506_000_000_000));
-        assert_eq!(time("2023-01-30", None), Some(1_675_036_800_000_000_000));
-        assert_eq!(time("12", Some(Unit::Milliseconds)), Some(12_000_000));
+        for text in [
+            "30/Jan/2023:12:51:46 +0100",
+            "Mon, 30 Jan 2023 11:51:46 GMT",
+            "Mon Jan 30 11:51:46 2023",
+            "Mon Jan 30 11:51:46 UTC 2023",
+            "Mon Jan 30 2023 12:51:46 GMT+0100 (Central European Standard Time)",
+            "20230130115146",
+        ] {
+            assert_eq!(time(text, None), Ok(1_675_079_506_000_000_000), "{text}");
+        }
+        for text in ["2023-01-30", "20230130", "202301300000", "2023/01/30"] {
+            assert_eq!(time(text, None), Ok(1_675_036_800_000_000_000), "{text}");
+        }
+        assert_eq!(time("12", Some(Unit::Milliseconds)), Ok(12_000_000));
+        // A unit says that digits spell nothing.
+        assert_eq!(time("20230130", Some(Unit::Seconds)), Ok(20_230_130_000_000_000));
+        assert_eq!(time("20231399", None), Ok(20_231_399_000_000_000));
     }
 
     #[test]
     fn the_calendar_agrees_with_chrono() {
         for day in (-20_000..60_000).step_by(17) {
             let date = chrono::DateTime::from_timestamp(day * 86_400 + 3_661, 0).unwrap();
-            assert_eq!(time(&date.to_rfc3339(), None), date.timestamp_nanos_opt(), "{date}");
+            assert_eq!(time(&date.to_rfc3339(), None).ok(), date.timestamp_nanos_opt(), "{date}");
         }
     }
 
@@ -326,15 +510,57 @@ mod tests {
             "2023-01-30T11",
             "2023-01-30T11:51:46.Z",
             "2023-01-30T11:51:46+2",
-            "99999999999999999999",
             "1.2.3",
-            "9999-12-31",
+            "NaN",
+            "2023-01-30 11:51:46 PM",
+            "2023-01-30 11:51:46 CEST",
+            "2023-01-30 11:51:46 +0000 UTC of all times",
+            "2023-01-30 11:51:46 +0000 m=",
+            "2023-01/30",
+            "/Date(x)/",
+            "/Date(1675079506123+2)/",
+            "/Date()/",
+            "-",
             "2023-01-30é",
             "----------",
             "١٢٣٤-01-01",
         ] {
-            assert_eq!(time(text, None), None, "{text}");
+            assert_eq!(time(text, None), Err(NoTime::Unreadable), "{text}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_out_of_range_and_no_other_time() {
+        for text in [
+            "9999-12-31",
+            "9999-12-31T23:59:59.999Z",
+            "0001-01-01T00:00:00Z",
+            "1677-09-21T00:00:00Z",
+            "2262-04-12T00:00:00Z",
+            "+292277026596-12-04T15:30:08Z",
+            "-0043-03-15T12:00:00Z",
+            "10000-01-01",
+            "/Date(253402300799999)/",
+            "/Date(-62135596800000)/",
+            "253402300799",
+            "253402300799999",
+            "253402300799999999",
+            "253402300799.999",
+            "2.53402300799e11",
+            "-62135596800",
+            "-62135596800000",
+            "18446744073709551615",
+            "99999999999999999999",
+            "1e300",
+            "Fri, 31 Dec 9999 23:59:59 GMT",
+            "31/Dec/9999:23:59:59 +0000",
+        ] {
+            assert_eq!(time(text, None), Err(NoTime::OutOfRange), "{text}");
+        }
+        assert_eq!(time("253402300799999", Some(Unit::Milliseconds)), Err(NoTime::OutOfRange));
+        assert_eq!(epoch_double(f64::NAN, None), Err(NoTime::Unreadable));
+        assert_eq!(epoch_double(2.534_023_007_99e11, None), Err(NoTime::OutOfRange));
+        assert_eq!(time("2262-04-11T23:47:16.854775807Z", None), Ok(i64::MAX));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::event::EventBatch;
 use crate::ingest::fields::FieldMap;
 use crate::ingest::framing::{self, Framing};
 use crate::ingest::otlp::{self, Encoding, RequestKind};
+use crate::ingest::place::located;
 use crate::ingest::sniff::{self, Format, Layout};
 use crate::ingest::{Decoded, Hints, Ingested, csv, jaeger, ndjson, table};
 
@@ -35,6 +36,8 @@ pub(super) struct Events {
 pub(super) struct Reject {
     /// Line, row or byte of the file, beginning with 1.
     pub(super) position: u64,
+    /// Where in that line, if it is known.
+    pub(super) column: Option<u64>,
     /// How many records.
     pub(super) records: u64,
     pub(super) reason: String,
@@ -57,7 +60,9 @@ pub(super) fn decode(chunk: &Chunk, options: &Options) -> Events {
         (Payload::Bytes(bytes), Layout::Csv(layout)) => {
             events.take(csv::decode(bytes, layout, map, *now_ns), chunk, bytes);
         }
-        (Payload::Bytes(bytes), Layout::Jaeger) => decode_jaeger(&mut events, chunk, bytes),
+        (Payload::Bytes(bytes), Layout::Jaeger { framing }) => {
+            decode_jaeger(&mut events, chunk, bytes, *framing);
+        }
         (Payload::Bytes(bytes), Layout::OtlpJson { framing }) => {
             decode_otlp_json(&mut events, chunk, bytes, *framing, *now_ns);
         }
@@ -80,13 +85,12 @@ impl Events {
         match decoded {
             Ok(decoded) => {
                 self.batches.push(decoded.batch);
-                self.hints.without_time += decoded.hints.without_time;
-                self.hints.duration_without_unit =
-                    self.hints.duration_without_unit.take().or(decoded.hints.duration_without_unit);
+                self.hints.merge(decoded.hints);
                 for refused in decoded.refused {
                     let raw = bytes.get(refused.bytes).filter(|raw| !raw.is_empty());
                     self.rejects.push(Reject {
                         position: before + refused.position + 1,
+                        column: refused.column,
                         records: 1,
                         reason: refused.reason,
                         raw: raw.map(|raw| String::from_utf8_lossy(raw.trim_ascii()).into_owned()),
@@ -97,9 +101,18 @@ impl Events {
         }
     }
 
+    /// Takes note of what `raw`, which begins at `position`, is not.
     fn refuse(&mut self, position: u64, error: &Error, raw: &[u8]) {
-        let raw = (!raw.is_empty()).then(|| String::from_utf8_lossy(raw).into_owned());
-        self.rejects.push(Reject { position, records: 1, reason: error.message().to_owned(), raw });
+        let text = (!raw.is_empty()).then(|| String::from_utf8_lossy(raw).into_owned());
+        let (reason, place) = located(error.message());
+        let lines = place.map_or(0, |(line, _)| line - 1);
+        self.rejects.push(Reject {
+            position: position + lines,
+            column: place.map(|(_, column)| column),
+            records: 1,
+            reason: reason.to_owned(),
+            raw: text,
+        });
     }
 
     fn ingest(&mut self, position: u64, ingested: Ingested) {
@@ -107,6 +120,7 @@ impl Events {
         if ingested.rejected.count() > 0 {
             self.rejects.push(Reject {
                 position,
+                column: None,
                 records: ingested.rejected.count(),
                 reason: reasons,
                 raw: None,
@@ -116,8 +130,8 @@ impl Events {
     }
 }
 
-fn decode_jaeger(events: &mut Events, chunk: &Chunk, bytes: &[u8]) {
-    let documents = match framing::records(Framing::JsonValues, bytes) {
+fn decode_jaeger(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framing) {
+    let documents = match framing::records(framing, bytes) {
         Ok(documents) => documents,
         Err(error) => return events.refuse(chunk.before + 1, &error, &[]),
     };
@@ -137,10 +151,10 @@ fn decode_otlp_json(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: F
     for range in documents {
         position += line_ends(&bytes[counted..range.start]);
         counted = range.start;
-        let document = &bytes[range];
+        let document = &bytes[ndjson::trimmed(bytes, range)];
         let decoded = match sniff::otlp_json_kind(document) {
             Some(kind) => otlp::decode(kind, Encoding::Json, document, now_ns),
-            None if document.trim_ascii() == b"{}" => continue,
+            None if matches!(document, b"" | b"{}") => continue,
             None => Err(Error::invalid(
                 "no OTLP JSON: neither resourceSpans nor resourceLogs nor resourceMetrics",
             )),

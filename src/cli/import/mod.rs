@@ -1,14 +1,17 @@
 //! `broadloom import`: files of other people's telemetry go in.
 //!
-//! [`inputs`] finds the files, [`source`] cuts them into chunks of whole records, [`decode`] makes events of
-//! a chunk, [`pipeline`] does that on several threads and keeps the order, [`report`] shows it. What the
-//! formats mean is in [`crate::ingest`].
+//! [`inputs`] finds the files, [`source`] cuts them into chunks of whole records after [`unpack`] and [`encoding`]
+//! have undone what was done to their bytes, [`decode`] makes events of a chunk, [`pipeline`] does that on several
+//! threads and keeps the order, [`report`] shows it. What the formats mean is in [`crate::ingest`].
 
-mod decode;
 mod inputs;
+mod unpack;
+mod encoding;
+mod source;
+mod tables;
+mod decode;
 mod pipeline;
 mod report;
-mod source;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,11 +41,16 @@ Examples:
 
 Formats are told from content; in directories, what is no telemetry is skipped. OTLP protobuf does not say
 which signal it carries: that is found out from its records, and --signal overrides it. gzip and Zstandard
-are undone.
+are undone, padding with zeros is none of their business, and text may be UTF-8 or UTF-16 with a byte order
+mark. A file that begins or ends within a line loses that line alone.
 
 Fields of NDJSON, CSV and tables: the usual spellings of time, level, message, ids, duration, service and so
-on are recognised, the rest become attributes; nested objects become dotted names. A record with a span id
-and a duration is a span, any other a log. TARGET of --map is one of time, start, end, duration, trace_id,
+on are recognised, journald's and those of OpenTelemetry's console exporters too; the rest become attributes,
+nested objects dotted names. An object that only holds a list of records ({\"Records\":[...]}) is one event for
+each. A record with a span id and a duration is a span, its events are span events; any other is a log. Times
+reach from 1677 to 2262: a record whose time is beyond, or cannot be read, is rejected unless it has another;
+one without any gets the time of the import. Rows of CSV may be shorter than the header, not longer; a quote
+that never closes costs its line. TARGET of --map is one of time, start, end, duration, trace_id,
 span_id, parent_id, name, kind, status, status_message, level, message, service, pod, signal, sample_rate,
 trace_state (times and durations with a unit where they are bare numbers: duration_ms, time_us), or the name
 of an attribute, with its level: resource.x, scope.x.

@@ -75,7 +75,9 @@ impl Report {
         if before < SHOWN_MAX {
             let many =
                 if reject.records > 1 { format!(" ({} records)", reject.records) } else { String::new() };
-            self.say(&format!("rejected: {file}, {unit} {}{many}: {}", reject.position, reject.reason));
+            let column = reject.column.filter(|column| *column > 0);
+            let column = column.map(|column| format!(", column {column}")).unwrap_or_default();
+            self.say(&format!("rejected: {file}, {unit} {}{column}{many}: {}", reject.position, reject.reason));
             if self.rejected >= SHOWN_MAX {
                 self.say("rejected: further records are counted and not shown");
             }
@@ -84,6 +86,9 @@ impl Report {
             let mut entry = serde_json::Map::new();
             entry.insert("file".to_owned(), file.into());
             entry.insert(unit.to_owned(), reject.position.into());
+            if let Some(column) = reject.column {
+                entry.insert("column".to_owned(), column.into());
+            }
             if reject.records > 1 {
                 entry.insert("records".to_owned(), reject.records.into());
             }
@@ -97,9 +102,7 @@ impl Report {
 
     /// Adds remarks.
     pub(super) fn hint(&mut self, hints: Hints) {
-        self.hints.without_time += hints.without_time;
-        self.hints.duration_without_unit =
-            self.hints.duration_without_unit.take().or(hints.duration_without_unit);
+        self.hints.merge(hints);
     }
 
     /// Shows how far it is, if it is time to.
@@ -171,6 +174,18 @@ impl Report {
             self.say(&format!(
                 "note: {} events had no time and got that of the import; --map time=FIELD names it",
                 HumanCount(self.hints.without_time)
+            ));
+        }
+        if self.hints.short_rows > 0 {
+            self.say(&format!(
+                "note: {} rows have fewer fields than the header; the missing ones are empty",
+                HumanCount(self.hints.short_rows)
+            ));
+        }
+        if let Some(process) = &self.hints.missing_process {
+            self.say(&format!(
+                "note: {} spans name a process that their file does not have, such as {process:?}, and have no service",
+                HumanCount(self.hints.without_process)
             ));
         }
         if let Some(field) = &self.hints.duration_without_unit {

@@ -1,23 +1,24 @@
 //! From a file to chunks of whole records, in order.
 //!
 //! ```text
-//! file ─▶ count ─▶ decompress (by magic number) ─▶ sample ─▶ layout ─▶ chunks of whole records
-//!                                                            └─ tables: batches of rows
+//! file ─▶ count ─▶ decompress (by magic number) ─▶ UTF-8 ─▶ sample ─▶ layout ─▶ chunks of whole records
+//!                                                                     └─ tables: batches of rows
 //! ```
+//! What was read before a file turns out to be damaged is not lost: the damage is told behind it.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, ErrorKind as IoErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parking_lot::Mutex;
 
 use super::decode::Options;
 use super::inputs::Input;
-use crate::error::{Error, ErrorKind, Result, contained};
-use crate::event::ipc::BatchReader;
+use super::{encoding, tables, unpack};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::framing::{self, Framing, RECORD_BYTES_MAX};
 use crate::ingest::otlp::RequestKind;
 use crate::ingest::sniff::{self, Layout, SAMPLE_BYTES};
@@ -25,15 +26,6 @@ use crate::ingest::sniff::{self, Layout, SAMPLE_BYTES};
 /// Bytes that are decoded at once. Large enough that the cost per chunk (a batch, its keys) does not
 /// count, small enough that the chunks in flight stay far below the memory of a segment.
 const CHUNK_BYTES: usize = 4 << 20;
-
-/// Before the messages of an Arrow IPC file: `ARROW1` and two bytes that fill up.
-const ARROW_MAGIC_BYTES: usize = 8;
-
-/// What the compressed buffers of a batch in an Arrow IPC file may become.
-const ARROW_PLAIN_BYTES_MAX: u64 = 1 << 30;
-
-/// Rows of a table that are decoded at once.
-const TABLE_ROWS: usize = 8192;
 
 /// A file whose layout is known.
 #[derive(Debug)]
@@ -113,18 +105,28 @@ pub(super) fn read_from(
     options: &Options,
     mut take: impl FnMut(Chunk) -> bool,
 ) -> Result<(), Failure> {
-    let mut reader = decompressed(raw).map_err(Error::from)?;
+    let damage = Damage::default();
+    let reader = unpack::unpacked(raw).and_then(encoding::utf8).map_err(Error::from)?;
+    let mut reader = Until { inner: reader, damage: damage.clone() };
     let mut sample = Vec::new();
     reader.by_ref().take(SAMPLE_BYTES as u64).read_to_end(&mut sample).map_err(Error::from)?;
     if sample.is_empty() {
-        return Ok(());
+        return damage.result().map_err(Failure::from);
     }
-    let complete = sample.len() < SAMPLE_BYTES;
+    let complete = sample.len() < SAMPLE_BYTES && !damage.cuts();
     let layout = match options.format {
-        Some(format) => sniff::layout_of(format, &sample, complete)?,
-        None => sniff::sniff(&sample, complete)
-            .map_err(|e| if found { Failure::Skipped(e.message().to_owned()) } else { Failure::Failed(e) })?,
+        Some(format) => sniff::layout_of(format, &sample, complete),
+        None => sniff::sniff(&sample, complete),
     };
+    let layout = layout.map_err(|e| {
+        // Of a damaged file, that is to be said.
+        let e = damage.result().err().unwrap_or(e);
+        if found && options.format.is_none() {
+            Failure::Skipped(e.message().to_owned())
+        } else {
+            Failure::Failed(e)
+        }
+    })?;
     // What was only found has to look like telemetry: directories hold manifests and lists, too.
     if found && options.format.is_none() && !sniff::says_when(&layout, &sample, &options.map) {
         return Err(Failure::Skipped(format!("{} without a time", layout.name())));
@@ -132,11 +134,52 @@ pub(super) fn read_from(
     let name_kind = path.and_then(Path::file_name).and_then(|n| sniff::kind_of_name(&n.to_string_lossy()));
     let plan = Arc::new(Plan { index, layout, name_kind });
     let reader = Cursor::new(sample).chain(reader);
-    match plan.layout.framing() {
-        Some(framing) => framed(reader, framing, &plan, &mut take)?,
-        None => rows(reader, path, &plan, &mut take)?,
+    let position = match plan.layout.framing() {
+        Some(framing) => framed(reader, framing, &damage, &plan, &mut take)?,
+        None => tables::rows(reader, path, &plan, &mut take).map_err(|e| damage.result().err().unwrap_or(e))?,
+    };
+    Ok(damage.result().map_err(|e| at(&plan, position, e))?)
+}
+
+/// Why a file could not be read to its end.
+#[derive(Debug, Clone, Default)]
+struct Damage(Arc<Mutex<Option<std::io::Error>>>);
+
+impl Damage {
+    /// Whether the text stops somewhere, and not at its end.
+    fn cuts(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|e| !unpack::is_behind_the_end(e))
     }
-    Ok(())
+
+    /// The damage as an error, if there is any.
+    fn result(&self) -> Result<()> {
+        match &*self.0.lock() {
+            Some(e) => Err(Error::from(std::io::Error::new(e.kind(), e.to_string()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads until the end or the damage, of which it takes note.
+struct Until {
+    inner: Box<dyn Read + Send>,
+    damage: Damage,
+}
+
+impl Read for Until {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let mut damage = self.damage.0.lock();
+        if damage.is_some() {
+            return Ok(0);
+        }
+        match self.inner.read(buffer) {
+            Err(e) if e.kind() != IoErrorKind::Interrupted => {
+                *damage = Some(e);
+                Ok(0)
+            }
+            read => read,
+        }
+    }
 }
 
 /// Opens the input; its path, if it has one.
@@ -165,29 +208,14 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Undoes gzip and Zstandard, several members or frames included.
-fn decompressed(mut raw: Box<dyn Read + Send>) -> std::io::Result<Box<dyn Read + Send>> {
-    let mut magic = Vec::new();
-    raw.by_ref().take(4).read_to_end(&mut magic)?;
-    let zstd = magic == [0x28, 0xb5, 0x2f, 0xfd];
-    let gzip = magic.starts_with(&[0x1f, 0x8b]);
-    let whole = Cursor::new(magic).chain(raw);
-    Ok(if zstd {
-        Box::new(zstd::stream::read::Decoder::new(whole)?)
-    } else if gzip {
-        Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(128 << 10, whole)))
-    } else {
-        Box::new(whole)
-    })
-}
-
-/// Cuts a stream into chunks of whole records.
+/// Cuts a stream into chunks of whole records; the position behind the last.
 fn framed(
     mut reader: impl Read,
     framing: Framing,
+    damage: &Damage,
     plan: &Arc<Plan>,
     take: &mut impl FnMut(Chunk) -> bool,
-) -> Result<()> {
+) -> Result<u64> {
     let header = if let Layout::Csv(layout) = &plan.layout { layout.header_bytes } else { 0 };
     let mut buffer = vec![0; header];
     reader.read_exact(&mut buffer)?;
@@ -201,9 +229,13 @@ fn framed(
         reader.by_ref().take(missing).read_to_end(&mut buffer).map_err(|e| at(plan, before, e.into()))?;
         let ended = buffer.len() < wanted;
         if buffer.is_empty() {
-            return Ok(());
+            return Ok(before);
         }
         let end = framing::whole(framing, &buffer).map_err(|e| at(plan, before, e))?;
+        // What is left where the damage begins may be half a record that looks like one.
+        if end == 0 && ended && damage.cuts() {
+            return Ok(before);
+        }
         // What is left at the end of the file is a record without a line end, or a broken one.
         let end = if end == 0 && ended { buffer.len() } else { end };
         if end == 0 && buffer.len() > RECORD_BYTES_MAX {
@@ -219,81 +251,18 @@ fn framed(
         let bytes = std::mem::replace(&mut buffer, rest);
         let behind = before + size(&bytes);
         if !take(Chunk { plan: Arc::clone(plan), payload: Payload::Bytes(bytes), before, behind }) {
-            return Ok(());
+            return Ok(behind);
         }
         before = behind;
     }
 }
 
-fn at(plan: &Plan, position: u64, error: Error) -> Error {
+/// Says how far a file was read.
+pub(super) fn at(plan: &Plan, position: u64, error: Error) -> Error {
     error.context(format_args!("after {} {position}, the rest was not read", plan.unit()))
 }
 
 fn lines(bytes: &[u8]) -> u64 {
     // The sum of a byte's worth of flags at a time is what compilers make vectors of.
     bytes.chunks(255).map(|part| u64::from(part.iter().map(|b| u8::from(*b == b'\n')).sum::<u8>())).sum()
-}
-
-/// Reads a table batch by batch.
-fn rows(
-    reader: impl Read,
-    path: Option<&Path>,
-    plan: &Arc<Plan>,
-    take: &mut impl FnMut(Chunk) -> bool,
-) -> Result<()> {
-    let invalid = |e: &dyn std::fmt::Display| Error::invalid(format!("{}: {e}", plan.layout.name()));
-    match plan.layout {
-        Layout::Parquet => {
-            let file = seekable(reader, path)?;
-            let batches = contained(|| {
-                let table = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| invalid(&e))?;
-                table.with_batch_size(TABLE_ROWS).build().map_err(|e| invalid(&e))
-            })?;
-            give_rows(batches, plan, take)
-        }
-        Layout::ArrowFile => {
-            let mut file = BufReader::new(reader);
-            file.read_exact(&mut [0; ARROW_MAGIC_BYTES])?;
-            give_rows(BatchReader::new(file, ARROW_PLAIN_BYTES_MAX), plan, take)
-        }
-        _ => give_rows(BatchReader::new(BufReader::new(reader), ARROW_PLAIN_BYTES_MAX), plan, take),
-    }
-}
-
-/// A file with the bytes of `reader`: the one they come from, or a temporary copy when that is compressed
-/// or a pipe.
-fn seekable(mut reader: impl Read, path: Option<&Path>) -> Result<File> {
-    if let Some(path) = path {
-        let mut file = File::open(path)?;
-        let mut magic = [0; 4];
-        file.read_exact(&mut magic)?;
-        if &magic == b"PAR1" {
-            file.seek(SeekFrom::Start(0))?;
-            return Ok(file);
-        }
-    }
-    let mut copy = tempfile::tempfile()?;
-    std::io::copy(&mut reader, &mut copy)?;
-    copy.seek(SeekFrom::Start(0))?;
-    Ok(copy)
-}
-
-fn give_rows<E: std::fmt::Display>(
-    mut batches: impl Iterator<Item = Result<RecordBatch, E>>,
-    plan: &Arc<Plan>,
-    take: &mut impl FnMut(Chunk) -> bool,
-) -> Result<()> {
-    let mut before = 0;
-    while let Some(batch) = contained(|| Ok(batches.next())).map_err(|e| at(plan, before, e))? {
-        let batch = batch.map_err(|e| at(plan, before, Error::invalid(e.to_string())))?;
-        for start in (0..batch.num_rows()).step_by(TABLE_ROWS) {
-            let part = batch.slice(start, TABLE_ROWS.min(batch.num_rows() - start));
-            let behind = before + part.num_rows() as u64;
-            if !take(Chunk { plan: Arc::clone(plan), payload: Payload::Rows(part), before, behind }) {
-                return Ok(());
-            }
-            before = behind;
-        }
-    }
-    Ok(())
 }

@@ -64,6 +64,42 @@ fn lines_and_documents_are_told_apart() {
 }
 
 #[test]
+fn a_file_that_begins_within_a_line_is_what_its_lines_are() {
+    let otlp = "\"value\":{\"stringValue\":\"x\"}}]}]}\n{\"resourceLogs\":[]}\n{}\n";
+    for (text, layout) in [
+        (otlp.to_owned(), Layout::OtlpJson { framing: Framing::Lines }),
+        // The cut may leave an object.
+        (format!("{{\"traceId\":\"\"}},{otlp}"), Layout::OtlpJson { framing: Framing::Lines }),
+        (format!("{{}}\n{{\"resourceSpans\":[]}}\n"), Layout::OtlpJson { framing: Framing::Lines }),
+        ("ge\":\"x\"}\n{\"time\":1}\n".to_owned(), Layout::Ndjson { framing: Framing::Lines }),
+        (
+            "\"y\":1}]}\n{\"traceID\":\"a\",\"spans\":[]}\n".to_owned(),
+            Layout::Jaeger { framing: Framing::Lines },
+        ),
+        ("\u{feff}\n{\"resourceSpans\":[]}\n".to_owned(), Layout::OtlpJson { framing: Framing::Lines }),
+        ("\0\0{\"time\":1}\n".to_owned(), Layout::Ndjson { framing: Framing::Lines }),
+        ("[\n{\"time\":1}\n]".to_owned(), Layout::Ndjson { framing: Framing::JsonValues }),
+    ] {
+        assert_eq!(sniff(text.as_bytes(), true).ok(), Some(layout), "{text}");
+    }
+    assert_eq!(name(b"some words\nand {\"json\": 1} in them\n{\"a\":1}\n"), None);
+}
+
+#[test]
+fn envelopes_and_cut_files_say_when_by_their_records() {
+    for (text, when) in [
+        ("{\"Records\":[{\"eventTime\":1}]}", true),
+        ("{\"owner\":\"x\",\"logEvents\":[{\"timestamp\":1}]}", true),
+        ("{\"items\":[{\"sku\":1}]}", false),
+        ("\"start\":1}\n{\"time\":1}\n", true),
+        ("\"time\":1}\n{\"a\":1}\n", false),
+    ] {
+        let layout = sniff(text.as_bytes(), true).unwrap();
+        assert_eq!(says_when(&layout, text.as_bytes(), &FieldMap::default()), when, "{text}");
+    }
+}
+
+#[test]
 fn names_say_signals() {
     assert_eq!(kind_of_name("2024-traces.pb.gz"), Some(RequestKind::Traces));
     assert_eq!(kind_of_name("otlp_logs_1.bin"), Some(RequestKind::Logs));
