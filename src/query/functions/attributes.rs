@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The map is for people: a bare key means the record's attribute, else the scope's, else the resource's,
-//! and what is hidden by such a meaning shows under its level (`resource.x`). The JSON is for machines: it
+//! and what is hidden by such a meaning shows under its level (`resource.x`). `attributes['k']` is what the map
+//! has under `k`. The JSON is for machines: it
 //! has physical names, and types survive.
 
 use std::borrow::Cow;
