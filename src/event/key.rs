@@ -144,7 +144,8 @@ fn spelled(name: &str) -> Option<(Level, &str)> {
     while let Some(rest) = bare.strip_prefix(RECORD) {
         bare = rest;
     }
-    let level = [Level::Scope, Level::Resource, Level::Body].into_iter().find(|l| bare.starts_with(l.prefix()))?;
+    let level =
+        [Level::Scope, Level::Resource, Level::Body].into_iter().find(|l| bare.starts_with(l.prefix()))?;
     match name.strip_prefix(RECORD) {
         Some(key) => Some((Level::Record, key)),
         None => Some((level, &name[level.prefix().len()..])),
@@ -218,7 +219,8 @@ mod tests {
 
     #[test]
     fn every_attribute_is_reachable_by_its_sql_name() {
-        let keys = ["x", "resource.x", "scope.x", "body.", "record.x", "record.body.x", "record.record.scope.x", ""];
+        let keys =
+            ["x", "resource.x", "scope.x", "body.", "record.x", "record.body.x", "record.record.scope.x", ""];
         for level in Level::ALL {
             for key in keys {
                 let key = AttributeKey::new(level, key);

@@ -117,7 +117,7 @@ fn as_number(expr: Expr) -> Expr {
 
 /// Aggregates of numbers that refuse text while the statement is planned, before any rewrite of the plan
 /// can run.
-const NUMERIC_AGGREGATES: [&str; 12] = [
+pub(super) const NUMERIC_AGGREGATES: [&str; 12] = [
     "sum",
     "avg",
     "median",

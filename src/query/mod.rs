@@ -4,7 +4,7 @@
 //!    occurrence of the table carries the attributes that it needs: `events["http.route"]`. [`views`] are
 //!    SQL texts that it puts in place of their names.
 //! 2. [`engine`] plans it in a session of its own, bound to one [`ReadSnapshot`], and rewrites comparisons
-//!    of ids with [`hex`] text and of text with numbers ([`compare`]).
+//!    of ids with [`hex`] text and of text with numbers ([`compare`]), and what looks into JSON text ([`nested`]).
 //! 3. [`table`] decodes the occurrence's name into a narrow table; [`prune`] leaves out the segments that
 //!    cannot matter; [`scan`] reads the rest and the buffer ([`buffer_scan`]), through [`adapter`], which
 //!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter
@@ -21,6 +21,7 @@ pub mod engine;
 mod rewrite;
 mod hex;
 mod compare;
+mod nested;
 mod group_by_codes;
 mod codes;
 pub mod snapshot;

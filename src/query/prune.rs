@@ -269,7 +269,10 @@ impl View<'_> {
 
     /// A column whose bounds mean what SQL would compare.
     fn exact<'a>(&self, column: ColumnFact<'a>, demanded: &Demanded) -> Content<'a> {
-        let same = column.attribute_type.is_some_and(|ty| ty.data_type() == demanded.data_type);
+        // Bounds of lists and maps are those of typed JSON, which SQL shows as plain JSON.
+        let same = column
+            .attribute_type
+            .is_some_and(|ty| ty != AttributeType::Json && ty.data_type() == demanded.data_type);
         if column.null_count == self.rows {
             Content::Nothing
         } else if same {

@@ -24,10 +24,10 @@ use datafusion::logical_expr::{
 
 use super::overflow::{self, Objects};
 use super::text;
-use crate::event::{AttributeKey, Level, Value, typed_json};
+use crate::event::{AttributeKey, Level, Value, plain_json, typed_json};
 
 /// Names of the parts of the map, as everything in Arrow calls them.
-fn map_names() -> MapFieldNames {
+pub(super) fn map_names() -> MapFieldNames {
     MapFieldNames { entry: "entries".to_owned(), key: "keys".to_owned(), value: "values".to_owned() }
 }
 
@@ -92,7 +92,9 @@ impl AllAttributes {
             entries.clear();
             for (argument, text) in self.arguments.iter().zip(&texts) {
                 if text.is_valid(row) {
-                    entries.push((argument.key.clone(), text.as_string_view().value(row).into()));
+                    let text = text.as_string_view().value(row);
+                    let shown = if argument.json { plain_json::plain(text) } else { text.into() };
+                    entries.push((argument.key.clone(), shown));
                 }
             }
             for (name, raw) in overflow_entries(overflow, row) {

@@ -1,13 +1,20 @@
 //! Functions that SQL lacks for telemetry, and those with which scans read attributes.
 //!
 //! - for everybody: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
-//!   `span_id_from_hex` ([`hex_id`])
-//! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `attributes_map`,
+//!   `span_id_from_hex` ([`hex_id`]); functions of JSON text, from `datafusion-functions-json` ([`json`])
+//! - for the resolver and the planner: what is at a place in JSON text ([`json_at`]), JSON text as lists and maps
+//!   ([`json_list`]), a key that is here an attribute and there in a map ([`first_text`])
+//! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `plain_json`, `attributes_map`,
 //!   `typed_attributes`; SQL cannot name them
 
 mod attributes;
 mod first_of;
+mod first_text;
 mod hex_id;
+mod json;
+mod json_at;
+mod json_extreme;
+mod json_list;
 mod overflow;
 mod quantile;
 mod sketch;
@@ -19,13 +26,22 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 pub(crate) use attributes::{AllAttributes, AttributeArgument, Form, map_type};
 pub(crate) use first_of::FirstOf;
+pub(crate) use first_text::FIRST_TEXT;
 pub(crate) use hex_id::IdFromHex;
+pub(crate) use json::operator as json_operator;
+pub(crate) use json_at::{JSON_AT, JsonAt, is_text};
+pub(crate) use json_extreme::Extreme;
+pub(crate) use json_list::{JsonList, Reading};
 pub(crate) use overflow::OverflowGet;
-pub(crate) use text::{DisplayText, SAFE};
+pub(crate) use text::{DisplayText, PlainJson, SAFE};
 
 /// The scalar functions that SQL can call.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::new(hex_id::IdFromHex::trace_id().into()), Arc::new(hex_id::IdFromHex::span_id().into())]
+    let ids = [hex_id::IdFromHex::trace_id(), hex_id::IdFromHex::span_id()].map(|id| Arc::new(id.into()));
+    let lists = Reading::ALL.map(|reading| Arc::new(JsonList::new(reading).into()));
+    let extremes = Extreme::ALL.map(|extreme| Arc::new(json_extreme::JsonExtreme::new(extreme).into()));
+    let places = [Arc::new(JsonAt::new().into()), Arc::new(first_text::FirstText::new().into())];
+    ids.into_iter().chain(lists).chain(extremes).chain(places).chain(json::functions()).collect()
 }
 
 /// The aggregate functions that SQL can call.
