@@ -20,7 +20,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use super::adapter::Demanded;
 use super::indexed::condition::Lookup;
 use crate::catalog::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
-use crate::event::{TimeRange, schema};
+use crate::event::{AttributeType, TimeRange, schema};
 use crate::segment::{Bound, SegmentMeta};
 
 /// What is left to read.
@@ -305,7 +305,6 @@ mod tests {
 
     use super::*;
     use crate::catalog::CatalogSnapshot;
-    use crate::event::AttributeType;
     use crate::segment::{ColumnMeta, NewSegment, SegmentColumns, SegmentId};
 
     fn segment(min_ns: i64, max_ns: i64, columns: &[(&str, Option<(i64, i64)>)]) -> NewSegment {

@@ -539,7 +539,7 @@ impl ExprVisitor<'_, '_, '_> {
                 }
                 read_arguments(function);
             }
-            other => read_operands(other),
+            _ => read_operands(expr),
         }
         if let Some(subquery) = subquery_of(expr) {
             let mut taken = std::mem::replace(&mut **subquery, empty_query());

@@ -153,7 +153,8 @@ pub(super) fn read_as(reading: Reading, expr: &mut Expr) {
         Expr::Nested(inner) => return read_as(reading, inner),
         Expr::Function(f) => {
             let name = f.name.to_string().to_lowercase();
-            matches!(name.as_str(), "make_array" | "unnest" | "unnest_outer")
+            let is_read = Reading::ALL.iter().any(|reading| reading.function() == name);
+            is_read || matches!(name.as_str(), "make_array" | "unnest" | "unnest_outer")
         }
         _ => false,
     };
