@@ -187,8 +187,10 @@ impl KeyDictionary {
 fn explicit_level(inner: &Inner, lower: &str) -> Option<String> {
     [Level::Scope, Level::Resource].into_iter().find_map(|level| {
         let key = lower.strip_prefix(level.prefix())?;
-        match inner.folded.get(key)?.as_slice() {
-            [key] => Some(format!("{}{key}", level.prefix())),
+        let has = |key: &&Arc<str>| inner.types.get(*key).is_some_and(|l| !l[level as usize].is_empty());
+        let mut spellings = inner.folded.get(key)?.iter().filter(has);
+        match (spellings.next(), spellings.next()) {
+            (Some(key), None) => Some(format!("{}{key}", level.prefix())),
             _ => None,
         }
     })
@@ -268,6 +270,23 @@ mod tests {
         assert_eq!(d.lookup_ignore_case("k8s.pod").unwrap().name, "K8s.Pod");
         assert_eq!(d.lookup_ignore_case("USER.ID"), None);
         assert_eq!(d.lookup_ignore_case("resource.host").unwrap().name, "resource.Host");
+    }
+
+    #[test]
+    fn a_spelled_level_is_that_level_whatever_keys_are_called() {
+        let d = dictionary(&[
+            (Level::Resource, "size", AttributeType::Int),
+            (Level::Resource, "Zone", AttributeType::Int),
+            (Level::Record, "zone", AttributeType::Text),
+            (Level::Record, "resource.size", AttributeType::Text),
+            (Level::Record, "scope.only", AttributeType::Text),
+        ]);
+        assert_eq!(d.lookup("resource.size").unwrap().data_type(), DataType::Int64);
+        assert_eq!(d.lookup("record.resource.size").unwrap().data_type(), DataType::Utf8View);
+        assert_eq!(d.lookup_ignore_case("RESOURCE.SIZE").unwrap().name, "resource.size");
+        assert_eq!(d.lookup_ignore_case("resource.zone").unwrap().name, "resource.Zone");
+        assert_eq!(d.lookup("scope.only"), None);
+        assert_eq!(d.nearest("scope.only", 1), ["record.scope.only"]);
     }
 
     #[test]

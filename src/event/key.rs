@@ -18,7 +18,16 @@
 //! [`AttributeKey::physical_name`] and [`AttributeKey::from_physical_name`] are inverse, whatever the key.
 //!
 //! A **SQL name** means the record's attribute of that key, else the scope's, else the resource's; with a
-//! level prefix it also means that level alone. [`AttributeKey::candidates`] lists them in that order.
+//! level prefix it means that level alone, whatever keys there are. [`AttributeKey::candidates`] lists them in
+//! that order. Keys that themselves begin with such a prefix are named with their level in front:
+//!
+//! | level    | key                | SQL name                      |
+//! |----------|--------------------|-------------------------------|
+//! | record   | `http.route`       | `http.route`                  |
+//! | resource | `service.name`     | `service.name`, `resource.service.name` |
+//! | record   | `resource.x`       | `record.resource.x`           |
+//! | scope    | `resource.x`       | `scope.resource.x`            |
+//! | body     | `user.id`          | `body.user.id`                |
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -38,6 +47,10 @@ pub enum Level {
     /// An entry of a structured log body, shredded so that it can be queried; the body itself is kept too.
     Body = 3,
 }
+
+/// What the SQL name of a record's attribute begins with, where its key spells a level. Other keys that begin so
+/// are keys like any other: loggers send `record.level`.
+const RECORD: &str = "record.";
 
 /// Escape that makes a physical name unambiguous.
 const ESCAPE: &str = "attributes.";
@@ -106,25 +119,36 @@ impl AttributeKey {
 
     /// The name under which SQL shows it when no level is asked for.
     pub fn sql_name(&self) -> Cow<'_, str> {
-        match self.level {
-            Level::Body => Cow::Owned(format!("{}{}", Level::Body.prefix(), self.key)),
-            _ => Cow::Borrowed(&self.key),
+        if self.level != Level::Body && spelled(&self.key).is_none() {
+            return Cow::Borrowed(&self.key);
         }
+        let prefix = if self.level == Level::Record { RECORD } else { self.level.prefix() };
+        Cow::Owned(format!("{prefix}{}", self.key))
     }
 
     /// The attributes that the SQL name `name` may mean, most specific first.
     pub fn candidates(name: &str) -> Vec<Self> {
-        let name: Arc<str> = name.into();
-        let mut keys: Vec<_> = [Level::Record, Level::Scope, Level::Resource]
-            .into_iter()
-            .map(|level| Self::new(level, Arc::clone(&name)))
-            .collect();
-        for level in [Level::Scope, Level::Resource, Level::Body] {
-            if let Some(key) = name.strip_prefix(level.prefix()) {
-                keys.push(Self::new(level, key));
-            }
+        if let Some((level, key)) = spelled(name) {
+            return vec![Self::new(level, key)];
         }
-        keys
+        let name: Arc<str> = name.into();
+        let levels = [Level::Record, Level::Scope, Level::Resource];
+        levels.into_iter().map(|level| Self::new(level, Arc::clone(&name))).collect()
+    }
+}
+
+/// The level that a SQL name spells, and the key at that level; `None` where it is a key of any level.
+fn spelled(name: &str) -> Option<(Level, &str)> {
+    // Each `record.` in front makes one key more reachable: all but the first are part of the key.
+    let mut bare = name;
+    while let Some(rest) = bare.strip_prefix(RECORD) {
+        bare = rest;
+    }
+    let level =
+        [Level::Scope, Level::Resource, Level::Body].into_iter().find(|l| bare.starts_with(l.prefix()))?;
+    match name.strip_prefix(RECORD) {
+        Some(key) => Some((Level::Record, key)),
+        None => Some((level, &name[level.prefix().len()..])),
     }
 }
 
@@ -175,6 +199,33 @@ mod tests {
                 let name = key.physical_name();
                 assert_eq!(AttributeKey::from_physical_name(&name).as_ref(), Some(&key), "{name}");
                 assert_eq!(seen.insert(name.clone(), key), None, "{name} is taken twice");
+            }
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_spelled_is_meant_alone() {
+        let one = |level, key: &str| vec![AttributeKey::new(level, key)];
+        assert_eq!(AttributeKey::candidates("resource.service.name"), one(Level::Resource, "service.name"));
+        assert_eq!(AttributeKey::candidates("scope.x"), one(Level::Scope, "x"));
+        assert_eq!(AttributeKey::candidates("body.x.y"), one(Level::Body, "x.y"));
+        assert_eq!(AttributeKey::candidates("record.resource.x"), one(Level::Record, "resource.x"));
+        assert_eq!(AttributeKey::candidates("resource.record.x"), one(Level::Resource, "record.x"));
+        for bare in ["x", "record.level", "record.", "resource", "resources.x", ""] {
+            let levels: Vec<_> = AttributeKey::candidates(bare).iter().map(|k| k.level).collect();
+            assert_eq!(levels, [Level::Record, Level::Scope, Level::Resource], "{bare}");
+        }
+    }
+
+    #[test]
+    fn every_attribute_is_reachable_by_its_sql_name() {
+        let keys =
+            ["x", "resource.x", "scope.x", "body.", "record.x", "record.body.x", "record.record.scope.x", ""];
+        for level in Level::ALL {
+            for key in keys {
+                let key = AttributeKey::new(level, key);
+                let name = key.sql_name();
+                assert!(AttributeKey::candidates(&name).contains(&key), "{name} is not {key:?}");
             }
         }
     }

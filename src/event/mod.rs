@@ -23,6 +23,7 @@ mod id;
 pub mod key;
 mod value;
 pub mod typed_json;
+pub mod plain_json;
 pub mod schema;
 mod core_event;
 pub mod severity;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::cli::import;
-use crate::event::{EventBatch, typed_json};
+use crate::event::{EventBatch, plain_json, typed_json};
 use crate::ingest::csv::CsvLayout;
 use crate::ingest::fields::FieldMap;
 use crate::ingest::otlp::{self, Encoding, RequestKind};
@@ -71,6 +71,11 @@ pub(super) fn unpack(bytes: &[u8]) {
 
 pub(super) fn typed_json(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let plain = plain_json::plain(text);
+    assert!(
+        plain_json::items(text).is_none() || plain_json::items(&plain).is_some(),
+        "a list became something else"
+    );
     let Ok(value) = typed_json::parse(text) else { return };
     let written = |value| {
         let mut out = String::new();

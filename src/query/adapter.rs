@@ -8,7 +8,7 @@
 //! |-------------------------------------|----------------------------------------------------------------|
 //! | one column of the right type        | that column, so Parquet's own pruning works                    |
 //! | one column of another type          | a cast; what cannot be cast is null, never an error            |
-//! | one column of JSON                  | `json_value(…)`, without the nulls of JSON                     |
+//! | one column of typed JSON            | `plain_json(column)`: what a person reads, without nulls       |
 //! | columns of several levels, overflow | `first_of(http.route, overflow_get(…), resource.http.route, …)` |
 //! | nothing                             | a typed null, which lets the file be skipped                   |
 //!
@@ -34,7 +34,8 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 
 use super::functions::{
-    AllAttributes, AttributeArgument, DisplayText, FirstOf, Form, JsonValue, OverflowGet, SAFE,
+use super::functions::{
+    AllAttributes, AttributeArgument, DisplayText, FirstOf, Form, OverflowGet, PlainJson, SAFE,
 };
 use super::mixed::is_marked;
 use crate::event::{AttributeKey, schema};
@@ -185,9 +186,6 @@ impl Rewrite<'_> {
         let mut values: Vec<Arc<dyn PhysicalExpr>> = Vec::new();
         for name in &demanded.candidates {
             if let Some(column) = self.physical(name) {
-                let field = self.file.field_with_name(name)?;
-                let column =
-                    if is_json(field) { self.call(JsonValue::new().into(), vec![column])? } else { column };
                 values.push(self.cast(column, &demanded.data_type)?);
             }
             if let Some(overflow) = &overflow {
@@ -218,6 +216,9 @@ impl Rewrite<'_> {
     /// `column` as `target`, null where that is impossible.
     fn cast(&self, column: Arc<dyn PhysicalExpr>, target: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
         let found = column.data_type(self.file)?;
+        if found == *target && *target == DataType::Utf8View && self.holds_json(&column) {
+            return self.call(PlainJson::new().into(), vec![column]);
+        }
         if found == *target {
             return Ok(column);
         }
@@ -228,6 +229,13 @@ impl Rewrite<'_> {
             return null(target);
         }
         Ok(Arc::new(CastExpr::new(column, target.clone(), Some(SAFE))))
+    }
+
+    /// Whether a column of the file is an attribute's that holds typed JSON.
+    fn holds_json(&self, column: &Arc<dyn PhysicalExpr>) -> bool {
+        let index = column.downcast_ref::<Column>().map(Column::index);
+        let field = index.and_then(|i| self.file.fields().get(i));
+        field.is_some_and(|f| is_json(f) && AttributeKey::from_physical_name(f.name()).is_some())
     }
 
     fn call(&self, udf: ScalarUDF, args: Vec<Arc<dyn PhysicalExpr>>) -> Result<Arc<dyn PhysicalExpr>> {

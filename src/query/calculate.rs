@@ -33,7 +33,7 @@ use datafusion::logical_expr::{
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::compare::{self, as_number, is_text_expr};
-use super::functions::Extreme;
+use super::functions::{Extreme, JSON_AS_TEXT};
 use super::mixed::{self, is_mixed, number_of};
 
 /// Aggregates of numbers.
@@ -302,10 +302,11 @@ fn order(order_by: &mut [Sort], schema: &DFSchema) -> bool {
     new
 }
 
-/// An attribute's text as a number; anything else as it is, and refused if it is text.
+/// Text of an attribute, or in JSON, as a number; anything else as it is, and refused if it is text.
 fn number(expr: Expr, schema: &DFSchema) -> Expr {
     let is_attribute = match &expr {
         Expr::Column(column) => column.name.starts_with("attributes['"),
+        Expr::ScalarFunction(call) => call.func.name() == JSON_AS_TEXT,
         _ => false,
     };
     let means_number = is_mixed(&expr, schema) || is_attribute && is_text_expr(&expr, schema);

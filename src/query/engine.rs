@@ -30,6 +30,7 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{
     RecordBatchStream, SendableRecordBatchStream, SessionState, SessionStateBuilder,
 };
+use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::execute_stream;
@@ -48,6 +49,7 @@ use super::indexed::columns::{Asks, ColumnCache};
 use super::indexed::counts::CountFromBitmaps;
 use super::indexed::parts;
 use super::metadata::MetadataCache;
+use super::nested::JsonText;
 use super::resolver::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
 use super::rewrite::{RewriteRule, rewrite_plan};
 use super::scan::ScanShared;
@@ -341,7 +343,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     let mut rules: Vec<_> = vec![Arc::new(RewriteRule) as _];
     rules.extend(Analyzer::new().rules);
     rules.push(Arc::new(CheckedArithmetic::default()));
-    let mut state = SessionStateBuilder::new()
+    let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
@@ -349,6 +351,9 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         .with_optimizer_rule(group_by_codes)
         .with_physical_optimizer_rule(Arc::new(CountFromBitmaps))
         .build();
+    let mut planners = vec![Arc::new(JsonText::new()) as Arc<dyn ExprPlanner>];
+    planners.extend(state.expr_planners().iter().cloned());
+    let mut state = SessionStateBuilder::new_from_existing(state).with_expr_planners(planners).build();
     for function in functions::scalar_functions() {
         // A first registration is never refused.
         let _ = datafusion::execution::FunctionRegistry::register_udf(&mut state, function);

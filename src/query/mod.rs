@@ -4,9 +4,10 @@
 //!    occurrence of the table carries the attributes that it needs: `events["http.route"]`. [`views`] are
 //!    SQL texts that it puts in place of their names.
 //! 2. [`engine`] plans it in a session of its own, bound to one [`ReadSnapshot`], and rewrites comparisons
-//!    of ids with [`hex`] text and of text with numbers ([`compare`]), and [`arithmetic`] of integers;
-//!    it refuses [`zones`] of time that nobody knows, and notes [`casts`] for the errors that they may cause.
-//!    Attributes whose values have several types are [`mixed`]: text that has [`number`]s in it.
+//!    of ids with [`hex`] text and of text with numbers ([`compare`]), [`arithmetic`] of integers, and what looks
+//!    into JSON text ([`nested`]); it refuses [`zones`] of time that nobody knows, and notes [`casts`] for the
+//!    errors that they may cause. Attributes whose values have several types are [`mixed`]: text that has
+//!    [`number`]s in it, which can be [calculated](calculate) with.
 //! 3. [`table`] decodes the occurrence's name into a narrow table; [`prune`] leaves out the segments that
 //!    cannot matter; [`scan`] reads the rest and the buffer ([`buffer_scan`]), through [`adapter`], which
 //!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter
@@ -29,6 +30,7 @@ mod number;
 mod arithmetic;
 mod zones;
 mod casts;
+mod nested;
 mod group_by_codes;
 mod codes;
 pub mod snapshot;

@@ -273,9 +273,12 @@ impl View<'_> {
 
     /// A column whose bounds mean what SQL would compare.
     fn exact<'a>(&self, column: ColumnFact<'a>, demanded: &Demanded) -> Content<'a> {
-        // Of numbers among other values, equality with text is that of their spelling.
+        // Of numbers among other values, equality with text is that of their spelling. Bounds of lists and maps are
+        // those of typed JSON, which SQL shows as plain JSON.
         let number = matches!(column.attribute_type, Some(AttributeType::Int | AttributeType::Double));
-        let same = column.attribute_type.is_some_and(|ty| ty.data_type() == demanded.data_type)
+        let same = column
+            .attribute_type
+            .is_some_and(|ty| ty != AttributeType::Json && ty.data_type() == demanded.data_type)
             || demanded.mixed && number;
         if column.null_count == self.rows {
             Content::Nothing

@@ -1,5 +1,5 @@
-//! SQL as people write it, in `tests/slt/*.slt`, over the telemetry in `tests/slt/data`; and in `tests/slt/edges`,
-//! over telemetry as producers should not send it.
+//! SQL as people write it, in `tests/slt/*.slt`, over the telemetry in `tests/slt/data`; the same in folders of
+//! `tests/slt` that have `data` of their own.
 //!
 //! Each file runs three times: with all events in the buffer, all in segments, and some in each. Where an
 //! event is must not be seen.
@@ -71,7 +71,7 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
     Ok((0..batch.num_rows()).map(|row| columns.iter().map(|c| text(c, row)).collect()).collect())
 }
 
-async fn load(place: Place, scripts: &Path, data: &Path) -> Result<Database> {
+async fn load(place: Place, data: &Path, folder: &Path) -> Result<Database> {
     let mut settings = Settings::new(data);
     settings.query.bitmap_asks = 0;
     // In one place scans read columns from memory, in the other from Parquet.
@@ -82,7 +82,11 @@ async fn load(place: Place, scripts: &Path, data: &Path) -> Result<Database> {
         (RequestKind::Logs, "logs.json"),
         (RequestKind::Metrics, "metrics.json"),
     ] {
-        let bytes = std::fs::read(scripts.join("data").join(file))?;
+        let file = folder.join("data").join(file);
+        if !file.exists() {
+            continue;
+        }
+        let bytes = std::fs::read(file)?;
         let ingested = decode(kind, Encoding::Json, &bytes, NOW_NS)?;
         assert_eq!(ingested.rejected.count(), 0, "{}", ingested.rejected.message());
         database.append(ingested.batch).await?;
@@ -100,16 +104,23 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt")
 }
 
+/// The folders with scripts and the data that these are about.
+fn folders() -> Vec<PathBuf> {
+    let inside = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+    let own = inside.filter(|path| path.join("data").is_dir());
+    std::iter::once(folder()).chain(own).collect()
+}
+
 async fn run_scripts(place: Place) {
-    for scripts in [folder(), folder().join("edges")] {
-        run_folder(place, &scripts).await;
+    for folder in folders() {
+        run_folder(place, &folder).await;
     }
 }
 
-async fn run_folder(place: Place, scripts: &Path) {
+async fn run_folder(place: Place, folder: &Path) {
     let data = tempfile::tempdir().unwrap();
-    let database = load(place, scripts, data.path()).await.unwrap();
-    let mut files: Vec<_> = std::fs::read_dir(scripts).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let database = load(place, data.path(), folder).await.unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|e| e == "slt"));
     files.sort();
     assert!(!files.is_empty());

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! The map is for people: a bare key means the record's attribute, else the scope's, else the resource's,
-//! and what is hidden by such a meaning shows under its level (`resource.x`). The JSON is for machines: it
+//! and what is hidden by such a meaning shows under its level (`resource.x`). `attributes['k']` is what the map
+//! has under `k`. The JSON is for machines: it
 //! has physical names, and types survive.
 
 use std::borrow::Cow;
@@ -21,13 +22,12 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use super::json_null::without_null;
 use super::overflow::{self, Objects};
 use super::text;
-use crate::event::{AttributeKey, Level, Value, typed_json};
+use crate::event::{AttributeKey, Level, Value, plain_json, typed_json};
 
 /// Names of the parts of the map, as everything in Arrow calls them.
-fn map_names() -> MapFieldNames {
+pub(super) fn map_names() -> MapFieldNames {
     MapFieldNames { entry: "entries".to_owned(), key: "keys".to_owned(), value: "values".to_owned() }
 }
 
@@ -86,7 +86,7 @@ impl AllAttributes {
 
     fn map(&self, columns: &[ArrayRef], overflow: Option<&Objects<'_>>, rows: usize) -> Result<ArrayRef> {
         let display = |(column, argument): (&ArrayRef, &AttributeArgument)| {
-            if argument.json { without_null(column) } else { text::display(column) }
+            if argument.json { text::without_null(column) } else { text::display(column) }
         };
         let texts = columns.iter().zip(&self.arguments).map(display).collect::<Result<Vec<_>>>()?;
         let mut builder = MapBuilder::new(Some(map_names()), StringBuilder::new(), StringBuilder::new());
@@ -95,7 +95,9 @@ impl AllAttributes {
             entries.clear();
             for (argument, text) in self.arguments.iter().zip(&texts) {
                 if text.is_valid(row) {
-                    entries.push((argument.key.clone(), text.as_string_view().value(row).into()));
+                    let text = text.as_string_view().value(row);
+                    let shown = if argument.json { plain_json::plain(text) } else { text.into() };
+                    entries.push((argument.key.clone(), shown));
                 }
             }
             for (name, raw) in overflow_entries(overflow, row) {

@@ -1,17 +1,24 @@
 //! Functions that SQL lacks for telemetry, and those with which scans read attributes.
 //!
 //! - for everybody: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
-//!   `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around
-//! - for the planner, in the place of operators: [`checked`] arithmetic
-//! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `json_value`, `attributes_map`,
+//!   `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around; functions of JSON text, from
+//!   `datafusion-functions-json` ([`json`])
+//! - for the resolver and the planner: what is at a place in JSON text ([`json_at`]), JSON text as lists and maps
+//!   ([`json_list`]), a key that is here an attribute and there in a map ([`first_text`]); in the place of operators
+//!   [`checked`] arithmetic
+//! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `plain_json`, `attributes_map`,
 //!   `typed_attributes`; SQL cannot name them, nor those of text that holds numbers ([`mixed`], [`extreme`])
 
 mod attributes;
 mod checked;
 mod extreme;
 mod first_of;
+mod first_text;
 mod hex_id;
-mod json_null;
+mod json;
+mod json_at;
+mod json_extreme;
+mod json_list;
 mod mixed;
 mod overflow;
 mod quantile;
@@ -27,16 +34,24 @@ pub(crate) use attributes::{AllAttributes, AttributeArgument, Form, map_type};
 pub(crate) use checked::{Checked, Operation, does_not_fit};
 pub(crate) use extreme::Extreme;
 pub(crate) use first_of::FirstOf;
+pub(crate) use first_text::FIRST_TEXT;
 pub(crate) use hex_id::IdFromHex;
-pub(crate) use json_null::JsonValue;
+pub(crate) use json::{AS_TEXT as JSON_AS_TEXT, operator as json_operator};
+pub(crate) use json_at::{JSON_AT, JsonAt, is_text};
+pub(crate) use json_extreme::Extreme as ListExtreme;
+pub(crate) use json_list::{JsonList, Reading as JsonReading};
 pub(crate) use mixed::{Mixed, Reading};
 pub(crate) use overflow::OverflowGet;
 pub(crate) use sum::SUM_STATE;
-pub(crate) use text::{DisplayText, SAFE};
+pub(crate) use text::{DisplayText, PlainJson, SAFE};
 
 /// The scalar functions that SQL can call.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
-    vec![Arc::new(hex_id::IdFromHex::trace_id().into()), Arc::new(hex_id::IdFromHex::span_id().into())]
+    let ids = [hex_id::IdFromHex::trace_id(), hex_id::IdFromHex::span_id()].map(|id| Arc::new(id.into()));
+    let lists = JsonReading::ALL.map(|reading| Arc::new(JsonList::new(reading).into()));
+    let extremes = ListExtreme::ALL.map(|extreme| Arc::new(json_extreme::JsonExtreme::new(extreme).into()));
+    let places = [Arc::new(JsonAt::new().into()), Arc::new(first_text::FirstText::new().into())];
+    ids.into_iter().chain(lists).chain(extremes).chain(places).chain(json::functions()).collect()
 }
 
 /// The aggregate functions that SQL can call.

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::common::v1::any_value;
 use serde_json::value::RawValue;
 
 use super::text;
-use crate::event::typed_json;
+use crate::event::{plain_json, typed_json};
 use crate::query::number;
 
 /// `overflow_get(overflow)`: the attribute of one physical name, as one SQL type; null where it is absent
@@ -127,7 +127,7 @@ pub(crate) fn display(raw: &RawValue) -> String {
         Some(any_value::Value::IntValue(i)) => i.to_string(),
         Some(any_value::Value::DoubleValue(d)) => number::spell(d),
         Some(any_value::Value::BytesValue(bytes)) => text::display_bytes(&bytes),
-        _ => raw.get().to_owned(),
+        _ => plain_json::plain(raw.get()).into_owned(),
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! The same value may sit in a typed Parquet column of one segment, in the overflow of a second one and
 //! in a buffered batch. A query that sees the attribute as text must not be able to tell: everything that
-//! turns values into text goes through here. Of each number there is one [spelling](crate::query::number).
+//! turns values into text goes through here. Of each number there is one [spelling](crate::query::number); lists and
+//! maps are [plain JSON](crate::event::plain_json).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringViewBuilder};
-use arrow::compute::{CastOptions, cast_with_options};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, StringViewBuilder};
+use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
 use arrow::datatypes::DataType;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,6 +17,8 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
 use super::mixed::spelled;
+use crate::event::plain_json::plain;
+use crate::event::typed_json;
 
 /// Casts that turn what does not fit into null, never into an error.
 pub(crate) const SAFE: CastOptions<'static> =
@@ -83,5 +87,59 @@ impl ScalarUDFImpl for DisplayText {
             return Err(DataFusionError::Internal("display_text needs an argument".to_owned()));
         };
         Ok(ColumnarValue::Array(display(array)?))
+    }
+}
+
+/// Typed JSON as views, in which JSON's null is null: a producer that names an attribute and gives it no value means
+/// none, and version 0.1 stored that.
+pub(super) fn without_null(array: &ArrayRef) -> Result<ArrayRef> {
+    let array = cast(array, &DataType::Utf8View)?;
+    let views = array.as_string_view();
+    let is_null = |row| views.is_valid(row) && typed_json::is_null(views.value(row));
+    let nulls: BooleanArray = (0..views.len()).map(|row| Some(is_null(row))).collect();
+    if nulls.true_count() == 0 {
+        return Ok(array);
+    }
+    Ok(nullif(&array, &nulls)?)
+}
+
+/// `plain_json(column)`: typed JSON as [plain JSON](crate::event::plain_json).
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PlainJson {
+    signature: Signature,
+}
+
+impl PlainJson {
+    /// The function.
+    pub(crate) fn new() -> Self {
+        Self { signature: Signature::any(1, Volatility::Immutable) }
+    }
+}
+
+impl ScalarUDFImpl for PlainJson {
+    fn name(&self) -> &'static str {
+        "plain_json"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let Some(array) = arrays.first() else {
+            return Err(DataFusionError::Internal("plain_json needs an argument".to_owned()));
+        };
+        let typed = without_null(array)?;
+        let differs = |text: Option<&str>| text.is_some_and(|text| matches!(plain(text), Cow::Owned(_)));
+        if !typed.as_string_view().iter().any(differs) {
+            return Ok(ColumnarValue::Array(typed));
+        }
+        let texts: StringViewArray = typed.as_string_view().iter().map(|text| text.map(plain)).collect();
+        Ok(ColumnarValue::Array(Arc::new(texts)))
     }
 }

@@ -7,7 +7,8 @@
 //! 2. [`relation`], [`select`], [`names`], [`wildcard`]: bottom-up over queries, every relation becomes a
 //!    node ([`node`]); views are put in place of their names; every name is resolved in the [`scope`]s
 //!    around it. A name that nobody declares is an attribute, **demanded** from the open relation in
-//!    scope. Demands go down through wildcards to the base table. `*` is written out.
+//!    scope. Demands go down through wildcards to the base table. `*` is written out. Names may lead into lists and
+//!    maps ([`nested`]), and lists of rows may be unfolded ([`unnest`]).
 //! 3. [`finish`]: every occurrence of the base table gets a name that carries the attributes demanded from
 //!    it ([`table_name`]), every open SELECT on the way its hidden columns.
 //!
@@ -29,12 +30,14 @@ mod errors;
 mod finish;
 mod like;
 mod names;
+mod nested;
 mod node;
 pub(crate) mod parse;
 mod relation;
 mod scope;
 mod select;
 mod table_name;
+mod unnest;
 mod wildcard;
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //! 3. `attributes.` followed by a key;
 //! 4. a field of a declared column of a relation that has no attributes;
 //! 5. a core column that an open relation does not show in `*`;
-//! 6. the key of an attribute of the one open relation of the innermost scope that has any.
+//! 6. the key of an attribute of the one open relation of the innermost scope that has any, or such a key and
+//!    a path in the list or map that it holds ([`nested`](super::nested)).
 //!
 //! Beside a relation whose columns only the planner knows, an unqualified name that nobody declares is
 //! left to the planner.
@@ -24,6 +25,7 @@ use sqlparser::tokenizer::Location;
 
 use super::Resolver;
 use super::errors::{at, nearest, unknown};
+use super::nested::{Nested, fields_of, read_arguments, read_operands};
 use super::node::{Hidden, Node, NodeId, SeveralSources};
 use super::scope::{Name, Relation, column, is_resolved, leave, normalise, resolved};
 use super::select::Output;
@@ -55,7 +57,7 @@ impl Meaning {
         Self { expr, output: output.into(), is_plain: true }
     }
 
-    fn named(expr: Expr, output: impl Into<String>) -> Self {
+    pub(super) fn named(expr: Expr, output: impl Into<String>) -> Self {
         Self { expr, output: output.into(), is_plain: false }
     }
 }
@@ -91,12 +93,7 @@ impl Resolver<'_> {
             return Ok(meaning);
         }
         if let Some(key) = key_after_attributes(idents) {
-            return match self.known_key(&key) {
-                Some(known) => {
-                    self.attribute_in_scope(&known, &key)?.ok_or_else(|| self.unknown_column(&key))
-                }
-                None => Err(self.unknown_column(&key)),
-            };
+            return self.attribute_named(&idents[1..], &key)?.ok_or_else(|| self.unknown_column(&key));
         }
         if let Some(meaning) = self.field_of_declared(idents) {
             return Ok(meaning);
@@ -104,12 +101,7 @@ impl Resolver<'_> {
         if let Some(meaning) = self.hidden_core(&name)? {
             return Ok(meaning);
         }
-        if let Some(known) = self.known_key(&name)
-            && let Some(meaning) = self.attribute_in_scope(&known, &name)?
-        {
-            return Ok(meaning);
-        }
-        Err(self.unknown_column(&name))
+        self.attribute_named(idents, &name)?.ok_or_else(|| self.unknown_column(&name))
     }
 
     /// The relation that the name begins with: depth of its scope, its index, number of parts.
@@ -144,9 +136,7 @@ impl Resolver<'_> {
         }
         let first = normalise(&rest[0]);
         if rest.len() > 1 && !self.nodes.is_open(node) && self.nodes.declares(node, &first) {
-            let mut path = vec![resolved(alias), resolved(first)];
-            path.extend(rest[1..].iter().map(|i| resolved(normalise(i))));
-            return Ok(Meaning::named(Expr::CompoundIdentifier(path), name.folded));
+            return Ok(Meaning::named(fields_of(alias, &first, &rest[1..]), name.folded));
         }
         if self.nodes.is_open(node) {
             let key = key_after_attributes(rest);
@@ -155,8 +145,11 @@ impl Resolver<'_> {
                 self.demand(node, &hidden, &name)?;
                 return Ok(Meaning::plain(column(alias, &name.folded), name.folded));
             }
-            if let Some(known) = self.known_key(key.as_ref().unwrap_or(&name)) {
-                return self.attribute_of(depth, index, &known, &name);
+            let idents = if key.is_some() { &rest[1..] } else { rest };
+            let flat = self.known_key(key.as_ref().unwrap_or(&name));
+            let nested = self.nested_of(idents);
+            if flat.is_some() || !nested.is_empty() {
+                return self.attribute_or_nested(depth, index, flat.as_deref(), &nested, &name);
             }
         }
         Err(self.unknown_in_relation(&relation.path, node, &name, idents))
@@ -173,8 +166,11 @@ impl Resolver<'_> {
             if let Some(merged) = scope.merged.iter().find(|m| m.name == name.folded) {
                 return Ok(Some(Meaning::named(merged.expr.clone(), &name.folded)));
             }
-            let relations: Vec<_> =
-                scope.relations.iter().filter(|r| self.nodes.declares(r.node, &name.folded)).collect();
+            let relations: Vec<_> = scope
+                .relations
+                .iter()
+                .filter(|r| !r.is_part && self.nodes.declares(r.node, &name.folded))
+                .collect();
             match relations.as_slice() {
                 [] => {}
                 [relation] => {
@@ -210,9 +206,7 @@ impl Resolver<'_> {
             let declares = |r: &&Relation| !self.nodes.is_open(r.node) && self.nodes.declares(r.node, &first);
             scope.relations.iter().find(declares)
         })?;
-        let mut path = vec![resolved(&relation.alias), resolved(first)];
-        path.extend(fields.iter().map(|f| resolved(normalise(f))));
-        Some(Meaning::named(Expr::CompoundIdentifier(path), Name::new(idents).folded))
+        Some(Meaning::named(fields_of(&relation.alias, &first, fields), Name::new(idents).folded))
     }
 
     /// A core column that some open relation can show though `*` leaves it out.
@@ -234,12 +228,26 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    /// The attribute `key` of the one open relation of the innermost scope that has an open relation.
-    fn attribute_in_scope(&mut self, key: &str, name: &Name) -> Result<Option<Meaning>> {
+    /// The attribute that a name means, or the entry of one.
+    fn attribute_named(&mut self, idents: &[Ident], name: &Name) -> Result<Option<Meaning>> {
+        let (flat, nested) = (self.known_key(name), self.nested_of(idents));
+        if flat.is_none() && nested.is_empty() {
+            return Ok(None);
+        }
+        self.attribute_in_scope(flat.as_deref(), &nested, name)
+    }
+
+    /// The same of the one open relation of the innermost scope that has an open relation.
+    fn attribute_in_scope(
+        &mut self,
+        flat: Option<&str>,
+        nested: &[Nested],
+        name: &Name,
+    ) -> Result<Option<Meaning>> {
         for depth in (0..self.scopes.len()).rev() {
             let scope = &self.scopes[depth];
-            if let Some(merged) = scope.merged.iter().find(|m| m.name == key) {
-                return Ok(Some(Meaning::named(merged.expr.clone(), key)));
+            if let Some(merged) = scope.merged.iter().find(|m| Some(m.name.as_str()) == flat) {
+                return Ok(Some(Meaning::named(merged.expr.clone(), &merged.name)));
             }
             let is_open = |(_, r): &(usize, &Relation)| self.nodes.is_open(r.node);
             let open: Vec<_> = scope.relations.iter().enumerate().filter(is_open).collect();
@@ -247,7 +255,7 @@ impl Resolver<'_> {
                 [] => {}
                 [(index, _)] => {
                     let index = *index;
-                    return self.attribute_of(depth, index, key, name).map(Some);
+                    return self.attribute_or_nested(depth, index, flat, nested, name).map(Some);
                 }
                 several => return Err(ambiguous(name, several.iter().map(|(_, r)| r.alias.as_str()))),
             }
@@ -529,8 +537,9 @@ impl ExprVisitor<'_, '_, '_> {
                 if let FunctionArguments::List(list) = &mut function.args {
                     plain_argument_names(list);
                 }
+                read_arguments(function);
             }
-            _ => {}
+            _ => read_operands(expr),
         }
         if let Some(subquery) = subquery_of(expr) {
             let mut taken = std::mem::replace(&mut **subquery, empty_query());
@@ -559,6 +568,7 @@ impl ExprVisitor<'_, '_, '_> {
             **root = call("map_extract", vec![map, key]);
         }
         access_chain.iter_mut().for_each(leave_field);
+        access_chain.iter_mut().for_each(quote_key);
         if access_chain.is_empty() {
             *expr = std::mem::replace(&mut **root, Expr::Tuple(Vec::new()));
         }
@@ -598,8 +608,16 @@ pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
 /// The part after a dot is a field, not a column; the planner wants `['field']`.
 fn leave_field(access: &mut AccessExpr) {
     if let AccessExpr::Dot(Expr::Identifier(field)) = access {
-        let value = Value::SingleQuotedString(normalise(field)).with_span(field.span);
+        let value = Value::SingleQuotedString(field.value.clone()).with_span(field.span);
         *access = AccessExpr::Subscript(Subscript::Index { index: Expr::Value(value) });
+    }
+}
+
+/// `["key"]` is an entry, as in `attributes["key"]`.
+fn quote_key(access: &mut AccessExpr) {
+    if let Some((key, _)) = literal_key(access) {
+        let index = Expr::Value(Value::SingleQuotedString(key).into());
+        *access = AccessExpr::Subscript(Subscript::Index { index });
     }
 }
 

@@ -16,11 +16,13 @@ use sqlparser::ast::{
 use super::Resolver;
 use super::errors::{at, nearest, unknown};
 use super::names::{Clause, call};
+use super::nested::read_as;
 use super::node::{Hidden, Node, NodeId};
 use super::parse;
 use super::scope::{Merged, Name, Relation, column, normalise, resolved};
 use super::table_name::EVENTS;
 use crate::error::{Error, Result};
+use crate::query::functions::JsonReading as Reading;
 
 /// Views may use views, but not without end.
 const VIEW_DEPTH_MAX: usize = 16;
@@ -171,7 +173,7 @@ impl Resolver<'_> {
 
     fn add_relation(&mut self, alias: String, path: Vec<String>, node: NodeId) {
         if let Some(scope) = self.scopes.last_mut() {
-            scope.relations.push(Relation { alias, path, node });
+            scope.relations.push(Relation { alias, path, node, is_part: false });
         }
     }
 
@@ -200,6 +202,7 @@ impl Resolver<'_> {
             }
             TableFactor::UNNEST { alias, array_exprs, .. } => {
                 for expr in array_exprs {
+                    read_as(Reading::Items, expr);
                     self.resolve_expr(expr, Clause::Input)?;
                 }
                 let node = self.nodes.add(Node::Opaque);
@@ -455,7 +458,7 @@ impl Resolver<'_> {
             return Ok((merged.expr.clone(), merged.members.clone()));
         }
         let matching = |test: &dyn Fn(&Relation) -> bool| -> Vec<usize> {
-            side.iter().enumerate().filter(|(_, r)| test(r)).map(|(i, _)| from + i).collect()
+            side.iter().enumerate().filter(|(_, r)| !r.is_part && test(r)).map(|(i, _)| from + i).collect()
         };
         let declaring = matching(&|r| self.nodes.declares(r.node, &name.folded));
         let offering = matching(&|r| self.nodes.offers_core(r.node, &name.folded));
@@ -559,16 +562,16 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
-fn alias_of(name: &str) -> TableAlias {
+pub(super) fn alias_of(name: &str) -> TableAlias {
     TableAlias { explicit: true, name: resolved(name), columns: Vec::new(), at: None }
 }
 
-fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
+pub(super) fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
     TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }
 }
 
 /// `SELECT * FROM table`.
-fn select_all_from(table: &str) -> Result<SetExpr> {
+pub(super) fn select_all_from(table: &str) -> Result<SetExpr> {
     match parse::parse(&format!("SELECT * FROM {table}"))? {
         datafusion::sql::parser::Statement::Statement(statement) => match *statement {
             Statement::Query(query) => Ok(*query.body),

@@ -20,6 +20,8 @@ pub(super) struct Relation {
     /// What people may call it: the alias, or catalog, schema and table; nothing if it has no name.
     pub(super) path: Vec<String>,
     pub(super) node: NodeId,
+    /// Its columns are columns of another relation, under another name.
+    pub(super) is_part: bool,
 }
 
 /// Columns that `USING` made one.

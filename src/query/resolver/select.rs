@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, GroupByWithModifier, Ident, NamedWindowExpr, OrderBy, OrderByExpr,
-    OrderByKind, Select, SelectFlavor, SelectItem, WildcardAdditionalOptions,
+    Distinct, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, GroupByWithModifier, Ident,
+    NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind, Select, SelectFlavor, SelectItem,
+    WildcardAdditionalOptions,
 };
 
 use super::Resolver;
@@ -17,6 +18,7 @@ use super::relation::placeholder;
 use super::scope::{Name, Scope, normalise, resolved};
 use crate::error::{Error, Result};
 use crate::event::schema;
+use crate::query::functions::JsonReading as Reading;
 
 /// One column of a select list, resolved.
 #[derive(Debug, Clone)]
@@ -194,9 +196,11 @@ impl Resolver<'_> {
             select.flavor = SelectFlavor::Standard;
         }
         self.scopes.push(Scope::default());
+        let unfolded = super::unnest::unfold(&mut select.from)?;
         for table in &mut select.from {
             self.resolve_joined(table)?;
         }
+        self.add_unfolded(unfolded);
         if let Some(selection) = &mut select.selection {
             self.resolve_expr(selection, Clause::Input)?;
         }
@@ -365,8 +369,19 @@ fn changes_rows(select: &Select) -> bool {
         || matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_)))
 }
 
+/// Whether an expression may unfold a struct into several columns.
 fn is_unnest(expr: &Expr) -> bool {
-    matches!(expr, Expr::Function(f) if f.name.to_string().to_lowercase().starts_with("unnest"))
+    let Expr::Function(f) = expr else { return false };
+    let argument = match &f.args {
+        FunctionArguments::List(list) => list.args.first(),
+        _ => None,
+    };
+    let is_json = |name: String| Reading::ALL.iter().any(|reading| reading.function() == name);
+    let of_list = matches!(
+        argument,
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(f)))) if is_json(f.name.to_string())
+    );
+    f.name.to_string().to_lowercase().starts_with("unnest") && !of_list
 }
 
 /// `ORDER BY ALL`, which the dialect reads as a name.

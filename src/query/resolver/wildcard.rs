@@ -29,7 +29,8 @@ impl Resolver<'_> {
         options: WildcardAdditionalOptions,
         list: &mut SelectList,
     ) -> Result<()> {
-        let Some(scope) = self.scopes.last().cloned() else { return Ok(()) };
+        let Some(mut scope) = self.scopes.last().cloned() else { return Ok(()) };
+        scope.relations.retain(|relation| !relation.is_part);
         if scope.relations.is_empty() {
             return Err(Error::invalid("SELECT * needs a FROM"));
         }

@@ -1,0 +1,45 @@
+//! Functions of JSON text: `json_get(body, 'user', 'id')`, `json_length(body)`, `body ->> 'level'`.
+//!
+//! They come from `datafusion-functions-json`. Its `json_get` yields a union of types, which can be neither compared
+//! nor grouped by; here it yields text, as [`json_at`](super::json_at) does, so `json_get` and `->` are `json_as_text`.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+use datafusion_functions_json::udfs;
+use sqlparser::ast::BinaryOperator;
+
+/// Name of the function that `json_get` and `->` are.
+pub(crate) const AS_TEXT: &str = "json_as_text";
+
+/// The functions that SQL can call.
+pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
+    vec![
+        Arc::new(as_text()),
+        udfs::json_contains_udf(),
+        udfs::json_get_array_udf(),
+        udfs::json_get_bool_udf(),
+        udfs::json_get_float_udf(),
+        udfs::json_get_int_udf(),
+        udfs::json_get_json_udf(),
+        udfs::json_get_str_udf(),
+        udfs::json_length_udf(),
+        udfs::json_object_keys_udf(),
+    ]
+}
+
+fn as_text() -> ScalarUDF {
+    udfs::json_as_text_udf().as_ref().clone().with_aliases(["json_get"])
+}
+
+/// The function that an operator of JSON text means.
+pub(crate) fn operator(op: &BinaryOperator) -> Option<Arc<ScalarUDF>> {
+    match op {
+        BinaryOperator::Arrow
+        | BinaryOperator::LongArrow
+        | BinaryOperator::HashArrow
+        | BinaryOperator::HashLongArrow => Some(Arc::new(as_text())),
+        BinaryOperator::Question => Some(udfs::json_contains_udf()),
+        _ => None,
+    }
+}

@@ -1,0 +1,165 @@
+//! Names that lead into lists and maps, and functions of these.
+//!
+//! An attribute whose value is a list or a map is JSON text to the planner. `order.a.b` is the entry `a.b` of the
+//! attribute `order.a`, or `b` of `a` of `order`, where such attributes hold maps. The attribute `order.a.b` itself, if
+//! events have that too, comes first; per event, as which attributes exist must not change what a name means.
+//!
+//! Functions of lists get their arguments by way of `json_list` and its like, which leave anything but text as it is:
+//! what is text only the planner knows.
+
+use sqlparser::ast::{
+    AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    ObjectNamePart, Subscript, Value,
+};
+
+use super::Resolver;
+use super::names::{Meaning, call};
+use super::node::Hidden;
+use super::scope::{Name, column, resolved};
+use crate::error::Result;
+use crate::event::{AttributeKey, AttributeType, schema};
+use crate::query::functions::{FIRST_TEXT, JSON_AT, JsonReading as Reading, ListExtreme as Extreme};
+
+/// A way to read a name: an attribute that holds maps, and the path in these.
+#[derive(Debug)]
+pub(super) struct Nested {
+    key: String,
+    path: Vec<String>,
+}
+
+impl Resolver<'_> {
+    /// The attributes with lists or maps that a name may lead into, the one with the longest key first.
+    pub(super) fn nested_of(&self, idents: &[Ident]) -> Vec<Nested> {
+        let spells_level = |name: &str| AttributeKey::candidates(name).len() == 1;
+        let whole = spells_level(&Name::new(idents).exact);
+        let split = |length: usize| {
+            let (key, path) = idents.split_at(length);
+            let name = Name::new(key);
+            if spells_level(&name.exact) != whole || schema::is_reserved(&name.folded) {
+                return None; // `resource.x` is no entry of an attribute `resource`, nor `body.x` of one `body`.
+            }
+            let known = self.known_key(&name)?;
+            let attribute = self.context.keys.lookup(&known)?;
+            let path = path.iter().map(|ident| ident.value.clone()).collect();
+            attribute.types.contains(AttributeType::Json).then_some(Nested { key: attribute.name, path })
+        };
+        (1..idents.len()).rev().filter_map(split).collect()
+    }
+
+    /// The attribute `flat` of a relation, else what `nested` lead to.
+    pub(super) fn attribute_or_nested(
+        &mut self,
+        depth: usize,
+        index: usize,
+        flat: Option<&str>,
+        nested: &[Nested],
+        name: &Name,
+    ) -> Result<Meaning> {
+        if let (Some(key), []) = (flat, nested) {
+            return self.attribute_of(depth, index, key, name);
+        }
+        let relation = &self.scopes[depth].relations[index];
+        let (node, alias) = (relation.node, relation.alias.clone());
+        let mut values = Vec::with_capacity(nested.len() + 1);
+        let keys = flat.into_iter().map(|key| (key, &[][..]));
+        for (key, path) in keys.chain(nested.iter().map(|n| (n.key.as_str(), n.path.as_slice()))) {
+            let hidden = Hidden::Attribute(key.to_owned());
+            self.demand(node, &hidden, name)?;
+            let value = column(&alias, hidden.column());
+            values.push(if path.is_empty() { value } else { at(value, path) });
+        }
+        let output = flat.map_or_else(|| name.exact.clone(), str::to_owned);
+        let expr = if values.len() == 1 { values.remove(0) } else { call(FIRST_TEXT, values) };
+        Ok(Meaning::named(expr, output))
+    }
+}
+
+fn at(json: Expr, path: &[String]) -> Expr {
+    let steps = path.iter().map(|key| Expr::Value(Value::SingleQuotedString(key.clone()).into()));
+    call(JSON_AT, std::iter::once(json).chain(steps).collect())
+}
+
+/// `column.field.field`, for the planner to see whether that is a struct or JSON text.
+pub(super) fn fields_of(alias: &str, name: &str, fields: &[Ident]) -> Expr {
+    let access = |field: &Ident| {
+        let key = Expr::Value(Value::SingleQuotedString(field.value.clone()).into());
+        AccessExpr::Subscript(Subscript::Index { index: key })
+    };
+    let root = Expr::CompoundIdentifier(vec![resolved(alias), resolved(name)]);
+    Expr::CompoundFieldAccess { root: Box::new(root), access_chain: fields.iter().map(access).collect() }
+}
+
+/// Which arguments of a function are lists or maps, and as what JSON text is read there.
+fn arguments_of(function: &str) -> Option<(Reading, std::ops::Range<usize>)> {
+    let all = 0..usize::MAX;
+    let name = function.strip_prefix("list_").or_else(|| function.strip_prefix("array_"));
+    Some(match (function, name) {
+        ("unnest" | "unnest_outer" | "empty" | "flatten", _) => (Reading::Items, 0..1),
+        ("arrays_overlap" | "arrays_zip", _) => (Reading::Items, all),
+        ("cardinality", _) => (Reading::Entries, 0..1),
+        ("map_keys" | "map_values" | "map_entries" | "map_extract" | "element_at", _) => (Reading::Map, 0..1),
+        ("cosine_distance" | "inner_product", _) => (Reading::Numbers, all),
+        (_, Some("distance" | "add" | "subtract")) => (Reading::Numbers, all),
+        (_, Some("sum" | "avg" | "product" | "normalize" | "scale")) => (Reading::Numbers, 0..1),
+        (_, Some("agg" | "repeat")) => return None,
+        (_, Some("prepend" | "push_front")) => (Reading::Items, 1..2),
+        (_, Some("concat" | "cat" | "except" | "intersect" | "union" | "has_all" | "has_any" | "zip")) => {
+            (Reading::Items, all)
+        }
+        (_, Some(_)) => (Reading::Items, 0..1),
+        _ => return None,
+    })
+}
+
+/// Makes lists and maps of the arguments that a function needs as such.
+pub(super) fn read_arguments(function: &mut Function) {
+    let [ObjectNamePart::Identifier(ident)] = function.name.0.as_mut_slice() else { return };
+    let name = ident.value.to_lowercase();
+    let Some((reading, places)) = arguments_of(&name) else { return };
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    for (place, arg) in list.args.iter_mut().enumerate() {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg
+            && places.contains(&place)
+        {
+            read_as(reading, expr);
+        }
+    }
+    let extreme = match name.as_str() {
+        "array_max" | "list_max" => Extreme::Max,
+        "array_min" | "list_min" => Extreme::Min,
+        _ => return,
+    };
+    *ident = Ident::new(extreme.function());
+}
+
+/// Makes lists of the operands of `x = ANY(list)`, `list @> list` and their like.
+pub(super) fn read_operands(expr: &mut Expr) {
+    match expr {
+        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if !matches!(**right, Expr::Subquery(_)) => {
+            read_as(Reading::Items, right);
+        }
+        Expr::BinaryOp { left, op: BinaryOperator::AtArrow | BinaryOperator::ArrowAt, right } => {
+            read_as(Reading::Items, left);
+            read_as(Reading::Items, right);
+        }
+        _ => {}
+    }
+}
+
+/// Makes `json_list(x)` of `x`, unless it is a list for sure, or may be a struct.
+pub(super) fn read_as(reading: Reading, expr: &mut Expr) {
+    let is_list = match expr {
+        Expr::Array(_) | Expr::Subquery(_) => true,
+        Expr::Nested(inner) => return read_as(reading, inner),
+        Expr::Function(f) => {
+            let name = f.name.to_string().to_lowercase();
+            let is_read = Reading::ALL.iter().any(|reading| reading.function() == name);
+            is_read || matches!(name.as_str(), "make_array" | "unnest" | "unnest_outer")
+        }
+        _ => false,
+    };
+    if !is_list {
+        let taken = std::mem::replace(expr, Expr::Tuple(Vec::new()));
+        *expr = call(reading.function(), vec![taken]);
+    }
+}
