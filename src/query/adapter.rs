@@ -34,7 +34,6 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 
 use super::functions::{
-use super::functions::{
     AllAttributes, AttributeArgument, DisplayText, FirstOf, Form, OverflowGet, PlainJson, SAFE,
 };
 use super::mixed::is_marked;
