@@ -25,8 +25,8 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Counts `records` as refused, for a defect of the group that they are in.
-    pub(super) fn add(&mut self, sink: &mut Sink, at: &str, records: usize, defect: Defect) {
-        sink.rejected.add_all(records as u64, at, &defect);
+    pub(super) fn add(&mut self, sink: &mut Sink, at: &str, records: usize, defect: &Defect) {
+        sink.rejected.add_all(records as u64, at, defect);
         self.first.get_or_insert_with(|| Defect::new(format!("{at} {defect}")));
     }
 
@@ -38,7 +38,7 @@ impl Refusals {
         records: usize,
         read: Result<T, Defect>,
     ) -> Option<T> {
-        read.map_err(|defect| self.add(sink, at, records, defect)).ok()
+        read.map_err(|defect| self.add(sink, at, records, &defect)).ok()
     }
 
     /// Fails when nothing was taken because of them.
@@ -65,7 +65,7 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
         let at = format!("resource {resource}");
         let Some(group) = refusals.unless(sink, &at, 1, Group::read(bytes, SCOPE_GROUPS)) else { continue };
         if let Some(defect) = group.holds_nothing() {
-            refusals.add(sink, &at, 1, defect);
+            refusals.add(sink, &at, 1, &defect);
         }
         let entered = sink.enter_resource(&group.owner, group.schema_url);
         if refusals.unless(sink, &at, group.records().max(1), entered).is_none() {
@@ -75,7 +75,7 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
             let at = format!("resource {resource}, scope {scope}");
             let Some(group) = refusals.unless(sink, &at, 1, Group::read(bytes, RECORDS)) else { continue };
             if let Some(defect) = group.holds_nothing() {
-                refusals.add(sink, &at, 1, defect);
+                refusals.add(sink, &at, 1, &defect);
             }
             let entered = sink.enter_scope(&group.owner, group.schema_url);
             if refusals.unless(sink, &at, group.members.len().max(1), entered).is_none() {

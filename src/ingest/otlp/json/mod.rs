@@ -93,7 +93,7 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
         let read = Group::read(group, RESOURCE, scope_groups);
         let Some(group) = refusals.unless(sink, &at, 1, read) else { continue };
         if let Some(defect) = group.strays(kind, 1) {
-            refusals.add(sink, &at, 1, defect);
+            refusals.add(sink, &at, 1, &defect);
         }
         let count = group.members.iter().map(|member| Group::count(member, records)).sum::<usize>().max(1);
         let owner = message::resource(group.owner).map(|resource| resource.encode_to_vec());
@@ -107,7 +107,7 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
             let scope_group = Group::read(scope_group, SCOPE, records);
             let Some(scope_group) = refusals.unless(sink, &at, count, scope_group) else { continue };
             if let Some(defect) = scope_group.strays(kind, 2) {
-                refusals.add(sink, &at, 1, defect);
+                refusals.add(sink, &at, 1, &defect);
             }
             let owner = message::scope(scope_group.owner).map(|scope| scope.encode_to_vec());
             let entered = owner.and_then(|owner| sink.enter_scope(&owner, &scope_group.schema_url));

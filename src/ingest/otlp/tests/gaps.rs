@@ -211,8 +211,7 @@ fn severity_is_one_whether_number_or_text_was_sent_and_goes_out_as_it_came() {
     let names = ["ERROR", "ERROR", "ERROR", "ERROR", "ERROR", "ERROR", "", "odd", "odd", ""];
     assert_eq!(texts(&batch, c::SEVERITY), names);
     assert_eq!(texts(&batch, c::SEVERITY_TEXT), sent.map(|(_, text)| text));
-    let some = |n| Some(n);
-    let numbers = [17, 17, 17, 17, 17, 19].map(some);
+    let numbers = [17, 17, 17, 17, 17, 19].map(Some);
     let rest = [None, Some(99), None, Some(99)];
     assert_eq!(ints(&batch, c::SEVERITY_NUMBER), [&numbers[..], &rest].concat());
     let out = encode_batch(&batch).unwrap().logs;
