@@ -248,9 +248,9 @@ pub fn decode(chunk: &[u8], layout: &CsvLayout, map: &FieldMap, now_ns: i64) -> 
         let CsvSpan { records, torn } = framing::csv_span(&chunk[at..], layout.delimiter, true);
         let records = at..at + records;
         line += decode_records(chunk, records.clone(), line, &columns, &mut out, &mut refused);
-        at = records.end;
         let Some(torn) = torn else { break };
-        let (lines, quote) = (records.start + torn.lines.start..records.start + torn.lines.end, records.start + torn.quote);
+        let lines = records.start + torn.lines.start..records.start + torn.lines.end;
+        let quote = records.start + torn.quote;
         let before = &chunk[lines.start..quote];
         let indent = before.iter().rev().take_while(|b| **b != b'\n').count() as u64;
         refused.push(Refused {

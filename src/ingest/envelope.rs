@@ -41,11 +41,11 @@ pub(super) fn open(json: &[u8]) -> Option<Envelope> {
             break;
         };
         let name = String::from_utf8_lossy(&json[key.start + 1..key.end - 1]).into_owned();
-        if json[value.clone()].starts_with(b"[") && Scan { json, at: value.start + 1 }.peek() == Some(b'{') {
+        let mut records = Scan { json, at: value.start + 1 };
+        if json[value.start] == b'[' && records.peek() == Some(b'{') {
             if list.replace(name).is_some() {
                 return None;
             }
-            let mut records = Scan { json, at: value.start + 1 };
             envelope.torn = records.objects(&mut envelope.records)?;
             scan.at = records.at;
         } else {
