@@ -137,7 +137,8 @@ fn ndjson() -> Vec<Vec<u8>> {
 
 fn csv() -> Vec<Vec<u8>> {
     let mut seeds = texts(&["time;level;text\n2026-11-21 10:00:00,5;info;\"a \"\"b\"\"\nc\"\n1;2\n"]);
-    seeds.extend(texts(&["sep=;\r\ntime;text\r\n2026-11-21;\"open\r\n20261121;\"closed\"\r\n2026-11-21\r\n"]));
+    seeds
+        .extend(texts(&["sep=;\r\ntime;text\r\n2026-11-21;\"open\r\n20261121;\"closed\"\r\n2026-11-21\r\n"]));
     seeds.push(head("nezha/trainticket-2023-01-30-trace.csv", 6));
     seeds.push(head("nezha/onlineboutique-2022-08-22-log.csv", 6));
     seeds

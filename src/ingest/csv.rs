@@ -73,7 +73,8 @@ impl CsvLayout {
         if let Some((delimiter, length)) = separator_line(sample) {
             return (!sample[length..].trim_ascii().is_empty()).then_some(delimiter);
         }
-        let shapes: Vec<_> = DELIMITERS.into_iter().filter_map(|d| Some((d, Shape::of(sample, d)?))).collect();
+        let shapes: Vec<_> =
+            DELIMITERS.into_iter().filter_map(|d| Some((d, Shape::of(sample, d)?))).collect();
         let regular = shapes.iter().find(|(_, shape)| shape.same > shape.other || shape.other == 0);
         let ragged = || shapes.iter().find(|(_, shape)| shape.has_time && shape.several >= shape.alone);
         Some(regular.or_else(ragged)?.0)
@@ -104,8 +105,16 @@ impl Shape {
                 shape.has_time = unique_names(record).iter().any(|name| is_time(name));
                 return is_header(record);
             };
-            if record.len() == columns { shape.same += 1 } else { shape.other += 1 }
-            if record.len() > 1 { shape.several += 1 } else { shape.alone += 1 }
+            if record.len() == columns {
+                shape.same += 1
+            } else {
+                shape.other += 1
+            }
+            if record.len() > 1 {
+                shape.several += 1
+            } else {
+                shape.alone += 1
+            }
             shape.same + shape.other < 20
         })
         .then_some(shape)

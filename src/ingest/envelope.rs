@@ -78,13 +78,24 @@ pub(super) fn open(json: &[u8]) -> Option<Envelope> {
 /// Whether a field of this name belongs to one event.
 fn is_of_an_event(name: &str) -> bool {
     use Slot::{
-        Body, Duration, End, Name, Observed, Parent, Priority, Severity, SeverityNumber, Span, Start, Time, Trace,
+        Body, Duration, End, Name, Observed, Parent, Priority, Severity, SeverityNumber, Span, Start, Time,
+        Trace,
     };
     matches!(
         role_of(name).target,
         Target::Core(
-            Time | Start | End | Observed | Duration | Trace | Span | Parent | Name | Severity | SeverityNumber
-                | Priority | Body,
+            Time | Start
+                | End
+                | Observed
+                | Duration
+                | Trace
+                | Span
+                | Parent
+                | Name
+                | Severity
+                | SeverityNumber
+                | Priority
+                | Body,
             _
         )
     )
@@ -92,9 +103,9 @@ fn is_of_an_event(name: &str) -> bool {
 
 /// Whether an object has a field with a time.
 fn says_when(json: &[u8]) -> bool {
-    keys(json).iter().any(|key| {
-        matches!(role_of(key).target, Target::Core(Slot::Time | Slot::Start | Slot::Observed, _))
-    })
+    keys(json)
+        .iter()
+        .any(|key| matches!(role_of(key).target, Target::Core(Slot::Time | Slot::Start | Slot::Observed, _)))
 }
 
 /// The keys of the object in `json`, as far as they can be read.
@@ -139,7 +150,10 @@ impl Scan<'_> {
         }
         let key = self.value()?;
         self.eat(b':')?;
-        let start = { self.peek()?; self.at };
+        let start = {
+            self.peek()?;
+            self.at
+        };
         let value = match self.value() {
             Some(value) => value,
             None if self.json[start] == b'[' => {
@@ -223,7 +237,11 @@ mod tests {
     #[test]
     fn lists_of_records_are_found() {
         for (json, records, outer) in [
-            (r#"{"Records":[{"eventTime":"x"},{"b":[{}]}]}"#, vec![r#"{"eventTime":"x"}"#, r#"{"b":[{}]}"#], ""),
+            (
+                r#"{"Records":[{"eventTime":"x"},{"b":[{}]}]}"#,
+                vec![r#"{"eventTime":"x"}"#, r#"{"b":[{}]}"#],
+                "",
+            ),
             (
                 "{ \"owner\" : \"1\",\n \"subscriptionFilters\":[\"a\"], \"logEvents\" : [ {\"id\":1} , {\"id\":\"}\"} ] }\n",
                 vec!["{\"id\":1}", "{\"id\":\"}\"}"],
@@ -266,7 +284,11 @@ mod tests {
             (r#"{"Records":[{"a":1},{"b":2}],"next"#, Some("\"next")),
         ] {
             let (records, outer, found) = opened(json).unwrap();
-            assert_eq!((records, outer, found), (vec!["{\"a\":1}", "{\"b\":2}"], String::new(), torn), "{json}");
+            assert_eq!(
+                (records, outer, found),
+                (vec!["{\"a\":1}", "{\"b\":2}"], String::new(), torn),
+                "{json}"
+            );
         }
     }
 }

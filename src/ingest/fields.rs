@@ -109,7 +109,15 @@ const SPELLINGS: &[(Slot, &[&str])] = &[
     ),
     (
         Slot::Span,
-        &["spanid", "tracespanid", "contextspanid", "spancontextspanid", "ddspanid", "otelspanid", "xb3spanid"],
+        &[
+            "spanid",
+            "tracespanid",
+            "contextspanid",
+            "spancontextspanid",
+            "ddspanid",
+            "otelspanid",
+            "xb3spanid",
+        ],
     ),
     (Slot::Parent, &["parentspanid", "traceparentid", "parentid", "ddparentid", "parentspan"]),
     (Slot::Name, &["spanname", "operationname", "name", "eventname", "operation", "transactionname"]),

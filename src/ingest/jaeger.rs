@@ -261,11 +261,13 @@ impl<'a> Known<'a> {
                     None => return Some(TagValue::Text(text)),
                 }
             }
-            "otel.status_code" => match ["ok", "error", "unset"].into_iter().find(|s| text.eq_ignore_ascii_case(s)) {
-                Some("unset") => {}
-                Some(status) => self.status = Some(status),
-                None => return Some(TagValue::Text(text)),
-            },
+            "otel.status_code" => {
+                match ["ok", "error", "unset"].into_iter().find(|s| text.eq_ignore_ascii_case(s)) {
+                    Some("unset") => {}
+                    Some(status) => self.status = Some(status),
+                    None => return Some(TagValue::Text(text)),
+                }
+            }
             "otel.status_description" => self.status_message = text,
             "otel.scope.name" | "otel.library.name" => self.scope_name = text,
             "otel.scope.version" | "otel.library.version" => self.scope_version = text,
@@ -516,13 +518,18 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_or_is_not_there_is_told() {
         let span = |id: &str, more: &str| {
-            format!("{{\"traceID\":\"a1\",\"spanID\":\"{id}\",\"operationName\":\"x\\ud83d\",\"duration\":1,{more}}}")
+            format!(
+                "{{\"traceID\":\"a1\",\"spanID\":\"{id}\",\"operationName\":\"x\\ud83d\",\"duration\":1,{more}}}"
+            )
         };
         let text = format!(
             "\u{feff}{{\"data\":[{{\"traceID\":\"a1\",\"spans\":[\n{},\n{},\n{},\n{}]}}]}}",
             span("b1", "\"startTime\":253402300799000000"),
             span("b2", "\"startTime\":1,\"processID\":\"p9\""),
-            span("b3", "\"startTime\":1,\"tags\":[{\"key\":\"span.kind\",\"type\":\"string\",\"value\":\"odd\"}]"),
+            span(
+                "b3",
+                "\"startTime\":1,\"tags\":[{\"key\":\"span.kind\",\"type\":\"string\",\"value\":\"odd\"}]"
+            ),
             span("b4", "\"startTime\":\"soon\""),
         );
         let decoded = decode(text.as_bytes()).unwrap();
@@ -536,7 +543,10 @@ mod tests {
         assert!(!reasons[1].1.contains("line"), "{}", reasons[1].1);
         assert_eq!(core(&decoded.batch, 0, "name"), "x\u{fffd}");
         assert_eq!(shown(&decoded.batch, 1), ["span.kind = Text(\"odd\")"]);
-        assert_eq!((decoded.hints.without_process, decoded.hints.missing_process.as_deref()), (1, Some("p9")));
+        assert_eq!(
+            (decoded.hints.without_process, decoded.hints.missing_process.as_deref()),
+            (1, Some("p9"))
+        );
     }
 
     proptest! {

@@ -97,14 +97,10 @@ mod tests {
 
     #[test]
     fn priorities_and_written_numbers_have_a_number() {
-        assert_eq!([0, 3, 4, 7, 8, -1].map(number_of_priority), [
-            Some(21),
-            Some(17),
-            Some(13),
-            Some(5),
-            None,
-            None
-        ]);
+        assert_eq!(
+            [0, 3, 4, 7, 8, -1].map(number_of_priority),
+            [Some(21), Some(17), Some(13), Some(5), None, None]
+        );
         for text in ["17", "SEVERITY_NUMBER_ERROR", "SeverityNumber.ERROR", "<SeverityNumber.ERROR: 17>"] {
             assert_eq!(number_of_text(text), Some(17), "{text}");
         }

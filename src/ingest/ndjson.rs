@@ -110,7 +110,8 @@ impl<'a> Reader<'a> {
         let Some(envelope) = envelope::open(json) else { return false };
         let repeated = envelope.outer.len().saturating_mul(envelope.records.len());
         let Some(room) = self.room.checked_sub(repeated) else { return false };
-        if !envelope.outer.is_empty() && serde_json::from_slice::<serde::de::IgnoredAny>(&envelope.outer).is_err()
+        if !envelope.outer.is_empty()
+            && serde_json::from_slice::<serde::de::IgnoredAny>(&envelope.outer).is_err()
         {
             return false;
         }
@@ -120,7 +121,9 @@ impl<'a> Reader<'a> {
             position += line_ends(&json[counted..record.start]);
             counted = record.start;
             let read = read(&json[record.clone()], &mut self.out)
-                .and_then(|()| if envelope.outer.is_empty() { Ok(()) } else { add(&envelope.outer, &mut self.out) })
+                .and_then(|()| {
+                    if envelope.outer.is_empty() { Ok(()) } else { add(&envelope.outer, &mut self.out) }
+                })
                 .and_then(|()| self.out.commit());
             if let Err(reason) = read {
                 let record = bytes.start + record.start..bytes.start + record.end;

@@ -214,7 +214,8 @@ const TRIAL_LINES_MAX: usize = 20;
 /// The text from its first object on: of lines, the first that is one and has something in it.
 fn first_object(text: &[u8]) -> &[u8] {
     if json_framing(text) == Framing::Lines {
-        let whole = |line: &Range<usize>| is_object(&text[line.clone()]) && !top_keys(&text[line.clone()]).is_empty();
+        let whole =
+            |line: &Range<usize>| is_object(&text[line.clone()]) && !top_keys(&text[line.clone()]).is_empty();
         if let Some(line) = lines(text).take(TRIAL_LINES_MAX + 1).find(whole) {
             return &text[line.start..];
         }

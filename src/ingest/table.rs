@@ -465,13 +465,18 @@ mod tests {
         let columns: [ArrayRef; 5] = [
             Arc::new(TimestampSecondArray::from(vec![YEAR_9999, -30_610_224_000, i64::MAX])),
             Arc::new(TimestampMillisecondArray::from(vec![YEAR_9999 * 1_000, -30_610_224_000_000, i64::MIN])),
-            Arc::new(TimestampMicrosecondArray::from(vec![YEAR_9999 * 1_000_000, -62_135_596_800_000_000, i64::MAX])),
+            Arc::new(TimestampMicrosecondArray::from(vec![
+                YEAR_9999 * 1_000_000,
+                -62_135_596_800_000_000,
+                i64::MAX,
+            ])),
             Arc::new(Date32Array::from(vec![2_932_896, -719_162, i32::MAX])),
             Arc::new(Date64Array::from(vec![YEAR_9999 * 1_000, -62_135_596_800_000, i64::MAX])),
         ];
         for column in columns {
             let ty = column.data_type().clone();
-            let batch = RecordBatch::try_from_iter([("ts", Arc::clone(&column)), ("valid_to", column)]).unwrap();
+            let batch =
+                RecordBatch::try_from_iter([("ts", Arc::clone(&column)), ("valid_to", column)]).unwrap();
             let decoded = decode(&batch, &FieldMap::default(), 0).unwrap();
             assert_eq!((decoded.batch.rows(), decoded.refused.len()), (0, 3), "{ty}");
             for refused in &decoded.refused {

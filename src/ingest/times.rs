@@ -341,7 +341,8 @@ fn calendar_parts(text: &str) -> Option<(i64, i64)> {
 /// The offset that stands behind a time; none is UTC. Go writes the short name of the zone once more and the
 /// reading of its other clock (`+0000 UTC m=+0.1`), Java the long name in brackets.
 fn zone_seconds(text: &str) -> Option<i64> {
-    let named = text.strip_suffix(']').and_then(|t| t.split_once('[')).filter(|(offset, _)| !offset.is_empty());
+    let named =
+        text.strip_suffix(']').and_then(|t| t.split_once('[')).filter(|(offset, _)| !offset.is_empty());
     let mut words = named.map_or(text, |(offset, _)| offset).split_ascii_whitespace().peekable();
     let Some(first) = words.next() else { return Some(0) };
     let seconds = offset_seconds(first)?;

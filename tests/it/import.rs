@@ -139,7 +139,10 @@ async fn a_file_that_begins_within_a_line_loses_that_line() {
     let text = "alue\":\"x\"}]}\n{\"time\":1,\"msg\":\"a\"}\n{\"time\":2,\"msg\":\"b\",}\n{\"time\":3,\"msg\":\"c\"}\n";
     let (bodies, code, said) = imported(text.as_bytes()).await;
     assert_eq!((bodies, code), (vec!["a".to_owned(), "c".to_owned()], Some(3)), "{said}");
-    assert!(said.contains("line 1, column 1: not a JSON object") && said.contains("line 3, column 22: "), "{said}");
+    assert!(
+        said.contains("line 1, column 1: not a JSON object") && said.contains("line 3, column 22: "),
+        "{said}"
+    );
 }
 
 #[tokio::test]

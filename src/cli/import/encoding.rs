@@ -27,7 +27,9 @@ pub(super) fn utf8(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + S
     head.drain(..mark_bytes);
     let rest = Cursor::new(head).chain(raw);
     Ok(match big_endian {
-        Some(big_endian) => Box::new(Utf16 { inner: rest, big_endian, left: Vec::new(), text: Cursor::default() }),
+        Some(big_endian) => {
+            Box::new(Utf16 { inner: rest, big_endian, left: Vec::new(), text: Cursor::default() })
+        }
         None => Box::new(rest),
     })
 }
@@ -41,11 +43,7 @@ fn wide_ascii(head: &[u8]) -> Option<bool> {
             && head[low].is_ascii_graphic()
             && head.chunks(2).all(|unit| text(&unit[low]) && unit[1 - low] == 0)
     };
-    if wide(0) {
-        Some(false)
-    } else {
-        wide(1).then_some(true)
-    }
+    if wide(0) { Some(false) } else { wide(1).then_some(true) }
 }
 
 /// Makes UTF-8 of UTF-16; what is none becomes U+FFFD.

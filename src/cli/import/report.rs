@@ -77,7 +77,10 @@ impl Report {
                 if reject.records > 1 { format!(" ({} records)", reject.records) } else { String::new() };
             let column = reject.column.filter(|column| *column > 0);
             let column = column.map(|column| format!(", column {column}")).unwrap_or_default();
-            self.say(&format!("rejected: {file}, {unit} {}{column}{many}: {}", reject.position, reject.reason));
+            self.say(&format!(
+                "rejected: {file}, {unit} {}{column}{many}: {}",
+                reject.position, reject.reason
+            ));
             if self.rejected >= SHOWN_MAX {
                 self.say("rejected: further records are counted and not shown");
             }

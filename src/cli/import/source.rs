@@ -136,7 +136,9 @@ pub(super) fn read_from(
     let reader = Cursor::new(sample).chain(reader);
     let position = match plan.layout.framing() {
         Some(framing) => framed(reader, framing, &damage, &plan, &mut take)?,
-        None => tables::rows(reader, path, &plan, &mut take).map_err(|e| damage.result().err().unwrap_or(e))?,
+        None => {
+            tables::rows(reader, path, &plan, &mut take).map_err(|e| damage.result().err().unwrap_or(e))?
+        }
     };
     Ok(damage.result().map_err(|e| at(&plan, position, e))?)
 }

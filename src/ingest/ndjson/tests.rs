@@ -148,7 +148,10 @@ fn times_in_objects_are_times() {
     );
     assert_eq!(decoded.refused, []);
     let times = [0, 1, 2].map(|row| core(&decoded.batch, row, "timestamp"));
-    assert_eq!(times, ["2025-04-01T14:56:29.000000432Z", "2025-04-01T14:56:29.432Z", "2025-04-01T14:56:29.432Z"]);
+    assert_eq!(
+        times,
+        ["2025-04-01T14:56:29.000000432Z", "2025-04-01T14:56:29.432Z", "2025-04-01T14:56:29.432Z"]
+    );
     assert_eq!([0, 1, 2].map(|row| shown(&decoded.batch, row).len()), [0, 0, 0]);
 }
 
@@ -216,11 +219,9 @@ fn what_console_exporters_print_of_logs_has_a_severity() {
 
 #[test]
 fn a_person_decides() {
-    let map = FieldMap::parse(
-        &["time=when,duration_us=cost", "name=op"],
-        &["signal=span", "service.name=shop"],
-    )
-    .unwrap();
+    let map =
+        FieldMap::parse(&["time=when,duration_us=cost", "name=op"], &["signal=span", "service.name=shop"])
+            .unwrap();
     let decoded = decode_lines(
         b"{\"when\":12,\"cost\":5,\"op\":\"x\",\"service\":\"other\"}\n{\"when\":[]}\n{\"when\":\"x\"}",
         &map,

@@ -40,7 +40,12 @@ pub(super) struct PartLink {
 
 impl PartLink {
     pub(super) fn borrow(&self) -> Link<'_> {
-        Link { trace_id: self.trace_id, span_id: self.span_id, attributes: &self.attributes, ..Link::default() }
+        Link {
+            trace_id: self.trace_id,
+            span_id: self.span_id,
+            attributes: &self.attributes,
+            ..Link::default()
+        }
     }
 }
 
@@ -200,7 +205,9 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_left_alone() {
-        for json in ["[1]", "{}", "[{\"name\":\"no time\"}]", "[{\"timestamp\":1}]", "[{\"name\":1,\"timestamp\":1}]"] {
+        for json in
+            ["[1]", "{}", "[{\"name\":\"no time\"}]", "[{\"timestamp\":1}]", "[{\"name\":1,\"timestamp\":1}]"]
+        {
             assert_eq!(events(json), None, "{json}");
         }
         for json in ["[\"x\"]", "[{}]", "[{\"trace_id\":\"0xff\",\"span_id\":\"\"}]"] {

@@ -211,7 +211,12 @@ impl Reading {
     }
 
     /// Decides time, duration and signal, and marks what went into them.
-    pub(super) fn timing(&mut self, record: &mut Record, fields: &[Field], now_ns: i64) -> Result<Timing, String> {
+    pub(super) fn timing(
+        &mut self,
+        record: &mut Record,
+        fields: &[Field],
+        now_ns: i64,
+    ) -> Result<Timing, String> {
         let untake = |slot: Slot, record: &mut Record| {
             if let Some((_, i)) = self.best[slot as usize] {
                 record.taken[i] = false;
@@ -389,4 +394,3 @@ fn display(value: &Scalar, record: &Record) -> String {
         Scalar::Bytes(range) => format!("{} bytes", range.len()),
     }
 }
-
