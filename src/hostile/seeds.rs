@@ -144,6 +144,9 @@ fn ndjson() -> Vec<Vec<u8>> {
         "{\"time\":\"2026-11-21T10:00:00Z\",\"level\":\"warn\",\"msg\":\"a\",\"http\":{\"status\":200,\"tags\":[1,\"x\"]}}\n{\"ts\":1700000000.5}\n",
         "[{\"timestamp\":1700000000000,\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\",\"span_id\":\"b7ad6b7169203331\",\"duration\":\"1.5ms\"},\n {\"x\":null}]",
         "{\"\":{\"a\":{}},\"a.b\":1,\"a\":{\"b\":2}}\n{broken\n",
+        "{\"owner\":\"me\",\"logEvents\":[{\"timestamp\":1700000000000,\"message\":\"cut \\ud83d\"},{\"timestamp\":9e99}]}\n",
+        "{\"name\":\"x\",\"context\":{\"trace_id\":\"0x0af7651916cd43dd8448eb211c80319c\",\"span_id\":\"0xb7ad6b7169203331\"},\"start_time\":\"2026-11-21T10:00:00Z\",\"end_time\":\"2026-11-21T10:00:01Z\",\"events\":[{\"name\":\"e\",\"timestamp\":\"2026-11-21T10:00:00Z\",\"attributes\":{\"k\":[1]}}],\"links\":[{\"context\":{\"trace_id\":\"0x1\",\"span_id\":\"0x2\"},\"attributes\":{}}],\"resource\":{\"attributes\":{\"service.name\":\"s\"}}}\n",
+        "{\"__REALTIME_TIMESTAMP\":\"1743519389432068\",\"PRIORITY\":\"3\"}\n{\"time\":\"/Date(1743519389432+0200)/\"}\n{\"time\":\"2025-04-01 14:56:29.4 +0000 UTC m=+0.1\"}\n{\"t\":{\"seconds\":1,\"nanos\":2}}\n",
     ]);
     seeds.push(head("nginxplus/status.ndjson", 1));
     seeds
@@ -151,6 +154,8 @@ fn ndjson() -> Vec<Vec<u8>> {
 
 fn csv() -> Vec<Vec<u8>> {
     let mut seeds = texts(&["time;level;text\n2026-11-21 10:00:00,5;info;\"a \"\"b\"\"\nc\"\n1;2\n"]);
+    seeds
+        .extend(texts(&["sep=;\r\ntime;text\r\n2026-11-21;\"open\r\n20261121;\"closed\"\r\n2026-11-21\r\n"]));
     seeds.push(head("nezha/trainticket-2023-01-30-trace.csv", 6));
     seeds.push(head("nezha/onlineboutique-2022-08-22-log.csv", 6));
     seeds
@@ -174,6 +179,11 @@ fn import() -> Vec<Vec<u8>> {
     let mut seeds: Vec<_> = firsts.iter().flat_map(|seeds| seeds.iter().take(2)).cloned().collect();
     seeds.push(gzip(&seeds[0]));
     seeds.push(zstd(&seeds[2]));
+    seeds.push([gzip(b"{\"time\":1}\n"), vec![0; 9], gzip(b"{\"time\":2}\n"), b"behind".to_vec()].concat());
+    seeds.push([zstd(b"{\"time\":1}\n"), vec![0; 9], zstd(b"{\"time\":2}\n")].concat());
+    let wide = "\u{feff}{\"time\":1,\"msg\":\"\u{1f600}\"}\n".encode_utf16();
+    seeds.push(wide.flat_map(u16::to_le_bytes).collect());
+    seeds.push(b"\xef\xbb\xbfcut\":1}\n{\"time\":1}\n{\"time\":2}\n".to_vec());
     let mut delimited = Vec::new();
     for message in otlp_protobuf() {
         prost::encode_length_delimiter(message.len(), &mut delimited).unwrap();

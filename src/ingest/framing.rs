@@ -257,7 +257,7 @@ mod tests {
             (csv, b"a,\"x\"\"\n", 0),
             (csv, b"5\" pipe,b\nrest", 10),
             // A quote that is closed by the one that opens the next field was never closed.
-            (csv, b"a,\"open\nb,\"closed\"\nrest", 21),
+            (csv, b"a,\"open\nb,\"closed\"\nrest", 19),
             (csv, b"a,\"open\nb,\"closed\"", 8),
             (Framing::JsonValues, b"[{\"a\":\"}\\\"\"},\n {\"b\":[1,{}]}, {\"c\"", 27),
             (Framing::VarintDelimited, b"\x02ab\x01c\x05de", 5),

@@ -539,7 +539,7 @@ mod tests {
             reasons[0],
             (1, "span b1: its startTime is out of range: 1677 to 2262 is what can be kept")
         );
-        assert_eq!((reasons[1].0, decoded.refused[1].column), (4, Some(82)));
+        assert_eq!((reasons[1].0, decoded.refused[1].column), (4, Some(87)));
         assert!(!reasons[1].1.contains("line"), "{}", reasons[1].1);
         assert_eq!(core(&decoded.batch, 0, "name"), "x\u{fffd}");
         assert_eq!(shown(&decoded.batch, 1), ["span.kind = Text(\"odd\")"]);

@@ -98,6 +98,62 @@ async fn bad_records_are_told_and_the_rest_goes_in() {
     assert!(stderr(&output).contains("say --format"), "{}", stderr(&output));
 }
 
+/// Bodies of all events of a file, its exit code and what was said.
+async fn imported(bytes: &[u8]) -> (Vec<String>, Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("file"));
+    std::fs::write(&file, bytes).unwrap();
+    let output = import(&data).arg(&file).output().unwrap();
+    let bodies = ask(&data, "select body from events order by timestamp, body").await;
+    (bodies, output.status.code(), stderr(&output))
+}
+
+#[tokio::test]
+async fn marks_encodings_and_padding_cost_no_record() {
+    let lines = "{\"time\":1,\"msg\":\"a\"}\r\n{\"time\":2,\"msg\":\"b\"}\r\n";
+    let gzip = |text: &[u8]| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).unwrap();
+        gzip.finish().unwrap()
+    };
+    let marked = format!("\u{feff}{lines}");
+    let little: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = marked.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let padded = [gzip(lines.as_bytes()), vec![0; 512]].concat();
+    for bytes in [marked.clone().into_bytes(), gzip(marked.as_bytes()), gzip(&little), little, big, padded] {
+        let (bodies, code, said) = imported(&bytes).await;
+        assert_eq!((bodies, code), (vec!["a".to_owned(), "b".to_owned()], Some(0)), "{said}");
+    }
+    // What is read is in, and what is behind it is told.
+    let (bodies, code, said) = imported(&[gzip(lines.as_bytes()), b"garbage".to_vec()].concat()).await;
+    assert_eq!((bodies.len(), code), (2, Some(1)), "{said}");
+    assert!(said.contains("after line 2, the rest was not read: bytes that are no gzip"), "{said}");
+    let whole = gzip(lines.as_bytes());
+    let (bodies, code, said) = imported(&whole[..whole.len() - 8]).await;
+    assert_eq!((bodies.len(), code), (2, Some(1)), "{said}");
+    assert!(said.contains("the gzip data ends too early"), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_that_begins_within_a_line_loses_that_line() {
+    let text = "alue\":\"x\"}]}\n{\"time\":1,\"msg\":\"a\"}\n{\"time\":2,\"msg\":\"b\",}\n{\"time\":3,\"msg\":\"c\"}\n";
+    let (bodies, code, said) = imported(text.as_bytes()).await;
+    assert_eq!((bodies, code), (vec!["a".to_owned(), "c".to_owned()], Some(3)), "{said}");
+    assert!(
+        said.contains("line 1, column 1: not a JSON object") && said.contains("line 3, column 2"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_quote_that_never_closes_is_told() {
+    let text = "time,message\n2025-06-15T15:06:40Z,\"never closed\n2025-06-15T15:06:41Z,next\n2025-06-15T15:06:42Z\n";
+    let (bodies, code, said) = imported(text.as_bytes()).await;
+    assert_eq!((bodies, code), (vec!["next".to_owned(), String::new()], Some(3)), "{said}");
+    assert!(said.contains("line 2, column 22: a quote opens here that never closes"), "{said}");
+    assert!(said.contains("note: 1 rows have fewer fields than the header"), "{said}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn what_an_interrupted_import_reports_is_in() {

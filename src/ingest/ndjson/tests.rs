@@ -63,7 +63,7 @@ fn bad_lines_are_refused_alone() {
     assert_eq!(decoded.batch.rows(), 2);
     assert_eq!(decoded.refused.iter().map(|r| r.position).collect::<Vec<_>>(), [1, 3, 4, 6]);
     let places: Vec<_> = decoded.refused.iter().map(|r| r.column).collect();
-    assert_eq!(places, [Some(2), None, Some(0), Some(6)], "{:?}", decoded.refused);
+    assert_eq!(places, [Some(2), None, Some(0), Some(7)], "{:?}", decoded.refused);
     assert_eq!(decoded.refused[0].reason, "not a JSON object: expected ident");
     assert_eq!(decoded.refused[1].reason, "field \"time\": \"teatime\" is no time that is understood");
     assert_eq!(decoded.hints.without_time, 2);
@@ -113,7 +113,7 @@ fn records_in_an_envelope_are_events_of_their_own() {
     assert_eq!(core(b, 1, "timestamp"), "2025-06-15T15:06:42Z");
     assert_eq!((core(b, 2, "body"), shown(b, 2)), ("x".to_owned(), vec!["owner = Text(\"me\")".to_owned()]));
     assert_eq!(decoded.refused.len(), 1);
-    assert_eq!((decoded.refused[0].position, decoded.refused[0].column), (0, Some(125)));
+    assert_eq!((decoded.refused[0].position, decoded.refused[0].column), (0, Some(118)));
     // The end is missing: the whole records are in.
     let torn = "{\"Records\": [\n{\"time\":1},\n{\"time\":2},\n{\"ti";
     let decoded = decode_values(torn.as_bytes(), &FieldMap::default(), 0).unwrap();
@@ -196,7 +196,7 @@ fn what_console_exporters_print_is_a_span_with_its_events_and_links() {
         shown(b, 0),
         [
             "http.route = Text(\"/work\")",
-            "resource.schema_url = Text(\"x\")",
+            "attributes.resource.schema_url = Text(\"x\")",
             "resource.service.name = Text(\"py-worker\")",
         ]
     );
