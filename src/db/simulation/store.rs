@@ -2,7 +2,8 @@
 //!
 //! Objects are files of the simulated disk, put there by the code that puts them on a real one. In front of it
 //! is a network of a kind that a local directory never has and a remote store always: a request may fail
-//! before or after it took effect, be carried out twice, be refused as if the object were there, or take effect long after its sender gave up.
+//! before or after it took effect, be carried out twice, be refused as if the object were there, or take effect
+//! long after its sender gave up.
 
 use std::fmt;
 use std::path::PathBuf;

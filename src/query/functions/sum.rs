@@ -166,10 +166,36 @@ impl Narrow {
 
     fn failed(&self, sum: Option<i128>) -> DataFusionError {
         let sum = sum.unwrap_or_default();
-        let Self { data_type, name } = self;
+        let (data_type, name) = (&self.data_type, readable(&self.name));
         let way_out = "cast what is added up to double, or to decimal(38, 0)";
         DataFusionError::Execution(format!("{name} is {sum}, which does not fit in {data_type}: {way_out}"))
     }
+}
+
+/// A sum as people write it: without its window and filter, and attributes by their keys.
+/// `sum(logs.attributes['v']) PARTITION BY …` is `sum(v)`.
+fn readable(name: &str) -> String {
+    let mut depth = 0_usize;
+    let end = name.char_indices().find_map(|(at, c)| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (c == ')' && depth == 0).then_some(at + 1)
+    });
+    let mut rest = &name[..end.unwrap_or(name.len())];
+    let mut shown = String::new();
+    while let Some((before, after)) = rest.split_once("attributes['") {
+        let Some((key, behind)) = after.split_once("']") else { break };
+        let relation = before
+            .strip_suffix('.')
+            .map(|before| before.trim_end_matches(|c: char| c.is_alphanumeric() || c == '_'));
+        shown.push_str(relation.unwrap_or(before));
+        shown.push_str(key);
+        rest = behind;
+    }
+    shown + rest
 }
 
 /// The sum of `values`, which does not overflow.
@@ -458,6 +484,19 @@ mod tests {
 
     fn exact(values: &[Option<i64>]) -> Option<i128> {
         exact_sum(&Int64Array::from(values.to_vec()))
+    }
+
+    #[test]
+    fn sums_are_named_as_people_write_them() {
+        for (name, shown) in [
+            ("sum(logs.attributes['v'])", "sum(v)"),
+            ("sum(logs.attributes['a.b'] * attributes['c']) FILTER (WHERE x)", "sum(a.b * c)"),
+            ("sum(abs(t.x)) PARTITION BY [t.y] RANGE", "sum(abs(t.x))"),
+            ("sum", "sum"),
+            ("sum(attributes['v", "sum(attributes['v"),
+        ] {
+            assert_eq!(readable(name), shown);
+        }
     }
 
     #[test]
