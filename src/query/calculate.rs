@@ -33,8 +33,9 @@ use datafusion::logical_expr::{
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::compare::{self, as_number, is_text_expr};
-use super::functions::{Extreme, JSON_AS_TEXT};
+use super::functions::{Extreme, JSON_AS_TEXT, Reading};
 use super::mixed::{self, is_mixed, number_of};
+use super::number::Texts;
 
 /// Aggregates of numbers.
 const AGGREGATES: [&str; 12] = [
@@ -234,7 +235,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             None => Transformed::no(Expr::ScalarFunction(call)),
         },
         Expr::AggregateFunction(AggregateFunction { func, mut params }) => {
-            let (func, new) = aggregate(func, &mut params.args, &mut params.order_by, schema);
+            let (func, new) = aggregate(func, &mut params.args, &mut params.order_by, schema, Reading::Key);
             let call = Expr::AggregateFunction(AggregateFunction { func, params });
             if new { Transformed::yes(call) } else { Transformed::no(call) }
         }
@@ -242,11 +243,12 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             let WindowFunction { fun, mut params } = *window;
             let (fun, new) = match fun {
                 WindowFunctionDefinition::AggregateUDF(func) => {
-                    let (func, new) = aggregate(func, &mut params.args, &mut params.order_by, schema);
+                    let (func, new) =
+                        aggregate(func, &mut params.args, &mut params.order_by, schema, Reading::Digits);
                     (WindowFunctionDefinition::AggregateUDF(func), new)
                 }
                 fun => {
-                    let new = order(&mut params.order_by, schema);
+                    let new = order(&mut params.order_by, schema, Reading::Digits);
                     (fun, new)
                 }
             };
@@ -263,14 +265,21 @@ fn aggregate(
     args: &mut [Expr],
     order_by: &mut [Sort],
     schema: &DFSchema,
+    key: fn(Texts) -> Reading,
 ) -> (Arc<AggregateUDF>, bool) {
     let lenient = func.inner().downcast_ref::<Lenient<AggregateUDF>>();
     if let Some(lenient) = lenient {
-        let all = args.iter_mut().chain(order_by.iter_mut().map(|sort| &mut sort.expr));
-        all.for_each(|arg| *arg = number(std::mem::take(arg), schema));
+        args.iter_mut().for_each(|arg| *arg = number(std::mem::take(arg), schema));
+        if lenient.inner.supports_within_group_clause() {
+            // What is ordered is the argument.
+            let ordered = order_by.iter_mut().map(|sort| &mut sort.expr);
+            ordered.for_each(|expr| *expr = number(std::mem::take(expr), schema));
+        } else {
+            order(order_by, schema, key);
+        }
         return (Arc::clone(&lenient.inner), true);
     }
-    let mut new = order(order_by, schema);
+    let mut new = order(order_by, schema, key);
     let mixed = args.first().is_some_and(|arg| is_mixed(arg, schema));
     if !mixed {
         return (func, new);
@@ -291,11 +300,11 @@ fn aggregate(
 }
 
 /// Rewrites orders; whether one is another now.
-fn order(order_by: &mut [Sort], schema: &DFSchema) -> bool {
+fn order(order_by: &mut [Sort], schema: &DFSchema, key: fn(Texts) -> Reading) -> bool {
     let mut new = false;
     for sort in order_by {
         if is_mixed(&sort.expr, schema) {
-            *sort = mixed::order(sort.clone(), schema).data;
+            *sort = mixed::order(sort.clone(), schema, key).data;
             new = true;
         }
     }

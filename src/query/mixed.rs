@@ -54,13 +54,13 @@ pub(super) fn number_of(expr: Expr) -> Expr {
     call(Reading::Number, expr)
 }
 
-/// The order that is meant by ordering by `sort`.
-pub(super) fn order(sort: Sort, schema: &DFSchema) -> Transformed<Sort> {
+/// The order that is meant by ordering by `sort`, of keys that are read so.
+pub(super) fn order(sort: Sort, schema: &DFSchema, key: fn(Texts) -> Reading) -> Transformed<Sort> {
     if !is_mixed(&sort.expr, schema) {
         return Transformed::no(sort);
     }
     let texts = if sort.asc { Texts::Last } else { Texts::First };
-    Transformed::yes(Sort { expr: call(Reading::Key(texts), sort.expr), ..sort })
+    Transformed::yes(Sort { expr: call(key(texts), sort.expr), ..sort })
 }
 
 /// Rewrites the top of a comparison one side of which is mixed.
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(run(col("n").lt(col("x"))), "number_key(number_text(n)) < number_key(x)");
         let between = run(col("x").between(lit(1_i64), lit(2_i64)));
         assert!(between.starts_with("number_key(x) BETWEEN Binary("), "{between}");
-        let desc = order(col("x").sort(false, false), &schema()).data.to_string();
+        let desc = order(col("x").sort(false, false), &schema(), Reading::Key).data.to_string();
         assert_eq!(desc, "mixed_key_desc(x) DESC NULLS LAST");
     }
 
@@ -334,6 +334,6 @@ mod tests {
         {
             assert_eq!(run(expr.clone()), expr.to_string());
         }
-        assert!(!order(col("t").sort(true, false), &schema()).transformed);
+        assert!(!order(col("t").sort(true, false), &schema(), Reading::Key).transformed);
     }
 }

@@ -16,6 +16,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Sort};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::functions::Reading;
 use super::{arithmetic, calculate, compare, hex, mixed, zones};
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
@@ -49,7 +50,7 @@ fn rewrite_node(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<Transformed<
 
 /// `ORDER BY` as it is meant.
 fn ordered(mut sort: Sort, schema: &DFSchema) -> LogicalPlan {
-    sort.expr = sort.expr.into_iter().map(|expr| mixed::order(expr, schema).data).collect();
+    sort.expr = sort.expr.into_iter().map(|expr| mixed::order(expr, schema, Reading::Key).data).collect();
     LogicalPlan::Sort(sort)
 }
 

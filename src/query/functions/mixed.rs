@@ -25,6 +25,8 @@ use crate::query::number::{self, Texts};
 pub(crate) enum Reading {
     /// Bytes that sort.
     Key(Texts),
+    /// The same in hexadecimal digits, for the frames of windows, which take no bytes.
+    Digits(Texts),
     /// A double.
     Number,
     /// From a number to its spelling.
@@ -51,6 +53,9 @@ impl ScalarUDFImpl for Mixed {
             Reading::Key(Texts::Last) => "mixed_key",
             Reading::Key(Texts::First) => "mixed_key_desc",
             Reading::Key(Texts::Without) => "number_key",
+            Reading::Digits(Texts::Last) => "mixed_digits",
+            Reading::Digits(Texts::First) => "mixed_digits_desc",
+            Reading::Digits(Texts::Without) => "number_digits",
             Reading::Number => "number_of",
             Reading::Spelling => "number_text",
         }
@@ -64,7 +69,7 @@ impl ScalarUDFImpl for Mixed {
         Ok(match self.reading {
             Reading::Key(_) => DataType::Binary,
             Reading::Number => DataType::Float64,
-            Reading::Spelling => DataType::Utf8View,
+            Reading::Digits(_) | Reading::Spelling => DataType::Utf8View,
         })
     }
 
@@ -75,6 +80,11 @@ impl ScalarUDFImpl for Mixed {
         };
         Ok(ColumnarValue::Array(match self.reading {
             Reading::Key(texts) => keys(&views(array)?, texts),
+            Reading::Digits(texts) => {
+                let keys = keys(&views(array)?, texts);
+                let digits = keys.as_binary::<i32>().iter().map(|key| key.map(hex::encode));
+                Arc::<StringViewArray>::new(digits.collect())
+            }
             Reading::Number => {
                 let numbers = views(array)?.iter().map(|text| text.and_then(number::value)).collect();
                 Arc::<Float64Array>::new(numbers)
