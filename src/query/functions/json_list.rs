@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Builder, ListBuilder, MapBuilder, StringBuilder, StringViewArray,
+    ArrayRef, AsArray, Float64Builder, ListBuilder, MapBuilder, StringBuilder, StringViewArray,
     StringViewBuilder,
 };
 use arrow::datatypes::{DataType, Field, FieldRef};

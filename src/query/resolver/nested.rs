@@ -163,3 +163,83 @@ pub(super) fn read_as(reading: Reading, expr: &mut Expr) {
         *expr = call(reading.function(), vec![taken]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::event::{KeyDictionary, Level};
+    use crate::query::resolver::{ResolveContext, resolve};
+    use crate::query::views::Views;
+
+    /// What a select item becomes, where events have these attributes.
+    fn item(keys: &[(Level, &str, AttributeType)], sql: &str) -> String {
+        let dictionary = KeyDictionary::new();
+        for (level, key, ty) in keys {
+            dictionary.insert(&AttributeKey::new(*level, *key), *ty);
+        }
+        let (views, tables) = (Views::builtin().unwrap(), BTreeMap::new());
+        let context = ResolveContext {
+            keys: &dictionary,
+            views: &views,
+            tables: &tables,
+            schema: "public",
+            functions: &[],
+            table_functions: &[],
+        };
+        match resolve(&format!("SELECT {sql} AS x FROM events e"), &context) {
+            Ok(resolved) => {
+                let text = resolved.statement.to_string();
+                let text =
+                    text.strip_prefix("SELECT ").and_then(|t| t.split_once(" AS x FROM")).map(|(t, _)| t);
+                text.unwrap_or_default().replace("\"e\".\"attributes['", "<").replace("']\"", ">")
+            }
+            Err(error) => error.message().to_owned(),
+        }
+    }
+
+    const KEYS: [(Level, &str, AttributeType); 6] = [
+        (Level::Record, "order", AttributeType::Json),
+        (Level::Record, "order.a", AttributeType::Json),
+        (Level::Record, "order.flat", AttributeType::Int),
+        (Level::Record, "plain", AttributeType::Text),
+        (Level::Body, "items", AttributeType::Json),
+        (Level::Record, "body", AttributeType::Json),
+    ];
+
+    #[test]
+    fn names_lead_into_maps() {
+        assert_eq!(item(&KEYS, "order.Id"), "json_at(<order>, 'Id')");
+        assert_eq!(item(&KEYS, "e.order.x.y"), "json_at(<order>, 'x', 'y')");
+        assert_eq!(item(&KEYS, "attributes.order.x"), "json_at(<order>, 'x')");
+        assert_eq!(
+            item(&KEYS, "order.a.b"),
+            "first_text(json_at(<order.a>, 'b'), json_at(<order>, 'a', 'b'))"
+        );
+        assert_eq!(item(&KEYS, "order.flat"), "first_text(<order.flat>, json_at(<order>, 'flat'))");
+        assert_eq!(item(&KEYS, "body.items.sku"), "json_at(<body.items>, 'sku')");
+    }
+
+    #[test]
+    fn other_names_mean_what_they_meant() {
+        assert_eq!(item(&KEYS, "plain"), "<plain>");
+        for unknown in ["plain.x", "body.other", "\"order.x\"", "name.x"] {
+            let message = item(&KEYS, unknown);
+            assert!(message.starts_with("unknown column"), "{message}");
+        }
+    }
+
+    #[test]
+    fn functions_of_lists_read_lists() {
+        assert_eq!(item(&KEYS, "array_has(order, plain)"), "array_has(json_list(<order>), <plain>)");
+        assert_eq!(item(&KEYS, "array_prepend(plain, order)"), "array_prepend(<plain>, json_list(<order>))");
+        assert_eq!(item(&KEYS, "array_max(order)"), "json_max(json_list(<order>))");
+        assert_eq!(item(&KEYS, "list_sum(order)"), "list_sum(json_numbers(<order>))");
+        assert_eq!(item(&KEYS, "cardinality(order)"), "cardinality(json_entries(<order>))");
+        assert_eq!(item(&KEYS, "map_keys(order)"), "map_keys(json_map(<order>))");
+        assert_eq!(item(&KEYS, "array_has([1], 1)"), "array_has([1], 1)");
+        assert_eq!(item(&KEYS, "array_agg(plain)"), "array_agg(<plain>)");
+        assert_eq!(item(&KEYS, "1 = ANY(order)"), "1 = ANY(json_list(<order>))");
+    }
+}

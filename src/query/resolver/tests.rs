@@ -231,6 +231,9 @@ impl Fixture {
         for function in crate::query::functions::aggregate_functions() {
             context.register_udaf(function.as_ref().clone());
         }
+        for function in crate::query::functions::scalar_functions() {
+            context.register_udf(function.as_ref().clone());
+        }
         let catalog = MemoryCatalogProvider::new();
         catalog.register_schema("public", Arc::new(TestSchema(rows))).unwrap();
         context.register_catalog("datafusion", Arc::new(catalog));
