@@ -519,13 +519,13 @@ impl Stream for Limited {
         let Some(inner) = &mut this.inner else { return Poll::Ready(None) };
         let batch = match std::task::ready!(inner.poll_next_unpin(context)) {
             Some(Ok(batch)) => batch,
-            Some(Err(error)) => match this.casts.explain(&error) {
-                Some(error) => return this.fail(error),
-                None => {
-                    this.inner = None;
-                    return Poll::Ready(Some(Err(error)));
+            Some(Err(error)) => {
+                if let Some(error) = this.casts.explain(&error) {
+                    return this.fail(error);
                 }
-            },
+                this.inner = None;
+                return Poll::Ready(Some(Err(error)));
+            }
             None => {
                 this.inner = None;
                 return Poll::Ready(None);

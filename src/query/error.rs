@@ -186,7 +186,7 @@ fn words(e: &DataFusionError) -> String {
         return format!("min and max need values that have an order, not {data_type}");
     }
     if let Some((what, _)) = text.split_once("\n\tCandidate functions:") {
-        text = what.to_owned();
+        text = String::from(what);
     }
     for noise in [
         "Error during planning: ",
@@ -204,7 +204,7 @@ fn words(e: &DataFusionError) -> String {
         "This feature is not implemented: ",
     ] {
         if let Some(rest) = text.strip_prefix(noise) {
-            text = rest.trim_start().to_owned();
+            text = String::from(rest.trim_start());
         }
     }
     bad_abs(&text).unwrap_or(text)

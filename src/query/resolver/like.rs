@@ -104,9 +104,8 @@ fn character(escape: &ValueWithSpan) -> Result<Option<char>> {
     let wrong = || {
         Error::invalid(format!("ESCAPE {escape}: the escape is one character in quotes, such as ESCAPE '!'"))
     };
-    let text = match &escape.value {
-        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => text,
-        _ => return Err(wrong()),
+    let (Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text)) = &escape.value else {
+        return Err(wrong());
     };
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
