@@ -6,6 +6,7 @@
 //! | `accept[1:2]`                        | `json_list(accept)[1:2]`                           |
 //! | `body -> 'a'`, `body ->> 'a'`        | `json_as_text(body, 'a')`                          |
 //! | `sum(order.qty)`                     | `sum(try_cast(json_at(order, 'qty') AS DOUBLE))`   |
+//! | `sum(json_get(body, 'n'))`           | `sum(json_get_float(body, 'n'))`                   |
 //!
 //! The resolver cannot do so, as it knows no types. What is a list, a map or a struct to the planner is left to it.
 
@@ -19,12 +20,16 @@ use datafusion::logical_expr::planner::{
     ExprPlanner, PlannerResult, RawAggregateExpr, RawBinaryExpr, RawFieldAccessExpr,
 };
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, TryCast, lit};
+use datafusion_functions_json::udfs::json_get_float_udf;
 
 use super::compare::NUMERIC_AGGREGATES;
 use super::functions::{FIRST_TEXT, JSON_AT, JsonAt, JsonList, Reading, is_text, json_operator};
 
-/// Functions of JSON text whose results may be numbers as text.
-const FOUND_IN_JSON: [&str; 3] = [JSON_AT, FIRST_TEXT, "json_as_text"];
+/// Functions whose results may be numbers as text.
+const FOUND_IN_JSON: [&str; 2] = [JSON_AT, FIRST_TEXT];
+
+/// `json_get`, by its name in the plan.
+const JSON_AS_TEXT: &str = "json_as_text";
 
 /// Plans what looks into JSON text.
 #[derive(Debug)]
@@ -93,8 +98,10 @@ impl ExprPlanner for JsonText {
     fn plan_aggregate(&self, mut expr: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
         if NUMERIC_AGGREGATES.contains(&expr.func.name()) {
             for arg in &mut expr.args {
-                let found = matches!(arg, Expr::ScalarFunction(f) if FOUND_IN_JSON.contains(&f.func.name()));
-                if found {
+                let Expr::ScalarFunction(function) = arg else { continue };
+                if function.func.name() == JSON_AS_TEXT {
+                    function.func = json_get_float_udf();
+                } else if FOUND_IN_JSON.contains(&function.func.name()) {
                     *arg = Expr::TryCast(TryCast::new(Box::new(arg.clone()), DataType::Float64));
                 }
             }
