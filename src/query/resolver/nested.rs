@@ -111,12 +111,41 @@ fn arguments_of(function: &str) -> Option<(Reading, std::ops::Range<usize>)> {
     })
 }
 
+/// Functions that look for an item in a list and yield none of its items.
+const LOOK_FOR_ITEM: [&str; 8] = [
+    "array_has",
+    "list_has",
+    "array_contains",
+    "list_contains",
+    "array_position",
+    "list_position",
+    "array_positions",
+    "list_positions",
+];
+
+/// Whether an expression is a number as written.
+fn is_number(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::Number(..)),
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_number(expr),
+        _ => false,
+    }
+}
+
 /// Makes lists and maps of the arguments that a function needs as such.
 pub(super) fn read_arguments(function: &mut Function) {
     let [ObjectNamePart::Identifier(ident)] = function.name.0.as_mut_slice() else { return };
     let name = ident.value.to_lowercase();
-    let Some((reading, places)) = arguments_of(&name) else { return };
+    let Some((mut reading, places)) = arguments_of(&name) else { return };
     let FunctionArguments::List(list) = &mut function.args else { return };
+    let looks_for_number = matches!(
+        list.args.get(1),
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(item))) if is_number(item)
+    );
+    if LOOK_FOR_ITEM.contains(&name.as_str()) && looks_for_number {
+        // Of `[9, 2.5]` the item 9 must be found, though items are text otherwise.
+        reading = Reading::Numbers;
+    }
     for (place, arg) in list.args.iter_mut().enumerate() {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg
             && places.contains(&place)
@@ -135,8 +164,8 @@ pub(super) fn read_arguments(function: &mut Function) {
 /// Makes lists of the operands of `x = ANY(list)`, `list @> list` and their like.
 pub(super) fn read_operands(expr: &mut Expr) {
     match expr {
-        Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } if !matches!(**right, Expr::Subquery(_)) => {
-            read_as(Reading::Items, right);
+        Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
+            read_as(if is_number(left) { Reading::Numbers } else { Reading::Items }, right);
         }
         Expr::BinaryOp { left, op: BinaryOperator::AtArrow | BinaryOperator::ArrowAt, right } => {
             read_as(Reading::Items, left);
@@ -240,6 +269,7 @@ mod tests {
         assert_eq!(item(&KEYS, "map_keys(order)"), "map_keys(json_map(<order>))");
         assert_eq!(item(&KEYS, "array_has([1], 1)"), "array_has([1], 1)");
         assert_eq!(item(&KEYS, "array_agg(plain)"), "array_agg(<plain>)");
-        assert_eq!(item(&KEYS, "1 = ANY(order)"), "1 = ANY(json_list(<order>))");
+        assert_eq!(item(&KEYS, "'x' = ANY(order)"), "'x' = ANY(json_list(<order>))");
+        assert_eq!(item(&KEYS, "array_has(order, -1)"), "array_has(json_numbers(<order>), -1)");
     }
 }
