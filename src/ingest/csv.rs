@@ -11,6 +11,7 @@
 
 use super::fields::{FieldMap, Slot, Target, role_of};
 use super::framing::{self, CsvSpan, Framing};
+use super::place::line_ends;
 use super::record::{Assembler, Decoded, FieldId, Refused, Scalar};
 use crate::error::{Error, Result};
 
@@ -106,14 +107,14 @@ impl Shape {
                 return is_header(record);
             };
             if record.len() == columns {
-                shape.same += 1
+                shape.same += 1;
             } else {
-                shape.other += 1
+                shape.other += 1;
             }
             if record.len() > 1 {
-                shape.several += 1
+                shape.several += 1;
             } else {
-                shape.alone += 1
+                shape.alone += 1;
             }
             shape.same + shape.other < 20
         })
@@ -300,10 +301,6 @@ fn decode_records(
         }
     }
     line_ends(&chunk[span])
-}
-
-fn line_ends(text: &[u8]) -> u64 {
-    text.iter().filter(|b| **b == b'\n').count() as u64
 }
 
 /// What the columns of a file mean.

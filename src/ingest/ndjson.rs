@@ -16,6 +16,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::envelope;
 use super::fields::FieldMap;
 use super::framing::{self, Framing};
+use super::place::line_ends;
 use super::record::{Assembler, Decoded, Refused, Scalar};
 use super::repeated_bytes_max;
 use super::surrogates;
@@ -48,10 +49,6 @@ pub fn decode_values(chunk: &[u8], map: &FieldMap, now_ns: i64) -> Result<Decode
 /// Number of lines before the range.
 pub(super) fn line_of(chunk: &[u8], bytes: &Range<usize>) -> u64 {
     line_ends(&chunk[..bytes.start])
-}
-
-fn line_ends(bytes: &[u8]) -> u64 {
-    bytes.iter().filter(|b| **b == b'\n').count() as u64
 }
 
 /// The range without white space and what else is harmless around an object.

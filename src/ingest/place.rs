@@ -14,6 +14,11 @@ pub fn located(reason: &str) -> (&str, Option<(u64, u64)>) {
     }
 }
 
+/// How many lines end in `bytes`.
+pub fn line_ends(bytes: &[u8]) -> u64 {
+    bytes.split(|byte| *byte == b'\n').count() as u64 - 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -180,14 +180,13 @@ fn plain(ty: &DataType) -> DataType {
         D::Boolean => D::Boolean,
         D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => D::Binary,
         // In nanoseconds, some of them would be lost.
-        D::Timestamp(..) | D::Date32 | D::Date64 => ty.clone(),
+        D::Timestamp(..) | D::Date32 | D::Date64 | D::Map(..) => ty.clone(),
         D::Duration(_) => D::Duration(TimeUnit::Nanosecond),
         D::List(field) | D::LargeList(field) | D::FixedSizeList(field, _) => D::List(item(field)),
         D::Struct(fields) => {
             D::Struct(fields.iter().map(|f| Field::new(f.name(), plain(f.data_type()), true)).collect())
         }
         D::Dictionary(_, values) => plain(values),
-        D::Map(..) => ty.clone(),
         _ => D::Utf8View,
     }
 }

@@ -193,7 +193,7 @@ fn dotnet(text: &str) -> Option<Result<i64, NoTime>> {
     let inner = text.strip_prefix('\\').unwrap_or(text).strip_prefix("/Date(")?;
     let inner = inner.strip_suffix(")/").or_else(|| inner.strip_suffix(")\\/"))?;
     let end = inner.get(1..)?.find(['+', '-']).map_or(inner.len(), |i| i + 1);
-    let offset = inner[end..].as_bytes();
+    let offset = &inner.as_bytes()[end..];
     if !offset.is_empty() && (offset.len() != 5 || digits(offset, 1, 4).is_none()) {
         return Some(Err(NoTime::Unreadable));
     }

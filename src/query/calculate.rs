@@ -247,7 +247,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                         aggregate(func, &mut params.args, &mut params.order_by, schema, Reading::Digits);
                     (WindowFunctionDefinition::AggregateUDF(func), new)
                 }
-                fun => {
+                fun @ WindowFunctionDefinition::WindowUDF(_) => {
                     let new = order(&mut params.order_by, schema, Reading::Digits);
                     (fun, new)
                 }
@@ -269,11 +269,15 @@ fn aggregate(
 ) -> (Arc<AggregateUDF>, bool) {
     let lenient = func.inner().downcast_ref::<Lenient<AggregateUDF>>();
     if let Some(lenient) = lenient {
-        args.iter_mut().for_each(|arg| *arg = number(std::mem::take(arg), schema));
+        for arg in args.iter_mut() {
+            *arg = number(std::mem::take(arg), schema);
+        }
         if lenient.inner.supports_within_group_clause() {
             // What is ordered is the argument.
             let ordered = order_by.iter_mut().map(|sort| &mut sort.expr);
-            ordered.for_each(|expr| *expr = number(std::mem::take(expr), schema));
+            for expr in ordered {
+                *expr = number(std::mem::take(expr), schema);
+            }
         } else {
             order(order_by, schema, key);
         }
@@ -313,7 +317,12 @@ fn order(order_by: &mut [Sort], schema: &DFSchema, key: fn(Texts) -> Reading) ->
 
 /// Text of an attribute, or in JSON, as a number; anything else as it is, and refused if it is text.
 fn number(expr: Expr, schema: &DFSchema) -> Expr {
-    let is_attribute = match &expr {
+    // A function that is called by an alias has that for its name.
+    let named = match &expr {
+        Expr::Alias(alias) => alias.expr.as_ref(),
+        other => other,
+    };
+    let is_attribute = match named {
         Expr::Column(column) => column.name.starts_with("attributes['"),
         Expr::ScalarFunction(call) => call.func.name() == JSON_AS_TEXT,
         _ => false,

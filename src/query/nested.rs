@@ -16,7 +16,7 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
 
-use super::functions::{JSON_AT, JsonAt, JsonList, JsonReading as Reading, is_text, json_operator};
+use super::functions::{JSON_AT, JsonAt, JsonList, JsonReading, is_text, json_operator};
 
 /// Plans what looks into JSON text.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(super) struct JsonText {
 impl JsonText {
     /// The planner.
     pub(super) fn new() -> Self {
-        let list = JsonList::new(Reading::Items);
+        let list = JsonList::new(JsonReading::Items);
         Self { at: Arc::new(JsonAt::new().into()), list: Arc::new(list.into()) }
     }
 

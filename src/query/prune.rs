@@ -353,17 +353,17 @@ mod tests {
     }
 
     fn kept(filter: Expr) -> Vec<i64> {
-        kept_of(filter, Field::new("attributes['code']", DataType::Int64, true))
+        kept_of(filter, &Field::new("attributes['code']", DataType::Int64, true))
     }
 
-    fn kept_of(filter: Expr, field: Field) -> Vec<i64> {
+    fn kept_of(filter: Expr, field: &Field) -> Vec<i64> {
         let catalog = CatalogSnapshot::of(&[
             segment(0, 9, &[("code", Some((200, 299)))]),
             segment(10, 19, &[("duration_ns", Some((5, 7))), ("code", Some((400, 499)))]),
             segment(20, 29, &[("resource.code", None), ("code", None)]),
             segment(30, 39, &[("overflow", None)]),
         ]);
-        let demanded = [Demanded::new("code", &field)];
+        let demanded = [Demanded::new("code", field)];
         let filters = [filter];
         let known = catalog.columns(&columns(&filters, &demanded)).now_or_never().unwrap();
         let pruned = prune(&catalog.segments, &known, &filters, &demanded);
@@ -387,7 +387,8 @@ mod tests {
 
     #[test]
     fn numbers_exclude_segments_where_others_have_text() {
-        let kept = |filter| kept_of(filter, mark(Field::new("attributes['code']", DataType::Utf8View, true)));
+        let kept =
+            |filter| kept_of(filter, &mark(Field::new("attributes['code']", DataType::Utf8View, true)));
         assert_eq!(kept(code().eq(lit("404"))), [10, 20, 30]);
         assert_eq!(kept(code().in_list(vec![lit("250"), lit("999")], false)), [0, 20, 30]);
         assert_eq!(kept(code().eq(lit("teapot"))), [0, 10, 20, 30]);

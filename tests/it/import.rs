@@ -85,7 +85,11 @@ async fn bad_records_are_told_and_the_rest_goes_in() {
     std::fs::write(&file, "{\"time\":1,\"a\":1}\nnot JSON\n{\"time\":2,\"a\":2}\n").unwrap();
     let output = import(&data).arg(&file).arg("--rejects").arg(&rejects).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
-    assert!(stderr(&output).contains("in.ndjson, line 2: not a JSON object"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("in.ndjson, line 2, column 2: not a JSON object"),
+        "{}",
+        stderr(&output)
+    );
     let entry: serde_json::Value = serde_json::from_slice(&std::fs::read(&rejects).unwrap()).unwrap();
     assert_eq!((&entry["line"], &entry["raw"]), (&2.into(), &"not JSON".into()));
     assert_eq!(count(&data).await, 2);

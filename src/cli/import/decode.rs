@@ -6,7 +6,7 @@ use crate::event::EventBatch;
 use crate::ingest::fields::FieldMap;
 use crate::ingest::framing::{self, Framing};
 use crate::ingest::otlp::{self, Encoding, RequestKind};
-use crate::ingest::place::located;
+use crate::ingest::place::{line_ends, located};
 use crate::ingest::sniff::{self, Format, Layout};
 use crate::ingest::{Decoded, Hints, Ingested, csv, jaeger, ndjson, table};
 
@@ -164,10 +164,6 @@ fn decode_otlp_json(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: F
             Err(error) => events.refuse(position, &error, document),
         }
     }
-}
-
-fn line_ends(bytes: &[u8]) -> u64 {
-    bytes.split(|b| *b == b'\n').count() as u64 - 1
 }
 
 /// Decodes messages of OTLP. Messages of one kind are joined: the fields of a request are repeated, so one

@@ -27,7 +27,7 @@ pub(super) fn unpacked(raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + S
 
 /// Whether an error says that what was read is whole, and something else follows.
 pub(super) fn is_behind_the_end(error: &Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Behind>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Behind>)
 }
 
 /// What is behind the compressed data is none.

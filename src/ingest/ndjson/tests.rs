@@ -214,7 +214,7 @@ fn what_console_exporters_print_of_logs_has_a_severity() {
     );
     let b = &decoded.batch;
     assert_eq!((core(b, 0, "signal"), core(b, 0, "severity_number")), ("log".to_owned(), "13".to_owned()));
-    assert_eq!((core(b, 0, "severity"), core(b, 0, "trace_id")), ("WARNING".to_owned(), String::new()));
+    assert_eq!((core(b, 0, "severity"), core(b, 0, "trace_id")), ("WARN".to_owned(), String::new()));
 }
 
 #[test]

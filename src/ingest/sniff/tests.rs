@@ -70,7 +70,7 @@ fn a_file_that_begins_within_a_line_is_what_its_lines_are() {
         (otlp.to_owned(), Layout::OtlpJson { framing: Framing::Lines }),
         // The cut may leave an object.
         (format!("{{\"traceId\":\"\"}},{otlp}"), Layout::OtlpJson { framing: Framing::Lines }),
-        (format!("{{}}\n{{\"resourceSpans\":[]}}\n"), Layout::OtlpJson { framing: Framing::Lines }),
+        ("{}\n{\"resourceSpans\":[]}\n".to_owned(), Layout::OtlpJson { framing: Framing::Lines }),
         ("ge\":\"x\"}\n{\"time\":1}\n".to_owned(), Layout::Ndjson { framing: Framing::Lines }),
         (
             "\"y\":1}]}\n{\"traceID\":\"a\",\"spans\":[]}\n".to_owned(),

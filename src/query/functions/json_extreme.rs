@@ -18,14 +18,14 @@ use super::text;
 
 /// Which item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Extreme {
+pub(crate) enum ListExtreme {
     /// The largest.
     Max,
     /// The smallest.
     Min,
 }
 
-impl Extreme {
+impl ListExtreme {
     /// Both.
     pub(crate) const ALL: [Self; 2] = [Self::Max, Self::Min];
 
@@ -64,13 +64,13 @@ impl Extreme {
 /// `json_max(list)` and `json_min(list)`: `array_max` and `array_min`, but for lists of text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JsonExtreme {
-    extreme: Extreme,
+    extreme: ListExtreme,
     signature: Signature,
 }
 
 impl JsonExtreme {
     /// The function.
-    pub(crate) fn new(extreme: Extreme) -> Self {
+    pub(crate) fn new(extreme: ListExtreme) -> Self {
         Self { extreme, signature: Signature::any(1, Volatility::Immutable) }
     }
 }
@@ -116,10 +116,10 @@ mod tests {
 
     #[test]
     fn numbers_compare_as_numbers_and_anything_else_as_text() {
-        assert_eq!(Extreme::Max.of(&["9", "10", "2.5"]), Some("10"));
-        assert_eq!(Extreme::Min.of(&["9", "10", "-2.5"]), Some("-2.5"));
-        assert_eq!(Extreme::Max.of(&["9", "10", "many"]), Some("many"));
-        assert_eq!(Extreme::Min.of(&["b", "a"]), Some("a"));
-        assert_eq!(Extreme::Max.of(&[]), None);
+        assert_eq!(ListExtreme::Max.of(&["9", "10", "2.5"]), Some("10"));
+        assert_eq!(ListExtreme::Min.of(&["9", "10", "-2.5"]), Some("-2.5"));
+        assert_eq!(ListExtreme::Max.of(&["9", "10", "many"]), Some("many"));
+        assert_eq!(ListExtreme::Min.of(&["b", "a"]), Some("a"));
+        assert_eq!(ListExtreme::Max.of(&[]), None);
     }
 }

@@ -23,7 +23,7 @@ use crate::event::plain_json;
 
 /// As what JSON text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Reading {
+pub(crate) enum JsonReading {
     /// A list of the items, as text.
     Items,
     /// A list of the items, or of the values of a map, as text.
@@ -34,7 +34,7 @@ pub(crate) enum Reading {
     Map,
 }
 
-impl Reading {
+impl JsonReading {
     /// All readings.
     pub(crate) const ALL: [Self; 4] = [Self::Items, Self::Entries, Self::Numbers, Self::Map];
 
@@ -69,8 +69,11 @@ impl Reading {
     fn is_identity(self, ty: &DataType) -> bool {
         match ty {
             DataType::Null => true,
-            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => self != Self::Map,
-            DataType::ListView(_) | DataType::LargeListView(_) => self != Self::Map,
+            DataType::List(_)
+            | DataType::LargeList(_)
+            | DataType::FixedSizeList(..)
+            | DataType::ListView(_)
+            | DataType::LargeListView(_) => self != Self::Map,
             DataType::Map(..) => matches!(self, Self::Map | Self::Entries),
             _ => false,
         }
@@ -80,26 +83,26 @@ impl Reading {
 /// `json_list(x)` and its like: null where `x` is text that is no such JSON.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JsonList {
-    reading: Reading,
+    reading: JsonReading,
     signature: Signature,
 }
 
 impl JsonList {
     /// The function of this reading.
-    pub(crate) fn new(reading: Reading) -> Self {
+    pub(crate) fn new(reading: JsonReading) -> Self {
         Self { reading, signature: Signature::any(1, Volatility::Immutable) }
     }
 
     fn read(&self, texts: &StringViewArray) -> Result<ArrayRef> {
         Ok(match self.reading {
-            Reading::Items => text_lists(texts, |json| plain_json::items(json)),
-            Reading::Entries => text_lists(texts, |json| {
+            JsonReading::Items => text_lists(texts, plain_json::items),
+            JsonReading::Entries => text_lists(texts, |json| {
                 let values =
                     |entries: Vec<(String, _)>| entries.into_iter().map(|(_, value)| value).collect();
                 plain_json::items(json).or_else(|| plain_json::entries(json).map(values))
             }),
-            Reading::Numbers => number_lists(texts),
-            Reading::Map => maps(texts)?,
+            JsonReading::Numbers => number_lists(texts),
+            JsonReading::Map => maps(texts)?,
         })
     }
 }
@@ -196,7 +199,7 @@ mod tests {
 
     use super::*;
 
-    fn read(reading: Reading, texts: &[&str]) -> Vec<String> {
+    fn read(reading: JsonReading, texts: &[&str]) -> Vec<String> {
         let array = JsonList::new(reading).read(&StringViewArray::from_iter_values(texts)).unwrap();
         (0..array.len()).map(|row| array_value_to_string(&array, row).unwrap()).collect()
     }
@@ -205,17 +208,17 @@ mod tests {
     fn lists_have_items_and_other_text_has_none() {
         let texts = [r#"["a",1,2.5,true,null,[3],{"k":"v"}]"#, "[]", r#"{"a":1}"#, "text", ""];
         assert_eq!(
-            read(Reading::Items, &texts),
+            read(JsonReading::Items, &texts),
             [r#"[a, 1, 2.5, true, , [3], {"k":"v"}]"#, "[]", "", "", ""]
         );
-        assert_eq!(read(Reading::Entries, &texts)[1..3], ["[]", "[1]"]);
-        assert_eq!(read(Reading::Numbers, &texts)[0], "[, 1.0, 2.5, , , , ]");
+        assert_eq!(read(JsonReading::Entries, &texts)[1..3], ["[]", "[1]"]);
+        assert_eq!(read(JsonReading::Numbers, &texts)[0], "[, 1.0, 2.5, , , , ]");
     }
 
     #[test]
     fn maps_have_keys_once() {
         assert_eq!(
-            read(Reading::Map, &[r#"{"a":1,"b":[2],"a":3}"#, "{}", "[]"]),
+            read(JsonReading::Map, &[r#"{"a":1,"b":[2],"a":3}"#, "{}", "[]"]),
             ["{a: 1, b: [2]}", "{}", ""]
         );
     }
@@ -223,9 +226,9 @@ mod tests {
     #[test]
     fn what_is_a_list_stays_as_it_is_and_what_cannot_be_one_is_refused() {
         let list = DataType::List(Arc::new(Field::new_list_field(DataType::Float64, true)));
-        let items = JsonList::new(Reading::Items);
+        let items = JsonList::new(JsonReading::Items);
         assert_eq!(items.return_type(std::slice::from_ref(&list)).unwrap(), list);
-        assert!(JsonList::new(Reading::Map).return_type(&[list]).is_err());
+        assert!(JsonList::new(JsonReading::Map).return_type(&[list]).is_err());
         let error = items.return_type(&[DataType::Int64]).unwrap_err().to_string();
         assert!(error.contains("a list is needed here, not the type Int64"), "{error}");
     }

@@ -18,7 +18,7 @@ use super::node::Hidden;
 use super::scope::{Name, column, resolved};
 use crate::error::Result;
 use crate::event::{AttributeKey, AttributeType, schema};
-use crate::query::functions::{FIRST_TEXT, JSON_AT, JsonReading as Reading, ListExtreme as Extreme};
+use crate::query::functions::{FIRST_TEXT, JSON_AT, JsonReading, ListExtreme};
 
 /// A way to read a name: an attribute that holds maps, and the path in these.
 #[derive(Debug)]
@@ -90,23 +90,26 @@ pub(super) fn fields_of(alias: &str, name: &str, fields: &[Ident]) -> Expr {
 }
 
 /// Which arguments of a function are lists or maps, and as what JSON text is read there.
-fn arguments_of(function: &str) -> Option<(Reading, std::ops::Range<usize>)> {
+fn arguments_of(function: &str) -> Option<(JsonReading, std::ops::Range<usize>)> {
     let all = 0..usize::MAX;
     let name = function.strip_prefix("list_").or_else(|| function.strip_prefix("array_"));
     Some(match (function, name) {
-        ("unnest" | "unnest_outer" | "empty" | "flatten", _) => (Reading::Items, 0..1),
-        ("arrays_overlap" | "arrays_zip", _) => (Reading::Items, all),
-        ("cardinality", _) => (Reading::Entries, 0..1),
-        ("map_keys" | "map_values" | "map_entries" | "map_extract" | "element_at", _) => (Reading::Map, 0..1),
-        ("cosine_distance" | "inner_product", _) => (Reading::Numbers, all),
-        (_, Some("distance" | "add" | "subtract")) => (Reading::Numbers, all),
-        (_, Some("sum" | "avg" | "product" | "normalize" | "scale")) => (Reading::Numbers, 0..1),
-        (_, Some("agg" | "repeat")) => return None,
-        (_, Some("prepend" | "push_front")) => (Reading::Items, 1..2),
-        (_, Some("concat" | "cat" | "except" | "intersect" | "union" | "has_all" | "has_any" | "zip")) => {
-            (Reading::Items, all)
+        ("unnest" | "unnest_outer" | "empty" | "flatten", _) => (JsonReading::Items, 0..1),
+        ("arrays_overlap" | "arrays_zip", _) => (JsonReading::Items, all),
+        ("cardinality", _) => (JsonReading::Entries, 0..1),
+        ("map_keys" | "map_values" | "map_entries" | "map_extract" | "element_at", _) => {
+            (JsonReading::Map, 0..1)
         }
-        (_, Some(_)) => (Reading::Items, 0..1),
+        ("cosine_distance" | "inner_product", _) | (_, Some("distance" | "add" | "subtract")) => {
+            (JsonReading::Numbers, all)
+        }
+        (_, Some("sum" | "avg" | "product" | "normalize" | "scale")) => (JsonReading::Numbers, 0..1),
+        (_, Some("agg" | "repeat")) => return None,
+        (_, Some("prepend" | "push_front")) => (JsonReading::Items, 1..2),
+        (_, Some("concat" | "cat" | "except" | "intersect" | "union" | "has_all" | "has_any" | "zip")) => {
+            (JsonReading::Items, all)
+        }
+        (_, Some(_)) => (JsonReading::Items, 0..1),
         _ => return None,
     })
 }
@@ -144,7 +147,7 @@ pub(super) fn read_arguments(function: &mut Function) {
     );
     if LOOK_FOR_ITEM.contains(&name.as_str()) && looks_for_number {
         // Of `[9, 2.5]` the item 9 must be found, though items are text otherwise.
-        reading = Reading::Numbers;
+        reading = JsonReading::Numbers;
     }
     for (place, arg) in list.args.iter_mut().enumerate() {
         if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg
@@ -154,8 +157,8 @@ pub(super) fn read_arguments(function: &mut Function) {
         }
     }
     let extreme = match name.as_str() {
-        "array_max" | "list_max" => Extreme::Max,
-        "array_min" | "list_min" => Extreme::Min,
+        "array_max" | "list_max" => ListExtreme::Max,
+        "array_min" | "list_min" => ListExtreme::Min,
         _ => return,
     };
     *ident = Ident::new(extreme.function());
@@ -165,24 +168,24 @@ pub(super) fn read_arguments(function: &mut Function) {
 pub(super) fn read_operands(expr: &mut Expr) {
     match expr {
         Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
-            read_as(if is_number(left) { Reading::Numbers } else { Reading::Items }, right);
+            read_as(if is_number(left) { JsonReading::Numbers } else { JsonReading::Items }, right);
         }
         Expr::BinaryOp { left, op: BinaryOperator::AtArrow | BinaryOperator::ArrowAt, right } => {
-            read_as(Reading::Items, left);
-            read_as(Reading::Items, right);
+            read_as(JsonReading::Items, left);
+            read_as(JsonReading::Items, right);
         }
         _ => {}
     }
 }
 
 /// Makes `json_list(x)` of `x`, unless it is a list for sure, or may be a struct.
-pub(super) fn read_as(reading: Reading, expr: &mut Expr) {
+pub(super) fn read_as(reading: JsonReading, expr: &mut Expr) {
     let is_list = match expr {
         Expr::Array(_) | Expr::Subquery(_) => true,
         Expr::Nested(inner) => return read_as(reading, inner),
         Expr::Function(f) => {
             let name = f.name.to_string().to_lowercase();
-            let is_read = Reading::ALL.iter().any(|reading| reading.function() == name);
+            let is_read = JsonReading::ALL.iter().any(|reading| reading.function() == name);
             is_read || matches!(name.as_str(), "make_array" | "unnest" | "unnest_outer")
         }
         _ => false,

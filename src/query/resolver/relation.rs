@@ -22,7 +22,7 @@ use super::parse;
 use super::scope::{Merged, Name, Relation, column, normalise, resolved};
 use super::table_name::EVENTS;
 use crate::error::{Error, Result};
-use crate::query::functions::JsonReading as Reading;
+use crate::query::functions::JsonReading;
 
 /// Views may use views, but not without end.
 const VIEW_DEPTH_MAX: usize = 16;
@@ -202,7 +202,7 @@ impl Resolver<'_> {
             }
             TableFactor::UNNEST { alias, array_exprs, .. } => {
                 for expr in array_exprs {
-                    read_as(Reading::Items, expr);
+                    read_as(JsonReading::Items, expr);
                     self.resolve_expr(expr, Clause::Input)?;
                 }
                 let node = self.nodes.add(Node::Opaque);

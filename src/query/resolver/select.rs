@@ -18,7 +18,7 @@ use super::relation::placeholder;
 use super::scope::{Name, Scope, normalise, resolved};
 use crate::error::{Error, Result};
 use crate::event::schema;
-use crate::query::functions::JsonReading as Reading;
+use crate::query::functions::JsonReading;
 
 /// One column of a select list, resolved.
 #[derive(Debug, Clone)]
@@ -376,7 +376,7 @@ fn is_unnest(expr: &Expr) -> bool {
         FunctionArguments::List(list) => list.args.first(),
         _ => None,
     };
-    let is_json = |name: String| Reading::ALL.iter().any(|reading| reading.function() == name);
+    let is_json = |name: String| JsonReading::ALL.iter().any(|reading| reading.function() == name);
     let of_list = matches!(
         argument,
         Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Function(f)))) if is_json(f.name.to_string())

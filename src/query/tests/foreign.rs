@@ -7,9 +7,11 @@ use super::*;
 /// Events of which a few thousand are more than a megabyte: larger files are cut by bytes where that is allowed.
 fn large() -> Vec<Row> {
     let noise = |i: i64| -> &'static str {
-        let words = (1..=80_u64)
-            .map(|n| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ n).rotate_left(n as u32));
-        words.map(|word| format!("{word:016x}")).collect::<String>().leak()
+        let words: Vec<String> = (1..=80_u64)
+            .map(|n| (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ n).rotate_left(n as u32))
+            .map(|word| format!("{word:016x}"))
+            .collect();
+        words.concat().leak()
     };
     let row =
         |i| (i, vec![(Level::Record, "n", Value::Int(i)), (Level::Record, "noise", Value::Text(noise(i)))]);

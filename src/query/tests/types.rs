@@ -19,9 +19,8 @@ fn spelled(cell: &Cell) -> Option<String> {
         Value::Double(d) => Some(d.to_string()),
         Value::Bool(b) => Some(b.to_string()),
         Value::Text(text) => Some((*text).to_owned()),
-        Value::Json("null") => None,
+        Value::Bytes(_) | Value::Json("null") => None,
         Value::Json(json) => Some((*json).to_owned()),
-        Value::Bytes(_) => None,
     }
 }
 
@@ -110,7 +109,9 @@ fn summaries(cells: &[Cell]) -> Vec<Question> {
     let texts: Vec<String> = cells.iter().filter_map(spelled).collect();
     let numbers: Vec<&String> = texts.iter().filter(|text| doubled(text).is_some()).collect();
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
-    texts.iter().for_each(|text| *groups.entry(text).or_default() += 1);
+    for text in &texts {
+        *groups.entry(text).or_default() += 1;
+    }
     let mut ascending: Vec<&str> = texts.iter().map(String::as_str).collect();
     ascending.sort_by(|a, b| order(a, b));
     let mut falling = ascending.clone();
@@ -226,8 +227,8 @@ async fn nulls_of_json_are_null_and_let_other_levels_through() {
     let (engine, _dir) = engine();
     let null = (Level::Record, "n", Value::Json("null"));
     let data: Vec<Row> = vec![
-        (0, vec![null.clone(), (Level::Resource, "n", Value::Int(5))]),
-        (1, vec![null.clone()]),
+        (0, vec![null, (Level::Resource, "n", Value::Int(5))]),
+        (1, vec![null]),
         (2, vec![(Level::Record, "n", Value::Json("[1]"))]),
     ];
     for home in &homes(&data).await {
