@@ -58,7 +58,7 @@ const ATTEMPTS: usize = 4;
 const STEPS_MAX: usize = 100_000;
 
 /// What can fail; a seed chooses how often.
-const FAULTS: [&str; 17] = [
+const FAULTS: [&str; 16] = [
     "create fails: no space",
     "write fails: no space",
     "truncation fails",
@@ -69,7 +69,6 @@ const FAULTS: [&str; 17] = [
     "read fails",
     "put fails",
     "put arrives late",
-    "put meets another",
     "put is repeated",
     "answer to a put is lost",
     "get fails",

@@ -132,11 +132,6 @@ impl ObjectStore for SimulatedStore {
             self.late.lock().push((path, payload, opts.mode));
             return Err(failed("put arrives late"));
         }
-        if opts.mode == PutMode::Create && self.chaos.strikes("put meets another") {
-            // S3's answer to conditional requests at the same time; nothing need be there.
-            let source = "put meets another".into();
-            return Err(Error::AlreadyExists { path: location.to_string(), source });
-        }
         let mut placed = self.placement.place(&path, &payload, &opts.mode);
         if self.chaos.strikes("put is repeated") {
             placed = self.placement.place(&path, &payload, &opts.mode);
