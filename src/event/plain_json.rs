@@ -11,7 +11,6 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::typed_json;
@@ -35,27 +34,10 @@ pub fn plain(typed: &str) -> Cow<'_, str> {
 
 /// The items of a JSON array; `None` for anything else.
 pub fn items(json: &str) -> Option<Vec<&RawValue>> {
-    struct Items;
-    impl<'de> Visitor<'de> for Items {
-        type Value = Vec<&'de RawValue>;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an array")
-        }
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = seq.next_element()? {
-                items.push(item);
-            }
-            Ok(items)
-        }
-    }
     if !json.trim_start().starts_with('[') {
         return None;
     }
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let items = reader.deserialize_seq(Items).ok()?;
-    reader.end().ok()?;
-    Some(items)
+    typed_json::parse_list(json).ok()
 }
 
 /// The entries of a JSON object, in order, duplicates included; `None` for anything else.

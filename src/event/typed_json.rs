@@ -204,7 +204,8 @@ fn parse_number(text: &str) -> Result<any_value::Value> {
     }
 }
 
-fn parse_array(text: &str, depth: usize) -> Result<any_value::Value> {
+/// Reads an array as a list of items.
+pub fn parse_list(json: &str) -> Result<Vec<&RawValue>> {
     struct Items;
     impl<'de> Visitor<'de> for Items {
         type Value = Vec<&'de RawValue>;
@@ -219,7 +220,14 @@ fn parse_array(text: &str, depth: usize) -> Result<any_value::Value> {
             Ok(items)
         }
     }
-    let items = serde_json::Deserializer::from_str(text).deserialize_seq(Items).map_err(invalid)?;
+    let mut reader = serde_json::Deserializer::from_str(json);
+    let items = reader.deserialize_seq(Items).map_err(invalid)?;
+    reader.end().map_err(invalid)?;
+    Ok(items)
+}
+
+fn parse_array(text: &str, depth: usize) -> Result<any_value::Value> {
+    let items = parse_list(text)?;
     let values = items.into_iter().map(|item| parse_raw(item, depth - 1)).collect::<Result<_>>()?;
     Ok(any_value::Value::ArrayValue(ArrayValue { values }))
 }

@@ -13,7 +13,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan, Sort};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::functions::Reading;
@@ -21,12 +21,24 @@ use super::{arithmetic, calculate, compare, hex, mixed, zones};
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
-    rewrite_expressions(plan, &rewrite_expr)
+    plan.transform_up_with_subqueries(|node| {
+        let rewritten = rewrite_node(ordered(node), &rewrite_expr)?;
+        // Also where only the input is another: what is known of a column is in all schemas above it.
+        Ok(Transformed::yes(rewritten.data.recompute_schema()?))
+    })
+    .data()
 }
 
 /// Applies `rewrite` to every part of every expression of `plan`, subqueries included. Columns keep their names.
 pub(super) fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| rewrite_node(node, rewrite)).data()
+    plan.transform_up_with_subqueries(|node| {
+        let rewritten = rewrite_node(node, rewrite)?;
+        if rewritten.transformed {
+            return Ok(Transformed::yes(rewritten.data.recompute_schema()?));
+        }
+        Ok(rewritten)
+    })
+    .data()
 }
 
 /// Changes the top of an expression over a schema.
@@ -34,23 +46,19 @@ pub(super) type Rewrite<'a> = dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr
 
 fn rewrite_node(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<Transformed<LogicalPlan>> {
     let schema = node_schema(&plan);
-    let plan = match plan {
-        LogicalPlan::Sort(sort) => ordered(sort, &schema),
-        plan => plan,
-    };
     let names = NamePreserver::new(&plan);
-    let rewritten = plan.map_expressions(|expr| {
+    plan.map_expressions(|expr| {
         let name = names.save(&expr);
         let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
         Ok(if rewritten.transformed { rewritten.update_data(|e| name.restore(e)) } else { rewritten })
-    })?;
-    // Also where only the input is another: what is known of a column is in all schemas above it.
-    Ok(Transformed::yes(rewritten.data.recompute_schema()?))
+    })
 }
 
 /// `ORDER BY` as it is meant.
-fn ordered(mut sort: Sort, schema: &DFSchema) -> LogicalPlan {
-    sort.expr = sort.expr.into_iter().map(|expr| mixed::order(expr, schema, Reading::Key).data).collect();
+fn ordered(plan: LogicalPlan) -> LogicalPlan {
+    let LogicalPlan::Sort(mut sort) = plan else { return plan };
+    let schema = merge_schema(&[&sort.input]);
+    sort.expr = sort.expr.into_iter().map(|expr| mixed::order(expr, &schema, Reading::Key).data).collect();
     LogicalPlan::Sort(sort)
 }
 

@@ -3,9 +3,7 @@
 //! DataFusion's `coalesce` exists only until its optimizer turns it into a CASE; the expressions that the
 //! scan builds per file come after that.
 
-use std::sync::Arc;
-
-use arrow::array::Array;
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::{is_not_null, kernels::zip::zip};
 use arrow::datatypes::DataType;
 use datafusion::error::{DataFusionError, Result};
@@ -39,20 +37,27 @@ impl ScalarUDFImpl for FirstOf {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let mut arrays = ColumnarValue::values_to_arrays(&args.args)?.into_iter();
-        let Some(mut result) = arrays.next() else {
-            return Err(DataFusionError::Internal("first_of needs an argument".to_owned()));
-        };
-        for next in arrays {
-            if result.null_count() == 0 {
-                break;
-            }
-            if result.null_count() == result.len() {
-                result = next;
-            } else if next.null_count() < next.len() {
-                result = zip(&is_not_null(&result)?, &result, &next)?;
-            }
-        }
-        Ok(ColumnarValue::Array(Arc::clone(&result)))
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        Ok(ColumnarValue::Array(first(arrays.into_iter().map(Ok))?))
     }
+}
+
+/// In each row the first value that is not null, of arrays of one type and length.
+pub(super) fn first(mut arrays: impl Iterator<Item = Result<ArrayRef>>) -> Result<ArrayRef> {
+    let Some(result) = arrays.next() else {
+        return Err(DataFusionError::Internal("the first value of no arguments".to_owned()));
+    };
+    let mut result = result?;
+    for next in arrays {
+        if result.null_count() == 0 {
+            break;
+        }
+        let next = next?;
+        if result.null_count() == result.len() {
+            result = next;
+        } else if next.null_count() < next.len() {
+            result = zip(&is_not_null(&result)?, &result, &next)?;
+        }
+    }
+    Ok(result)
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::compute::is_not_null;
-use arrow::compute::kernels::zip::zip;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::first_of::first;
 use super::text;
 use crate::query::mixed::mark;
 
@@ -49,17 +48,6 @@ impl ScalarUDFImpl for FirstText {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays =
             args.args.iter().map(|arg| arg.to_array(args.number_rows)).collect::<Result<Vec<_>>>()?;
-        let mut texts = arrays.iter().map(text::display);
-        let Some(first) = texts.next() else {
-            return datafusion::common::internal_err!("{FIRST_TEXT} needs an argument");
-        };
-        let mut result = first?;
-        for next in texts {
-            let next = next?;
-            if result.null_count() > 0 && next.null_count() < next.len() {
-                result = zip(&is_not_null(&result)?, &result, &next)?;
-            }
-        }
-        Ok(ColumnarValue::Array(Arc::clone(&result)))
+        Ok(ColumnarValue::Array(first(arrays.iter().map(text::display))?))
     }
 }

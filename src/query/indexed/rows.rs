@@ -167,7 +167,8 @@ impl Context {
         Ok(Segment { context: self, meta, filter, rows, known })
     }
 
-    /// The physical columns of which the table's columns `names` are made in this segment; `None` when they are nested, or when values may be in the overflow.
+    /// The physical columns of which the table's columns `names` are made in this segment; `None` when they are
+    /// nested, or when values may be in the overflow.
     pub(crate) async fn physical(&self, meta: &SegmentMeta, names: &[String]) -> Option<Vec<FieldRef>> {
         let filter = self.files.footers.overflow(&self.files.store, meta, &self.columns).await;
         let mut physical: Vec<FieldRef> = Vec::new();
@@ -184,7 +185,8 @@ impl Context {
         Some(physical)
     }
 
-    /// The physical columns, in order of precedence, that together are the table's column `name`; `None` when they are not all there is, or that is not known.
+    /// The physical columns, in order of precedence, that together are the table's column `name`; `None` when they are
+    /// not all there is, or that is not known.
     fn candidates<'a>(
         &'a self,
         meta: &SegmentMeta,

@@ -9,11 +9,9 @@
 //! The last is for patterns that are calculated. A character behind an escape means itself, whatever it is; an escape
 //! at the end is an error in a literal (SQL-92, 8.5 general rule 3) and itself in a calculated pattern.
 
-use sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments,
-    Ident, ObjectName, Value, ValueWithSpan,
-};
+use sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
 
+use super::names::call;
 use crate::error::{Error, Result};
 
 /// Rewrites the pattern at the top of `expr`, if it is one with an ESCAPE.
@@ -163,21 +161,6 @@ fn calculated(pattern: &mut Expr, escape: Option<char>) {
 /// `c` within the brackets of a regular expression.
 fn class_member(c: char) -> String {
     if matches!(c, '[' | ']' | '^' | '-' | '&' | '~') { format!("\\{c}") } else { c.to_string() }
-}
-
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
-    Expr::Function(Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }
 
 #[cfg(test)]
