@@ -1,3 +1,5 @@
+//! Commits, conflicts, checkpoints and recovery of the catalog.
+
 use std::sync::Arc;
 
 use object_store::memory::InMemory;

@@ -1,3 +1,5 @@
+//! Lookups through side-cars and runs, against a scan of the same events.
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

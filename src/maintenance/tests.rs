@@ -1,3 +1,5 @@
+//! Merges and sweeps keep every event, in order, within the limits of segments.
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;

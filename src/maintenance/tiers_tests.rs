@@ -1,3 +1,5 @@
+//! Simulated months of flushes: how often is an event written, and how many segments are there?
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Round trips of segments: every column, merges, damage.
+
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};

@@ -1,3 +1,5 @@
+//! Appends, group commits, torn tails and truncation of a log in files.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

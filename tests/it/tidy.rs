@@ -25,7 +25,7 @@ const LAYERS: &[&str] = &[
     "hostile",
 ];
 
-fn rust_files(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn rust_files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
     }

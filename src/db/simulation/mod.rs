@@ -42,6 +42,7 @@ use crate::config::SegmentLimits;
 use crate::disk::chaos::Chaos;
 use crate::disk::simulated::SimulatedDisk;
 use crate::store::placement::Placement;
+use crate::wal::objects::FENCE_KEPT;
 use crate::wal::{ObjectLogOptions, WalOptions};
 use actors::Process;
 use scheduler::{Actor, End, LogLoops, Scheduler, Steps};
@@ -58,7 +59,7 @@ const ATTEMPTS: usize = 4;
 const STEPS_MAX: usize = 100_000;
 
 /// What can fail; a seed chooses how often.
-const FAULTS: [&str; 16] = [
+const FAULTS: [&str; 17] = [
     "create fails: no space",
     "write fails: no space",
     "truncation fails",
@@ -69,6 +70,7 @@ const FAULTS: [&str; 16] = [
     "read fails",
     "put fails",
     "put arrives late",
+    "put meets another",
     "put is repeated",
     "answer to a put is lost",
     "get fails",
@@ -134,7 +136,7 @@ impl Life {
             Scheduler::new(disk.clone(), Arc::clone(&steps), Arc::clone(&logs), chaos.clone());
         scheduler.resume(halted.actors);
         let (on, by) = (disk.clone(), Arc::clone(&placement));
-        let store = Arc::new(SimulatedStore::new(on, data, by, chaos.clone(), Arc::clone(&steps)));
+        let store = Arc::new(SimulatedStore::new(on, by, world, Arc::clone(&steps)));
         let start = Arc::new(move |log| {
             logs.lock().push(log);
             Ok(None)
@@ -279,6 +281,10 @@ async fn live(world: &Rc<World>, mut remains: Remains) -> Remains {
         // When nothing fails any more, it opens.
         chaos.activate(attempt < ATTEMPTS);
         let disk = remains.disk.clone();
+        if remains.halted.is_none() && chaos.one_in(8) {
+            // Long enough for fences to go. A halted process would not be held off any more then.
+            world.clock.leap(2 * FENCE_KEPT);
+        }
         let mut life = Life::new(world, remains);
         if chaos.one_in(4) && attempt < ATTEMPTS {
             disk.stop_after(chaos.below(40) as u64);

@@ -5,6 +5,7 @@
 //! before or after it took effect, be carried out twice, be refused as if the object were there, or take effect
 //! long after its sender gave up.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use object_store::{
 use parking_lot::Mutex;
 
 use super::scheduler::Steps;
+use super::world::{SimulatedClock, World};
 use crate::disk::chaos::Chaos;
 use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Disk, Entry};
@@ -42,7 +44,12 @@ pub(super) struct SimulatedStore {
     simulator: ThreadId,
     /// Puts whose senders have given up.
     late: Mutex<Vec<(PathBuf, PutPayload, PutMode)>>,
+    clock: Arc<SimulatedClock>,
+    put_at: PutTimes,
 }
+
+/// When each object was put, in nanoseconds of the simulated time. All processes see the same.
+pub(super) type PutTimes = Arc<Mutex<HashMap<PathBuf, i64>>>;
 
 fn failed(what: &'static str) -> Error {
     Error::Generic { store: "SimulatedStore", source: what.into() }
@@ -51,13 +58,21 @@ fn failed(what: &'static str) -> Error {
 impl SimulatedStore {
     pub(super) fn new(
         disk: SimulatedDisk,
-        root: PathBuf,
         placement: Arc<Placement>,
-        chaos: Chaos,
+        world: &World,
         steps: Arc<Steps>,
     ) -> Self {
-        let simulator = std::thread::current().id();
-        Self { disk, root, placement, chaos, steps, simulator, late: Mutex::default() }
+        Self {
+            disk,
+            root: world.data.clone(),
+            placement,
+            chaos: world.chaos.clone(),
+            steps,
+            simulator: std::thread::current().id(),
+            late: Mutex::default(),
+            clock: Arc::clone(&world.clock),
+            put_at: Arc::clone(&world.put_at),
+        }
     }
 
     /// Carries out a put whose sender has given up, if there is one.
@@ -69,7 +84,15 @@ impl SimulatedStore {
         let which = self.chaos.below(late.len());
         let (path, payload, mode) = late.swap_remove(which);
         self.chaos.note("late put", &path, "");
-        let _nobody_hears = self.placement.place(&path, &payload, &mode);
+        let _nobody_hears = self.place(&path, &payload, &mode);
+    }
+
+    fn place(&self, path: &std::path::Path, payload: &PutPayload, mode: &PutMode) -> Result<()> {
+        let placed = self.placement.place(path, payload, mode);
+        if placed.is_ok() {
+            self.put_at.lock().insert(path.to_owned(), self.clock.peek_ns());
+        }
+        placed
     }
 
     fn file(&self, location: &Path) -> PathBuf {
@@ -84,8 +107,11 @@ impl SimulatedStore {
         self.steps.pass(self.chaos.below(STEPS_MAX)).await;
     }
 
-    fn meta(location: Path, bytes: usize) -> ObjectMeta {
-        let last_modified = chrono::DateTime::UNIX_EPOCH;
+    fn meta(&self, location: Path, bytes: usize) -> ObjectMeta {
+        // One that came to light without an answer has the time at which somebody first looks at it.
+        let put_at_ns =
+            *self.put_at.lock().entry(self.file(&location)).or_insert_with(|| self.clock.peek_ns());
+        let last_modified = chrono::DateTime::from_timestamp_nanos(put_at_ns);
         ObjectMeta { location, last_modified, size: bytes as u64, e_tag: None, version: None }
     }
 
@@ -107,7 +133,7 @@ impl SimulatedStore {
                 && !object.to_string_lossy().contains('#')
             {
                 let location = Path::from(object.to_string_lossy().as_ref());
-                found.push(Self::meta(location, self.disk.read(&path)?.len()));
+                found.push(self.meta(location, self.disk.read(&path)?.len()));
             }
         }
         Ok(())
@@ -132,9 +158,14 @@ impl ObjectStore for SimulatedStore {
             self.late.lock().push((path, payload, opts.mode));
             return Err(failed("put arrives late"));
         }
-        let mut placed = self.placement.place(&path, &payload, &opts.mode);
+        if opts.mode == PutMode::Create && self.chaos.strikes("put meets another") {
+            // S3's answer to conditional requests at the same time; nothing need be there.
+            let source = "put meets another".into();
+            return Err(Error::AlreadyExists { path: location.to_string(), source });
+        }
+        let mut placed = self.place(&path, &payload, &opts.mode);
         if self.chaos.strikes("put is repeated") {
-            placed = self.placement.place(&path, &payload, &opts.mode);
+            placed = self.place(&path, &payload, &opts.mode);
         }
         self.travel().await;
         if self.chaos.strikes("answer to a put is lost") {
@@ -150,7 +181,7 @@ impl ObjectStore for SimulatedStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.travel().await;
         let object = self.read(location)?;
-        let meta = Self::meta(location.clone(), object.len());
+        let meta = self.meta(location.clone(), object.len());
         let range = match options.range {
             Some(range) => range
                 .as_range(meta.size)
@@ -169,11 +200,13 @@ impl ObjectStore for SimulatedStore {
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let (disk, root, chaos) = (self.disk.clone(), self.root.clone(), self.chaos.clone());
+        let put_at = Arc::clone(&self.put_at);
         let delete = move |location: Path| {
             if chaos.strikes("delete fails") {
                 return Err(failed("delete fails"));
             }
-            let removed = disk.remove(&root.join(location.as_ref()));
+            let file = root.join(location.as_ref());
+            let removed = disk.remove(&file).inspect(|()| drop(put_at.lock().remove(&file)));
             if chaos.strikes("answer to a delete is lost") {
                 return Err(failed("answer to a delete is lost"));
             }

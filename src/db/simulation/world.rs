@@ -16,6 +16,7 @@ use object_store::path::Path;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::model::{Fate, Model};
+use super::store::PutTimes;
 use crate::config::{BufferSettings, Clock, QuerySettings, Settings};
 use crate::db::Database;
 use crate::disk::chaos::Chaos;
@@ -46,7 +47,8 @@ impl SimulatedClock {
         self.0.fetch_add(duration.as_nanos() as i64, Ordering::Relaxed);
     }
 
-    fn peek_ns(&self) -> i64 {
+    /// The time, without a look that takes some.
+    pub(super) fn peek_ns(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -60,6 +62,8 @@ pub(super) struct World {
     /// How long objects of merged segments are kept.
     pub(super) grace: Duration,
     pub(super) data: PathBuf,
+    /// Of the objects of all lives.
+    pub(super) put_at: PutTimes,
     /// Whether the log is objects, too.
     pub(super) log_in_store: bool,
     /// Processes that have begun to open the database.
@@ -83,6 +87,7 @@ impl World {
             model: RefCell::default(),
             grace,
             data,
+            put_at: PutTimes::default(),
             lives: Cell::default(),
             segments: RefCell::default(),
             wrong: RefCell::default(),

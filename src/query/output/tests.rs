@@ -1,3 +1,5 @@
+//! One batch with every type, in every format.
+
 use arrow::array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float64Array,
     Int64Array, ListArray, MapBuilder, StringBuilder, StringViewArray, StructArray, TimestampNanosecondArray,

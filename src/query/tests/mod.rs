@@ -18,13 +18,14 @@ use tempfile::TempDir;
 
 use super::{Engine, QueryRequest, ReadSnapshot};
 use crate::catalog::CatalogSnapshot;
-use crate::config::{IndexSettings, QuerySettings};
+use crate::config::{IndexSettings, QuerySettings, SegmentLimits};
 use crate::error::ErrorKind;
 use crate::event::{
     CoreEvent, EventBatch, EventBatchBuilder, KeyDictionary, Level, Signal, SpanId, TraceId, Value,
 };
+use crate::index::segment_index::BuiltIndex;
 use crate::index::{IndexBuilder, IndexCache};
-use crate::segment::{NewSegment, SegmentId, build};
+use crate::segment::{Built, Merge, NewSegment, SegmentId, build};
 
 /// Nanoseconds of 2026-01-01T00:00:00Z.
 const START: i64 = 1_767_225_600_000_000_000;
@@ -62,15 +63,10 @@ async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
         let events = batch(rows);
         keys.observe(&events);
         let builder = IndexBuilder::new(&IndexSettings::default());
-        let mut built = build(SegmentId::new(START), &[events], &builder).unwrap();
+        let built = build(SegmentId::new(START), &[events], &builder).unwrap();
         // Every other segment has no side-car.
-        if i % 2 == 0 {
-            let index = builder.finish(&built).unwrap();
-            built.segment.meta.index = Some(index.bytes());
-            store.put(&Path::from(built.segment.meta.index_path()), index.object).await.unwrap();
-        }
-        store.put(&Path::from(built.segment.meta.path()), built.object.into()).await.unwrap();
-        stored.push(built.segment);
+        let index = (i % 2 == 0).then(|| builder.finish(&built).unwrap());
+        stored.push(store_built(store.as_ref(), built, index).await);
     }
     let buffer: Vec<_> = buffer.iter().filter(|rows| !rows.is_empty()).map(|rows| batch(rows)).collect();
     for batch in &buffer {
@@ -83,6 +79,37 @@ async fn snapshot(segments: &[&[Row]], buffer: &[&[Row]]) -> ReadSnapshot {
         keys,
         store: store as Arc<dyn ObjectStore>,
     }
+}
+
+async fn store_built(store: &dyn ObjectStore, built: Built, index: Option<BuiltIndex>) -> NewSegment {
+    let Built { mut segment, object, .. } = built;
+    if let Some(index) = index {
+        segment.meta.index = Some(index.bytes());
+        store.put(&Path::from(segment.meta.index_path()), index.object).await.unwrap();
+    }
+    store.put(&Path::from(segment.meta.path()), object.into()).await.unwrap();
+    segment
+}
+
+/// The events of `home`, whose segments are merged into some of at most `rows` events.
+async fn compacted(home: &ReadSnapshot, rows: usize) -> ReadSnapshot {
+    let limits = SegmentLimits { rows, ..SegmentLimits::default() };
+    let mut merge = Merge::new(Arc::clone(&home.store), home.catalog.segments.clone(), limits);
+    let merged = tokio::task::spawn_blocking(move || {
+        let mut merged = Vec::new();
+        loop {
+            let builder = IndexBuilder::new(&IndexSettings::default());
+            let id = SegmentId::new(START + 1 + merged.len() as i64);
+            let Some(built) = merge.next(id, &builder).unwrap() else { return merged };
+            let index = builder.finish(&built).unwrap();
+            merged.push((built, index));
+        }
+    });
+    let mut stored = Vec::new();
+    for (built, index) in merged.await.unwrap() {
+        stored.push(store_built(home.store.as_ref(), built, Some(index)).await);
+    }
+    ReadSnapshot { catalog: Arc::new(CatalogSnapshot::of(&stored)), ..home.clone() }
 }
 
 /// Reads columns from memory at once.

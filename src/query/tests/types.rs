@@ -146,13 +146,17 @@ fn summaries(cells: &[Cell]) -> Vec<Question> {
 }
 
 /// The rows in places where values are stored in different ways: mostly in a column, in the overflow as the key is
-/// rare, in segments of different types, in the buffer.
+/// rare, in segments of different types, in the buffer, in segments that were merged.
 async fn places(cells: &[Cell]) -> Vec<ReadSnapshot> {
     let rows: Vec<Row> = cells.iter().enumerate().map(|(i, cell)| row(i, cell)).collect();
     let nothing: Vec<Row> = (0..2100).map(|i| (i % 200, vec![])).collect();
     let rare: Vec<Row> = rows.iter().take(1).cloned().chain(nothing).collect();
     let mut places = homes(&rows).await;
     places.push(snapshot(&[&rare, &rows[1..]], &[]).await);
+    let apart = snapshot(&rows.chunks(2).collect::<Vec<_>>(), &[]).await;
+    places.push(compacted(&apart, rows.len()).await);
+    places.push(compacted(&apart, rows.len().div_ceil(2)).await);
+    places.push(compacted(&places[5], 1 << 20).await);
     places
 }
 
@@ -160,29 +164,37 @@ fn row(i: usize, cell: &Cell) -> Row {
     (i as i64, vec![(Level::Record, "x", *cell), (Level::Record, "id", Value::Int(i as i64))])
 }
 
-async fn check(cells_of: &[Cell]) {
+/// Places in which a case asks each question: the others are for other cases.
+const PLACES: usize = 2;
+
+/// Asks each question in some of the places, beginning with place `first` for the first question.
+async fn check(cells_of: &[Cell], first: usize) {
     let questions = [200, 7].map(|literal| comparisons(cells_of, &literal.to_string())).into_iter().flatten();
     let questions =
         questions.chain(comparisons(cells_of, "200.5")).chain(comparisons(cells_of, &BIG.to_string()));
     let questions: Vec<Question> = questions.chain(summaries(cells_of)).collect();
     let engines = [engine(), engine_that_decodes_after(u32::MAX)];
-    for (i, place) in places(cells_of).await.iter().enumerate() {
-        let (engine, _) = &engines[i % 2];
-        for Question { sql, expected } in &questions {
-            assert_eq!(&cells(engine, place, sql).await, expected, "{sql} in place {i} of {cells_of:?}");
+    let places = places(cells_of).await;
+    for (number, Question { sql, expected }) in questions.iter().enumerate() {
+        for i in (0..PLACES).map(|more| (first + number + more) % places.len()) {
+            let (engine, _) = &engines[(first + i) % 2];
+            assert_eq!(&cells(engine, &places[i], sql).await, expected, "{sql} in place {i} of {cells_of:?}");
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn one_attribute_of_many_types(mut cells in proptest::collection::vec(cell(), 3..14)) {
+    fn one_attribute_of_many_types(
+        mut cells in proptest::collection::vec(cell(), 3..14),
+        first in 0_usize..18,
+    ) {
         // So that it is one, wherever the rest is.
         cells.extend([Value::Int(BIG), Value::Double(0.5), Value::Text("n/a")]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(check(&cells));
+        runtime.block_on(check(&cells, first));
     }
 }
 

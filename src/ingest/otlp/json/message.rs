@@ -20,6 +20,7 @@ use serde_json::Value;
 
 use super::super::RequestKind;
 use super::super::record::Defect;
+use super::console;
 use super::scalar::{boolean, bytes, double, enumeration, id, int32, int64, text, uint32, uint64};
 use super::{each, entries};
 
@@ -52,7 +53,7 @@ pub(super) fn record(kind: RequestKind, value: Value) -> Result<Vec<u8>, Defect>
 
 pub(super) fn resource(value: Value) -> Result<Resource, Defect> {
     message!(value, Resource::default(), {
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "droppedAttributesCount" | "dropped_attributes_count" => dropped_attributes_count = |v| uint32(v),
         "entityRefs" | "entity_refs" => entity_refs = |v| each(v, entity),
     })
@@ -71,7 +72,7 @@ pub(super) fn scope(value: Value) -> Result<InstrumentationScope, Defect> {
     message!(value, InstrumentationScope::default(), {
         "name" => name = |v| text(v),
         "version" => version = |v| text(v),
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "droppedAttributesCount" | "dropped_attributes_count" => dropped_attributes_count = |v| uint32(v),
     })
 }
@@ -93,6 +94,14 @@ fn any(value: Value) -> Result<AnyValue, Defect> {
         "arrayValue" | "array_value" => value = |v| array(v).map(|a| Some(any_value::Value::ArrayValue(a))),
         "kvlistValue" | "kvlist_value" => value = |v| kvlist(v).map(|l| Some(any_value::Value::KvlistValue(l))),
     })
+}
+
+/// A list of keys with values, or an object of plain values.
+fn attributes(value: Value) -> Result<Vec<KeyValue>, Defect> {
+    match value {
+        Value::Object(object) => Ok(console::attributes(object)),
+        list => each(list, key_value),
+    }
 }
 
 fn array(value: Value) -> Result<ArrayValue, Defect> {
@@ -120,7 +129,7 @@ fn span(value: Value) -> Result<Span, Defect> {
         "kind" => kind = |v| enumeration(v, kind),
         "startTimeUnixNano" | "start_time_unix_nano" => start_time_unix_nano = |v| uint64(v),
         "endTimeUnixNano" | "end_time_unix_nano" => end_time_unix_nano = |v| uint64(v),
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "droppedAttributesCount" | "dropped_attributes_count" => dropped_attributes_count = |v| uint32(v),
         "events" => events = |v| each(v, event),
         "droppedEventsCount" | "dropped_events_count" => dropped_events_count = |v| uint32(v),
@@ -142,7 +151,7 @@ fn event(value: Value) -> Result<Event, Defect> {
     message!(value, Event::default(), {
         "timeUnixNano" | "time_unix_nano" => time_unix_nano = |v| uint64(v),
         "name" => name = |v| text(v),
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "droppedAttributesCount" | "dropped_attributes_count" => dropped_attributes_count = |v| uint32(v),
     })
 }
@@ -152,7 +161,7 @@ fn link(value: Value) -> Result<Link, Defect> {
         "traceId" | "trace_id" => trace_id = |v| id(v),
         "spanId" | "span_id" => span_id = |v| id(v),
         "traceState" | "trace_state" => trace_state = |v| text(v),
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "droppedAttributesCount" | "dropped_attributes_count" => dropped_attributes_count = |v| uint32(v),
         "flags" => flags = |v| uint32(v),
     })
@@ -166,7 +175,7 @@ fn log_record(value: Value) -> Result<LogRecord, Defect> {
         "severityNumber" | "severity_number" => severity_number = |v| enumeration(v, severity),
         "severityText" | "severity_text" => severity_text = |v| text(v),
         "body" => body = |v| any(v).map(Some),
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "droppedAttributesCount" | "dropped_attributes_count" => dropped_attributes_count = |v| uint32(v),
         "flags" => flags = |v| uint32(v),
         "traceId" | "trace_id" => trace_id = |v| id(v),
@@ -192,13 +201,24 @@ fn known_metric(value: Value) -> Result<Metric, Defect> {
         "name" => name = |v| text(v),
         "description" => description = |v| text(v),
         "unit" => unit = |v| text(v),
-        "metadata" => metadata = |v| each(v, key_value),
+        "metadata" => metadata = |v| attributes(v),
         "gauge" => data = |v| gauge(v).map(|d| Some(Data::Gauge(d))),
         "sum" => data = |v| sum(v).map(|d| Some(Data::Sum(d))),
         "histogram" => data = |v| histogram(v).map(|d| Some(Data::Histogram(d))),
         "exponentialHistogram" | "exponential_histogram" => data =
             |v| exponential(v).map(|d| Some(Data::ExponentialHistogram(d))),
         "summary" => data = |v| summary(v).map(|d| Some(Data::Summary(d))),
+        "data" => data = |v| printed(v).map(Some),
+    })
+}
+
+/// Data of a kind that is not named.
+fn printed(value: Value) -> Result<Data, Defect> {
+    Ok(match console::Kind::of(&value) {
+        console::Kind::Gauge => Data::Gauge(gauge(value)?),
+        console::Kind::Sum => Data::Sum(sum(value)?),
+        console::Kind::Histogram => Data::Histogram(histogram(value)?),
+        console::Kind::ExponentialHistogram => Data::ExponentialHistogram(exponential(value)?),
     })
 }
 
@@ -242,11 +262,12 @@ fn summary(value: Value) -> Result<Summary, Defect> {
 
 fn number_point(value: Value) -> Result<NumberDataPoint, Defect> {
     message!(value, NumberDataPoint::default(), {
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "startTimeUnixNano" | "start_time_unix_nano" => start_time_unix_nano = |v| uint64(v),
         "timeUnixNano" | "time_unix_nano" => time_unix_nano = |v| uint64(v),
         "asDouble" | "as_double" => value = |v| double(v).map(|d| Some(number_data_point::Value::AsDouble(d))),
         "asInt" | "as_int" => value = |v| int64(v).map(|i| Some(number_data_point::Value::AsInt(i))),
+        "value" => value = |v| console::point_value(v).map(Some),
         "exemplars" => exemplars = |v| each(v, exemplar),
         "flags" => flags = |v| uint32(v),
     })
@@ -254,7 +275,7 @@ fn number_point(value: Value) -> Result<NumberDataPoint, Defect> {
 
 fn histogram_point(value: Value) -> Result<HistogramDataPoint, Defect> {
     message!(value, HistogramDataPoint::default(), {
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "startTimeUnixNano" | "start_time_unix_nano" => start_time_unix_nano = |v| uint64(v),
         "timeUnixNano" | "time_unix_nano" => time_unix_nano = |v| uint64(v),
         "count" => count = |v| uint64(v),
@@ -270,7 +291,7 @@ fn histogram_point(value: Value) -> Result<HistogramDataPoint, Defect> {
 
 fn exponential_point(value: Value) -> Result<ExponentialHistogramDataPoint, Defect> {
     message!(value, ExponentialHistogramDataPoint::default(), {
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "startTimeUnixNano" | "start_time_unix_nano" => start_time_unix_nano = |v| uint64(v),
         "timeUnixNano" | "time_unix_nano" => time_unix_nano = |v| uint64(v),
         "count" => count = |v| uint64(v),
@@ -296,7 +317,7 @@ fn buckets(value: Value) -> Result<Buckets, Defect> {
 
 fn summary_point(value: Value) -> Result<SummaryDataPoint, Defect> {
     message!(value, SummaryDataPoint::default(), {
-        "attributes" => attributes = |v| each(v, key_value),
+        "attributes" => attributes = |v| attributes(v),
         "startTimeUnixNano" | "start_time_unix_nano" => start_time_unix_nano = |v| uint64(v),
         "timeUnixNano" | "time_unix_nano" => time_unix_nano = |v| uint64(v),
         "count" => count = |v| uint64(v),
@@ -315,10 +336,11 @@ fn quantile(value: Value) -> Result<ValueAtQuantile, Defect> {
 
 fn exemplar(value: Value) -> Result<Exemplar, Defect> {
     message!(value, Exemplar::default(), {
-        "filteredAttributes" | "filtered_attributes" => filtered_attributes = |v| each(v, key_value),
+        "filteredAttributes" | "filtered_attributes" => filtered_attributes = |v| attributes(v),
         "timeUnixNano" | "time_unix_nano" => time_unix_nano = |v| uint64(v),
-        "spanId" | "span_id" => span_id = |v| id(v),
+        "spanId" | "span_id" => span_id = |v| if v.is_number() { console::span_id(&v) } else { id(v) },
         "traceId" | "trace_id" => trace_id = |v| id(v),
+        "value" => value = |v| console::exemplar_value(v).map(Some),
         "asDouble" | "as_double" => value = |v| double(v).map(|d| Some(exemplar::Value::AsDouble(d))),
         "asInt" | "as_int" => value = |v| int64(v).map(|i| Some(exemplar::Value::AsInt(i))),
     })

@@ -8,12 +8,14 @@
 //! - base64 of both alphabets, padded or not;
 //! - a field given twice, as protobuf reads it ([`tree`]): lists go on, of scalars the last counts;
 //! - text with half an emoji or bytes that are no UTF-8, with U+FFFD in their place, and a byte order mark;
+//! - metrics as Python's console exporter prints them ([`console`]);
 //! - fields that nobody knows, which are ignored; a group in which there is nothing else is told of.
 //!
 //! A record becomes the generated message and then its bytes, so that there is one decoder of records.
 //! Speed is that of a tree of JSON values; producers that care send protobuf. Nesting is limited by the
 //! JSON reader, to 128 levels.
 
+mod console;
 mod message;
 mod scalar;
 mod tree;
@@ -82,7 +84,7 @@ const SCOPE: &[&str] = &["scope", "instrumentationLibrary", "instrumentation_lib
 
 /// Takes all records of the request in `bytes`.
 pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(), Defect> {
-    let text = text(bytes);
+    let text = console::with_ids_in_hex(text(bytes));
     let root = tree::parse(&text).map_err(|e| Defect::new(format!("not JSON: {e}")))?;
     let [groups, scope_groups, records] = names(kind);
     let root = Group::read(root, &[], groups)?;

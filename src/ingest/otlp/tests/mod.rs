@@ -2,6 +2,7 @@
 //! neither.
 
 mod canonical;
+mod console;
 mod decode;
 mod gaps;
 pub(crate) mod generate;
