@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, exemplar,
 
 use super::super::{Encoding, RequestKind, decode, encode_batch};
 use super::NOW_NS;
-use crate::ingest::testing;
+use crate::ingest::record::testing::read;
 
 fn metric<'a>(metrics: &'a [Metric], name: &str) -> &'a Data {
     metrics.iter().find(|metric| metric.name == name).and_then(|metric| metric.data.as_ref()).unwrap()
@@ -20,7 +20,7 @@ fn attributes(point: &NumberDataPoint) -> Vec<String> {
 
 #[test]
 fn printed_metrics_are_those_that_were_measured() {
-    let text = testing::read("console/python-metrics.json");
+    let text = read("console/python-metrics.json");
     let ingested = decode(RequestKind::Metrics, Encoding::Json, &text, NOW_NS).unwrap();
     assert_eq!((ingested.rejected.count(), ingested.batch.rows()), (0, 7));
     let groups = encode_batch(&ingested.batch).unwrap().metrics.resource_metrics;
