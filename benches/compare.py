@@ -9,6 +9,7 @@ everything is timed. Databases are kept in --work and used again.
   compare.sh                                 2,000,000 events of the demo's shop
   compare.sh 50000000 --json figures.json    more of them
   compare.sh --only trace_by_id,heat_map     some of the queries
+  compare.sh --before old/broadloom          beside another build of Broadloom, instead of the peers
   compare.sh --otlp telemetry/ --set route=/api/cart --set text=timeout
 """
 
@@ -34,6 +35,8 @@ try:
 except ImportError as missing:
     sys.exit(f"{missing}; benches/compare.sh installs what is needed and calls this program")
 
+PEERS = "broadloom,duckdb,clickhouse"
+BUILDS = "broadloom,before"
 WARM_UPS = 2
 FLOOR_RUNS = 20
 CHECKED_IDS = 10
@@ -67,10 +70,11 @@ def parse() -> argparse.Namespace:
         epilog=EPILOGUE.format(queries=", ".join(q.name for q in ALL)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    steps = ["all", "broadloom", "import", "export", "compact", *LOADS]
+    steps = ["all", "broadloom", "before", "import", "export", "compact", *LOADS]
     parser.add_argument("events", nargs="?", type=int, default=2_000_000, help="size of the demo's corpus; 2000000")
     parser.add_argument("--broadloom", metavar="PROGRAM", required=True, help="what to measure; compare.sh sets it")
-    parser.add_argument("--engines", default="broadloom,duckdb,clickhouse", help=f"of {','.join(ENGINES)}")
+    parser.add_argument("--before", metavar="PROGRAM", default="", help="another build, to be compared with")
+    parser.add_argument("--engines", help=f"of {','.join(ENGINES)}; by default {PEERS}, with --before {BUILDS}")
     parser.add_argument("--only", metavar="QUERIES", default="", help="these instead of all, separated by commas")
     parser.add_argument("--otlp", metavar="DIR", type=Path, help="import these files instead of the demo's corpus")
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help=described(VALUES))
@@ -87,7 +91,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reload", metavar="STEPS", nargs="?", const="all", default="", help=f"do these again: {', '.join(steps)}")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything that was measured to this file")
     options = parser.parse_args()
-    options.engines = chosen(parser, "--engines", options.engines, list(ENGINES))
+    engines = options.engines or (BUILDS if options.before else PEERS)
+    options.engines = chosen(parser, "--engines", engines, list(ENGINES))
+    if ("before" in options.engines) != bool(options.before):
+        parser.error("the engine `before` is the program that --before names: give both")
     names = chosen(parser, "--only", options.only, [q.name for q in ALL]) if options.only else [q.name for q in ALL]
     options.queries = [q for q in ALL if q.name in names]
     options.reload = chosen(parser, "--reload", options.reload, steps) if options.reload else []
@@ -126,7 +133,7 @@ def compare(options: argparse.Namespace) -> int:
     limits = Limits(options.threads, options.memory << 30)
     minutes = options.minutes or min(max(30, options.events // EVENTS_PER_MINUTE), MINUTES_MAX)
     source = Source(options.events, minutes, options.seed, options.otlp)
-    corpus = Corpus(options.work / source.name(), source, options.broadloom, limits)
+    corpus = Corpus(options.work / source.name(), source, options.broadloom, options.before, limits)
     corpus.forget(steps_of(options.reload))
     peers = [e for e in options.engines if e != "broadloom"]
     corpus.make(peers, not options.no_compact, min(options.events, SAMPLE_EVENTS_MAX))
@@ -147,7 +154,7 @@ def compare(options: argparse.Namespace) -> int:
 
 def steps_of(names: list[str]) -> list[str]:
     if "all" in names:
-        return ["broadloom", "import"]
+        return ["broadloom", "before", "import"]
     return [f"load {name}" if name in LOADS else name for name in names]
 
 
@@ -158,7 +165,10 @@ class Run:
         self.options = options
         self.corpus = corpus
         self.queries: list[Query] = options.queries
-        self.targets = {e: Target(e, corpus.data(e), limits, options.broadloom) for e in options.engines}
+        programs = {"before": options.before}
+        self.targets = {
+            e: Target(e, corpus.data(e), limits, programs.get(e, options.broadloom)) for e in options.engines
+        }
         self.versions: dict[str, str] = {}
         self.warm = self._by_query_and_engine()
         self.warm_cpu = self._by_query_and_engine()

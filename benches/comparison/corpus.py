@@ -4,6 +4,7 @@
 DIR/steps.json      what has been done, with its figures
 DIR/broadloom/      a data directory
 DIR/compacted/      the same after `broadloom compact`
+DIR/before/, DIR/before-compacted/      the same by another program, with --before
 DIR/export/         the same events as one table in Parquet, from which the peers are loaded
 DIR/duckdb/, DIR/clickhouse/, DIR/clickhouse-map/
 ```
@@ -81,10 +82,11 @@ def run(command: list[str], allowed: tuple[int, ...] = (0,)) -> Figures:
 
 
 class Corpus:
-    def __init__(self, directory: Path, source: Source, broadloom: str, limits: Limits) -> None:
+    def __init__(self, directory: Path, source: Source, broadloom: str, before: str, limits: Limits) -> None:
         self.directory = directory
         self.source = source
         self.broadloom = broadloom
+        self.before = before
         self.limits = limits
         directory.mkdir(parents=True, exist_ok=True)
         self.steps: dict[str, Figures] = {}
@@ -94,28 +96,38 @@ class Corpus:
 
     def make(self, peers: list[str], compact: bool, otlp_sample: int) -> None:
         """Does what has not been done yet."""
-        self._step("broadloom", self._make_broadloom)
-        if self.steps["broadloom"]["program"] != self._program():
-            say("note: these data were stored by another build of broadloom; --reload stores them again")
+        programs = {"broadloom": self.broadloom} | ({"before": self.before} if "before" in peers else {})
+        for name, program in programs.items():
+            self._step(name, lambda name=name, program=program: self._make_broadloom(name, program))
+            if self.steps[name]["program"] != stamp(program):
+                say(f"note: the data of {name} were stored by another build; --reload stores them again")
         if otlp_sample and self.source.otlp is None:
             self._step("import", lambda: self._measure_import(otlp_sample))
         self._step("export", self._export)
         for peer in peers:
-            self._step(f"load {peer}", lambda peer=peer: self._load(peer))
-        if compact and self._can_compact():
-            self._step("compact", self._compact)
+            if peer in load.LOADS:
+                self._step(f"load {peer}", lambda peer=peer: self._load(peer))
+        if compact and all(can_compact(program) for program in programs.values()):
+            self._step("compact", lambda: self._compact("broadloom", "compacted", self.broadloom))
+            if "before" in programs:
+                self._step("compact before", lambda: self._compact("before", "before-compacted", self.before))
             self._compacted = True
 
     def forget(self, what: list[str]) -> None:
         """Has these steps, and those that need them, done again."""
-        after = {"broadloom": ["export", "compact"], "export": [f"load {peer}" for peer in load.LOADS]}
+        after = {
+            "broadloom": ["export", "compact"],
+            "before": ["compact before"],
+            "export": [f"load {peer}" for peer in load.LOADS],
+        }
         for step in what:
             self.steps.pop(step, None)
             self.forget(after.get(step, []))
 
     def data(self, engine: str) -> Path:
         """The directory that is measured."""
-        return self._path("compacted" if engine == "broadloom" and self._compacted else engine)
+        compacted = {"broadloom": "compacted", "before": "before-compacted"} if self._compacted else {}
+        return self._path(compacted.get(engine, engine))
 
     def events(self) -> int:
         return self.steps["export"]["events"]
@@ -148,25 +160,21 @@ class Corpus:
             raise Failed(f"{name}: {error}") from error
         self._file().write_text(json.dumps(self.steps, indent=1))
 
-    def _program(self) -> str:
-        stat = os.stat(self.broadloom)
-        return f"{stat.st_size} {stat.st_mtime_ns}"
-
     def _fresh(self, name: str) -> Path:
         path = self._path(name)
         shutil.rmtree(path, ignore_errors=True)
         return path
 
-    def _make_broadloom(self) -> Figures:
-        data = self._fresh("broadloom")
-        command = [self.broadloom, "--data", str(data)]
+    def _make_broadloom(self, name: str, program: str) -> Figures:
+        data = self._fresh(name)
+        command = [program, "--data", str(data)]
         if self.source.otlp is not None:
             figures = run(command + ["import", str(self.source.otlp)], allowed=(0, REJECTED))
         else:
             demo = ["demo", "--events", str(self.source.events), "--minutes", str(self.source.minutes)]
             # As they come: the export reads all files, and merged ones stay for a while.
             figures = run(command + demo + ["--seed", str(self.source.seed), "--start", START, "--compaction", "off"])
-        figures["program"] = self._program()
+        figures["program"] = stamp(program)
         return figures | {"bytes": bytes_below(data), "files": segments(data)}
 
     def _measure_import(self, events: int) -> Figures:
@@ -184,16 +192,10 @@ class Corpus:
             shutil.rmtree(otlp, ignore_errors=True)
             shutil.rmtree(data, ignore_errors=True)
 
-    def _can_compact(self) -> bool:
-        probe = subprocess.run([self.broadloom, "compact", "--help"], capture_output=True)
-        if probe.returncode != 0:
-            say("not compacted: this program has no `compact`")
-        return probe.returncode == 0
-
-    def _compact(self) -> Figures:
-        data = self._fresh("compacted")
-        shutil.copytree(self._path("broadloom"), data, copy_function=link_segment)
-        figures = run([self.broadloom, "compact", "--data", str(data), "--grace", "0s"])
+    def _compact(self, name: str, into: str, program: str) -> Figures:
+        data = self._fresh(into)
+        shutil.copytree(self._path(name), data, copy_function=link_segment)
+        figures = run([program, "compact", "--data", str(data), "--grace", "0s"])
         return figures | {"bytes": bytes_below(data), "files": segments(data)}
 
     def _export(self) -> Figures:
@@ -214,6 +216,19 @@ class Corpus:
         if figures["events"] != self.events():
             raise Failed(f"{peer} has {figures['events']} events of {self.events()}")
         return figures
+
+
+def stamp(program: str) -> str:
+    """Tells builds of a program apart."""
+    stat = os.stat(program)
+    return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def can_compact(program: str) -> bool:
+    probe = subprocess.run([program, "compact", "--help"], capture_output=True)
+    if probe.returncode != 0:
+        say(f"not compacted: {program} has no `compact`")
+    return probe.returncode == 0
 
 
 def link_segment(source: str, target: str) -> None:

@@ -155,6 +155,7 @@ class ClickHouse:
 
 ENGINES: dict[str, type] = {
     "broadloom": Broadloom,
+    "before": Broadloom,
     "duckdb": DuckDb,
     "clickhouse": ClickHouse,
     "clickhouse-map": ClickHouse,

@@ -35,7 +35,8 @@ class Query:
     attributes: bool = False
 
     def sql(self, engine: str, values: dict[str, str]) -> str:
-        statement = (QUERIES / engine / f"{self.name}.sql").read_text().strip()
+        dialect = "broadloom" if engine == "before" else engine
+        statement = (QUERIES / dialect / f"{self.name}.sql").read_text().strip()
         for name, value in values.items():
             statement = statement.replace("{" + name + "}", value.replace("'", "''"))
         return statement

@@ -106,6 +106,8 @@ LOAD_TITLES = {
     "import": "broadloom from OTLP files",
     "export": "export to one Parquet file",
     "compact": "broadloom compact",
+    "before": "the other build, the corpus",
+    "compact before": "the other build's compact",
 }
 
 
