@@ -109,6 +109,11 @@ impl Buffer {
             self.bytes -= entry.bytes;
             self.shared = None;
         }
+        let is_empty = self.entries.is_empty();
+        assert!(
+            !is_empty || (self.rows, self.bytes) == (0, 0),
+            "an empty buffer has neither events nor bytes"
+        );
         before - self.bytes
     }
 
@@ -151,6 +156,8 @@ impl Buffer {
             return;
         }
         let ends_sealed = self.entries[end - 1].ends_sealed;
+        let rows: usize = self.entries.range(start..end).map(|entry| entry.batch.rows()).sum();
+        assert_eq!(merged.rows(), rows, "merged batches have the same events");
         let old = self.entries.drain(start..end);
         let (bytes, arrived_ns) = old.fold((0, i64::MAX), |(b, t), e| (b + e.bytes, t.min(e.arrived_ns)));
         let entry =
@@ -164,6 +171,11 @@ impl Buffer {
     pub fn batches(&mut self) -> Arc<[Arc<EventBatch>]> {
         let entries = &self.entries;
         Arc::clone(self.shared.get_or_insert_with(|| entries.iter().map(|e| Arc::clone(&e.batch)).collect()))
+    }
+
+    /// Number of the oldest batch.
+    pub fn first(&self) -> Option<SequenceNumber> {
+        self.entries.front().map(|entry| entry.seq)
     }
 
     /// Number of the youngest batch.

@@ -313,6 +313,9 @@ impl Commit {
             Arc::make_mut(claim).released = true;
         }
         if let Some(WalRange { from, through }) = self.wal {
+            if through < from {
+                return Err(Error::corrupt(format!("a commit has the batches after {from} up to {through}")));
+            }
             let at = std::mem::replace(&mut snapshot.wal_watermark, through);
             if from != at {
                 return Err(conflict(format!(

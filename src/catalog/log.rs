@@ -143,6 +143,7 @@ impl Catalog {
             let commit = Commit { keys, ..change.at(self.clock.now_ns(), self.writer.get().cloned()) };
             let mut after = before.clone();
             after.apply(&commit)?;
+            assert_eq!(after.snapshot.version, version, "a commit makes the next version");
             if self.put(version, &commit).await? {
                 *self.head.write() = after;
                 self.checkpoint_if_due().await;

@@ -77,16 +77,18 @@ impl Flusher {
         let Some((sealed, range)) = self.live.seal(rows_max.min(segment::ROWS_MAX)) else {
             return Ok(None);
         };
-        let keys = Keys::of(&sealed.batches);
+        let (keys, rows) = (Keys::of(&sealed.batches), sealed.rows as u64);
         let (id, birth) = self.live.births().segment(self.clock.now_ns());
         let segment = store_segment(&self.store, id, sealed.batches, &self.index).await?;
+        assert_eq!(segment.meta.rows, rows, "a segment has the events of the batches that it is made of");
         let deliveries = self.live.deliveries().within(range);
         let add = vec![segment.clone()];
         let change = Change { add, keys, deliveries, wal: Some(range), ..Change::default() };
         let committed = decide(vec![birth], self.catalog.commit(change)).await;
         // After a conflict too: the catalog now knows what the other commit moved.
         self.live.committed(&self.catalog.snapshot());
-        committed?;
+        let watermark = committed?.wal_watermark;
+        assert!(watermark >= range.through, "what was committed is behind the watermark");
         self.flushes.fetch_add(1, Ordering::Relaxed);
         let segment = segment.meta;
         tracing::info!(

@@ -215,6 +215,11 @@ impl Live {
 
     /// Replaces everything, for a reader beside a writer.
     pub fn replace(&self, catalog: Arc<CatalogSnapshot>, buffer: Buffer) {
+        let replayed = buffer.first();
+        assert!(
+            replayed.is_none_or(|first| first > catalog.wal_watermark),
+            "segments have no batch of the buffer"
+        );
         *self.state.lock() = State::new(catalog, buffer);
     }
 }

@@ -345,6 +345,8 @@ impl ObjectLog {
             return Err(Error::new(ErrorKind::Poisoned, why));
         }
         let first = self.next;
+        let last = self.objects.back().and_then(|object| object.last);
+        assert!(last.is_none_or(|last| last < first), "a sequence number is used once");
         let (path, object) = (path_of(first), encode(first, payloads));
         let bytes = object.len() as u64;
         match self.put(&path, &object).await {
@@ -409,6 +411,7 @@ impl Log for ObjectLog {
     }
 
     async fn truncate(&mut self, through: SequenceNumber) -> Result<()> {
+        assert!(through < self.next, "only what was written can be committed");
         self.remove_through(through).await
     }
 
