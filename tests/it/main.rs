@@ -16,6 +16,7 @@ mod slt;
 mod soak;
 mod cli;
 mod clients;
+mod ratchet;
 mod running;
 mod server;
 mod tidy;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::tidy::rust_files;
+use crate::tidy;
 
 /// Longest source file. A longer one holds two concepts.
 const LINES_MAX: usize = 700;
@@ -21,7 +21,7 @@ fn root() -> &'static Path {
 
 fn sources() -> Vec<(PathBuf, String)> {
     let folders = ["src", "tests/it", "benches"].map(|folder| root().join(folder));
-    let files: Vec<_> = folders.iter().flat_map(|folder| rust_files(folder)).collect();
+    let files: Vec<_> = folders.iter().flat_map(|folder| tidy::files(folder, "rs")).collect();
     assert!(files.len() > 200, "the source is not where this test looks");
     files
         .into_iter()
@@ -55,7 +55,8 @@ fn doc_comments_begin_with_the_thing_or_what_it_does() {
         let mut before = "";
         for (number, line) in (1..).zip(text.lines().map(str::trim_start)) {
             let first = line.strip_prefix("/// ").filter(|_| !before.starts_with("///"));
-            if first.and_then(|text| text.split_whitespace().next()).is_some_and(|word| WORDS.contains(&word)) {
+            if first.and_then(|text| text.split_whitespace().next()).is_some_and(|word| WORDS.contains(&word))
+            {
                 found.push(format!("{}:{number}: {line}", file.display()));
             }
             before = line;
@@ -87,7 +88,8 @@ fn files_of_a_folder_do_not_use_each_other_in_circles() {
         .flat_map(|(folder, uses)| circles(uses).into_iter().map(|circle| (folder.clone(), circle)))
         .map(|(folder, circle)| (folder, circle.into_iter().collect::<Vec<_>>().join(", ")))
         .collect();
-    let allowed = CYCLES.iter().map(|(folder, circle)| ((*folder).to_owned(), (*circle).to_owned())).collect();
+    let allowed =
+        CYCLES.iter().map(|(folder, circle)| ((*folder).to_owned(), (*circle).to_owned())).collect();
     let new: Vec<_> = found.difference(&allowed).collect();
     assert!(new.is_empty(), "files use each other in a circle: {new:#?}");
     let gone: Vec<_> = allowed.difference(&found).collect();
@@ -105,7 +107,7 @@ impl Modules {
     fn read() -> Self {
         let src = root().join("src");
         let mut code = BTreeMap::new();
-        for file in rust_files(&src) {
+        for file in tidy::files(&src, "rs") {
             let relative = file.strip_prefix(&src).unwrap().with_extension("");
             let mut path: Vec<String> =
                 relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
@@ -113,7 +115,8 @@ impl Modules {
             if last == "mod" || path == ["lib"] || path == ["main"] {
                 path.pop();
             }
-            let is_test = last.contains("test") || path.iter().any(|part| part == "tests" || part == "simulation");
+            let is_test =
+                last.contains("test") || path.iter().any(|part| part == "tests" || part == "simulation");
             if !is_test {
                 let text = fs::read_to_string(&file).unwrap();
                 code.insert(path, without_tests(&text));
@@ -129,7 +132,8 @@ impl Modules {
         for line in self.code[path].split(';') {
             let Some((_, tail)) = line.split_once("use ") else { continue };
             for name in expand(tail.trim()) {
-                let name: Vec<&str> = name.iter().map(String::as_str).filter(|part| *part != "self").collect();
+                let name: Vec<&str> =
+                    name.iter().map(String::as_str).filter(|part| *part != "self").collect();
                 if let [child, .., item] = name.as_slice()
                     && self.code.contains_key(&[path, &[(*child).to_owned()]].concat())
                 {
@@ -259,7 +263,8 @@ fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> Vec<BTreeSet<String>> {
         }
         seen
     };
-    let reach: BTreeMap<&String, BTreeSet<String>> = uses.keys().map(|file| (file, reachable(file))).collect();
+    let reach: BTreeMap<&String, BTreeSet<String>> =
+        uses.keys().map(|file| (file, reachable(file))).collect();
     let mut circles = Vec::new();
     let mut placed = BTreeSet::new();
     for (file, all) in &reach {

@@ -43,7 +43,7 @@ const LIMITS: [&str; 20] = [
     "20s",
 ];
 /// Largest resident set of a short run of a debug build, in MiB; `BROADLOOM_SOAK_MIB` is another one. What it
-/// consists of is in `docs/reliability.md`.
+/// consists of is in `docs/operate/memory.md`, how it was measured in `docs/design/memory.md`.
 const RESIDENT_MIB_MAX: u64 = 512;
 /// Events of a message.
 const EVENTS: u64 = 400;

@@ -1,5 +1,5 @@
 //! Feeds one of the decoders in `src/hostile`, the one that `BROADLOOM_DECODER` names, with whatever libFuzzer comes
-//! up with. How to run it is in `docs/reliability.md`.
+//! up with. How to run it is in `docs/design/hostile-bytes.md`.
 
 #![no_main]
 
