@@ -64,8 +64,10 @@ impl TryFrom<String> for DeliveryId {
 
     fn try_from(text: String) -> Result<Self> {
         let mut id = [0; Self::BYTES];
-        hex::decode_to_slice(&text, &mut id)
-            .map_err(|e| Error::invalid(format!("'{text}' is not a delivery id: expected 32 hexadecimal digits")).with_source(e))?;
+        hex::decode_to_slice(&text, &mut id).map_err(|e| {
+            Error::invalid(format!("'{text}' is not a delivery id: expected 32 hexadecimal digits"))
+                .with_source(e)
+        })?;
         Ok(Self(id))
     }
 }

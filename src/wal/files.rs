@@ -291,7 +291,10 @@ pub fn known_identity(disk: &dyn Disk, dir: &Path) -> Result<Option<String>> {
     };
     let id = std::str::from_utf8(&text).ok().and_then(|text| text.trim_end().parse::<Uuid>().ok());
     let id = id.ok_or_else(|| {
-        Error::corrupt(format!("{} does not hold the log's id (a UUID): restore it from a backup", path.display()))
+        Error::corrupt(format!(
+            "{} does not hold the log's id (a UUID): restore it from a backup",
+            path.display()
+        ))
     })?;
     Ok(Some(id.to_string()))
 }

@@ -96,7 +96,8 @@ pub fn replay(
             }
             let expected = replay.last.max(after).next();
             if replay.last > SequenceNumber::ZERO && found.seq > expected {
-                let why = format!("expected record {expected}, found {}: the records between are lost", found.seq);
+                let why =
+                    format!("expected record {expected}, found {}: the records between are lost", found.seq);
                 replay.damage.push(Damage { file: path.clone(), offset: found.payload.start, bytes: 0, why });
             }
             replay.last = found.seq;

@@ -89,7 +89,9 @@ pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>> {
     let decoder = zstd::stream::read::Decoder::with_buffer(frame).map_err(corrupt)?;
     decoder.take(ENCODED_BYTES_MAX as u64 + 1).read_to_end(&mut encoded).map_err(corrupt)?;
     if encoded.len() > ENCODED_BYTES_MAX {
-        return Err(Error::corrupt(format!("log payload exceeds the limit of {ENCODED_BYTES_MAX} bytes when decompressed")));
+        return Err(Error::corrupt(format!(
+            "log payload exceeds the limit of {ENCODED_BYTES_MAX} bytes when decompressed"
+        )));
     }
     Ok(encoded)
 }
