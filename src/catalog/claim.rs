@@ -39,8 +39,8 @@ impl CatalogSnapshot {
     pub(super) fn permits(&self, claim: &Claim) -> Result<()> {
         let Some(other) = self.other_log(claim.log.as_deref()) else { return Ok(()) };
         let message = format!(
-            "the last writer, {}, with its log {}, did not end cleanly: some events may be only in that log. Start it again \
-            with that log and stop it; or lose these events with --abandon-log",
+            "the last writer, {}, with its log {}, did not end cleanly: some events may be only in that log. Start it \
+             again with that log and stop it; or lose these events with --abandon-log",
             other.owner,
             other.log_place()
         );
@@ -52,8 +52,8 @@ impl CatalogSnapshot {
     pub fn is_all_with(&self, log: Option<&str>) -> Result<()> {
         let Some(other) = self.other_log(log) else { return Ok(()) };
         let message = format!(
-            "the current or last writer, {}, has its log {}: some events may be only in that log. Name it with --wal, or \
-            proceed without these events with --abandon-log",
+            "the current or last writer, {}, has its log {}: some events may be only in that log. Name it with --wal, \
+             or proceed without these events with --abandon-log",
             other.owner,
             other.log_place()
         );
