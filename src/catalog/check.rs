@@ -157,9 +157,9 @@ impl CheckedCatalog {
         Ok(heads)
     }
 
-    /// Goes through all versions, and compares what commits and checkpoints say.
+    /// Replays all versions, and compares the state that the commits lead to with each checkpoint.
     fn replay(&mut self, commits: &Commits, checkpoints: &Checkpoints, newest: u64) -> Arc<CatalogSnapshot> {
-        // Where to begin: at the first commit of all, or else at the oldest checkpoint.
+        // Starts at the very first commit if it exists, else at the oldest checkpoint.
         let readable = || checkpoints.iter().filter_map(|(version, head)| Some((*version, head.as_ref()?)));
         let (mut head, from) = match (commits.contains_key(&1), readable().next()) {
             (false, Some((version, head))) => (head.clone(), version + 1),

@@ -120,7 +120,7 @@ impl From<Keys> for Vec<(String, u8)> {
 }
 
 impl Keys {
-    /// The keys of these batches.
+    /// Returns the keys of these batches, with the types of their values.
     pub fn of(batches: &[Arc<EventBatch>]) -> Self {
         let mut seen: HashMap<&AttributeKey, TypeSet> = HashMap::new();
         for column in batches.iter().flat_map(|b| b.attributes()) {
@@ -215,7 +215,7 @@ pub(super) struct Commit {
     pub(super) release: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 pub(super) fn is_false(value: &bool) -> bool {
     !value
 }

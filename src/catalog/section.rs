@@ -25,7 +25,7 @@ use crate::event::AttributeType;
 use crate::segment::Bound;
 
 const HEAD_BYTES: usize = 12;
-/// Ordinal, nulls, minimum, maximum, type, kind.
+/// Bytes per segment that has the column: ordinal, nulls, minimum, maximum, type, kind.
 const COLUMN_BYTES: usize = 4 + 8 + 8 + 8 + 1 + 1;
 const CORE: u8 = u8::MAX;
 const KIND_NONE: u8 = 0;

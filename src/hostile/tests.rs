@@ -258,7 +258,7 @@ fn deep_statements_are_errors() {
         ") SELECT 1".repeat(n)
     ));
     for statement in statements {
-        // As on a thread of the server.
+        // The stack has the size of a server thread's.
         let run = move || read(named("sql"), statement.as_bytes());
         std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
     }
@@ -288,7 +288,7 @@ fn bombs_go_off_within_bounds() {
         encoder.finish().unwrap()
     };
     read(named("unpack"), &gzip);
-    // A file: a line that never ends, and many empty ones.
+    // A file to import: one endless line, and many empty ones.
     read(named("import"), &bomb);
     read(named("import"), &gzip);
     // A record of the log.

@@ -91,9 +91,9 @@ impl IndexCache {
 fn is_lost(error: &Error, path: &str) -> bool {
     if error.kind() == ErrorKind::NotFound {
         // A merge may have replaced it meanwhile.
-        tracing::warn!(%error, path, "an index is gone; its segments are scanned instead");
+        tracing::warn!(%error, path, "an index is gone; its segments are searched without it");
     } else {
-        tracing::error!(%error, path, "an index cannot be opened; its segments are scanned instead");
+        tracing::error!(%error, path, "an index cannot be opened; its segments are searched without it");
     }
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::InvalidInput)
 }

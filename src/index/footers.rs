@@ -66,7 +66,7 @@ impl Columns {
         }
     }
 
-    /// Adds the one column of `footer`.
+    /// Adds the only column of `footer`.
     fn add(&mut self, footer: &ParquetMetaData) {
         let schema = footer.file_metadata().schema_descr();
         let Some(root) = schema.root_schema().get_fields().first() else { return };

@@ -87,7 +87,7 @@ pub enum IndexOf {
     Segment(SegmentSidecar),
     /// Index of many segments.
     Run(RunContent),
-    /// Unknown, since the section that says it cannot be read.
+    /// Unknown, since the section that says it is missing or damaged.
     Unknown {},
 }
 

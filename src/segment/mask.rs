@@ -63,7 +63,7 @@ pub struct Mask {
     pub id: MaskId,
     /// Number of deleted rows.
     pub rows: u64,
-    /// Size of the object.
+    /// Size of the object in bytes.
     pub bytes: u64,
 }
 

@@ -52,7 +52,7 @@ pub struct Merge {
     inputs: Vec<Input>,
     limits: SegmentLimits,
     rows_left: usize,
-    /// Latest first.
+    /// Times at which to end outputs early, latest first.
     cuts: Vec<i64>,
     threads: usize,
 }

@@ -189,7 +189,7 @@ impl SegmentMeta {
         self.rows.saturating_sub(self.mask.map_or(0, |mask| mask.rows))
     }
 
-    /// Path of the mask, if it has one: beside the object.
+    /// Path of the mask, beside the object, if it has one.
     pub fn mask_path(&self) -> Option<String> {
         let mask = self.mask?;
         Some(format!("{}.{}.mask", self.path().trim_end_matches(".parquet"), mask.id))
@@ -213,7 +213,11 @@ impl NewSegment {
         };
         match value(FORMAT_KEY) {
             Some(FORMAT) => {}
-            Some(other) => return Err(corrupt(&format!("format {other}, this program reads {FORMAT}"))),
+            Some(other) => {
+                return Err(corrupt(&format!(
+                    "format {other}, this program reads {FORMAT}: use the Broadloom that wrote it"
+                )));
+            }
             None => return Err(corrupt(&format!("the footer lacks {FORMAT_KEY}"))),
         }
         let id = value(ID_KEY).ok_or_else(|| corrupt(&format!("the footer lacks {ID_KEY}")))?.parse()?;

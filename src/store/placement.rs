@@ -43,7 +43,7 @@ pub(super) fn generic(source: io::Error) -> Error {
     Error::Generic { store: "DurableFileSystem", source: Box::new(source) }
 }
 
-/// True if a file of this name is staged, so that it was never finished.
+/// True if the name is that of a staged file, which was never finished.
 fn is_staged(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     let suffix = name.and_then(|name| name.rsplit_once('#')).map(|(_, suffix)| suffix);

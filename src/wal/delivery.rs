@@ -26,8 +26,8 @@ impl DeliveryId {
     /// Size of an id in bytes.
     pub const BYTES: usize = 16;
 
-    /// Id of the message `bytes`. `kind` is hashed too: the same bytes may mean something else in another
-    /// protocol.
+    /// Id of the message `bytes`. The `kind` of request is hashed too: the same bytes may be a valid message of
+    /// another kind.
     pub fn of(kind: u8, bytes: &[u8]) -> Self {
         let mut hasher = SipHasher13::new();
         hasher.write_u8(kind);

@@ -226,7 +226,7 @@ impl FileLog {
             }
             if file.damaged {
                 let aside = file.path.with_extension("wal.damaged");
-                tracing::warn!(file = %aside.display(), "keeping a damaged log file aside");
+                tracing::warn!(file = %aside.display(), "a damaged log file is set aside instead of deleted");
                 self.options.disk.rename(&file.path, &aside)?;
             } else {
                 self.options.disk.remove(&file.path)?;

@@ -93,7 +93,7 @@ pub fn inspect(path: &Path, file: &[u8], damage: &mut Vec<Error>) -> Result<LogC
     let damaged: usize = scan.bad.iter().map(|bad| bad.bytes.len()).sum();
     damage.extend(scan.bad.iter().map(|bad| {
         let (bytes, offset) = (bad.bytes.len(), bad.bytes.start);
-        Error::corrupt(format!("{bytes} bytes from offset {offset}: {}", bad.why))
+        Error::corrupt(format!("{bytes} damaged bytes at offset {offset}: {}", bad.why))
     }));
     let rows = records.iter().filter_map(|record| record.rows).sum();
     Ok(LogContent { first: first.0, sound_bytes: (file.len() - damaged) as u64, rows, records })

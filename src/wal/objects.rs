@@ -203,7 +203,8 @@ impl Reading<'_, '_> {
         for found in scan.records {
             let expected = self.replay.last.max(self.after).next();
             if found.seq > expected {
-                let why = format!("expected record {expected}, found {}: those between are lost", found.seq);
+                let why =
+                    format!("expected record {expected}, found {}: the records between are lost", found.seq);
                 let offset = found.payload.start;
                 self.replay.damage.push(Damage { file: file.clone(), offset, bytes: 0, why });
             }
