@@ -1,4 +1,4 @@
-//! What somebody asks.
+//! Decoder of SQL statements.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level};
 use crate::query::resolver::{self, ResolveContext};
 use crate::query::views::Views;
 
-/// What every database has, and a few attributes.
+/// Built-in views, and a few attributes.
 static NAMES: LazyLock<(Views, KeyDictionary)> = LazyLock::new(|| {
     let keys = KeyDictionary::default();
     for (level, key) in
@@ -18,7 +18,7 @@ static NAMES: LazyLock<(Views, KeyDictionary)> = LazyLock::new(|| {
     (Views::builtin().expect("the views of sql/ are right"), keys)
 });
 
-/// A statement is rewritten or refused.
+/// Rewrites or refuses a statement.
 pub(super) fn resolve(bytes: &[u8]) {
     let Ok(sql) = std::str::from_utf8(bytes) else { return };
     let (views, keys) = &*NAMES;
