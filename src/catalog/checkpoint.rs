@@ -31,7 +31,7 @@ use super::columns::{ColumnFact, ColumnSource};
 use super::commit::{self, Keys};
 use super::section::{ColumnSection, SectionWriter};
 use super::{Claim, Deletion, Delivered, Removed};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::schema;
 use crate::index::RunMeta;
 use crate::index::blocks::{BlockNames, BlocksWriter};
@@ -224,6 +224,11 @@ impl Sources {
         let mut writer = SidecarWriter::new();
         let json = serde_json::to_vec(head)
             .map_err(|e| Error::internal("cannot encode the checkpoint as JSON").with_source(e))?;
+        if json.len() as u64 > HEAD_BYTES_MAX {
+            let message =
+                format!("a checkpoint's head has {} bytes, at most {HEAD_BYTES_MAX} are read", json.len());
+            return Err(Error::new(ErrorKind::LimitExceeded, message));
+        }
         writer.section(HEAD, zstd::bulk::compress(&json, 3)?);
         let recent = self.recent_by_name(&head.segments);
         let moved = self.moved(&head.segments);
@@ -335,6 +340,10 @@ struct Recent<'a> {
 pub(super) fn plain(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut json = Vec::new();
-    zstd::stream::read::Decoder::with_buffer(compressed)?.take(HEAD_BYTES_MAX).read_to_end(&mut json)?;
+    let decoder = zstd::stream::read::Decoder::with_buffer(compressed)?;
+    decoder.take(HEAD_BYTES_MAX + 1).read_to_end(&mut json)?;
+    if json.len() as u64 > HEAD_BYTES_MAX {
+        return Err(std::io::Error::other(format!("expected at most {HEAD_BYTES_MAX} bytes, found more")));
+    }
     Ok(json)
 }

@@ -334,9 +334,12 @@ impl Commit {
             }
             let at_ns = self.at_ns;
             let known = Arc::make_mut(&mut snapshot.removed);
-            known.retain(|removed| removed.at_ns > at_ns.saturating_sub(REMOVED_KEPT_NS));
             let paths = removed.iter().flat_map(|segment| [Some(segment.path()), segment.mask_path()]);
             known.extend(paths.flatten().map(|path| Removed { path, at_ns }));
+        }
+        if !self.remove.is_empty() || !self.masks.is_empty() {
+            let oldest_ns = self.at_ns.saturating_sub(REMOVED_KEPT_NS);
+            Arc::make_mut(&mut snapshot.removed).retain(|removed| removed.at_ns > oldest_ns);
         }
         for (id, mask) in &self.masks {
             let Some(segment) = snapshot.segments.iter_mut().find(|segment| segment.id == *id) else {

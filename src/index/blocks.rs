@@ -22,7 +22,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::sidecar::{Sidecar, SidecarWriter};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 const COUNT_BYTES: usize = 4;
 const ENTRY_BYTES: usize = 24;
@@ -47,14 +47,17 @@ impl BlocksWriter {
         Self::default()
     }
 
-    /// Adds a block. A block of more than 256 MiB is left out.
+    /// Adds a block. Fails with [`ErrorKind::LimitExceeded`] if it has more than 256 MiB: a reader would take a
+    /// block that is left out for one that is empty.
     ///
     /// # Panics
     /// If `name` does not sort after the previous name.
     pub fn add(&mut self, name: &str, plain: &[u8]) -> Result<()> {
         assert!(self.last_name().is_none_or(|last| last < name.as_bytes()), "{name} is out of order");
         let Some(plain_length) = u32::try_from(plain.len()).ok().filter(|n| *n <= PLAIN_BYTES_MAX) else {
-            return Ok(());
+            let bytes = plain.len();
+            let message = format!("the block {name} has {bytes} bytes, at most {PLAIN_BYTES_MAX} are stored");
+            return Err(Error::new(ErrorKind::LimitExceeded, message));
         };
         let stored = zstd::bulk::compress(plain, ZSTD_LEVEL)?;
         self.names.extend_from_slice(name.as_bytes());

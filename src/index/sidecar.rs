@@ -116,8 +116,17 @@ struct Section {
 }
 
 /// Reads a range with `get_ranges`, the call for which the cache of a remote store keeps copies.
-async fn read(store: &Arc<dyn ObjectStore>, path: &Path, range: Range<u64>) -> object_store::Result<Bytes> {
-    Ok(store.get_ranges(path, &[range]).await?.into_iter().next().unwrap_or_default())
+/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the object ends before the range does: stores then return what
+/// there is.
+async fn read(store: &Arc<dyn ObjectStore>, path: &Path, range: Range<u64>) -> Result<Bytes> {
+    let (at, expected) = (range.start, range.end - range.start);
+    let bytes = store.get_ranges(path, &[range]).await?.into_iter().next().unwrap_or_default();
+    let found = bytes.len();
+    if found as u64 != expected {
+        let message = format!("{path}: expected {expected} bytes from offset {at}, found {found}");
+        return Err(Error::corrupt(message));
+    }
+    Ok(bytes)
 }
 
 impl Sidecar {
@@ -391,6 +400,20 @@ mod tests {
         }
         for end in 0..whole.len() {
             check(whole[..end].to_vec()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_shorter_than_the_catalog_says_is_corrupt() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for large in [10, 100_000] {
+            let object = object(large);
+            let bytes = object.len() as u64;
+            store.put(&Path::from("x.index"), object.into()).await.unwrap();
+            for more in [1, 500, 20_000, 1 << 20] {
+                let error = Sidecar::open(Arc::clone(&store), "x.index", bytes + more).await.unwrap_err();
+                assert!(error.message().contains("found"), "{error}");
+            }
         }
     }
 

@@ -204,7 +204,8 @@ impl SegmentMeta {
 impl NewSegment {
     /// Rebuilds the entry from the footer of an object of `bytes` bytes.
     ///
-    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the file is not a segment.
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the file is not a segment, and with
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it is one of another format.
     pub fn from_footer(bytes: u64, footer: &ParquetMetaData) -> Result<Self> {
         let corrupt = |what: &str| Error::corrupt(format!("not a segment: {what}"));
         let value = |key: &str| {
@@ -214,8 +215,8 @@ impl NewSegment {
         match value(FORMAT_KEY) {
             Some(FORMAT) => {}
             Some(other) => {
-                return Err(corrupt(&format!(
-                    "format {other}, this program reads {FORMAT}: use the Broadloom that wrote it"
+                return Err(Error::invalid(format!(
+                    "segment format {other}, this program reads {FORMAT}: use the Broadloom that wrote it"
                 )));
             }
             None => return Err(corrupt(&format!("the footer lacks {FORMAT_KEY}"))),

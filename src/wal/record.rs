@@ -220,7 +220,7 @@ fn check_header(file: &[u8], first: SequenceNumber) -> Result<Result<(), String>
     let stored = u32_at(header, 20);
     let computed = crc32c::crc32c(&header[..20]);
     if stored != computed {
-        return Ok(Err(format!("expected header crc {computed:08x}, found {stored:08x}")));
+        return Ok(Err(format!("expected header crc {stored:08x}, found {computed:08x}")));
     }
     if header[..8] != MAGIC {
         return Ok(Err("expected magic BROADWAL".to_owned()));
