@@ -6,7 +6,7 @@ use super::attributes::text;
 use super::dice::Dice;
 use super::shop::{Language, SERVICES};
 
-/// Number of different exceptions per service.
+/// Number of generated exceptions per service, from which each failure draws one.
 const VARIANTS: usize = 6;
 
 /// One exception, as the attributes of its span event.

@@ -645,7 +645,7 @@ mod tests {
             let consumer = format!("process {topic}");
             assert!(
                 SERVICES.iter().flat_map(|s| s.endpoints).any(|e| e.name == consumer),
-                "nobody does {consumer}"
+                "no service has the endpoint {consumer}"
             );
         }
     }

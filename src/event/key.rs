@@ -117,7 +117,7 @@ impl AttributeKey {
         Some(Self::new(level, key.strip_prefix(ESCAPE).unwrap_or(key)))
     }
 
-    /// Shortest name of the attribute in SQL: without a level unless the key needs one.
+    /// Shortest name of the attribute in SQL. It has a level only for body entries and for keys that begin like one.
     pub fn sql_name(&self) -> Cow<'_, str> {
         if self.level != Level::Body && spelled(&self.key).is_none() {
             return Cow::Borrowed(&self.key);

@@ -36,9 +36,9 @@ pub use record::{Decoded, Hints, Refused};
 /// limit for requests over the network is separate and smaller.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
-/// Limit, in bytes, on copies of shared attributes (of a resource, scope or metric) for a message of `bytes`: each
-/// record gets a copy. Without a limit, a message of a few kilobytes could give a large resource to a million tiny
-/// records. In real messages, a megabyte becomes thirty.
+/// Limit, in bytes, on copies of shared values for a message of `bytes` bytes: each record gets a copy of its
+/// resource's attributes, for example. Without a limit, a message of a few kilobytes could give a large resource to a
+/// million tiny records. In real messages, a megabyte becomes thirty.
 fn repeated_bytes_max(bytes: usize) -> usize {
     bytes.saturating_mul(64).clamp(64 << 20, 1 << 30)
 }

@@ -34,7 +34,7 @@ pub(super) struct PartEvent {
 pub(super) struct PartLink {
     trace_id: Option<TraceId>,
     span_id: Option<SpanId>,
-    /// Typed JSON; empty when there are none.
+    /// Typed JSON; empty if there are none.
     attributes: String,
 }
 
