@@ -99,7 +99,7 @@ async fn bad_records_are_told_and_the_rest_goes_in() {
     std::fs::write(&file, "what is this\n").unwrap();
     let output = import(&data).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("say --format"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("name it with --format"), "{}", stderr(&output));
 }
 
 /// Bodies of all events of a file, its exit code and what was said.
