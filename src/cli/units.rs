@@ -68,7 +68,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 pub(super) fn time(text: &str) -> Result<i64, String> {
     let time = chrono::DateTime::parse_from_rfc3339(text.trim())
         .map_err(|e| format!("{e}; write 2026-11-21T08:00:00Z"))?;
-    time.timestamp_nanos_opt().ok_or_else(|| "this is out of range; write a time between 1677 and 2262".to_owned())
+    time.timestamp_nanos_opt()
+        .ok_or_else(|| "this is out of range; write a time between 1677 and 2262".to_owned())
 }
 
 /// Parses a retention rule: `14d`, or `90d where status_code = 'ERROR'`.
