@@ -12,11 +12,11 @@ use crate::db::check::{CheckReport, Part, check};
 use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\
-Reads and decodes the catalog, every column of every segment, indexes, masks and the write-ahead log.
-Changes nothing and takes no lock: a server may be running. Memory: the largest column of one segment.
+Reads and decodes everything: catalog, all columns of all segments, indexes, masks, write-ahead log.
+Changes nothing and takes no lock: a server may be running. Memory: one column of one segment.
 
-Each problem is printed with what was expected and found, and what to do about it. Orphaned files are
-not problems, only notes: a crash leaves them, and the next start deletes them.
+Each problem is printed with what was expected and found, and with a remedy. Orphaned files are not
+problems, only notes: a crash leaves them, and the next start deletes them.
 
 Exit codes: 0 no problems, 1 problems or failure, 2 wrong usage.";
 

@@ -20,8 +20,8 @@ Examples:
   broadloom compact --retention 14d --grace 0s     also remove events older than 14 days
 
 First removes the events that --retention and --retention-bytes no longer keep. Then merges small
-segments, and segments that overlap in time, into full ones that do not overlap; their events stay as
-they are. If interrupted, it keeps the finished merges and continues with the rest next time.
+segments, and segments that overlap in time, into full ones that do not overlap. Merging changes no
+event. If interrupted, it keeps the finished merges and continues with the rest next time.
 
 Stop `broadloom serve` first: only one process may write. Queries of other processes continue; files
 that they may be reading are deleted after --grace, by the next compaction or the next start.";

@@ -12,13 +12,13 @@ const AFTER_HELP: &str = "\
 Examples:
   broadloom delete --where \"user.id = 'u-7'\" --dry-run
   broadloom delete --where \"user.id = 'u-7'\"
-  broadloom delete --where \"service.name = 'cart' and body like '%password%'\" --from 2026-11-01T00:00:00Z
+  broadloom delete --where \"body like '%password%'\" --from 2026-11-01T00:00:00Z
   broadloom delete --status 6d2f…
 
-The condition is SQL on the table `events`, without subqueries. No later query sees the events that fit
-it. Their segments are then rewritten without them, and the old files are deleted after --grace;
---status lists those that still exist. The database keeps the deletion's id, condition and counts: do
-not write secrets into the condition.
+The condition is SQL on the table `events`, without subqueries. No later query sees the events that
+fit it. Their segments are then rewritten without them, and the old files are deleted after --grace;
+--status lists those that still exist. The id, the condition and the counts are kept: do not write
+secrets into the condition.
 
 Stop `broadloom serve` first: only one process may write. --status works while it is running.";
 

@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 const AFTER_HELP: &str = "\
 Examples:
-  broadloom demo                               200,000 events in ./broadloom-data, and an investigation
+  broadloom demo                               200,000 events in ./broadloom-data, investigated
   broadloom demo --serve                       the same, then a server that receives new events
   broadloom demo --url http://127.0.0.1:8080   send the events to a running server
   broadloom demo --write-otlp corpus           only write OTLP files, for: broadloom import corpus

@@ -22,8 +22,8 @@ use crate::error::{Error, Result};
 const AFTER_HELP: &str = "\
 Examples:
   broadloom inspect                                     summary of the data directory
-  broadloom inspect broadloom-data/wal/0…01.wal         one file: write-ahead log, segment, index, run,
-                                                        mask, commit or checkpoint
+  broadloom inspect broadloom-data/wal/0…01.wal         one file: write-ahead log, segment, index,
+                                                        run, mask, commit or checkpoint
   broadloom inspect 0193a5c2d0f47c1f8b0e6d1c2a3b4c5d    the segment or run with this id
 
 Changes nothing and takes no lock: a server may be running.

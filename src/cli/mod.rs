@@ -35,12 +35,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 const AFTER_HELP: &str = "\
 Examples:
-  broadloom demo                                  make an online shop's telemetry, investigate an incident
-  broadloom serve                                 receive OTLP on 127.0.0.1:4317 (gRPC) and :4318 (HTTP)
+  broadloom demo                                  telemetry of an online shop, and an investigation
+  broadloom serve                                 receive OTLP on ports 4317 (gRPC) and 4318 (HTTP)
   broadloom import traces.json logs/*.ndjson.gz   import files
   broadloom query \"select * from events limit 5\"  run a SQL statement
 
-An option comes from the command line, else from its environment variable, else from the file of --config.
+The command line overrides environment variables, and these override the file of --config.
 
 Exit codes: 0 success, 1 failure, 2 wrong usage, 3 import rejected records.";
 

@@ -23,12 +23,12 @@ Send telemetry (any OpenTelemetry SDK or Collector):
 Query it:
   curl 127.0.0.1:8080/v1/sql -d 'select service.name, count(*) from spans group by 1'
   curl '127.0.0.1:8080/v1/sql?format=csv' -H 'Content-Type: application/json' \\
-       -d '{\"query\": \"select * from logs where trace_id = $1\", \"params\": [\"4bf92f3577b34da6a3ce929d0e0e4736\"]}'
+       -d '{\"query\": \"select * from logs where service.name = $1\", \"params\": [\"cart\"]}'
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
 
 When it is ready, it prints its addresses: `listening http=127.0.0.1:8080 otlp-grpc=… otlp-http=…`.
 By default it listens on the loopback interface only; there is no authentication yet.
-SIGTERM or Ctrl-C: running requests end, buffered events are written to segments, the exit code is 0.
+SIGTERM or Ctrl-C lets running requests end, writes buffered events to segments, and exits with 0.
 A second signal stops at once; acknowledged events are in the write-ahead log.";
 
 /// Arguments of `broadloom serve`.
