@@ -39,29 +39,30 @@ Examples:
   broadloom import spans.csv --map time=StartedAt,duration_us=Took,name=Op --set signal=span
   broadloom import telemetry/ --rejects rejects.ndjson
 
-Files: the format is recognised by content. gzip and Zstandard are decompressed, zeros behind them are
-ignored; text may be UTF-8 or UTF-16. In directories, files that are not telemetry are skipped. The
-signal of OTLP protobuf is recognised by its records, unless --signal names it. A file that begins or
-ends within a line loses only that line.
+Files: the format is recognised by content. gzip and Zstandard are decompressed, zeros behind them
+are ignored; text may be UTF-8 or UTF-16. In directories, files that are not telemetry are
+skipped. The signal of OTLP protobuf is recognised by its records, unless --signal names it. A
+file that begins or ends within a line loses only that line.
 
-Fields of NDJSON, CSV and tables: common spellings of time, level, message, ids, duration, service and
-so on are recognised, also those of journald and OpenTelemetry's console exporters. Other fields become
-attributes; nested objects get dotted names. An object that only contains a list of records, such as
-{\"Records\":[...]}, becomes one event per record. A record with a span id and a duration becomes a span,
-and its events become span events; any other record becomes a log.
+Fields of NDJSON, CSV and tables: common spellings of time, level, message, ids, duration, service
+and so on are recognised, also those of journald and OpenTelemetry's console exporters. Other
+fields become attributes; nested objects get dotted names. An object that only contains a list of
+records, such as {\"Records\":[...]}, becomes one event per record. A record with a span id and a
+duration becomes a span, and its events become span events; any other record becomes a log.
 
 Times: from 1677 to 2262. A record without a time gets the time of the import. A record whose time
 is out of range or cannot be read is rejected, unless it has another one.
 
-CSV: a row may have fewer fields than the header, not more. A quote that never closes costs its line.
+CSV: a row may have fewer fields than the header, not more. A quote that never closes costs its
+line.
 
---map TARGET=FIELD: TARGET is time, start, end, duration, trace_id, span_id, parent_id, name, kind,
-status, status_message, level, message, service, pod, signal, sample_rate, trace_state, or the name of
-an attribute, with its level if it is not on the record: resource.x, scope.x. Times and durations that
-are bare numbers need a unit: duration_ms, time_us.
+--map TARGET=FIELD: TARGET is time, start, end, duration, trace_id, span_id, parent_id, name,
+kind, status, status_message, level, message, service, pod, signal, sample_rate, trace_state, or
+the name of an attribute, with its level if it is not on the record: resource.x, scope.x. Times
+and durations that are bare numbers need a unit: duration_ms, time_us.
 
-Exit codes: 0 all imported, 1 failure, interruption or an unreadable file (the others were imported),
-2 wrong usage, 3 some records were rejected (the others were imported).";
+Exit codes: 0 all imported, 1 failure, interruption or an unreadable file (the others were
+imported), 2 wrong usage, 3 some records were rejected (the others were imported).";
 
 /// Arguments of `broadloom import`.
 #[derive(Debug, Args)]
