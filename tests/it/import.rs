@@ -131,7 +131,7 @@ async fn marks_encodings_and_padding_cost_no_record() {
     // What is read is in, and what is behind it is told.
     let (bodies, code, said) = imported(&[gzip(lines.as_bytes()), b"garbage".to_vec()].concat()).await;
     assert_eq!((bodies.len(), code), (2, Some(1)), "{said}");
-    assert!(said.contains("after line 2, the rest was not read: bytes that are no gzip"), "{said}");
+    assert!(said.contains("after line 2, the rest was not read: bytes that are not gzip"), "{said}");
     let whole = gzip(lines.as_bytes());
     let (bodies, code, said) = imported(&whole[..whole.len() - 8]).await;
     assert_eq!((bodies.len(), code), (2, Some(1)), "{said}");
