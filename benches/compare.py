@@ -131,7 +131,8 @@ def parse() -> argparse.Namespace:
 
 
 def described(values: dict[str, str]) -> str:
-    return "value of a placeholder in the queries; default " + ", ".join(f"{name}={value}" for name, value in values.items())
+    defaults = ", ".join(f"{name}={value}" for name, value in values.items())
+    return f"value of a placeholder in the queries; default {defaults}"
 
 
 def chosen(parser: argparse.ArgumentParser, option: str, text: str, known: list[str]) -> list[str]:

@@ -46,11 +46,11 @@ QUESTIONS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", type=Path, metavar="DIR", help="data directories; the first is the reference for ratios")
+    parser.add_argument("data", nargs="+", type=Path, metavar="DIR", help="data directories; ratios are to the first")
     parser.add_argument("--rounds", type=int, default=3, help="rounds in which every directory gets a turn; default 3")
-    parser.add_argument("--runs", type=int, default=20, help="timed runs of each query per round, after two to warm up; default 20")
+    parser.add_argument("--runs", type=int, default=20, help="timed runs of each query per round, after two more; default 20")
     options = parser.parse_args()
-    program = os.environ.get("BROADLOOM") or parser.error("set the environment variable BROADLOOM to the path of the program")
+    program = os.environ.get("BROADLOOM") or parser.error("set the variable BROADLOOM to the program's path")
     times: dict[str, list[list[float]]] = {name: [[] for _ in options.data] for name in QUESTIONS}
     events = [0] * len(options.data)
     for _ in range(options.rounds):
