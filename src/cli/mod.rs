@@ -60,9 +60,9 @@ struct Cli {
 pub(crate) struct Globals {
     /// Data directory, or URL of an object store: s3://bucket/path, gs://bucket/path or az://container/path
     ///
-    /// serve, import and demo create a data directory that does not exist, restore fills one; other commands fail.
-    /// Credentials, region and endpoint of an object store come from the environment: AWS_ACCESS_KEY_ID,
-    /// AWS_ENDPOINT_URL, GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME and so on.
+    /// serve, import, demo and restore create a data directory that does not exist; other commands fail. Credentials,
+    /// region and endpoint of an object store come from the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+    /// GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME and so on.
     #[arg(
         long,
         global = true,
@@ -74,8 +74,8 @@ pub(crate) struct Globals {
     pub(crate) data: Location,
     /// TOML file with values of options; environment and command line override it
     ///
-    /// A key is the long name of an option. Options of a subcommand stand in its table: data = "/var/lib/broadloom",
-    /// then [serve] and message-max = "32MiB".
+    /// A key is the long name of an option; options of a subcommand follow the header of its table. Example, in three
+    /// lines: data = "/var/lib/broadloom", then [serve], then message-max = "32MiB".
     #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE)]
     pub(crate) config: Option<PathBuf>,
     /// Retention rule, such as 14d or "90d where status_code = 'ERROR'"; repeat the option for more rules

@@ -470,7 +470,7 @@ fn bounds(before: &Moment, after: &Moment) -> (i64, i64) {
     })
 }
 
-/// What a reader has seen so far.
+/// Results that a reader has seen so far.
 #[derive(Debug, Default)]
 struct Memory {
     version: u64,

@@ -27,7 +27,7 @@ use crate::ingest::sniff::{self, Layout, SAMPLE_BYTES};
 /// chunks in flight take far less memory than a segment.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// How to read one file, once its layout is known.
+/// Layout of one file, and what follows from it.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// Index of the input.
