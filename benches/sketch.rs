@@ -1,7 +1,7 @@
 //! What does a quantile cost? One sketch per group is filled, merged between partitions, and queried.
 //!
-//! `cargo bench --bench sketch`. Runs over a million numbers in 1, 1,000 and 100,000 groups, once with p99 and once with
-//! sum: the difference is the cost of the sketches.
+//! `cargo bench --bench sketch`. Runs over a million numbers in 1, 1,000 and 100,000 groups, once with p99 and once
+//! with sum: the difference is the cost of the sketches.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 

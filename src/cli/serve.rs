@@ -46,8 +46,8 @@ pub(super) struct ServeArgs {
     otlp_http: String,
     /// Largest OTLP message, compressed or not; larger ones are refused
     ///
-    /// The producer gets HTTP 413 or gRPC RESOURCE_EXHAUSTED and must send smaller batches. Sizes are written as 512KiB,
-    /// 64MiB, 2GiB, 64MB (64,000,000) or 1048576.
+    /// The producer gets HTTP 413 or gRPC RESOURCE_EXHAUSTED and must send smaller batches. Sizes are written as
+    /// 512KiB, 64MiB, 2GiB, 64MB (64,000,000) or 1048576.
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_MESSAGE_MAX", default_value = "64MiB", value_parser = units::bytes)]
     message_max: usize,
     /// Memory for OTLP messages being received, of all producers together; beyond it they must retry
@@ -68,8 +68,8 @@ pub(super) struct ServeArgs {
     flush_age: Duration,
     /// Time for which a message is remembered, so that its redelivery is not stored again; at most 1h
     ///
-    /// Messages are the same if their bytes are, after decompression. At most the newest 100,000 are remembered. 0s stores
-    /// every message.
+    /// Messages are the same if their bytes are, after decompression. At most the newest 100,000 are remembered. 0s
+    /// stores every message.
     #[arg(long, value_name = "TIME", env = "BROADLOOM_REDELIVERY_WINDOW", default_value = "15m", value_parser = redelivery_window)]
     redelivery_window: Duration,
     /// Queries that run at the same time; beyond it clients must retry

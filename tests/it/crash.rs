@@ -1,10 +1,10 @@
 //! Does `kill -9` at any moment neither lose nor duplicate an acknowledged event?
 //!
 //! The test binary starts itself as a child ([`child`]) that appends numbered events from several tasks and prints each
-//! range once it is acknowledged. Flushes, imports and compactions run all the time, in the background and by call. Some
-//! messages are delivered twice, and the last one of a life again in the next. After a random number of acknowledgements
-//! the child is killed. Then every acknowledged event must be there once, and no event twice. The next child continues
-//! in the same directory.
+//! range once it is acknowledged. Flushes, imports and compactions run all the time, in the background and by call.
+//! Some messages are delivered twice, and the last one of a life again in the next. After a random number of
+//! acknowledgements the child is killed. Then every acknowledged event must be there once, and no event twice. The next
+//! child continues in the same directory.
 //!
 //! `BROADLOOM_CRASH_CYCLES` sets the number of kills, `BROADLOOM_CRASH_SEED` repeats a run.
 
