@@ -1,8 +1,9 @@
 //! `broadloom import`: imports files of telemetry.
 //!
 //! [`inputs`] finds the files, [`unpack`] decompresses them, [`encoding`] converts text to UTF-8, [`source`] splits
-//! them into chunks of whole records, and [`decode`] makes events of a chunk. [`pipeline`] does this on several threads and
-//! keeps the order; [`report`] shows progress and rejects. The formats themselves are in [`crate::ingest`].
+//! them into chunks of whole records, and [`decode`] makes events of a chunk. [`pipeline`] does this on several
+//! threads and keeps the order; [`report`] shows progress and rejects. The formats themselves are in
+//! [`crate::ingest`].
 
 mod inputs;
 mod unpack;
