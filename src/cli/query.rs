@@ -1,7 +1,7 @@
-//! `broadloom query`: one statement, answered on stdout.
+//! `broadloom query`: runs one statement and prints the result.
 //!
-//! The data directory is opened for reading, beside a server that may be writing it; `--url` asks a
-//! server instead (`remote.rs`).
+//! The data directory is opened for reading, so a server may be writing it; `--url` queries a server instead
+//! (`remote.rs`).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -30,44 +30,53 @@ Examples:
   echo 'select 1' | broadloom query --format csv
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
 
-Any attribute can be named: bare (http.route), quoted (\"http.route\"), or as attributes['http.route'].";
+Attributes are named bare (http.route), quoted (\"http.route\"), or as attributes['http.route'].";
 
 /// Arguments of `broadloom query`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct QueryArgs {
-    /// The statement; "-" or nothing reads it from stdin
+    /// The statement; without it, or with "-", it is read from stdin
     #[arg(value_name = "SQL", conflicts_with = "file")]
     sql: Option<String>,
-    /// Read the statement from a file
+    /// Read the statement from this file
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How to write the answer: table, json, ndjson, csv, arrow or parquet; by default as the name of
-    /// --output says, else a table
-    #[arg(long, value_name = "FORMAT", value_parser = |text: &str| text.parse::<Format>())]
-    format: Option<Format>,
-    /// The value of $1, then of $2 …: a JSON literal (7, true, null, "7"); anything else is text
+    /// Value of $1; repeat the option for $2, $3 and so on
+    ///
+    /// A JSON literal is taken as such: 7, true, null, "7". Anything else is text: /checkout.
     #[arg(short, long = "param", value_name = "VALUE", allow_hyphen_values = true)]
     params: Vec<String>,
-    /// Give up after this time
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    timeout: Option<Duration>,
+    /// Format of the result: table, json, ndjson, csv, arrow or parquet
+    ///
+    /// Default: the one that the extension of --output names (json, ndjson, jsonl, csv, arrow, arrows, parquet), else
+    /// table.
+    #[arg(long, value_name = "FORMAT", value_parser = |text: &str| text.parse::<Format>())]
+    format: Option<Format>,
+    /// Write the result to this file instead of stdout
+    ///
+    /// The file appears when it is complete; a query that fails leaves none.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Write at most this many rows
     #[arg(long, value_name = "ROWS")]
     limit: Option<usize>,
-    /// Write to a file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Ask this server, http://host:port, instead of the data directory
+    /// Time limit, such as 30s or 5m, after which the query fails
+    ///
+    /// Default: none; with --url, that of the server (serve --query-timeout).
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    timeout: Option<Duration>,
+    /// Query the server at this URL, http://host:port, instead of --data
     #[arg(long, value_name = "URL", env = "BROADLOOM_URL")]
     url: Option<String>,
-    /// Memory of the query; beyond it, it spills to disk, then fails
+    /// Memory for the query; beyond it the query spills to disk, then fails
+    ///
+    /// With --url, the server's --query-memory applies instead.
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_QUERY_MEMORY", default_value = "2GiB", value_parser = units::bytes)]
     query_memory: usize,
 }
 
-/// The arguments of the program, of which a statement that begins with a comment is not taken for a flag: it
-/// gets a space before it.
+/// Puts a space before a statement that begins with a comment (`-- …`), so that clap does not take it for an option.
 pub(super) fn with_statement(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let Some(query) = arguments.iter().position(|argument| argument == "query") else { return arguments };
     for i in query + 1..arguments.len() {
@@ -83,14 +92,14 @@ pub(super) fn with_statement(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Whether `text` begins with a comment of SQL: what is before the first `=` is no name of a flag.
+/// True if `text` begins with an SQL comment: the part before the first `=` is not the name of an option.
 fn is_comment(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("--").filter(|rest| !rest.is_empty()) else { return false };
     let name = rest.split('=').next().unwrap_or_default();
     name.is_empty() || name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-')
 }
 
-/// Answers one statement.
+/// Runs `broadloom query`.
 pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "warn")?;
     let request = QueryRequest {
@@ -102,7 +111,9 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
     let format = args.format.or_else(|| format_of(args.output.as_deref()?)).unwrap_or(Format::Table);
     let is_to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
     if is_to_terminal && matches!(format, Format::Arrow | Format::Parquet) {
-        return Err(Error::invalid("this format is not for the eyes: write it to a file with --output FILE"));
+        return Err(Error::invalid(
+            "this format is binary and stdout is a terminal: write it to a file with --output FILE",
+        ));
     }
     let sql = request.sql.clone();
     let mut to = Sink::open(args.output)?;
@@ -111,7 +122,8 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
             let answered = remote::ask(&url, &request, format, &mut to);
             (answered, to)
         });
-        let (answered, sink) = asking.await.map_err(|e| Error::internal("asking failed").with_source(e))?;
+        let (answered, sink) =
+            asking.await.map_err(|e| Error::internal("the query thread failed").with_source(e))?;
         to = sink;
         answered
     } else {
@@ -122,7 +134,7 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
     to.close(answered).map_err(|error| point_at(error, &sql))
 }
 
-/// Answers from the data directory.
+/// Runs the query on the data directory or object store.
 async fn local(settings: Settings, request: QueryRequest, format: Format, to: &mut Sink) -> Result<()> {
     let database = Database::open_read_only(settings).await?;
     let rows_max = request.row_limit;
@@ -141,7 +153,7 @@ async fn local(settings: Settings, request: QueryRequest, format: Format, to: &m
     Ok(())
 }
 
-/// Says something about the answer beside it.
+/// Prints a warning about the result on stderr.
 pub(super) fn warn(warning: &str) {
     let _ = writeln!(std::io::stderr(), "warning: {warning}");
 }
@@ -153,7 +165,7 @@ fn statement(argument: Option<&str>, file: Option<&Path>) -> Result<String> {
             .map_err(|e| Error::from(e).context(format!("cannot read {}", file.display()))),
         (Some(sql), _) if sql != "-" => Ok(sql.to_owned()),
         (None, None) if std::io::stdin().is_terminal() => {
-            Err(Error::invalid("no statement: write broadloom query \"select …\", or give a file with -f"))
+            Err(Error::invalid("no statement: write broadloom query \"select …\", or name a file with -f"))
         }
         _ => {
             let mut sql = String::new();
@@ -163,7 +175,7 @@ fn statement(argument: Option<&str>, file: Option<&Path>) -> Result<String> {
     }
 }
 
-/// The format that the name of a file says.
+/// The format that the extension of `path` names.
 fn format_of(path: &Path) -> Option<Format> {
     match path.extension()?.to_str()? {
         "json" => Some(Format::Json),
@@ -175,7 +187,7 @@ fn format_of(path: &Path) -> Option<Format> {
     }
 }
 
-/// Where an answer goes: stdout, or a file that appears when it is whole.
+/// Target of the result: stdout, or a file that appears when it is complete.
 pub(super) struct Sink {
     to: BufWriter<Box<dyn Write + Send>>,
     file: Option<(PathBuf, PathBuf)>,
@@ -194,14 +206,14 @@ impl Sink {
         Ok(Self { to: BufWriter::new(Box::new(file)), file: Some((part, path)) })
     }
 
-    /// Ends the answer: the whole file gets its name, a broken one is removed.
+    /// Flushes the result. A complete file gets its name, an incomplete one is removed.
     fn close(mut self, answered: Result<()>) -> Result<()> {
         let written = answered.and_then(|()| Ok(self.to.flush()?));
         let Some((part, path)) = self.file else { return written };
         match written {
             Ok(()) => Ok(std::fs::rename(part, path)?),
             Err(error) => {
-                // The error that matters is the one at hand.
+                // Report the first error, not one of the cleanup.
                 let _ = std::fs::remove_file(part);
                 Err(error)
             }
@@ -219,7 +231,7 @@ impl Write for Sink {
     }
 }
 
-/// Adds the line of the statement that an error names, with a caret under the place.
+/// Adds to an error the line of the statement at which it points, with a caret below the position.
 fn point_at(error: Error, sql: &str) -> Error {
     let Some(picture) = picture(&error.chain(), sql) else { return error };
     Error::new(error.kind(), format!("{}\n{picture}", error.chain())).with_source(error)
@@ -229,7 +241,7 @@ fn picture(message: &str, sql: &str) -> Option<String> {
     let at = Position::in_message(message)?;
     let line = sql.lines().nth(at.line - 1)?;
     let number = at.line.to_string();
-    // A tab is as wide above the caret as before it.
+    // Tabs are kept, so that the caret lines up.
     let before: String =
         line.chars().take(at.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let margin = " ".repeat(number.len());

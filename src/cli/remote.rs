@@ -1,4 +1,4 @@
-//! Asking a running server: `POST /v1/sql` over HTTP.
+//! How is a running server queried? With `POST /v1/sql` over HTTP.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -11,11 +11,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::query::QueryRequest;
 use crate::query::output::{self, Format};
 
-/// How much longer than the query itself the client waits for its end, so that the server's own words
-/// about a timeout arrive.
+/// Time that the client waits beyond the query's timeout, so that the server's own timeout message arrives. Also the
+/// limit for connecting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks the server at `url` and writes its answer to `to`; blocks.
+/// Sends the request to the server at `url` and writes the result to `to`; blocks.
 pub(super) fn ask(url: &str, request: &QueryRequest, format: Format, to: &mut impl Write) -> Result<()> {
     let address = address(url, request, format)?;
     let agent = ureq::Agent::config_builder()
@@ -27,7 +27,7 @@ pub(super) fn ask(url: &str, request: &QueryRequest, format: Format, to: &mut im
     let body = json!({ "query": request.sql, "params": request.params }).to_string();
     let mut response =
         agent.post(address.as_str()).header("Content-Type", "application/json").send(body).map_err(|e| {
-            Error::new(ErrorKind::Unavailable, format!("cannot ask {url}: {e}")).with_source(e)
+            Error::new(ErrorKind::Unavailable, format!("cannot query {url}: {e}")).with_source(e)
         })?;
     let status = response.status().as_u16();
     if status != 200 {
@@ -44,12 +44,12 @@ pub(super) fn ask(url: &str, request: &QueryRequest, format: Format, to: &mut im
     if format == Format::Table { table(from, to) } else { copy(&mut from, to) }
 }
 
-/// The address of the query with its options.
+/// URL of the request, with its options as parameters.
 fn address(url: &str, request: &QueryRequest, format: Format) -> Result<url::Url> {
     let wrong = |e: String| Error::invalid(format!("--url {url}: {e}; write http://127.0.0.1:8080"));
     let mut address = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
     if !matches!(address.scheme(), "http" | "https") {
-        return Err(wrong("this is no http address".to_owned()));
+        return Err(wrong("not an http or https URL".to_owned()));
     }
     address.set_path(&format!("{}/v1/sql", address.path().trim_end_matches('/')));
     let asked = if format == Format::Table { Format::Arrow } else { format };
@@ -63,7 +63,7 @@ fn address(url: &str, request: &QueryRequest, format: Format) -> Result<url::Url
     Ok(address)
 }
 
-/// What the server says went wrong.
+/// The server's answer as an error: its `detail`, and the kind that its status means.
 fn problem(status: u16, text: &str) -> Error {
     let kind = match status {
         404 => ErrorKind::NotFound,
@@ -83,7 +83,7 @@ fn problem(status: u16, text: &str) -> Error {
 }
 
 fn cut_off(error: std::io::Error) -> Error {
-    let message = format!("the server broke the answer off, its log says why: {error}");
+    let message = format!("the server ended the result early, see its log for the reason: {error}");
     Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
@@ -98,7 +98,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<()> {
     }
 }
 
-/// Rows that arrive as Arrow, as a table.
+/// Reads rows in Arrow's stream format and writes them as a text table.
 fn table(from: impl Read, to: &mut impl Write) -> Result<()> {
     let reader = StreamReader::try_new(from, None)?;
     let schema = reader.schema();

@@ -1,4 +1,4 @@
-//! The integration tests, in one binary because linking the query engine is dear.
+//! The integration tests, in one binary because linking the query engine takes long.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails to set up has failed")]
 

@@ -1,4 +1,4 @@
-//! Every route of the server, and every way to get an error out of it.
+//! Does every route of the server answer right, and with the right errors?
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -59,7 +59,7 @@ fn health_and_metrics_are_answered() {
     }
 }
 
-/// A message of two spans that differs from others by the name of one.
+/// Message of two spans, the first of which is called `name`.
 fn other_spans(name: &str) -> ExportTraceServiceRequest {
     let mut request = spans(2);
     name.clone_into(&mut request.resource_spans[0].scope_spans[0].spans[0].name);
@@ -108,7 +108,7 @@ fn otlp_over_http_is_taken_in_every_encoding_and_seen_by_the_next_query() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let is_json = kind.1.contains("json");
         assert_eq!(answer.header("content-type"), Some(if is_json { JSON.1 } else { PROTOBUF.1 }));
-        // Nothing was refused, so nothing is said about partial success.
+        // Nothing was rejected, so there is no partial success.
         assert_eq!(answer.text(), if is_json { "{}" } else { "" });
         assert_eq!(count(&server), (sent as i64 + 1) * 2);
     }
@@ -196,7 +196,7 @@ fn without_room_producers_are_told_to_come_again() {
     assert_eq!(refused.code(), tonic::Code::Unavailable);
     let wait = refused.get_details_retry_info().unwrap().retry_delay;
     assert_eq!(wait, Some(Duration::from_secs(2)));
-    // What was refused gave its room back.
+    // Refused messages have returned their memory to the budget.
     assert_eq!(
         server.post("/v1/traces", &[PROTOBUF], ExportTraceServiceRequest::default().encode_to_vec()).status,
         200
@@ -310,7 +310,7 @@ fn over_grpc_too_what_is_too_large_must_not_be_sent_again() {
     let server = Running::with_limits(Limits { message_bytes_max: 10_000, ..Limits::default() });
     server.runtime.block_on(async {
         let plain = trace_client(&server).await.export(spans(1_000)).await.unwrap_err();
-        // As large, but small while it is packed.
+        // Equally large, but small while compressed.
         let mut packed = trace_client(&server).await.send_compressed(CompressionEncoding::Zstd);
         let mut same = spans(1);
         same.resource_spans[0].scope_spans[0].spans[0].name = "a".repeat(1 << 20);
@@ -415,7 +415,7 @@ fn wrong_requests_are_problems() {
     }
     assert_eq!(server.post("/v1/sql", &[JSON], "{\"sql\": \"select 1\"}").status, 400);
     assert_eq!(server.post("/v1/sql", &[], b"select \xff").status, 400);
-    // The client hears so although it sends all before it listens.
+    // The client gets the answer although it sends the whole body first.
     assert_eq!(server.post("/v1/sql", &[], vec![b' '; 100 << 20]).status, 413);
     assert_eq!(
         server.post("/v1/traces", &[("content-type", "application/json")], vec![b' '; 100 << 20]).status,
@@ -423,7 +423,7 @@ fn wrong_requests_are_problems() {
     );
 }
 
-/// More rows than anybody waits for.
+/// Statement that does not end within a test.
 const ENDLESS: &str = "select value, repeat('x', 100) as y from generate_series(1, 1000000000000)";
 
 #[test]
@@ -438,12 +438,12 @@ fn a_query_ends_at_its_timeout() {
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
     let server = Running::start();
-    // Fails at the last of many rows, after the first were sent.
+    // Fails at the last of many rows, after the first ones were sent.
     let sql = "select 1 / (100000 - value) as x, repeat('x', 100) as y from generate_series(1, 100000)";
     for format in ["json", "ndjson", "csv", "arrow"] {
         let url = format!("{}/v1/sql?format={format}", server.url());
         let mut body = Vec::new();
-        // The status may be on its way already, or not.
+        // The failure may come before or after the status was sent.
         let broken = match ureq::post(&url).send(sql) {
             Ok(mut response) => response.body_mut().as_reader().read_to_end(&mut body).is_err(),
             Err(error) => matches!(error, ureq::Error::Io(_)),
@@ -466,7 +466,7 @@ fn a_query_ends_when_its_client_goes() {
     connection.read_exact(&mut first).unwrap();
     assert!(server.get("/metrics").text().contains("broadloom_queries_running 1\n"));
     drop(connection);
-    // The test ends when the query has; a query that runs on would keep it here for ever.
+    // Wait for the query to end; if it kept running, the test would not end.
     while !server.get("/metrics").text().contains("broadloom_queries_running 0\n") {}
     assert!(server.get("/metrics").text().contains("broadloom_queries_total{status=\"499\"} 1\n"));
 }
@@ -490,7 +490,7 @@ fn a_trace_comes_back_as_it_was_sent() {
         let back: ExportTraceServiceRequest = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(sorted(back), sorted(sent.clone()));
     }
-    // From a segment too.
+    // Then from a segment.
     server.runtime.block_on(server.database.flush()).unwrap();
     let back = serde_json::from_slice(&server.get(&format!("/v1/traces/{TRACE}")).body).unwrap();
     assert_eq!(sorted(back), sorted(sent));

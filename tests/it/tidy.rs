@@ -1,9 +1,10 @@
-//! The repository lints itself: layers point one way, the top level stays as agreed, and documents name what exists.
+//! Lints of the repository: modules depend on earlier layers only, the top level stays as agreed, documents name
+//! what exists.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The life of an event, in order. A module names only modules before it.
+/// Modules in the order of an event's life. A module may name only modules before it.
 const LAYERS: &[&str] = &[
     "error",
     "config",
@@ -37,7 +38,7 @@ pub(crate) fn files(path: &Path, extension: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The modules that the code in `text` names by `crate::`.
+/// Modules that the code in `text` names with `crate::`, and their lines.
 fn named_modules(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().flat_map(|(i, line)| {
         line.split("crate::").skip(1).map(move |rest| {
@@ -64,8 +65,8 @@ fn modules_use_only_modules_before_them() {
             }
         }
     }
-    assert!(seen > 20, "the layers are not where this test looks");
-    assert!(wrong.is_empty(), "arrows that point up:\n{}", wrong.join("\n"));
+    assert!(seen > 20, "found too few files: do the layers still exist under these names?");
+    assert!(wrong.is_empty(), "modules that name a later layer:\n{}", wrong.join("\n"));
 }
 
 #[test]
