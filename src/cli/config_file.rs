@@ -176,7 +176,8 @@ mod tests {
             condition: condition.map(str::to_owned),
             keep: std::time::Duration::from_hours(24 * days),
         };
-        let file = "[[retention]]\nwhere = \"status = 'error'\"\nkeep = \"90d\"\n\n[[retention]]\nkeep = \"14d\"";
+        let file =
+            "[[retention]]\nwhere = \"status = 'error'\"\nkeep = \"90d\"\n\n[[retention]]\nkeep = \"14d\"";
         let rules = [keep(90, Some("status = 'error'")), keep(14, None)];
         assert_eq!(parse(file, &["query", "select 1"]).retention, rules);
         let file = "retention = [\"90d where status = 'error'\", \"14d\"]";
