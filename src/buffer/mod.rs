@@ -102,6 +102,9 @@ impl Buffer {
     }
 
     /// Removes the batches up to `through`; returns their size in bytes.
+    ///
+    /// # Panics
+    /// If an empty buffer still counts events or bytes.
     pub fn remove_through(&mut self, through: SequenceNumber) -> usize {
         let before = self.bytes;
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.seq <= through) {
@@ -149,6 +152,9 @@ impl Buffer {
     /// Replaces the batches of `run` with `merged`, their concatenation. Does nothing if some are already removed.
     ///
     /// The caller ensures that no flush has sealed a part of the run.
+    ///
+    /// # Panics
+    /// If `merged` has another number of events than `run`.
     pub fn replace_run(&mut self, run: &Run, merged: Arc<EventBatch>) {
         let start = self.entries.partition_point(|entry| entry.seq < run.first);
         let end = self.entries.partition_point(|entry| entry.seq <= run.last);

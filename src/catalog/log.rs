@@ -127,6 +127,9 @@ impl Catalog {
     /// Fails with [`ErrorKind::Conflict`] if `change` contradicts a commit of another process;
     /// [`snapshot`](Self::snapshot) is then up to date. After any other failure, either nothing was committed, or
     /// the outcome is unknown because the store cannot be reached: then the next commit finds out.
+    ///
+    /// # Panics
+    /// If the commit does not make the next version.
     pub async fn commit(&self, change: Change) -> Result<Arc<CatalogSnapshot>> {
         let _one_at_a_time = self.committing.lock().await;
         for _ in 0..RETRIES_MAX {

@@ -70,6 +70,9 @@ impl Flusher {
     /// Makes one segment of the oldest `rows_max` events; `None` when there are none.
     ///
     /// When it fails, the events stay in buffer and log, and the next flush tries again.
+    ///
+    /// # Panics
+    /// If the segment has other events than were sealed, or a commit leaves the watermark behind.
     pub async fn flush(&self, rows_max: usize) -> Result<Option<Flushed>> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         // Should an earlier commit have got through although it failed for us, learn of it first.

@@ -214,6 +214,9 @@ impl Live {
     }
 
     /// Replaces everything, for a reader beside a writer.
+    ///
+    /// # Panics
+    /// If the buffer has a batch that is in segments already.
     pub fn replace(&self, catalog: Arc<CatalogSnapshot>, buffer: Buffer) {
         let replayed = buffer.first();
         assert!(
