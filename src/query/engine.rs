@@ -430,7 +430,7 @@ fn explain_types(error: Error, hints: &[String]) -> Error {
     if error.kind() != ErrorKind::InvalidInput || hints.is_empty() || !about_types {
         return error;
     }
-    Error::new(error.kind(), format!("{} ({})", error.message(), hints.join("; ")))
+    error.followed_by(format!(" ({})", hints.join("; ")))
 }
 
 fn timed_out(timeout: Duration) -> Error {

@@ -349,11 +349,8 @@ impl Resolver<'_> {
         self.scopes = scopes;
         result.map_err(|error| {
             let names: Vec<_> = outputs.iter().map(|o| o.name.as_str()).collect();
-            Error::invalid(format!(
-                "{}; ORDER BY of a set operation can name the columns of its result: {}",
-                error.message(),
-                names.join(", ")
-            ))
+            let names = names.join(", ");
+            error.followed_by(format!("; ORDER BY of a set operation can name the columns of its result: {names}"))
         })
     }
 }
