@@ -44,7 +44,7 @@ use self::record::{Position, Sink};
 use super::{Ingested, MESSAGE_BYTES_MAX};
 use crate::error::{Error, ErrorKind, Result};
 
-pub use self::encode::{Encoded, encode, encode_batch, traces_json};
+pub use self::encode::{Encoded, encode, encode_batch, traces_json, traces_json_pieces};
 
 /// Which of OTLP's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

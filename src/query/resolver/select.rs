@@ -350,7 +350,9 @@ impl Resolver<'_> {
         result.map_err(|error| {
             let names: Vec<_> = outputs.iter().map(|o| o.name.as_str()).collect();
             let names = names.join(", ");
-            error.followed_by(format!("; ORDER BY of a set operation can name the columns of its result: {names}"))
+            error.followed_by(format!(
+                "; ORDER BY of a set operation can name the columns of its result: {names}"
+            ))
         })
     }
 }
