@@ -1,6 +1,6 @@
 //! How do producers and questions reach the database over the network?
 //!
-//! Each protocol has a file or a folder, which maps it onto a [`Caller`](gate::Caller); only the `gate` holds the
+//! Each protocol has a file or a folder, which maps it onto a `gate::Caller`; only the `gate` holds the
 //! [`Database`]:
 //!
 //! | port | routes | file |
@@ -13,7 +13,7 @@
 //!
 //! A message of a producer goes `otlp/http` or `otlp/grpc` → `gate/receive` (unpack, decode, deliver) →
 //! `otlp/answer`. A question goes `sql` or `traces` → `gate/ask` (permit, deadline, rows) → items of the protocol's
-//! own. A request that is refused is a [`Refusal`](answer::Refusal), which `answer` maps to the codes of each
+//! own. A request that is refused is a `answer::Refusal`, which `answer` maps to the codes of each
 //! protocol by the kind of the error.
 //!
 //! Invariants: whatever waits is bounded (bytes in flight, decoders, questions) and beyond the bound clients are

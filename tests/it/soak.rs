@@ -145,7 +145,7 @@ impl Soak {
                         continue;
                     }
                     let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
-                    let is_limit = matches!(answer.status, 429 | 503 | 504) && !detail.is_empty();
+                    let is_limit = matches!(answer.status, 413 | 503 | 504) && !detail.is_empty();
                     assert!(is_limit, "{sql}: {answer:?}");
                     let told = format!("{} {}", answer.status, detail.chars().take(100).collect::<String>());
                     *counts.failed.lock().entry(told).or_default() += 1;

@@ -94,8 +94,9 @@ impl Caller {
         let begun = async {
             asked.permit = Some(self.gate.0.permits.take()?);
             deadline.limit(found).await
-        };
-        let result = match begun.await {
+        }
+        .await;
+        let result = match begun {
             Ok(result) => result,
             Err(error) => {
                 asked.failed(&error);
