@@ -88,7 +88,7 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
     use super::*;
     use crate::config::Settings;
@@ -103,6 +103,7 @@ mod tests {
             name: format!("{i:>1000}"),
             start_time_unix_nano: 1_700_000_000_000_000_000 + i,
             end_time_unix_nano: 1_700_000_000_000_000_500 + i,
+            status: Some(Status::default()),
             ..Span::default()
         };
         let scope = ScopeSpans { spans: (0..count).map(span).collect(), ..ScopeSpans::default() };

@@ -16,7 +16,7 @@ use super::names::{Clause, Meaning};
 use super::node::{Node, NodeId, Source};
 use super::relation::placeholder;
 use super::scope::{Name, Scope, normalise, resolved};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::schema;
 use crate::query::functions::JsonReading;
 
