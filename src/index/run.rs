@@ -248,7 +248,7 @@ pub struct BuiltRun {
 
 /// Merges `inputs` into one run. Needs memory for the result and a few megabytes of the inputs.
 ///
-/// Fails with [`LimitExceeded`](crate::ErrorKind::LimitExceeded) beyond [`RUN_SEGMENTS_MAX`] segments, and with
+/// Fails with [`TooLarge`](crate::ErrorKind::TooLarge) beyond [`RUN_SEGMENTS_MAX`] segments, and with
 /// the errors of reading the inputs.
 pub async fn merge(id: RunId, inputs: &[RunInput]) -> Result<BuiltRun> {
     let mut segments = Vec::new();
@@ -256,7 +256,7 @@ pub async fn merge(id: RunId, inputs: &[RunInput]) -> Result<BuiltRun> {
     if segments.len() > RUN_SEGMENTS_MAX {
         let message =
             format!("cannot merge {} segments into one run: at most {RUN_SEGMENTS_MAX} fit", segments.len());
-        return Err(Error::new(crate::ErrorKind::LimitExceeded, message));
+        return Err(Error::new(crate::ErrorKind::TooLarge, message));
     }
     let mut writer = SidecarWriter::new();
     let mut entries = 0;

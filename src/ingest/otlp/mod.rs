@@ -46,7 +46,7 @@ use self::record::{Position, Sink};
 use super::{Ingested, MESSAGE_BYTES_MAX};
 use crate::error::{Error, ErrorKind, Result};
 
-pub use self::encode::{Encoded, encode, encode_batch, traces_json};
+pub use self::encode::{Encoded, encode, encode_batch, traces_json, traces_json_pieces};
 
 /// Kind of an OTLP request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -103,7 +103,7 @@ impl RequestKind {
 /// Decodes a request that arrived at `now_ns` (nanoseconds since the epoch).
 ///
 /// Records with a defect are in [`Ingested::rejected`]. Fails with [`ErrorKind::InvalidInput`] if the bytes are
-/// not such a request, and with [`ErrorKind::LimitExceeded`] if there are more than [`MESSAGE_BYTES_MAX`].
+/// not such a request, and with [`ErrorKind::TooLarge`] if there are more than [`MESSAGE_BYTES_MAX`].
 pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) -> Result<Ingested> {
     decode_within(kind, encoding, bytes, now_ns, &mut |_| Ok(()))
 }
@@ -121,7 +121,7 @@ pub fn decode_within(
 ) -> Result<Ingested> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(Error::new(
-            ErrorKind::LimitExceeded,
+            ErrorKind::TooLarge,
             format!(
                 "the OTLP request has {} bytes, the limit is {MESSAGE_BYTES_MAX}: send smaller requests",
                 bytes.len()

@@ -25,7 +25,7 @@ use crate::error::Result;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
 use crate::event::{EventBatch, Signal, schema};
 
-pub use self::json::traces_json;
+pub use self::json::{traces_json, traces_json_pieces};
 
 /// Events as requests. The request of a signal without events is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
