@@ -227,7 +227,7 @@ impl Sources {
         if json.len() as u64 > HEAD_BYTES_MAX {
             let message =
                 format!("a checkpoint's head has {} bytes, at most {HEAD_BYTES_MAX} are read", json.len());
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
+            return Err(Error::new(ErrorKind::TooLarge, message));
         }
         writer.section(HEAD, zstd::bulk::compress(&json, 3)?);
         let recent = self.recent_by_name(&head.segments);

@@ -47,7 +47,7 @@ impl BlocksWriter {
         Self::default()
     }
 
-    /// Adds a block. Fails with [`ErrorKind::LimitExceeded`] if it has more than 256 MiB: a reader would take a
+    /// Adds a block. Fails with [`ErrorKind::TooLarge`] if it has more than 256 MiB: a reader would take a
     /// block that is left out for one that is empty.
     ///
     /// # Panics
@@ -57,7 +57,7 @@ impl BlocksWriter {
         let Some(plain_length) = u32::try_from(plain.len()).ok().filter(|n| *n <= PLAIN_BYTES_MAX) else {
             let bytes = plain.len();
             let message = format!("the block {name} has {bytes} bytes, at most {PLAIN_BYTES_MAX} are stored");
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
+            return Err(Error::new(ErrorKind::TooLarge, message));
         };
         let stored = zstd::bulk::compress(plain, ZSTD_LEVEL)?;
         self.names.extend_from_slice(name.as_bytes());
