@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level};
+use crate::query::Ask;
 use crate::query::resolver::{self, ResolveContext};
 use crate::query::views::Views;
 
@@ -30,5 +31,5 @@ pub(super) fn resolve(bytes: &[u8]) {
         functions: &[],
         table_functions: &[],
     };
-    let _ = resolver::resolve(sql, &context);
+    let _ = resolver::resolve(Ask::Sql(sql.to_owned()), &context);
 }

@@ -16,16 +16,18 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 use roaring::RoaringBitmap;
-use sqlparser::dialect::GenericDialect;
-use sqlparser::parser::Parser;
+use sqlparser::ast::{Select, SelectItem};
 
-use super::engine::{Engine, QueryRequest};
+use super::engine::Engine;
 use super::indexed::source::IndexedSource;
+use super::language::{build, parse_condition};
+use super::question::Question;
+use super::resolver::EVENTS;
 use super::snapshot::ReadSnapshot;
 use crate::catalog::CatalogSnapshot;
 use crate::error::{Error, Result};
-use crate::event::KeyDictionary;
-use crate::maintenance::RowMatcher;
+use crate::event::{KeyDictionary, schema};
+use crate::maintenance::{Condition, RowMatcher};
 use crate::segment::SegmentMeta;
 
 /// Evaluates conditions with the engine that answers queries.
@@ -47,11 +49,12 @@ impl EngineMatcher {
         ReadSnapshot { catalog, buffer: Arc::from([]), keys, store }
     }
 
-    /// The plan of a statement, on one thread: rows come in the order of the file.
-    async fn physical(&self, snapshot: &ReadSnapshot, sql: String) -> Result<Planned> {
+    /// The plan of a SELECT, on one thread: rows come in the order of the file.
+    async fn physical(&self, snapshot: &ReadSnapshot, select: Select) -> Result<Planned> {
+        let question = Question::query(build::query_of(select))?;
         let mut state = self.engine.state(snapshot);
         state.config_mut().options_mut().execution.target_partitions = 1;
-        let (plan, _, _) = self.engine.plan(&state, snapshot, &QueryRequest::new(sql)).await?;
+        let (plan, _, _) = self.engine.plan(&state, snapshot, &question).await?;
         let physical = state.create_physical_plan(&plan).await?;
         Ok(Planned { logical: plan, physical, context: state.task_ctx() })
     }
@@ -65,8 +68,11 @@ struct Planned {
 
 #[async_trait]
 impl RowMatcher for EngineMatcher {
-    async fn check(&self, condition: &str) -> Result<()> {
-        one_expression(condition)?;
+    fn parse(&self, condition: &str) -> Result<Condition> {
+        parse_condition(condition).map(Condition::new)
+    }
+
+    async fn check(&self, condition: &Condition) -> Result<()> {
         let snapshot = self.snapshot(Arc::default());
         let planned = self.physical(&snapshot, filtering(condition)).await?;
         by_row(&planned.logical)
@@ -75,7 +81,7 @@ impl RowMatcher for EngineMatcher {
     async fn candidates(
         &self,
         catalog: &Arc<CatalogSnapshot>,
-        condition: &str,
+        condition: &Condition,
     ) -> Result<Vec<Arc<SegmentMeta>>> {
         let snapshot = self.snapshot(Arc::clone(catalog));
         let planned = self.physical(&snapshot, filtering(condition)).await?;
@@ -95,11 +101,12 @@ impl RowMatcher for EngineMatcher {
         &self,
         catalog: &Arc<CatalogSnapshot>,
         segment: &Arc<SegmentMeta>,
-        condition: &str,
+        condition: &Condition,
     ) -> Result<RoaringBitmap> {
         let snapshot = self.snapshot(Arc::new(catalog.only_unmasked(segment)));
-        let sql = format!("SELECT ({condition}) IS TRUE AS matches FROM events");
-        let Planned { physical, context, .. } = self.physical(&snapshot, sql).await?;
+        let matches = build::aliased(build::is_true(condition.expr().clone()), "matches");
+        let select = build::select(vec![matches], build::table(EVENTS));
+        let Planned { physical, context, .. } = self.physical(&snapshot, select).await?;
         let mut stream = execute_stream(physical, context)?;
         let (mut rows, mut seen) = (RoaringBitmap::new(), 0_u32);
         while let Some(batch) = stream.try_next().await? {
@@ -117,17 +124,11 @@ impl RowMatcher for EngineMatcher {
     }
 }
 
-fn filtering(condition: &str) -> String {
-    format!("SELECT timestamp FROM events WHERE ({condition})")
-}
-
-/// Refuses what would change the statement that the condition is put into.
-fn one_expression(condition: &str) -> Result<()> {
-    let parsed = Parser::new(&GenericDialect {}).try_with_sql(condition).and_then(|mut parser| {
-        let expr = parser.parse_expr()?;
-        parser.expect_token(&sqlparser::tokenizer::Token::EOF).map(|_| expr)
-    });
-    parsed.map(drop).map_err(|e| Error::invalid(format!("{condition:?} is no condition: {e}")))
+/// Selects the events that fulfil `condition`.
+fn filtering(condition: &Condition) -> Select {
+    let timestamp = SelectItem::UnnamedExpr(build::name(schema::column::TIMESTAMP));
+    let select = build::select(vec![timestamp], build::table(EVENTS));
+    Select { selection: Some(condition.expr().clone()), ..select }
 }
 
 /// Refuses conditions whose value depends on other rows, or on chance.

@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use datafusion::sql::parser::Statement;
 use sqlparser::ast::{Query, Statement as SqlStatement};
 
-use super::resolver::parse::parse;
+use super::language::parse;
 use crate::error::{Error, Result};
 
 /// Name and text of the views that every database has.

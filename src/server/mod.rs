@@ -56,7 +56,6 @@ use crate::error::{Error, ErrorKind, Result};
 #[cfg(any(test, fuzzing))]
 pub(crate) use content::unpack_all;
 pub(crate) use problem::Position;
-pub(crate) use sql::{first_rows, literal};
 
 use problem::Problem;
 use state::ServerState;

@@ -14,13 +14,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use bytes::Bytes;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt};
 use serde::Deserialize;
 
@@ -30,7 +28,7 @@ use super::problem::Problem;
 use super::state::ServerState;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
-use crate::query::{QueryRequest, QueryResult};
+use crate::query::{Ask, Parameter, QueryResult, Question};
 
 /// Largest statement with its parameters: no person writes more, and programs have parameters.
 const STATEMENT_BYTES_MAX: usize = 4 << 20;
@@ -81,14 +79,14 @@ pub(super) async fn post(
 struct Statement {
     query: String,
     #[serde(default)]
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
 }
 
 /// What stands after the `?`.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     query: Option<String>,
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
     format: Option<Format>,
     timeout: Option<Duration>,
     limit: Option<usize>,
@@ -100,7 +98,7 @@ impl Options {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "query" => options.query = Some(value.into_owned()),
-                "param" => options.params.push(literal(&value)),
+                "param" => options.params.push(Parameter::read(&value)?),
                 "format" => options.format = Some(value.parse()?),
                 "timeout" => options.timeout = Some(timeout(&value)?),
                 "limit" => {
@@ -118,11 +116,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-/// A parameter as JSON where it is JSON (`7`, `true`, `null`, `"7"`), else as the text that it is.
-pub(crate) fn literal(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text))
 }
 
 fn timeout(text: &str) -> Result<Duration> {
@@ -168,7 +161,7 @@ async fn answer(
     headers: &HeaderMap,
     options: Options,
     sql: String,
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
 ) -> Result<Response, Problem> {
     let mut running = state.metrics.query();
     let answered = begin(&state, headers, &options, sql, params).await;
@@ -201,41 +194,25 @@ async fn begin(
     headers: &HeaderMap,
     options: &Options,
     sql: String,
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
 ) -> Result<(Format, QueryResult, Turn), Problem> {
     let format = negotiate(options.format, headers)?;
     let turn = Arc::clone(&state.queries).try_acquire_owned().map_err(|e| {
         let message = format!("queries-max: {} statements are being answered", state.limits.queries_max);
         Error::new(ErrorKind::LimitExceeded, message).with_source(e)
     })?;
-    let request = QueryRequest {
-        sql,
+    let question = Question {
+        ask: Ask::Sql(sql),
         params,
         timeout: Some(options.timeout.unwrap_or(state.limits.query_timeout)),
         row_limit: options.limit.filter(|rows| *rows > 0),
     };
-    let mut result = state.database.query(request).await?;
+    let mut result = state.database.query(question).await?;
     result.begin().await?;
     if let Some(rows_max) = options.limit {
-        result = first_rows(result, rows_max);
+        result = result.first_rows(rows_max);
     }
     Ok((format, result, turn))
-}
-
-/// The first `rows_max` rows of an answer. Who asks for so many does not want an error when there are
-/// more, as the limit of a [`QueryRequest`] gives.
-pub(crate) fn first_rows(result: QueryResult, rows_max: usize) -> QueryResult {
-    let QueryResult { schema, stream, warnings } = result;
-    let rows = futures::stream::unfold((stream, rows_max), |(mut stream, left)| async move {
-        if left == 0 {
-            return None;
-        }
-        let next = stream.next().await?.map(|batch| batch.slice(0, batch.num_rows().min(left)));
-        let left = left - next.as_ref().map_or(0, RecordBatch::num_rows);
-        Some((next, (stream, left)))
-    });
-    let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-    QueryResult { schema, stream, warnings }
 }
 
 /// The chunks of an answer; says in the metrics how it ended, and holds what must live as long.
@@ -289,8 +266,6 @@ fn warnings_header(warnings: &[String]) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn accept(value: &str) -> HeaderMap {
@@ -315,7 +290,7 @@ mod tests {
         let options =
             Options::parse("query=select+%241&param=7&param=seven&format=csv&timeout=1m&limit=10").unwrap();
         assert_eq!(options.query.as_deref(), Some("select $1"));
-        assert_eq!(options.params, [json!(7), json!("seven")]);
+        assert_eq!(options.params, [Parameter::Integer(7), Parameter::Text("seven".to_owned())]);
         assert_eq!((options.timeout, options.limit), (Some(Duration::from_mins(1)), Some(10)));
         assert_eq!(Options::parse("timeout=30").unwrap().timeout, Some(Duration::from_secs(30)));
         for wrong in ["format=xml", "timeout=soon", "limit=-1", "fromat=csv"] {

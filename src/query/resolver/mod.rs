@@ -3,7 +3,8 @@
 //! The planner cannot know columns that exist only in some events: planning over thousands of columns
 //! takes seconds. So it never sees them. Every statement is rewritten first, in these steps:
 //!
-//! 1. [`parse`]: text to one syntax tree; `user.id` and its like become names, patterns get one escape ([`like`]).
+//! 1. Text is parsed; a question that is a tree already goes the same way from here. [`flatten`]: `user.id` and
+//!    its like become names, patterns get one escape ([`like`]).
 //! 2. [`relation`], [`select`], [`names`], [`wildcard`]: bottom-up over queries, every relation becomes a
 //!    node ([`node`]); views are put in place of their names; every name is resolved in the [`scope`]s
 //!    around it. A name that nobody declares is an attribute, **demanded** from the open relation in
@@ -28,11 +29,11 @@
 
 mod errors;
 mod finish;
+mod flatten;
 mod like;
 mod names;
 mod nested;
 mod node;
-pub(crate) mod parse;
 mod relation;
 mod scope;
 mod select;
@@ -53,6 +54,8 @@ use self::scope::Scope;
 pub use self::table_name::{EVENTS, attribute_column, decode_table_name, encode_table_name};
 use crate::error::{Error, Result};
 use crate::event::KeyDictionary;
+use crate::query::language::{build, parse, with_stack};
+use crate::query::question::Ask;
 use crate::query::views::Views;
 
 /// What a statement can refer to.
@@ -81,21 +84,21 @@ pub struct Resolved {
     pub warnings: Vec<String>,
 }
 
-/// Parses `sql` and resolves its names.
+/// Resolves the names of a statement, once it is a tree.
 ///
-/// Errors are of kind [`InvalidInput`](crate::error::ErrorKind::InvalidInput) and say where.
-pub fn resolve(sql: &str, context: &ResolveContext<'_>) -> Result<Resolved> {
-    // Syntax trees are walked, printed and dropped recursively.
-    stacker::maybe_grow(STACK_MIN_BYTES, STACK_BYTES, || resolve_statement(parse::parse(sql)?, context))
+/// Errors are of kind [`InvalidInput`](crate::error::ErrorKind::InvalidInput) and say where in a text.
+pub fn resolve(ask: Ask, context: &ResolveContext<'_>) -> Result<Resolved> {
+    with_stack(|| {
+        let statement = match ask {
+            Ask::Sql(text) => parse(&text)?,
+            Ask::Query(tree) => tree.into_statement(),
+        };
+        resolve_statement(statement, context)
+    })
 }
 
-/// Stack for the deepest tree that [`parse`] lets through; memory that is not touched is not used.
-const STACK_BYTES: usize = 64 << 20;
-
-/// A stack with less left than this is not enough.
-const STACK_MIN_BYTES: usize = 32 << 20;
-
 fn resolve_statement(mut statement: Statement, context: &ResolveContext<'_>) -> Result<Resolved> {
+    flatten::flatten(&mut statement)?;
     let mut resolver = Resolver {
         context,
         nodes: Nodes::default(),
@@ -155,18 +158,15 @@ impl Resolver<'_> {
         let SqlStatement::ExplainTable { table_name, .. } = statement else { return Ok(()) };
         let name = table_name.0.last().and_then(|part| part.as_ident()).map(scope::normalise);
         let Some(name) = name.filter(|name| self.context.views.view(name).is_some()) else { return Ok(()) };
-        let Statement::Statement(select) = parse::parse(&format!("SELECT * FROM {name}"))? else {
-            return Err(Error::internal("SELECT is no statement"));
-        };
-        let mut select = *select;
-        self.resolve_sql(&mut select)?;
+        let mut query = build::query_of(build::select_all(build::table(&name)));
+        self.resolve_top(&mut query)?;
         *statement = SqlStatement::Explain {
             describe_alias: DescribeAlias::Describe,
             analyze: false,
             verbose: false,
             query_plan: false,
             estimate: false,
-            statement: Box::new(select),
+            statement: Box::new(SqlStatement::Query(Box::new(query))),
             format: None,
             options: None,
         };

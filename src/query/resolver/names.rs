@@ -411,7 +411,10 @@ impl Resolver<'_> {
 
     fn column_names(&self, node: NodeId) -> Vec<String> {
         match self.nodes.get(node) {
-            Node::Base => schema::core_columns().iter().map(|c| c.field.name().clone()).collect(),
+            Node::Base => {
+                let core = schema::core_columns().iter().map(|c| c.field.name().as_str());
+                core.chain([schema::TYPED_ATTRIBUTES]).map(str::to_owned).collect()
+            }
             _ => self.nodes.star(node).unwrap_or_default(),
         }
     }
@@ -642,5 +645,5 @@ fn subquery_of(expr: &mut Expr) -> Option<&mut Box<Query>> {
 
 fn empty_query() -> Query {
     let values = Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
-    super::relation::query_of(SetExpr::Values(values))
+    crate::query::language::build::query(SetExpr::Values(values))
 }

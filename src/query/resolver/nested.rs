@@ -202,6 +202,7 @@ mod tests {
 
     use super::*;
     use crate::event::{KeyDictionary, Level};
+    use crate::query::question::Ask;
     use crate::query::resolver::{ResolveContext, resolve};
     use crate::query::views::Views;
 
@@ -220,7 +221,7 @@ mod tests {
             functions: &[],
             table_functions: &[],
         };
-        match resolve(&format!("SELECT {sql} AS x FROM events e"), &context) {
+        match resolve(Ask::Sql(format!("SELECT {sql} AS x FROM events e")), &context) {
             Ok(resolved) => {
                 let text = resolved.statement.to_string();
                 let text =

@@ -10,6 +10,12 @@ use std::collections::BTreeSet;
 use super::table_name::attribute_column;
 use crate::event::schema;
 
+/// Tells whether the table of events has a column `name` whatever its attributes are. `typed_attributes` is one:
+/// all attributes of an event as JSON, each with its type.
+pub(super) fn is_core(name: &str) -> bool {
+    schema::core_index(name).is_some() || name == schema::TYPED_ATTRIBUTES
+}
+
 /// Index of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NodeId(pub(super) usize);
@@ -17,7 +23,7 @@ pub(super) struct NodeId(pub(super) usize);
 /// A column that an open relation shows on demand only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Hidden {
-    /// A core column that `*` does not show.
+    /// A core column, or `typed_attributes`, that `*` does not show.
     Core(String),
     /// An attribute, by its SQL name.
     Attribute(String),
@@ -97,7 +103,7 @@ impl Nodes {
     /// Whether the relation declares a column of exactly this name.
     pub(super) fn declares(&self, id: NodeId, name: &str) -> bool {
         match self.get(id) {
-            Node::Base => name == schema::ATTRIBUTES || schema::core_index(name).is_some(),
+            Node::Base => name == schema::ATTRIBUTES || is_core(name),
             Node::Select { columns, .. } | Node::Union { columns, .. } | Node::Closed { columns } => {
                 columns.iter().any(|c| c == name)
             }
@@ -122,7 +128,7 @@ impl Nodes {
 
     /// Whether the relation can show a core column that it does not declare.
     pub(super) fn offers_core(&self, id: NodeId, name: &str) -> bool {
-        schema::core_index(name).is_some() && self.offers(id, name)
+        is_core(name) && self.offers(id, name)
     }
 
     fn offers(&self, id: NodeId, name: &str) -> bool {

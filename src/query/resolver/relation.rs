@@ -9,20 +9,21 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Cte, Expr, Fetch, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator,
-    LimitClause, ObjectName, Query, SetExpr, SetOperator, SetQuantifier, Statement, TableAlias, TableFactor,
+    LimitClause, ObjectName, Query, Select, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor,
     TableFunctionArgs, TableWithJoins, Value, ValueWithSpan, VisitMut, VisitorMut, With,
 };
 
 use super::Resolver;
 use super::errors::{at, nearest, unknown};
+use super::flatten::flatten_part;
 use super::names::{Clause, call};
 use super::nested::read_as;
 use super::node::{Hidden, Node, NodeId};
-use super::parse;
 use super::scope::{Merged, Name, Relation, column, normalise, resolved};
 use super::table_name::EVENTS;
 use crate::error::{Error, Result};
 use crate::query::functions::JsonReading;
+use crate::query::language::build::{self, binary};
 
 /// Views may use views, but not without end.
 const VIEW_DEPTH_MAX: usize = 16;
@@ -37,22 +38,6 @@ pub(super) fn placeholder(node: NodeId) -> Ident {
 
 pub(super) fn placeholder_node(ident: &Ident) -> Option<NodeId> {
     ident.value.strip_prefix(PLACEHOLDER)?.parse().ok().map(NodeId)
-}
-
-/// A query that is nothing but its body.
-pub(super) fn query_of(body: SetExpr) -> Query {
-    Query {
-        with: None,
-        body: Box::new(body),
-        order_by: None,
-        limit_clause: None,
-        fetch: None,
-        locks: Vec::new(),
-        for_clause: None,
-        settings: None,
-        format_clause: None,
-        pipe_operators: Vec::new(),
-    }
 }
 
 impl Resolver<'_> {
@@ -110,8 +95,8 @@ impl Resolver<'_> {
     ) -> Result<NodeId> {
         if let SetExpr::Table(table) = body {
             let parts = table.schema_name.iter().chain(&table.table_name);
-            let name: Vec<_> = parts.map(|p| Ident::with_quote('"', p.to_lowercase()).to_string()).collect();
-            *body = select_all_from(&name.join("."))?;
+            let name = parts.map(|part| Ident::with_quote('"', part.to_lowercase())).collect();
+            *body = SetExpr::Select(Box::new(build::select_all(build::table_named(name))));
         }
         let node = match body {
             SetExpr::Select(select) => return self.resolve_select(select, order_by),
@@ -214,11 +199,9 @@ impl Resolver<'_> {
                 self.resolve_joined(table_with_joins)
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
-                let mut body = select_all_from("x")?;
-                if let SetExpr::Select(select) = &mut body {
-                    select.from = vec![(**table_with_joins).clone()];
-                }
-                *factor = derived(query_of(body), alias.take());
+                let from = vec![(**table_with_joins).clone()];
+                let select = Select { from, ..build::select_all(build::table(EVENTS)) };
+                *factor = derived(build::query_of(select), alias.take());
                 self.resolve_factor(factor)
             }
             other => Err(Error::invalid(format!("not supported in FROM: {other}"))),
@@ -251,6 +234,7 @@ impl Resolver<'_> {
         if cte.is_none() && in_default_schema {
             if let Some(view) = self.context.views.view(&table) {
                 let mut query = Box::new(view.clone());
+                flatten_part(query.as_mut())?;
                 let node = self.resolve_view(&mut query)?;
                 let mut alias = alias.take();
                 let node = self.renamed(node, alias.as_ref());
@@ -259,7 +243,7 @@ impl Resolver<'_> {
                 return Ok(());
             }
             if table == EVENTS && alias.as_ref().is_some_and(|a| !a.columns.is_empty()) {
-                let query = query_of(select_all_from(EVENTS)?);
+                let query = build::query_of(build::select_all(build::table(EVENTS)));
                 *factor = derived(query, alias.take());
                 return self.resolve_factor(factor);
             }
@@ -333,6 +317,7 @@ impl Resolver<'_> {
             let mut query = Box::new(query.clone());
             let arguments = constant_arguments(&function, &ident, parameters, args)?;
             let _ = query.visit(&mut Substitute(&arguments));
+            flatten_part(query.as_mut())?;
             let node = self.resolve_view(&mut query)?;
             let mut alias = alias.take();
             let node = self.renamed(node, alias.as_ref());
@@ -558,27 +543,12 @@ fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
-}
-
 pub(super) fn alias_of(name: &str) -> TableAlias {
     TableAlias { explicit: true, name: resolved(name), columns: Vec::new(), at: None }
 }
 
 pub(super) fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
     TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }
-}
-
-/// `SELECT * FROM table`.
-pub(super) fn select_all_from(table: &str) -> Result<SetExpr> {
-    match parse::parse(&format!("SELECT * FROM {table}"))? {
-        datafusion::sql::parser::Statement::Statement(statement) => match *statement {
-            Statement::Query(query) => Ok(*query.body),
-            _ => Err(Error::internal("SELECT is no query")),
-        },
-        _ => Err(Error::internal("SELECT is no statement")),
-    }
 }
 
 /// Whether a query reads a relation of this name.

@@ -13,11 +13,10 @@ use sqlparser::ast::{
 
 use super::Resolver;
 use super::names::{Clause, Meaning};
-use super::node::{Node, NodeId, Source};
+use super::node::{Node, NodeId, Source, is_core};
 use super::relation::placeholder;
 use super::scope::{Name, Scope, normalise, resolved};
 use crate::error::{Error, Result};
-use crate::event::schema;
 use crate::query::functions::JsonReading;
 
 /// One column of a select list, resolved.
@@ -254,12 +253,12 @@ impl Resolver<'_> {
     fn resolve_unnamed(&mut self, mut expr: Expr, list: &mut SelectList) -> Result<()> {
         let source = expr.to_string();
         if let Some(Meaning { expr, output, is_plain }) = self.resolve_if_name(&expr, Clause::Input)? {
-            let naming = match (is_plain, schema::core_index(&output)) {
+            let naming = match (is_plain, is_core(&output)) {
                 (true, _) => Naming::Plain(output),
-                (false, None) => Naming::FirstFree(vec![output, source.clone()]),
-                (false, Some(_)) if self.is_merged(&output) => Naming::FirstFree(vec![output]),
+                (false, false) => Naming::FirstFree(vec![output, source.clone()]),
+                (false, true) if self.is_merged(&output) => Naming::FirstFree(vec![output]),
                 // An attribute that is spelled like a core column.
-                (false, Some(_)) => {
+                (false, true) => {
                     Naming::FirstFree(vec![format!("attributes['{output}']"), source.clone()])
                 }
             };

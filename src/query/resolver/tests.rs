@@ -263,7 +263,7 @@ impl Fixture {
     }
 
     fn resolve(&self, sql: &str) -> Result<Resolved> {
-        resolve(sql, &self.context_of())
+        resolve(Ask::Sql(sql.to_owned()), &self.context_of())
     }
 
     /// Column names, then rows, as text; or the error.
@@ -336,7 +336,7 @@ fn an_unknown_function_names_the_nearest() {
     let table_functions = ["generate_series".to_owned()];
     let context =
         ResolveContext { functions: &functions, table_functions: &table_functions, ..fixture.context_of() };
-    let message = |sql: &str| resolve(sql, &context).unwrap_err().to_string();
+    let message = |sql: &str| resolve(Ask::Sql(sql.to_owned()), &context).unwrap_err().to_string();
     assert_eq!(
         message("SELECT 1,\n  cuont(*) FROM spans"),
         "unknown function \"cuont\" at line 2, column 3: did you mean count?"
@@ -345,7 +345,8 @@ fn an_unknown_function_names_the_nearest() {
         message("SELECT * FROM trce('00')"),
         "unknown table function \"trce\" at line 1, column 15: did you mean trace?"
     );
-    assert!(resolve("SELECT count(*), unnest([1]) FROM generate_series(1, 2)", &context).is_ok());
+    let works = "SELECT count(*), unnest([1]) FROM generate_series(1, 2)".to_owned();
+    assert!(resolve(Ask::Sql(works), &context).is_ok());
 }
 
 /// The deepest statement that is let through fits the stack of a small thread.

@@ -20,7 +20,7 @@ use sqlparser::ast::{
 use super::Resolver;
 use super::names::call;
 use super::node::Node;
-use super::relation::{alias_of, derived, query_of, select_all_from};
+use super::relation::{alias_of, derived};
 use super::scope::{Relation, normalise};
 use crate::error::{Error, Result};
 
@@ -128,16 +128,12 @@ fn put_in(from: &mut [TableWithJoins], unnest: Unnest) -> Result<Unfolded> {
     };
     let relation = name_of(factor).unwrap_or_else(|| "unfolded".to_owned());
     let columns = column_names(&unnest);
-    let mut body = select_all_from("x")?;
-    if let SetExpr::Select(select) = &mut body {
-        select.from = vec![TableWithJoins { relation: factor.clone(), joins: Vec::new() }];
-        let function = if unnest.keeps_all { "unnest_outer" } else { "unnest" };
-        for (list, column) in unnest.lists.into_iter().zip(&columns) {
-            let (expr, alias) = (call(function, vec![list]), Ident::with_quote('"', column));
-            select.projection.push(SelectItem::ExprWithAlias { expr, alias });
-        }
+    let mut select = build::select_all(factor.clone());
+    let function = if unnest.keeps_all { "unnest_outer" } else { "unnest" };
+    for (list, column) in unnest.lists.into_iter().zip(&columns) {
+        select.projection.push(build::aliased(call(function, vec![list]), column));
     }
-    **factor = derived(query_of(body), Some(alias_of(&relation)));
+    **factor = derived(build::query_of(select), Some(alias_of(&relation)));
     Ok(Unfolded { relation, name: unnest.alias.map(|alias| normalise(&alias.name)), columns })
 }
 
