@@ -280,7 +280,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rules(rules)
-        .with_optimizer_rule(group_by_codes)
+        .with_query_planner(group_by_codes)
         .with_physical_optimizer_rule(Arc::new(CountFromBitmaps))
         .build();
     let mut planners = vec![Arc::new(JsonText::new()) as Arc<dyn ExprPlanner>];

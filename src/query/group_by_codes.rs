@@ -12,21 +12,30 @@
 //!
 //! Two texts become one number, as that is grouped by faster than two.
 //!
-//! The rule only guesses what is in memory. Where a scan then reads Parquet, or events are buffered, `code_of`
-//! hashes texts as the grouping would have.
+//! What is in memory is looked at when a plan is about to be carried out here, and not before: the optimized
+//! plan is the same whatever is cached, so EXPLAIN can be repeated, and such a plan can be kept or sent. Texts
+//! become codes in the last step, from the logical plan to the physical one, of which EXPLAIN ANALYZE tells.
+//! Codes mean something to one query in one process only.
+//!
+//! It is a guess. Where a scan then reads Parquet, or events are buffered, `code_of` hashes texts as the grouping
+//! would have.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::Transformed;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::common::{Column, ExprSchema};
 use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
+use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
 use datafusion::logical_expr::utils::expr_to_columns;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, ScalarUDF};
-use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use super::codes::{self, CodeOf, Interner, TEXT_BYTES, TextOf};
 use super::table::EventsTable;
@@ -38,7 +47,7 @@ const VALUE_BYTES: usize = 32 + TEXT_BYTES;
 /// All texts may take this share of the memory of queries, as they cannot spill.
 const MEMORY_SHARE: usize = 8;
 
-/// See the [module](self).
+/// Plans what is carried out in this process.
 #[derive(Debug)]
 pub(super) struct GroupByCodes {
     pool: Arc<dyn MemoryPool>,
@@ -60,20 +69,24 @@ impl GroupByCodes {
     }
 }
 
-impl OptimizerRule for GroupByCodes {
-    fn name(&self) -> &'static str {
-        "group_by_codes"
+#[async_trait]
+impl QueryPlanner for GroupByCodes {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::default();
+        if matches!(plan, LogicalPlan::Explain(_)) {
+            return planner.create_physical_plan(plan, session).await;
+        }
+        let plan = plan.clone().transform_up_with_subqueries(|node| self.by_codes(node)).data()?;
+        planner.create_physical_plan(&plan, session).await
     }
+}
 
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::BottomUp)
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+impl GroupByCodes {
+    fn by_codes(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Aggregate(aggregate) = plan else { return Ok(Transformed::no(plan)) };
         let mut values = Values { most: 0, sum: 0 };
         let texts: Vec<Option<&Column>> = aggregate
