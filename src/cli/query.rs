@@ -16,8 +16,8 @@ use super::{Globals, logging, remote, units};
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::{Error, Result};
-use crate::query::{Ask, Parameter, Question};
 use crate::query::output::{self, Format};
+use crate::query::{Ask, Parameter, Question};
 use crate::server::Position;
 
 const AFTER_HELP: &str = "\

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::query::warn;
 use crate::error::{Error, ErrorKind, Result};
-use crate::query::{Parameter, Question};
 use crate::query::output::{self, Format};
+use crate::query::{Parameter, Question};
 
 /// How much longer than the query itself the client waits for its end, so that the server's own words
 /// about a timeout arrive.

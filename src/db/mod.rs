@@ -50,7 +50,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
-use crate::query::{Engine, Question, QueryResult, ReadSnapshot};
+use crate::query::{Engine, QueryResult, Question, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level};
 use crate::query::Ask;
-use crate::query::resolver::{self, ResolveContext};
+use crate::query::resolve::{self, ResolveContext};
 use crate::query::views::Views;
 
 /// What every database has, and a few attributes.
@@ -31,5 +31,5 @@ pub(super) fn resolve(bytes: &[u8]) {
         functions: &[],
         table_functions: &[],
     };
-    let _ = resolver::resolve(Ask::Sql(sql.to_owned()), &context);
+    let _ = resolve::resolve(Ask::Sql(sql.to_owned()), &context);
 }

@@ -22,7 +22,7 @@ use super::engine::Engine;
 use super::indexed::source::IndexedSource;
 use super::language::{build, parse_condition};
 use super::question::Question;
-use super::resolver::EVENTS;
+use super::resolve::EVENTS;
 use super::snapshot::ReadSnapshot;
 use crate::catalog::CatalogSnapshot;
 use crate::error::{Error, Result};

@@ -3,14 +3,13 @@
 //! A question is a text or a tree, and both go the same way: a text is parsed to a tree, and names are
 //! resolved in that. Languages other than SQL, and code that asks, make trees and never print text.
 
-use std::fmt;
 use std::time::Duration;
 
 use sqlparser::ast::{BinaryOperator, Query, Select, SelectItem};
 
-use super::language::{Tree, build};
+use super::language::{Ask, Tree, build};
 use super::parameter::Parameter;
-use super::resolver::EVENTS;
+use super::resolve::EVENTS;
 use crate::error::Result;
 use crate::event::{Signal, TraceId, schema};
 
@@ -26,15 +25,6 @@ pub struct Question {
     /// At most so many rows come; more are an error of kind
     /// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) after them.
     pub row_limit: Option<usize>,
-}
-
-/// The statement of a question. Prints as SQL.
-#[derive(Debug, Clone)]
-pub enum Ask {
-    /// One statement as text.
-    Sql(String),
-    /// A query as a syntax tree.
-    Query(Tree),
 }
 
 impl Question {
@@ -71,14 +61,5 @@ impl Question {
         let condition = build::binary(is_of_trace, BinaryOperator::And, is_of_span);
         let select = build::select(items.collect(), build::table(EVENTS));
         Self::query(build::query_of(Select { selection: Some(condition), ..select }))
-    }
-}
-
-impl fmt::Display for Ask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sql(sql) => f.write_str(sql),
-            Self::Query(tree) => write!(f, "{tree}"),
-        }
     }
 }

@@ -7,10 +7,12 @@
 //!   ([`json_list`]), a key that is here an attribute and there in a map ([`first_text`]); in the place of operators
 //!   [`checked`] arithmetic
 //! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `plain_json`, `attributes_map`,
-//!   `typed_attributes`; SQL cannot name them, nor those of text that holds numbers ([`mixed`], [`extreme`])
+//!   `typed_attributes`; SQL cannot name them, nor those of text that holds [`number`]s ([`mixed`], [`extreme`]), nor
+//!   [`codes`] in place of text
 
 mod attributes;
 mod checked;
+pub(crate) mod codes;
 mod extreme;
 mod first_of;
 mod first_text;
@@ -20,6 +22,7 @@ mod json_at;
 mod json_extreme;
 mod json_list;
 mod mixed;
+pub(crate) mod number;
 mod overflow;
 mod quantile;
 mod sketch;
@@ -40,7 +43,7 @@ pub(crate) use json::{AS_TEXT as JSON_AS_TEXT, operator as json_operator};
 pub(crate) use json_at::{JSON_AT, JsonAt, is_text};
 pub(crate) use json_extreme::ListExtreme;
 pub(crate) use json_list::{JsonList, JsonReading};
-pub(crate) use mixed::{Mixed, Reading};
+pub(crate) use mixed::{Mixed, Reading, is_marked, mark};
 pub(crate) use overflow::OverflowGet;
 pub(crate) use sum::SUM_STATE;
 pub(crate) use text::{DisplayText, PlainJson, SAFE};

@@ -40,7 +40,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::counting::{Counting, Totals};
 use super::source::IndexedSource;
-use crate::query::scan::EventsExec;
+use crate::query::scan::events_exec::EventsExec;
 use crate::segment::SegmentMeta;
 
 /// Puts [`CountsExec`] where it can answer.

@@ -18,7 +18,7 @@ use super::columns::Inverted;
 use super::condition::is_countable;
 use crate::event::schema::{self, column};
 use crate::index::bitmap::{BitmapBuilder, ColumnBitmaps, SecondRunsBuilder};
-use crate::query::metadata::{MetadataCache, SegmentReader};
+use crate::query::scan::metadata::{MetadataCache, SegmentReader};
 use crate::segment::SegmentMeta;
 
 /// Rows that are decoded at a time.

@@ -30,7 +30,7 @@ use roaring::RoaringBitmap;
 
 use super::masked::bits;
 use super::rows::Context;
-use crate::query::codes::CodeOf;
+use crate::query::functions::codes::CodeOf;
 use crate::segment::SegmentMeta;
 use crate::segment::encoding::PAGE_ROWS;
 

@@ -25,9 +25,9 @@ use crate::event::physical::attribute_field;
 use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
-use crate::query::adapter::{AttributeAdapterFactory, is_json};
-use crate::query::masks::MaskCache;
-use crate::query::metadata::{SegmentReader, Want};
+use crate::query::scan::adapter::{AttributeAdapterFactory, is_json};
+use crate::query::scan::masks::MaskCache;
+use crate::query::scan::metadata::{SegmentReader, Want};
 use crate::segment::{OverflowFilter, SegmentMeta};
 
 /// What evaluation needs of the scan.

@@ -10,11 +10,13 @@
 //!
 //! Nothing here knows which names exist, and nothing here knows DataFusion's plans.
 
+mod ask;
 pub(crate) mod build;
 mod dismantle;
 mod parse;
 mod tree;
 
+pub use ask::Ask;
 pub(crate) use parse::{parse, parse_condition};
 pub use tree::Tree;
 

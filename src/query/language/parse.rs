@@ -38,7 +38,9 @@ pub(crate) fn parse_condition(text: &str) -> Result<Expr> {
     let parsed = parser(text)?.parse_into_expr().map_err(|e| explained(&e))?;
     match parsed.alias {
         None => Ok(parsed.expr),
-        Some(alias) => Err(Error::invalid(format!("syntax error: a condition has no name, expected its end, found {alias}"))),
+        Some(alias) => Err(Error::invalid(format!(
+            "syntax error: a condition has no name, expected its end, found {alias}"
+        ))),
     }
 }
 

@@ -296,18 +296,22 @@ mod tests {
             right: Box::new(SetExpr::Select(Box::new(select_all(table("events"))))),
         };
         let one = || SetExpr::Select(Box::new(select_all(table("events"))));
-        let of_type = |data_type| selecting(Expr::Cast {
-            kind: CastKind::Cast,
-            expr: Box::new(name("x")),
-            data_type,
-            array: false,
-            format: None,
-        });
+        let of_type = |data_type| {
+            selecting(Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(name("x")),
+                data_type,
+                array: false,
+                format: None,
+            })
+        };
         let makers: Vec<Box<dyn FnOnce() -> Query + Send>> = vec![
             Box::new(|| selecting(nest(name("x"), |x| binary(x, BinaryOperator::Plus, name("y"))))),
             Box::new(|| selecting(nest(name("x"), |x| binary(name("y"), BinaryOperator::Eq, x)))),
             Box::new(|| selecting(nest(name("x"), |x| Expr::Nested(Box::new(x))))),
-            Box::new(|| selecting(nest(name("x"), |x| Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(x) }))),
+            Box::new(|| {
+                selecting(nest(name("x"), |x| Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(x) }))
+            }),
             Box::new(|| selecting(nest(name("x"), |x| Expr::Subquery(Box::new(selecting(x)))))),
             Box::new(|| nest(query_of(select_all(table("events"))), |q| query_of(select_all(derived(q))))),
             Box::new(|| nest(query_of(select_all(table("events"))), |q| query(SetExpr::Query(Box::new(q))))),

@@ -637,7 +637,9 @@ async fn a_tree_is_resolved_like_text() {
 async fn integers_in_parameters_keep_their_digits() {
     let (engine, _dir) = engine();
     let home = snapshot(&[], &[]).await;
-    for digits in ["9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616"] {
+    for digits in
+        ["9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616"]
+    {
         let ask = async |sql: &str| {
             let params = vec![Parameter::read(digits).unwrap()];
             let question = Question { params, ..Question::sql(sql) };

@@ -242,8 +242,7 @@ async fn nulls_of_json_are_null_and_let_other_levels_through() {
     }
     let only: Vec<Row> = vec![(0, vec![null]), (1, vec![(Level::Record, "n", Value::Int(40))])];
     for home in &homes(&only).await {
-        let result =
-            engine.query(home, Question::sql("SELECT n, max(n) OVER () FROM events")).await.unwrap();
+        let result = engine.query(home, Question::sql("SELECT n, max(n) OVER () FROM events")).await.unwrap();
         assert_eq!(*result.schema.field(0).data_type(), arrow::datatypes::DataType::Int64);
     }
 }

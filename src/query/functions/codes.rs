@@ -3,7 +3,7 @@
 //! Columns in memory have repeated text as a dictionary per segment. An [`Interner`] gives each distinct text one
 //! number across all segments, by looking at dictionaries and not at rows; `code_of` and `text_of` are the way
 //! there and back, [`pair_of`] and [`part_of`] make one number of two. SQL cannot name them:
-//! [`GroupByCodes`](super::group_by_codes::GroupByCodes) does.
+//! [`GroupByCodes`](crate::query::plan::group_by_codes::GroupByCodes) does.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -24,11 +24,11 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 
 /// What a text takes besides its bytes, about: where it ends, its number in the table, and room for both to grow.
-pub(super) const TEXT_BYTES: usize = 32;
+pub(crate) const TEXT_BYTES: usize = 32;
 
 /// Gives texts numbers, in the order in which they come.
 #[derive(Debug)]
-pub(super) struct Interner {
+pub(crate) struct Interner {
     texts: Mutex<Texts>,
 }
 
@@ -54,7 +54,7 @@ struct Joined {
 
 impl Interner {
     /// An empty one, whose memory is `pool`'s. It cannot spill.
-    pub(super) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+    pub(crate) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let reservation = MemoryConsumer::new("Texts that are grouped by").register(pool);
         Self {
             texts: Mutex::new(Texts {
@@ -152,14 +152,14 @@ macro_rules! same_interner {
 
 /// `code_of(text)`: its number in this query.
 #[derive(Debug)]
-pub(super) struct CodeOf {
+pub(crate) struct CodeOf {
     interner: Arc<Interner>,
     signature: Signature,
 }
 
 /// `text_of(code)`: the text that has this number in this query.
 #[derive(Debug)]
-pub(super) struct TextOf {
+pub(crate) struct TextOf {
     interner: Arc<Interner>,
     signature: Signature,
 }
@@ -169,19 +169,19 @@ same_interner!(TextOf);
 
 impl CodeOf {
     /// Asks `interner`.
-    pub(super) fn new(interner: Arc<Interner>) -> Self {
+    pub(crate) fn new(interner: Arc<Interner>) -> Self {
         Self { interner, signature: Signature::exact(vec![DataType::Utf8View], Volatility::Stable) }
     }
 
     /// The function and the column, when `expr` is `code_of(column)`.
-    pub(super) fn called(expr: &Arc<dyn PhysicalExpr>) -> Option<(&Self, &Column)> {
+    pub(crate) fn called(expr: &Arc<dyn PhysicalExpr>) -> Option<(&Self, &Column)> {
         let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
         let function = call.fun().inner().downcast_ref::<Self>()?;
         Some((function, call.args().first()?.downcast_ref::<Column>()?))
     }
 
     /// The codes of `texts` as a dictionary, when they are one; of them only the values are looked at.
-    pub(super) fn of_dictionary(&self, texts: &ArrayRef) -> Result<Option<ArrayRef>> {
+    pub(crate) fn of_dictionary(&self, texts: &ArrayRef) -> Result<Option<ArrayRef>> {
         let Some(coded) = texts.as_any_dictionary_opt() else { return Ok(None) };
         Ok(Some(coded.with_values(self.interner.codes_of_dictionary(coded.values())?)))
     }
@@ -189,7 +189,7 @@ impl CodeOf {
 
 impl TextOf {
     /// Asks `interner`.
-    pub(super) fn new(interner: Arc<Interner>) -> Self {
+    pub(crate) fn new(interner: Arc<Interner>) -> Self {
         Self { interner, signature: Signature::exact(vec![DataType::UInt32], Volatility::Stable) }
     }
 }
@@ -233,7 +233,7 @@ impl ScalarUDFImpl for TextOf {
 }
 
 /// `pair_of(code, code)`: both in one number, which is never null.
-pub(super) fn pair_of() -> ScalarUDF {
+pub(crate) fn pair_of() -> ScalarUDF {
     let pairs = |args: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(args)?;
         let [first, second] = &arrays[..] else { return Err(missing()) };
@@ -247,7 +247,7 @@ pub(super) fn pair_of() -> ScalarUDF {
 }
 
 /// The first or the second code of a pair.
-pub(super) fn part_of(second: bool) -> ScalarUDF {
+pub(crate) fn part_of(second: bool) -> ScalarUDF {
     let (name, shift) = if second { ("second_of_pair", 0) } else { ("first_of_pair", 32) };
     let parts = move |args: &[ColumnarValue]| {
         let arrays = ColumnarValue::values_to_arrays(args)?;

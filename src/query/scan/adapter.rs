@@ -33,11 +33,11 @@ use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 
-use super::functions::{
+use crate::event::{AttributeKey, schema};
+use crate::query::functions::is_marked;
+use crate::query::functions::{
     AllAttributes, AttributeArgument, DisplayText, FirstOf, Form, OverflowGet, PlainJson, SAFE,
 };
-use super::mixed::is_marked;
-use crate::event::{AttributeKey, schema};
 
 /// One demanded attribute: a column of the table, and where its values may be.
 #[derive(Debug, Clone)]

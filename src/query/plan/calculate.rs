@@ -33,9 +33,9 @@ use datafusion::logical_expr::{
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::compare::{self, as_number, is_text_expr};
-use super::functions::{Extreme, JSON_AS_TEXT, Reading};
 use super::mixed::{self, is_mixed, number_of};
-use super::number::Texts;
+use crate::query::functions::number::Texts;
+use crate::query::functions::{Extreme, JSON_AS_TEXT, Reading};
 
 /// Aggregates of numbers.
 const AGGREGATES: [&str; 12] = [
@@ -64,7 +64,7 @@ const FUNCTIONS: [&str; 27] = [
 ];
 
 /// Puts stand-ins into the place of the functions of numbers of `state`.
-pub(super) fn register(state: &mut SessionState) {
+pub(crate) fn register(state: &mut SessionState) {
     let _ = state.register_expr_planner(Arc::new(Arithmetic));
     for name in AGGREGATES {
         let Ok(inner) = state.udaf(name) else { continue };

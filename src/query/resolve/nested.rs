@@ -202,8 +202,8 @@ mod tests {
 
     use super::*;
     use crate::event::{KeyDictionary, Level};
-    use crate::query::question::Ask;
-    use crate::query::resolver::{ResolveContext, resolve};
+    use crate::query::language::Ask;
+    use crate::query::resolve::{ResolveContext, resolve};
     use crate::query::views::Views;
 
     /// What a select item becomes, where events have these attributes.

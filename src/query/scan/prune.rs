@@ -18,10 +18,10 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use super::adapter::Demanded;
-use super::indexed::condition::Lookup;
-use super::number;
 use crate::catalog::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 use crate::event::{AttributeType, TimeRange, schema};
+use crate::query::functions::number;
+use crate::query::indexed::condition::Lookup;
 use crate::segment::{Bound, SegmentMeta};
 
 /// What is left to read.
@@ -319,7 +319,7 @@ mod tests {
 
     use super::*;
     use crate::catalog::CatalogSnapshot;
-    use crate::query::mixed::mark;
+    use crate::query::functions::mark;
     use crate::segment::{ColumnMeta, NewSegment, SegmentColumns, SegmentId};
 
     fn segment(min_ns: i64, max_ns: i64, columns: &[(&str, Option<(i64, i64)>)]) -> NewSegment {

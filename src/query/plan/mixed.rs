@@ -2,7 +2,7 @@
 //!
 //! Their fields are marked, and what is written about a marked column becomes what is meant. The mark stays with a
 //! column through views, subqueries, aliases and `UNION ALL`; a cast takes it away, so that `CAST(x AS VARCHAR)` is
-//! text like any other. [`number`](super::number) has the spelling of numbers and their order.
+//! text like any other. [`number`](crate::query::functions::number) has the spelling of numbers and their order.
 //!
 //! | written                               | becomes                                                   |
 //! |---------------------------------------|-----------------------------------------------------------|
@@ -14,8 +14,7 @@
 //! | ORDER BY `x`, in windows too          | ORDER BY `mixed_key(x)`: numbers, then texts              |
 //! | ORDER BY `x` DESC                     | ORDER BY `mixed_key_desc(x)` DESC: numbers, then texts    |
 
-use arrow::datatypes::{DataType, Field};
-use arrow_schema::extension::EXTENSION_TYPE_NAME_KEY;
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result;
@@ -24,24 +23,9 @@ use datafusion::logical_expr::{
     Between, BinaryExpr, Case, Expr, ExprSchemable, LogicalPlanBuilder, Operator, ScalarUDF, Subquery,
 };
 
-use super::functions::{Mixed, Reading};
 use super::hex::is_comparison;
-use super::number::{self, Texts};
-
-/// The mark: the name of an extension type, which other programs ignore.
-const MARK: &str = "broadloom.mixed";
-
-/// Marks a field of text.
-pub(crate) fn mark(field: Field) -> Field {
-    let metadata = [(EXTENSION_TYPE_NAME_KEY.to_owned(), MARK.to_owned())];
-    field.with_metadata(metadata.into())
-}
-
-/// Whether a field is marked.
-pub(crate) fn is_marked(field: &Field) -> bool {
-    let text = matches!(field.data_type(), DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8);
-    text && field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == MARK)
-}
+use crate::query::functions::number::{self, Texts};
+use crate::query::functions::{Mixed, Reading, is_marked};
 
 /// Whether `expr` is, or passes on, a marked column.
 pub(super) fn is_mixed(expr: &Expr, schema: &DFSchema) -> bool {
@@ -285,10 +269,11 @@ fn call(reading: Reading, expr: Expr) -> Expr {
 
 #[cfg(test)]
 mod tests {
-    use arrow::datatypes::Schema;
+    use arrow::datatypes::{Field, Schema};
     use datafusion::logical_expr::{col, lit};
 
     use super::*;
+    use crate::query::functions::mark;
 
     fn schema() -> DFSchema {
         let x = mark(Field::new("x", DataType::Utf8View, true));

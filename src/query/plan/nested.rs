@@ -16,18 +16,18 @@ use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit};
 
-use super::functions::{JSON_AT, JsonAt, JsonList, JsonReading, is_text, json_operator};
+use crate::query::functions::{JSON_AT, JsonAt, JsonList, JsonReading, is_text, json_operator};
 
 /// Plans what looks into JSON text.
 #[derive(Debug)]
-pub(super) struct JsonText {
+pub(crate) struct JsonText {
     at: Arc<ScalarUDF>,
     list: Arc<ScalarUDF>,
 }
 
 impl JsonText {
     /// The planner.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let list = JsonList::new(JsonReading::Items);
         Self { at: Arc::new(JsonAt::new().into()), list: Arc::new(list.into()) }
     }

@@ -19,7 +19,7 @@ const VALUE_CHARS_MAX: usize = 200;
 
 /// The casts that a statement asks for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Casts(Vec<Noted>);
+pub(crate) struct Casts(Vec<Noted>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Noted {
@@ -33,7 +33,7 @@ struct Noted {
 
 impl Casts {
     /// Those in `plan`, in its order.
-    pub(super) fn of(plan: &LogicalPlan) -> Self {
+    pub(crate) fn of(plan: &LogicalPlan) -> Self {
         let mut noted: Vec<Noted> = Vec::new();
         // Looking cannot fail.
         let _ = plan.apply_with_subqueries(|node| {
@@ -48,9 +48,9 @@ impl Casts {
     }
 
     /// `error` with the expression and the way out, if it is about a value that could not be cast.
-    pub(super) fn explain(&self, error: &DataFusionError) -> Option<Error> {
+    pub(crate) fn explain(&self, error: &DataFusionError) -> Option<Error> {
         // Whose words these are is found out by those who make errors of ours out of them.
-        let (kind, message) = super::error::in_words(error);
+        let (kind, message) = crate::query::error::in_words(error);
         let (to, message) = (refused_type(&message)?, shortened(&message));
         if kind != ErrorKind::InvalidInput {
             return None;

@@ -18,12 +18,12 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::functions::{self, Checked, Operation};
-use super::rewrite::rewrite_expressions;
+use super::walk::rewrite_expressions;
+use crate::query::functions::{self, Checked, Operation};
 
 /// Puts functions that check in the place of operators. Runs after type coercion. Idempotent.
 #[derive(Debug)]
-pub(super) struct CheckedArithmetic {
+pub(crate) struct CheckedArithmetic {
     add: Arc<ScalarUDF>,
     subtract: Arc<ScalarUDF>,
     multiply: Arc<ScalarUDF>,

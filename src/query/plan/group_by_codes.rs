@@ -37,8 +37,8 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, ScalarU
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
-use super::codes::{self, CodeOf, Interner, TEXT_BYTES, TextOf};
-use super::table::EventsTable;
+use crate::query::functions::codes::{self, CodeOf, Interner, TEXT_BYTES, TextOf};
+use crate::query::scan::table::EventsTable;
 
 /// A column with fewer values in each segment is left to bitmaps.
 const VALUES_MIN: usize = 1024;
@@ -49,13 +49,13 @@ const MEMORY_SHARE: usize = 8;
 
 /// Plans what is carried out in this process.
 #[derive(Debug)]
-pub(super) struct GroupByCodes {
+pub(crate) struct GroupByCodes {
     pool: Arc<dyn MemoryPool>,
 }
 
 impl GroupByCodes {
     /// Texts that are interned count as `pool`'s.
-    pub(super) fn new(pool: Arc<dyn MemoryPool>) -> Self {
+    pub(crate) fn new(pool: Arc<dyn MemoryPool>) -> Self {
         Self { pool }
     }
 

@@ -26,7 +26,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use super::adapter::AttributeAdapterFactory;
-use super::scan;
+use super::statistics::statistics;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder, Source};
 use crate::event::{EventBatch, TimeRange, schema};
 
@@ -228,7 +228,7 @@ impl ExecutionPlan for BufferExec {
         let ranges = partitions.iter().flatten().filter_map(|batch| batch.time_range());
         let time = ranges
             .reduce(|a, b| TimeRange { min_ns: a.min_ns.min(b.min_ns), max_ns: a.max_ns.max(b.max_ns) });
-        Ok(Arc::new(scan::statistics(&self.projected, rows, time)))
+        Ok(Arc::new(statistics(&self.projected, rows, time)))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {

@@ -19,7 +19,7 @@ use datafusion::logical_expr::{Between, BinaryExpr, Expr, ExprSchemable, Operato
 
 use super::hex::is_comparison;
 use super::mixed::{is_mixed, number_of};
-use super::number;
+use crate::query::functions::number;
 
 /// Rewrites the top of `expr`.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

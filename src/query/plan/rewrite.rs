@@ -8,16 +8,16 @@
 //! that is not a number.
 
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::tree_node::{Transformed, TransformedResult};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::functions::Reading;
+use super::walk::rewrite_node;
 use super::{arithmetic, calculate, compare, hex, mixed, zones};
+use crate::query::functions::Reading;
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -29,49 +29,12 @@ pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
     .data()
 }
 
-/// Applies `rewrite` to every part of every expression of `plan`, subqueries included. Columns keep their names.
-pub(super) fn rewrite_expressions(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<LogicalPlan> {
-    plan.transform_up_with_subqueries(|node| {
-        let rewritten = rewrite_node(node, rewrite)?;
-        if rewritten.transformed {
-            return Ok(Transformed::yes(rewritten.data.recompute_schema()?));
-        }
-        Ok(rewritten)
-    })
-    .data()
-}
-
-/// Changes the top of an expression over a schema.
-pub(super) type Rewrite<'a> = dyn Fn(Expr, &DFSchema) -> Result<Transformed<Expr>> + 'a;
-
-fn rewrite_node(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<Transformed<LogicalPlan>> {
-    let schema = node_schema(&plan);
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
-        Ok(if rewritten.transformed { rewritten.update_data(|e| name.restore(e)) } else { rewritten })
-    })
-}
-
 /// `ORDER BY` as it is meant.
 fn ordered(plan: LogicalPlan) -> LogicalPlan {
     let LogicalPlan::Sort(mut sort) = plan else { return plan };
     let schema = merge_schema(&[&sort.input]);
     sort.expr = sort.expr.into_iter().map(|expr| mixed::order(expr, &schema, Reading::Key).data).collect();
     LogicalPlan::Sort(sort)
-}
-
-/// What the expressions of a node refer to.
-fn node_schema(plan: &LogicalPlan) -> DFSchema {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = plan {
-        // Filters of a scan refer to all of the table's columns.
-        if let Ok(all) = DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema()) {
-            schema.merge(&all);
-        }
-    }
-    schema
 }
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {

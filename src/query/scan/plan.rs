@@ -3,87 +3,56 @@
 //! ```text
 //! EventsExec: segments=3/10 …                 says what was pruned, passes everything through
 //!   UnionExec
-//!     DataSourceExec: file_groups=…           ordinary Parquet scan: filters, pages, late materialisation
+//!     DataSourceExec: file_groups=…           IndexedSource: bitmaps, columns in memory, else Parquet
 //!     BufferExec: batches=2 …
 //! ```
+//!
+//! It is a file scan of DataFusion by its shape, with a source of our own ([`indexed`](crate::query::indexed)),
+//! readers of our own ([`metadata`](super::metadata)) and expressions adapted per file
+//! ([`adapter`](super::adapter)). It holds caches and a store, so it is carried out where it was planned.
 //!
 //! Segments are newest first inside. If they can be dealt into few enough groups whose segments do not
 //! overlap in time, the scan declares that order, and `ORDER BY timestamp DESC LIMIT n` reads the newest
 //! only.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
-use datafusion::execution::TaskContext;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
-use datafusion::physical_plan::execution_plan::{CardinalityEffect, ReplaceChildrenOptions};
-use datafusion::physical_plan::filter_pushdown::{
-    ChildFilterDescription, ChildPushdownResult, FilterDescription, FilterPushdownPhase,
-    FilterPushdownPropagation,
-};
-use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
-use datafusion::physical_plan::projection::ProjectionExec;
-use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
-use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::union::UnionExec;
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
-};
 
 use super::adapter::AttributeAdapterFactory;
-use super::buffer_scan::BufferExec;
-use super::indexed::columns::ColumnCache;
-use super::indexed::decode::Files;
-use super::indexed::rows::Context;
-use super::indexed::source::IndexedSource;
-use super::masks::MaskCache;
-use super::metadata::{MetadataCache, SegmentReaderFactory, Want};
+use super::buffer::BufferExec;
+use super::events_exec::EventsExec;
+use super::metadata::{SegmentReaderFactory, Want};
+use super::occurrence::Occurrence;
 use super::prune::Pruned;
-use super::snapshot::ReadSnapshot;
-use super::table::EventsTable;
+use super::statistics::statistics;
 use crate::catalog::LoadedColumns;
 use crate::event::{AttributeType, EventBatch, TimeRange, schema};
-use crate::index::IndexCache;
+use crate::query::indexed::decode::Files;
+use crate::query::indexed::rows::Context;
+use crate::query::indexed::source::IndexedSource;
 use crate::segment::SegmentMeta;
 
 /// Groups of files that a scan keeps apart to stay in order, at most; beyond it order is given up.
 const ORDERED_GROUPS_MAX: usize = 16;
 
-/// What all scans share.
-#[derive(Debug)]
-pub(crate) struct ScanShared {
-    /// Footers of segments.
-    pub(crate) footers: Arc<MetadataCache>,
-    /// Side-cars of segments.
-    pub(crate) indexes: Arc<IndexCache>,
-    /// Columns in memory.
-    pub(crate) columns: Arc<ColumnCache>,
-    /// Rows of segments that are not deleted.
-    pub(crate) masks: Arc<MaskCache>,
-    /// Partitions of a scan.
-    pub(crate) parallelism: usize,
-    /// How much of a segment a partition fetches at once, about, in bytes.
-    pub(crate) part_bytes_max: u64,
-}
-
 /// Everything that one scan reads.
 pub(crate) struct Scan<'a> {
-    /// The table that is scanned.
-    pub(crate) table: &'a EventsTable,
+    /// The occurrence of the table that is scanned.
+    pub(crate) occurrence: &'a Occurrence,
     /// The segments.
     pub(crate) pruned: Pruned,
     /// What their columns hold.
@@ -99,20 +68,20 @@ pub(crate) struct Scan<'a> {
 impl Scan<'_> {
     /// The plan.
     pub(crate) fn plan(self) -> Result<Arc<dyn ExecutionPlan>> {
-        let adapter = Arc::new(AttributeAdapterFactory::new(self.table.demanded()));
+        let adapter = Arc::new(AttributeAdapterFactory::new(&self.occurrence.demanded));
         let mut children: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if !self.pruned.kept.is_empty() {
             children.push(self.files(&adapter)?);
         }
         if !self.batches.is_empty() {
-            let parallelism = self.table.shared().parallelism;
-            let schema = self.table.arrow_schema();
+            let parallelism = self.occurrence.shared.parallelism;
+            let schema = Arc::clone(&self.occurrence.schema);
             let buffer = BufferExec::new(&self.batches, parallelism, schema, &self.projection, adapter)?;
             children.push(Arc::new(buffer));
         }
         let child = match (children.pop(), children.pop()) {
             (None, _) => {
-                let schema = self.table.arrow_schema().project(&self.projection)?;
+                let schema = self.occurrence.schema.project(&self.projection)?;
                 Arc::new(EmptyExec::new(Arc::new(schema))) as Arc<dyn ExecutionPlan>
             }
             (Some(only), None) => only,
@@ -122,14 +91,14 @@ impl Scan<'_> {
     }
 
     fn files(&self, adapter: &Arc<AttributeAdapterFactory>) -> Result<Arc<dyn ExecutionPlan>> {
-        let snapshot = self.table.snapshot();
+        let snapshot = &self.occurrence.snapshot;
         let want = Arc::new(self.want());
         let factory = SegmentReaderFactory {
             store: Arc::clone(&snapshot.store),
-            cache: Arc::clone(&self.table.shared().footers),
+            cache: Arc::clone(&self.occurrence.shared.footers),
             want: Arc::clone(&want),
         };
-        let schema = Arc::new(file_schema(self.table, snapshot));
+        let schema = Arc::new(file_schema(self.occurrence));
         let source = ParquetSource::new(Arc::clone(&schema))
             .with_parquet_file_reader_factory(Arc::new(factory))
             .with_pushdown_filters(true)
@@ -137,22 +106,22 @@ impl Scan<'_> {
             .with_enable_page_index(true)
             .with_bloom_filter_on_read(false);
         let context = Context {
-            indexes: Arc::clone(&self.table.shared().indexes),
-            cache: Arc::clone(&self.table.shared().columns),
+            indexes: Arc::clone(&self.occurrence.shared.indexes),
+            cache: Arc::clone(&self.occurrence.shared.columns),
             files: Files {
                 store: Arc::clone(&snapshot.store),
-                footers: Arc::clone(&self.table.shared().footers),
+                footers: Arc::clone(&self.occurrence.shared.footers),
             },
             adapter: Arc::clone(adapter),
             table: Arc::clone(&schema),
             columns: Arc::clone(&self.columns),
-            masks: Arc::clone(&self.table.shared().masks),
+            masks: Arc::clone(&self.occurrence.shared.masks),
             want,
-            part_bytes_max: self.table.shared().part_bytes_max,
+            part_bytes_max: self.occurrence.shared.part_bytes_max,
         };
         let source = IndexedSource::new(source, Arc::new(context));
         let known = upto_timestamp(&schema);
-        let (groups, ordered) = deal(&self.pruned.kept, self.table.shared().parallelism);
+        let (groups, ordered) = deal(&self.pruned.kept, self.occurrence.shared.parallelism);
         let groups: Vec<FileGroup> = groups
             .into_iter()
             .map(|group| FileGroup::new(group.into_iter().map(|s| file(s, &known)).collect()))
@@ -172,13 +141,13 @@ impl Scan<'_> {
     }
 
     fn want(&self) -> Want {
-        let schema = self.table.arrow_schema();
+        let schema = &self.occurrence.schema;
         let names: HashSet<&str> = self.projection.iter().map(|i| schema.field(*i).name().as_str()).collect();
         if names.contains(schema::ATTRIBUTES) || names.contains(schema::TYPED_ATTRIBUTES) {
             return Want::All;
         }
         let core = names.iter().filter(|n| schema::core_index(n).is_some()).map(ToString::to_string);
-        let demanded = self.table.demanded().iter().filter(|d| names.contains(d.column.as_str()));
+        let demanded = self.occurrence.demanded.iter().filter(|d| names.contains(d.column.as_str()));
         Want::Some {
             core: core.collect(),
             demanded: demanded.cloned().collect(),
@@ -189,9 +158,9 @@ impl Scan<'_> {
 
 /// The table's columns, then the physical columns that adapted expressions may read as text: naming them
 /// makes the Parquet reader yield them as views, which is how the table has them.
-fn file_schema(table: &EventsTable, snapshot: &ReadSnapshot) -> Schema {
-    let schema = table.arrow_schema();
-    let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+fn file_schema(occurrence: &Occurrence) -> Schema {
+    let Occurrence { snapshot, demanded, schema: table, .. } = occurrence;
+    let mut fields: Vec<Arc<Field>> = table.fields().iter().cloned().collect();
     let mut names: HashSet<String> = fields.iter().map(|f| f.name().clone()).collect();
     let mut add = |name: &str| {
         if names.insert(name.to_owned()) {
@@ -199,7 +168,7 @@ fn file_schema(table: &EventsTable, snapshot: &ReadSnapshot) -> Schema {
         }
     };
     add(schema::OVERFLOW);
-    for demanded in table.demanded() {
+    for demanded in demanded {
         let bytes =
             snapshot.keys.lookup(&demanded.key).is_some_and(|a| a.types.contains(AttributeType::Bytes));
         // Bytes must not be taken for text.
@@ -240,23 +209,6 @@ fn time(segments: &[Arc<SegmentMeta>]) -> Option<TimeRange> {
     }
     let ranges = segments.iter().map(|segment| segment.time);
     ranges.reduce(|a, b| TimeRange { min_ns: a.min_ns.min(b.min_ns), max_ns: a.max_ns.max(b.max_ns) })
-}
-
-/// What is known of `rows` events with timestamps in `time`, both ends of which occur: enough for DataFusion
-/// to count them, and to find the first and the last, without reading any.
-pub(crate) fn statistics(schema: &Schema, rows: u64, time: Option<TimeRange>) -> Statistics {
-    let mut statistics = Statistics::new_unknown(schema);
-    statistics.num_rows = Precision::Exact(rows as usize);
-    if let (Some(time), Ok(timestamp)) = (time, schema.index_of(schema::column::TIMESTAMP)) {
-        let at = |ns| Precision::Exact(ScalarValue::TimestampNanosecond(Some(ns), Some("UTC".into())));
-        statistics.column_statistics[timestamp] = ColumnStatistics {
-            null_count: Precision::Exact(0),
-            min_value: at(time.min_ns),
-            max_value: at(time.max_ns),
-            ..ColumnStatistics::new_unknown()
-        };
-    }
-    statistics
 }
 
 /// Segments that one partition reads, one after the other.
@@ -325,188 +277,6 @@ fn spread(segments: Vec<&Arc<SegmentMeta>>, partitions: usize) -> Vec<Group<'_>>
         }
     }
     groups
-}
-
-/// Passes its child through; says in EXPLAIN which segments were left out.
-#[derive(Debug, Clone)]
-pub(crate) struct EventsExec {
-    child: Arc<dyn ExecutionPlan>,
-    kept: usize,
-    considered: usize,
-    by_time: usize,
-    by_columns: usize,
-    by_index: usize,
-    metrics: ExecutionPlanMetricsSet,
-}
-
-impl EventsExec {
-    fn new(child: Arc<dyn ExecutionPlan>, pruned: &Pruned) -> Self {
-        let metrics = ExecutionPlanMetricsSet::new();
-        let counts = [
-            ("segments_considered", pruned.considered),
-            ("segments_pruned_by_time", pruned.by_time),
-            ("segments_pruned_by_columns", pruned.by_columns),
-            ("segments_pruned_by_index", pruned.by_index),
-        ];
-        for (name, count) in counts {
-            MetricBuilder::new(&metrics).global_counter(name).add(count);
-        }
-        Self {
-            child,
-            kept: pruned.kept.len(),
-            considered: pruned.considered,
-            by_time: pruned.by_time,
-            by_columns: pruned.by_columns,
-            by_index: pruned.by_index,
-            metrics,
-        }
-    }
-
-    /// What is passed through.
-    pub(crate) fn child(&self) -> &Arc<dyn ExecutionPlan> {
-        &self.child
-    }
-
-    /// The same over another child.
-    pub(crate) fn over(&self, child: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self { child, ..self.clone() })
-    }
-}
-
-impl DisplayAs for EventsExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kept, considered, by_time, by_columns, by_index, .. } = self;
-        write!(
-            f,
-            "EventsExec: segments={kept}/{considered}, pruned_by_time={by_time}, \
-             pruned_by_columns={by_columns}, pruned_by_index={by_index}"
-        )
-    }
-}
-
-impl ExecutionPlan for EventsExec {
-    fn name(&self) -> &'static str {
-        "EventsExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.child.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.child]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(match children.pop() {
-            Some(child) => self.over(child),
-            None => self,
-        })
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        Ok(match children.pop() {
-            Some(child) => self.over(child),
-            None => self,
-        })
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.child.execute(partition, context)
-    }
-
-    fn metrics(&self) -> Option<MetricsSet> {
-        Some(self.metrics.clone_inner())
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        inputs: &[Arc<Statistics>],
-        _: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        let unknown = || Arc::new(Statistics::new_unknown(&self.schema()));
-        Ok(inputs.first().cloned().unwrap_or_else(unknown))
-    }
-
-    fn supports_limit_pushdown(&self) -> bool {
-        true
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
-    }
-
-    fn try_swapping_with_projection(
-        &self,
-        projection: &ProjectionExec,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        Ok(self.child.try_swapping_with_projection(projection)?.map(|child| self.over(child)))
-    }
-
-    /// Filters on nested columns stay above: the Parquet reader promises to apply some of them and cannot
-    /// keep it for every file.
-    fn gather_filters_for_pushdown(
-        &self,
-        _: FilterPushdownPhase,
-        filters: Vec<Arc<dyn PhysicalExpr>>,
-        _: &ConfigOptions,
-    ) -> Result<FilterDescription> {
-        let fields = self.child.schema();
-        let flat = fields.fields().iter().enumerate().filter(|(_, f)| !f.data_type().is_nested());
-        let allowed = flat.map(|(i, _)| i).collect();
-        let child = ChildFilterDescription::from_child_with_allowed_indices(&filters, allowed, &self.child)?;
-        Ok(FilterDescription::new().with_child(child))
-    }
-
-    fn handle_child_pushdown_result(
-        &self,
-        _: FilterPushdownPhase,
-        result: ChildPushdownResult,
-        _: &ConfigOptions,
-    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        Ok(FilterPushdownPropagation::if_all(result))
-    }
-
-    fn try_pushdown_sort(
-        &self,
-        order: &[PhysicalSortExpr],
-    ) -> Result<SortOrderPushdownResult<Arc<dyn ExecutionPlan>>> {
-        Ok(match self.child.try_pushdown_sort(order)? {
-            SortOrderPushdownResult::Exact { inner } => {
-                SortOrderPushdownResult::Exact { inner: self.over(inner) }
-            }
-            SortOrderPushdownResult::Inexact { inner } => {
-                SortOrderPushdownResult::Inexact { inner: self.over(inner) }
-            }
-            SortOrderPushdownResult::Unsupported => SortOrderPushdownResult::Unsupported,
-        })
-    }
 }
 
 #[cfg(test)]

@@ -54,8 +54,7 @@ use self::scope::Scope;
 pub use self::table_name::{EVENTS, attribute_column, decode_table_name, encode_table_name};
 use crate::error::{Error, Result};
 use crate::event::KeyDictionary;
-use crate::query::language::{build, parse, with_stack};
-use crate::query::question::Ask;
+use crate::query::language::{Ask, build, parse, with_stack};
 use crate::query::views::Views;
 
 /// What a statement can refer to.

@@ -258,9 +258,7 @@ impl Resolver<'_> {
                 (false, false) => Naming::FirstFree(vec![output, source.clone()]),
                 (false, true) if self.is_merged(&output) => Naming::FirstFree(vec![output]),
                 // An attribute that is spelled like a core column.
-                (false, true) => {
-                    Naming::FirstFree(vec![format!("attributes['{output}']"), source.clone()])
-                }
+                (false, true) => Naming::FirstFree(vec![format!("attributes['{output}']"), source.clone()]),
             };
             list.push(expr, naming, source);
             return Ok(());
