@@ -42,8 +42,8 @@ use tokio::time::Sleep;
 
 use super::answer::QueryResult;
 use super::functions;
-use super::indexed::columns::{Asks, ColumnCache};
-use super::indexed::counts::CountFromBitmaps;
+use super::indexed::column_cache::{Asks, ColumnCache};
+use super::indexed::counts_exec::CountFromBitmaps;
 use super::indexed::parts;
 use super::language::{Ask, build};
 use super::plan::arithmetic::CheckedArithmetic;

@@ -12,7 +12,7 @@
 //! 5. DataFusion does what remains, with our [`functions`]. The [`answer`] is a stream of batches, which
 //!    [`output`] turns into bytes.
 //!
-//! [`matching`] finds the rows of a segment that a condition is about, for those who delete.
+//! [`row_matcher`] finds the rows of a segment that a condition is about, for those who delete.
 //!
 //! A query sees one snapshot, whatever is written meanwhile. Nothing here writes.
 
@@ -28,7 +28,7 @@ pub mod snapshot;
 mod scan;
 mod indexed;
 mod functions;
-pub(crate) mod matching;
+pub(crate) mod row_matcher;
 pub mod output;
 mod error;
 

@@ -41,7 +41,7 @@ impl Hidden {
 
 /// An open relation that a wildcard of a `SELECT` reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct StarSource {
     pub(super) alias: String,
     pub(super) node: NodeId,
 }
@@ -51,7 +51,7 @@ pub(super) enum Node {
     /// The table `events`.
     Base,
     /// A `SELECT`; open if it has sources. `blocked` are core columns that its wildcard leaves out.
-    Select { columns: Vec<String>, sources: Vec<Source>, blocked: Vec<String> },
+    Select { columns: Vec<String>, sources: Vec<StarSource>, blocked: Vec<String> },
     /// `UNION ALL` of open branches.
     Union { columns: Vec<String>, branches: [NodeId; 2] },
     /// A fixed list of columns.

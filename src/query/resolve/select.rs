@@ -13,7 +13,7 @@ use sqlparser::ast::{
 
 use super::Resolver;
 use super::names::{Clause, Meaning};
-use super::node::{Node, NodeId, Source, is_core};
+use super::node::{Node, NodeId, StarSource, is_core};
 use super::relation::placeholder;
 use super::scope::{Name, Scope, normalise, resolved};
 use crate::error::{Error, Result};
@@ -55,7 +55,7 @@ enum Naming {
 #[derive(Debug, Default)]
 pub(super) struct SelectList {
     entries: Vec<Entry>,
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Vec<StarSource>,
     pub(super) blocked: Vec<String>,
     /// Some columns are known to the planner only.
     pub(super) is_opaque: bool,

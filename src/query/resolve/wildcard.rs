@@ -9,7 +9,7 @@ use sqlparser::ast::{
 use super::Resolver;
 use super::errors::{nearest, unknown};
 use super::names::Clause;
-use super::node::Source;
+use super::node::StarSource;
 use super::scope::{Merged, Name, Relation, Scope, column, normalise, resolved};
 use super::select::SelectList;
 use crate::error::{Error, Result};
@@ -90,7 +90,7 @@ impl Resolver<'_> {
         let mut emitted: Vec<&str> = Vec::new();
         for relation in &scope.relations {
             if self.nodes.is_open(relation.node) {
-                list.sources.push(Source { alias: relation.alias.clone(), node: relation.node });
+                list.sources.push(StarSource { alias: relation.alias.clone(), node: relation.node });
             }
             let Some(names) = self.nodes.star(relation.node) else {
                 list.is_opaque = true;

@@ -164,7 +164,7 @@ impl Want {
 
 /// Opens the files of one scan.
 #[derive(Debug)]
-pub(crate) struct SegmentReaderFactory {
+pub(crate) struct NarrowReaderFactory {
     /// Where the segments are.
     pub(crate) store: Arc<dyn ObjectStore>,
     /// Shared by all scans.
@@ -173,7 +173,7 @@ pub(crate) struct SegmentReaderFactory {
     pub(crate) want: Arc<Want>,
 }
 
-impl ParquetFileReaderFactory for SegmentReaderFactory {
+impl ParquetFileReaderFactory for NarrowReaderFactory {
     fn create_reader(
         &self,
         partition: usize,
@@ -186,7 +186,7 @@ impl ParquetFileReaderFactory for SegmentReaderFactory {
             .cloned()
             .ok_or_else(|| DataFusionError::Internal("a scanned file has no segment attached".to_owned()))?;
         let path = file.object_meta.location.clone();
-        Ok(Box::new(SegmentReader {
+        Ok(Box::new(NarrowReader {
             object: Object { store: Arc::clone(&self.store), path: path.clone() },
             segment,
             cache: Arc::clone(&self.cache),
@@ -217,7 +217,7 @@ fn external(e: object_store::Error) -> ParquetError {
 }
 
 /// Reads some columns of one segment.
-pub(crate) struct SegmentReader {
+pub(crate) struct NarrowReader {
     object: Object,
     segment: Arc<SegmentMeta>,
     cache: Arc<MetadataCache>,
@@ -225,7 +225,7 @@ pub(crate) struct SegmentReader {
     metrics: ParquetFileMetrics,
 }
 
-impl SegmentReader {
+impl NarrowReader {
     /// Reads the physical column `name` alone.
     pub(crate) fn of_column(
         store: &Arc<dyn ObjectStore>,
@@ -328,7 +328,7 @@ impl SegmentReader {
     }
 }
 
-impl AsyncFileReader for SegmentReader {
+impl AsyncFileReader for NarrowReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, parquet::errors::Result<Bytes>> {
         self.metrics.bytes_scanned.add((range.end - range.start) as usize);
         self.object.fetch(range)

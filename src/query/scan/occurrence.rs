@@ -15,7 +15,7 @@ use super::metadata::MetadataCache;
 use crate::event::{AttributeType, schema};
 use crate::index::IndexCache;
 use crate::query::functions::{map_type, mark};
-use crate::query::indexed::columns::ColumnCache;
+use crate::query::indexed::column_cache::ColumnCache;
 use crate::query::resolve::attribute_column;
 use crate::query::snapshot::ReadSnapshot;
 

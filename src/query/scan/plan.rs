@@ -35,7 +35,7 @@ use datafusion::physical_plan::union::UnionExec;
 use super::adapter::AttributeAdapterFactory;
 use super::buffer::BufferExec;
 use super::events_exec::EventsExec;
-use super::metadata::{SegmentReaderFactory, Want};
+use super::metadata::{NarrowReaderFactory, Want};
 use super::occurrence::Occurrence;
 use super::prune::Pruned;
 use super::statistics::statistics;
@@ -93,7 +93,7 @@ impl Scan<'_> {
     fn files(&self, adapter: &Arc<AttributeAdapterFactory>) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = &self.occurrence.snapshot;
         let want = Arc::new(self.want());
-        let factory = SegmentReaderFactory {
+        let factory = NarrowReaderFactory {
             store: Arc::clone(&snapshot.store),
             cache: Arc::clone(&self.occurrence.shared.footers),
             want: Arc::clone(&want),

@@ -14,8 +14,8 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result;
 
 use super::decode::Files;
+use super::inverted::Inverted;
 use crate::config::QuerySettings;
-use crate::index::bitmap::{ColumnBitmaps, SecondRuns};
 use crate::index::byte_cache::ByteCache;
 use crate::segment::{SegmentId, SegmentMeta};
 
@@ -23,27 +23,6 @@ use crate::segment::{SegmentId, SegmentMeta};
 const ASKED_BYTES_MAX: usize = 16 << 20;
 /// A decoded column may take this share of the limit.
 const LARGE_SHARE: usize = 8;
-
-/// The rows of each value of one column of a segment.
-#[derive(Debug, Clone)]
-pub(crate) enum Inverted {
-    /// The rows of each value.
-    Bitmaps(Arc<ColumnBitmaps>),
-    /// The rows of each second; of the timestamp only.
-    Seconds(Arc<SecondRuns>),
-    /// Nothing can be known: its type has no bitmaps, or the file is out of order.
-    Unfit,
-}
-
-impl Inverted {
-    fn memory_bytes(&self) -> usize {
-        match self {
-            Self::Bitmaps(bitmaps) => bitmaps.memory_bytes(),
-            Self::Seconds(seconds) => seconds.memory_bytes(),
-            Self::Unfit => 0,
-        }
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Held {
@@ -53,12 +32,12 @@ enum Held {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Form {
+enum HeldAs {
     Inverted,
     Decoded,
 }
 
-type Key = (SegmentId, Box<str>, Form);
+type Key = (SegmentId, Box<str>, HeldAs);
 
 /// Columns in memory, for all queries of a database.
 #[derive(Debug)]
@@ -104,7 +83,7 @@ impl ColumnCache {
     ) -> Result<HashMap<String, Inverted>> {
         let mut known = HashMap::with_capacity(columns.len());
         for (name, ty) in columns {
-            let key = (segment.id, Box::from(*name), Form::Inverted);
+            let key = (segment.id, Box::from(*name), HeldAs::Inverted);
             let found = match self.held.get(&key) {
                 Some(Held::Inverted(found)) => found,
                 _ if !self.is_earned(&key) => continue,
@@ -129,7 +108,7 @@ impl ColumnCache {
         read: bool,
         files: &Files,
     ) -> Result<Option<Vec<ArrayRef>>> {
-        let key = |name: &str| (segment.id, Box::from(name), Form::Decoded);
+        let key = |name: &str| (segment.id, Box::from(name), HeldAs::Decoded);
         let mut found = Vec::with_capacity(columns.len());
         for (name, _) in columns {
             found.push(match self.held.get(&key(name)) {
@@ -166,7 +145,8 @@ impl ColumnCache {
     /// How many values the dictionary of `names`, the columns of a segment that are one attribute, has; `None`
     /// when none or several of them are in memory, or not as a dictionary.
     pub(crate) fn dictionary_len(&self, segment: SegmentId, names: &[String]) -> Option<usize> {
-        let held = |name: &String| match self.held.get(&(segment, Box::from(name.as_str()), Form::Decoded)) {
+        let held = |name: &String| match self.held.get(&(segment, Box::from(name.as_str()), HeldAs::Decoded))
+        {
             Some(Held::Decoded(Some(values))) => Some(values),
             _ => None,
         };
@@ -178,8 +158,8 @@ impl ColumnCache {
     /// Whether a column has been asked for often enough to be held; it now has been once more.
     fn is_earned(&self, key: &Key) -> bool {
         let asks = match key.2 {
-            Form::Inverted => self.asks.inverted,
-            Form::Decoded => self.asks.decoded,
+            HeldAs::Inverted => self.asks.inverted,
+            HeldAs::Decoded => self.asks.decoded,
         };
         if asks == 0 {
             return true;

@@ -4,7 +4,6 @@
 //! it looks at every piece several times. Where many rows match, it is quicker to decode all of them and to
 //! filter the batches, vector by vector. That is what this does to the stream of one file.
 
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,10 +14,10 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner};
-use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use roaring::RoaringBitmap;
+
+use super::morsel::{BatchStream, FileRows};
 
 /// Rows of an output batch.
 const BATCH_ROWS: usize = 8192;
@@ -27,7 +26,7 @@ const GAP_ROWS: u32 = 4096;
 
 /// Which rows of what is read are to be kept.
 #[derive(Debug, Clone)]
-pub(super) struct Mask {
+pub(super) struct RowFilter {
     /// One bit for each row that is read, in order.
     pub(super) keep: BooleanBuffer,
     /// What also must hold, over the columns that are read.
@@ -71,85 +70,29 @@ pub(super) fn bits(rows: &RoaringBitmap, pieces: &[Range<usize>]) -> BooleanBuff
     bits.finish()
 }
 
-/// Opens a file and filters what it yields.
-pub(super) struct MaskedPlanner {
-    pub(super) inner: Box<dyn MorselPlanner>,
-    pub(super) mask: Arc<Mask>,
-}
-
-impl MaskedPlanner {
-    fn over(inner: Box<dyn MorselPlanner>, mask: &Arc<Mask>) -> Box<dyn MorselPlanner> {
-        Box::new(Self { inner, mask: Arc::clone(mask) })
-    }
-}
-
-impl fmt::Debug for MaskedPlanner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MaskedPlanner").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl MorselPlanner for MaskedPlanner {
-    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let Self { inner, mask } = *self;
-        let Some(mut plan) = inner.plan()? else { return Ok(None) };
-        let morsels = plan.take_morsels();
-        if morsels.len() > 1 {
-            // Rows are counted from the first: a segment is one row group, and comes as one stream.
-            return Err(DataFusionError::Internal("a segment came in several parts".to_owned()));
-        }
-        let morsel = |inner| Box::new(MaskedMorsel { inner, mask: Arc::clone(&mask) }) as Box<dyn Morsel>;
-        let planners = plan.take_ready_planners().into_iter().map(|p| Self::over(p, &mask)).collect();
-        let pending = plan.take_pending_planner();
-        let mut plan =
-            MorselPlan::new().with_morsels(morsels.into_iter().map(morsel).collect()).with_planners(planners);
-        if let Some(pending) = pending {
-            plan.set_pending_planner(async move { Ok(Self::over(pending.await?, &mask)) });
-        }
-        Ok(Some(plan))
-    }
-}
-
-struct MaskedMorsel {
-    inner: Box<dyn Morsel>,
-    mask: Arc<Mask>,
-}
-
-impl fmt::Debug for MaskedMorsel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MaskedMorsel").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl Morsel for MaskedMorsel {
-    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        masked(self.inner.into_stream(), self.mask).boxed()
-    }
-}
-
-/// The rows of `input` that `mask` keeps, in batches of a good size.
-fn masked(
-    input: BoxStream<'static, Result<RecordBatch>>,
-    mask: Arc<Mask>,
+/// The rows of `input` that `filter` keeps, in batches of a good size.
+fn filtered(
+    input: BatchStream,
+    filter: Arc<RowFilter>,
 ) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
-    let output = BatchCoalescer::new(Arc::clone(&mask.output), BATCH_ROWS);
+    let output = BatchCoalescer::new(Arc::clone(&filter.output), BATCH_ROWS);
     futures::stream::try_unfold(
-        (Some(input), output, 0, mask),
-        |(mut input, mut output, mut read, mask)| async move {
+        (Some(input), output, 0, filter),
+        |(mut input, mut output, mut read, filter)| async move {
             loop {
                 if let Some(batch) = output.next_completed_batch() {
-                    return Ok(Some((batch, (input, output, read, mask))));
+                    return Ok(Some((batch, (input, output, read, filter))));
                 }
                 let Some(stream) = &mut input else { return Ok(None) };
                 if let Some(batch) = stream.next().await.transpose()? {
                     let rows = read..read + batch.num_rows();
                     read = rows.end;
-                    mask.push(batch, rows, &mut output)?;
+                    filter.push(batch, rows, &mut output)?;
                     continue;
                 }
                 input = None;
-                if read != mask.keep.len() {
-                    let message = format!("expected {} rows, read {read}", mask.keep.len());
+                if read != filter.keep.len() {
+                    let message = format!("expected {} rows, read {read}", filter.keep.len());
                     return Err(DataFusionError::Internal(message));
                 }
                 output.finish_buffered_batch()?;
@@ -158,7 +101,13 @@ fn masked(
     )
 }
 
-impl Mask {
+impl RowFilter {
+    /// What of `reading`, a file that was just opened, passes the filter.
+    pub(super) fn over(self, reading: FileRows) -> FileRows {
+        let filter = Arc::new(self);
+        reading.mapped(move |rows| filtered(rows, Arc::clone(&filter)).boxed())
+    }
+
     fn push(&self, batch: RecordBatch, rows: Range<usize>, output: &mut BatchCoalescer) -> Result<()> {
         if rows.end > self.keep.len() {
             return Err(DataFusionError::Internal(format!("read more than {} rows", self.keep.len())));
