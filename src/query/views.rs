@@ -102,8 +102,8 @@ fn parse_query(name: &str, sql: &str) -> Result<Query> {
     match statement {
         Statement::Statement(statement) => match *statement {
             SqlStatement::Query(query) => Ok(*query),
-            _ => Err(Error::invalid(format!("view {name} is no query"))),
+            _ => Err(Error::invalid(format!("view {name} is not a query"))),
         },
-        _ => Err(Error::invalid(format!("view {name} is no query"))),
+        _ => Err(Error::invalid(format!("view {name} is not a query"))),
     }
 }

@@ -186,6 +186,12 @@ mod tests {
             let error = parse_condition(wrong).unwrap_err();
             assert!(error.message().starts_with("syntax error:"), "{wrong}: {error}");
         }
+        // The deepest fits the stack of a thread of the server.
+        let deepest = || {
+            let text = format!("{} OR {}", vec!["a"; 1000].join(" = "), vec!["a"; 1000].join(" + "));
+            drop(parse_condition(&text).unwrap().clone());
+        };
+        std::thread::Builder::new().stack_size(2 << 20).spawn(deepest).unwrap().join().unwrap();
         let error = parse_condition(&vec!["a"; 100_000].join(" = ")).unwrap_err();
         assert!(error.message().contains("at most 1000"), "{error}");
     }

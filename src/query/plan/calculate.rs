@@ -10,6 +10,7 @@
 //! | `sum(x)`                     | `sum(try_cast(x AS DOUBLE))` of an attribute that is all text        |
 //! | `min(x)`, `max(x)`           | `mixed_min(x)`, `mixed_max(x)` of a mixed attribute                  |
 //! | `x + 1`                      | `number_of(x) + 1`, while it is planned                              |
+//! | `-x`                         | `-number_of(x)`                                                      |
 //! | `array_agg(x ORDER BY x)`    | `array_agg(x ORDER BY mixed_key(x))`                                 |
 
 use std::sync::Arc;
@@ -32,10 +33,11 @@ use datafusion::logical_expr::{
 };
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::choose;
 use super::compare::{self, as_number, is_text_expr};
 use super::mixed::{self, is_mixed, number_of};
 use crate::query::functions::number::Texts;
-use crate::query::functions::{Extreme, JSON_AS_TEXT, Reading};
+use crate::query::functions::{Extreme, JSON_AS_TEXT, Reading, UnaryMinus};
 
 /// Aggregates of numbers.
 const AGGREGATES: [&str; 12] = [
@@ -66,6 +68,7 @@ const FUNCTIONS: [&str; 27] = [
 /// Puts stand-ins into the place of the functions of numbers of `state`.
 pub(crate) fn register(state: &mut SessionState) {
     let _ = state.register_expr_planner(Arc::new(Arithmetic));
+    choose::register(state);
     for name in AGGREGATES {
         let Ok(inner) = state.udaf(name) else { continue };
         let aliases = inner.aliases().to_vec();
@@ -225,6 +228,12 @@ impl AggregateUDFImpl for Lenient<AggregateUDF> {
 /// Rewrites the top of `expr`.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
+        Expr::ScalarFunction(mut call) if call.func.inner().is::<UnaryMinus>() => {
+            let negated = call.args.pop().unwrap_or_default();
+            let is_text = is_text_expr(&negated, schema);
+            let negated = if is_text { as_number(negated, schema) } else { negated };
+            Transformed::yes(Expr::Negative(Box::new(negated)))
+        }
         Expr::ScalarFunction(call) => match call.func.inner().downcast_ref::<Lenient<ScalarUDF>>() {
             Some(lenient) => {
                 let func = Arc::clone(&lenient.inner);

@@ -234,7 +234,7 @@ fn spellings(expr: Expr, schema: &DFSchema) -> (Expr, Option<Expr>) {
 }
 
 /// `expr` as text: numbers by their spelling, booleans too.
-fn as_spelling(expr: Expr, schema: &DFSchema) -> Expr {
+pub(super) fn as_spelling(expr: Expr, schema: &DFSchema) -> Expr {
     match &expr {
         Expr::Literal(ScalarValue::Boolean(Some(value)), _) => text_literal(value.to_string()),
         Expr::Literal(value, _) if value.data_type().is_numeric() && !value.is_null() => {

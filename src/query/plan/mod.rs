@@ -8,6 +8,7 @@
 //! | [`compare`]    | comparisons of text with numbers                                           |
 //! | [`mixed`]      | attributes whose values have several types                                 |
 //! | [`calculate`]  | functions of numbers that are given text                                   |
+//! | [`choose`]     | `greatest`, `least` and `nullif` of attributes of several types            |
 //! | [`arithmetic`] | integer operators, so that none wraps around                               |
 //! | [`nested`]     | operators that look into JSON text                                         |
 //! | [`zones`]      | nothing, but refuses zones of time that do not exist                       |
@@ -22,6 +23,7 @@ mod hex;
 pub(crate) mod compare;
 mod mixed;
 pub(crate) mod calculate;
+mod choose;
 pub(crate) mod arithmetic;
 pub(crate) mod nested;
 mod zones;

@@ -16,7 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::walk::rewrite_node;
-use super::{arithmetic, calculate, compare, hex, mixed, zones};
+use super::{arithmetic, calculate, choose, compare, hex, mixed, zones};
 use crate::query::functions::Reading;
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
@@ -43,6 +43,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         .transform_data(|expr| mixed::rewrite(expr, schema))?
         .transform_data(|expr| Ok(compare::rewrite(expr, schema)))?
         .transform_data(|expr| Ok(calculate::rewrite(expr, schema)))?
+        .transform_data(|expr| choose::rewrite(expr, schema))?
         .transform_data(|expr| Ok(arithmetic::widen(expr, schema)))
 }
 

@@ -15,8 +15,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Statement as SqlStatement, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectNamePart, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
 };
 
 use super::like;
@@ -126,6 +126,8 @@ fn bare_call(function: &Function) -> Option<Vec<Ident>> {
 
 #[cfg(test)]
 mod tests {
+    use sqlparser::ast::Statement as SqlStatement;
+
     use super::*;
     use crate::query::language::parse;
 

@@ -19,7 +19,8 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectNamePart, Query, SetExpr, Subscript, Value, ValueWithSpan, Values, VisitMut, VisitorMut,
+    ObjectNamePart, Query, SetExpr, Subscript, UnaryOperator, Value, ValueWithSpan, Values, VisitMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 
@@ -31,6 +32,7 @@ use super::scope::{Name, Relation, column, is_resolved, leave, normalise, resolv
 use super::select::Output;
 use crate::error::{Error, Result};
 use crate::event::schema;
+use crate::query::functions::UNARY_MINUS;
 
 /// Which part of a `SELECT` an expression is in.
 #[derive(Clone, Copy)]
@@ -520,6 +522,7 @@ impl VisitorMut for ExprVisitor<'_, '_, '_> {
         {
             **subquery = held;
         }
+        minus_as_call(expr);
         ControlFlow::Continue(())
     }
 }
@@ -606,6 +609,16 @@ pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
         over: None,
         within_group: Vec::new(),
     })
+}
+
+/// Makes a call of a minus before anything but a literal: what is text may be a number to whoever writes it.
+fn minus_as_call(expr: &mut Expr) {
+    if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: negated } = expr
+        && !matches!(**negated, Expr::Value(_) | Expr::Interval(_))
+    {
+        let negated = std::mem::replace(&mut **negated, Expr::Tuple(Vec::new()));
+        *expr = call(UNARY_MINUS, vec![negated]);
+    }
 }
 
 /// The part after a dot is a field, not a column; the planner wants `['field']`.

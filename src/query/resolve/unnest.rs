@@ -13,8 +13,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, SelectItem, SetExpr,
-    TableAlias, TableFactor, TableWithJoins, Value, visit_expressions,
+    Expr, FunctionArg, FunctionArgExpr, Join, JoinConstraint, JoinOperator, TableAlias, TableFactor,
+    TableWithJoins, Value, visit_expressions,
 };
 
 use super::Resolver;
@@ -23,6 +23,7 @@ use super::node::Node;
 use super::relation::{alias_of, derived};
 use super::scope::{Relation, normalise};
 use crate::error::{Error, Result};
+use crate::query::language::build;
 
 /// An unfolded list that became part of the relation before it.
 #[derive(Debug)]
