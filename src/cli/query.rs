@@ -16,9 +16,8 @@ use super::{Globals, logging, remote, units};
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::{Error, Position, Result};
-use crate::query::QueryRequest;
 use crate::query::output::{self, Format};
-use crate::server::{first_rows, literal};
+use crate::query::{Ask, Parameter, Question};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -102,9 +101,10 @@ fn is_comment(text: &str) -> bool {
 /// Runs `broadloom query`.
 pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "warn")?;
-    let request = QueryRequest {
-        sql: statement(args.sql.as_deref(), args.file.as_deref())?,
-        params: args.params.iter().map(|text| literal(text)).collect(),
+    let sql = statement(args.sql.as_deref(), args.file.as_deref())?;
+    let question = Question {
+        ask: Ask::Sql(sql.clone()),
+        params: args.params.iter().map(|text| Parameter::read(text)).collect::<Result<_>>()?,
         timeout: args.timeout,
         row_limit: args.limit,
     };
@@ -115,11 +115,10 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
             "this format is binary and stdout is a terminal: write it to a file with --output FILE",
         ));
     }
-    let sql = request.sql.clone();
     let mut to = Sink::open(args.output)?;
     let answered = if let Some(url) = args.url {
         let asking = tokio::task::spawn_blocking(move || {
-            let answered = remote::ask(&url, &request, format, &mut to);
+            let answered = remote::ask(&url, &question, format, &mut to);
             (answered, to)
         });
         let (answered, sink) =
@@ -129,19 +128,19 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
     } else {
         let mut settings = globals.settings();
         settings.query.memory_bytes_max = args.query_memory;
-        local(settings, request, format, &mut to).await
+        local(settings, question, format, &mut to).await
     };
     to.close(answered).map_err(|error| point_at(error, &sql))
 }
 
 /// Runs the query on the data directory or object store.
-async fn local(settings: Settings, request: QueryRequest, format: Format, to: &mut Sink) -> Result<()> {
+async fn local(settings: Settings, question: Question, format: Format, to: &mut Sink) -> Result<()> {
     let database = Database::open_read_only(settings).await?;
-    let rows_max = request.row_limit;
-    let request = QueryRequest { row_limit: rows_max.filter(|rows| *rows > 0), ..request };
-    let mut result = database.query(request).await?;
+    let rows_max = question.row_limit;
+    let question = Question { row_limit: rows_max.filter(|rows| *rows > 0), ..question };
+    let mut result = database.query(question).await?;
     if let Some(rows_max) = rows_max {
-        result = first_rows(result, rows_max);
+        result = result.first_rows(rows_max);
     }
     for warning in &result.warnings {
         warn(warning);

@@ -50,7 +50,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
-use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
+use crate::query::{Engine, QueryResult, Question, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
@@ -200,17 +200,17 @@ impl Database {
         ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.storage.store) }
     }
 
-    /// Starts a statement on what was appended before.
+    /// Starts to answer a question, from what was appended before.
     ///
     /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong, with a place in it where there
     /// is one; what goes wrong later comes through the stream. Dropping the result ends the query.
-    pub async fn query(&self, request: QueryRequest) -> Result<QueryResult> {
-        self.inner.engine.query(&self.snapshot(), request).await
+    pub async fn query(&self, question: Question) -> Result<QueryResult> {
+        self.inner.engine.query(&self.snapshot(), question).await
     }
 
     /// [`query`](Self::query) without parameters or limits.
     pub async fn sql(&self, sql: impl Into<String>) -> Result<QueryResult> {
-        self.query(QueryRequest::new(sql)).await
+        self.query(Question::sql(sql)).await
     }
 
     /// A session of DataFusion on what was appended before, for programs that have an engine of their own;
@@ -219,10 +219,12 @@ impl Database {
         self.inner.engine.session_context(&self.snapshot())
     }
 
-    /// The spans of a trace with their events, at most `rows_max`, with all that OTLP needs; see
-    /// [`Engine::trace`].
+    /// Returns the spans of a trace with their events, with all that OTLP needs; see [`Question::trace`].
+    /// Fails with [`ErrorKind::LimitExceeded`] when there are more than `rows_max`.
     pub async fn trace(&self, id: TraceId, rows_max: usize) -> Result<Vec<RecordBatch>> {
-        self.inner.engine.trace(&self.snapshot(), id, rows_max).await
+        let question = Question { row_limit: Some(rows_max), ..Question::trace(id)? };
+        let spans = self.query(question).await?.collect().await;
+        spans.map_err(|e| e.context(format!("trace {id}")))
     }
 
     /// For a read-only database: looks again at what the writer has done.

@@ -20,7 +20,7 @@ use crate::maintenance::{
     Arrival, Claim, CompactionOptions, CompactionProgress, CompactionReport, Compactor, Flusher, Live,
     MaintenanceCounts, MaintenanceStats, Masker, Retainer, RunKeeper, Sweeper, Verdict,
 };
-use crate::query::matching::EngineMatcher;
+use crate::query::row_matcher::EngineMatcher;
 use crate::segment;
 use crate::wal::{DeliveryId, Log, Payload, SequenceNumber, Wal, WalStats};
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level};
-use crate::query::resolver::{self, ResolveContext};
+use crate::query::Ask;
+use crate::query::resolve::{self, ResolveContext};
 use crate::query::views::Views;
 
 /// Built-in views, and a few attributes.
@@ -30,5 +31,5 @@ pub(super) fn resolve(bytes: &[u8]) {
         functions: &[],
         table_functions: &[],
     };
-    let _ = resolver::resolve(sql, &context);
+    let _ = resolve::resolve(Ask::Sql(sql.to_owned()), &context);
 }

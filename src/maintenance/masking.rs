@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::births::{Birth, decide};
 use super::flush::store_object;
-use super::{Live, MaintenanceStats, RowMatcher};
+use super::{Condition, Live, MaintenanceStats, RowMatcher};
 use crate::catalog::{Catalog, CatalogSnapshot, Change, Deletion};
 use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,19 +64,13 @@ pub(super) struct Hidden {
 }
 
 impl DeleteRequest {
-    /// The condition with the range of time.
-    fn sql(&self) -> String {
-        let bound = |operator: &str, ns: Option<i64>| {
-            ns.map_or_else(String::new, |ns| format!(" AND timestamp {operator} {}", time_literal(ns)))
-        };
-        format!("({}){}{}", self.condition, bound(">=", self.from_ns), bound("<", self.to_ns))
+    /// The condition with the range of time, which can be evaluated.
+    async fn condition(&self, matcher: &dyn RowMatcher) -> Result<Condition> {
+        let condition = matcher.parse(&self.condition)?;
+        matcher.check(&condition).await?;
+        let bounds = [self.from_ns.map(Condition::from), self.to_ns.map(Condition::before)];
+        Ok(bounds.into_iter().flatten().fold(condition, Condition::and))
     }
-}
-
-/// A time as SQL has it.
-pub(super) fn time_literal(ns: i64) -> String {
-    let time = chrono::DateTime::from_timestamp_nanos(ns);
-    format!("'{}'", time.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true))
 }
 
 impl Masker {
@@ -100,8 +94,8 @@ impl Masker {
 
     /// How many events of how many segments [`delete`](Self::delete) would hide.
     pub async fn count(&self, request: &DeleteRequest) -> Result<(u64, u64)> {
-        self.matcher.check(&request.condition).await?;
-        let hidden = self.find(&request.sql(), &mut HashMap::new()).await?;
+        let condition = request.condition(self.matcher.as_ref()).await?;
+        let hidden = self.find(&condition, &mut HashMap::new()).await?;
         Ok((hidden.iter().map(|hidden| hidden.new_rows).sum(), hidden.len() as u64))
     }
 
@@ -110,11 +104,11 @@ impl Masker {
     ///
     /// Fails with [`ErrorKind::InvalidInput`] on a wrong condition; nothing is hidden when it fails.
     pub async fn delete(&self, request: &DeleteRequest) -> Result<Deletion> {
-        self.matcher.check(&request.condition).await?;
+        let condition = request.condition(self.matcher.as_ref()).await?;
         let _one_at_a_time = self.one_at_a_time.lock().await;
-        let (sql, mut known) = (request.sql(), HashMap::new());
+        let mut known = HashMap::new();
         for _ in 0..ATTEMPTS_MAX {
-            let hidden = self.find(&sql, &mut known).await?;
+            let hidden = self.find(&condition, &mut known).await?;
             let catalog = self.catalog.snapshot();
             let mut objects: Vec<String> = hidden.iter().map(|hidden| hidden.segment.path()).collect();
             // What was merged lately may hold them too, until it is swept.
@@ -151,19 +145,19 @@ impl Masker {
         Err(Error::new(ErrorKind::Conflict, "segments were merged all the time: try again"))
     }
 
-    /// The rows that fulfil `sql` and are not hidden yet. `known` keeps what was found in a segment.
+    /// The rows that fulfil `condition` and are not hidden yet. `known` keeps what was found in a segment.
     async fn find(
         &self,
-        sql: &str,
+        condition: &Condition,
         known: &mut HashMap<(SegmentId, Option<MaskId>), Option<Hidden>>,
     ) -> Result<Vec<Hidden>> {
         let catalog = self.catalog.snapshot();
         let mut found = Vec::new();
-        for segment in self.matcher.candidates(&catalog, sql).await? {
+        for segment in self.matcher.candidates(&catalog, condition).await? {
             let key = (segment.id, segment.mask.map(|mask| mask.id));
             let hidden = match known.get(&key) {
                 Some(hidden) => hidden.clone(),
-                None => self.rows(&catalog, segment, sql).await?,
+                None => self.rows(&catalog, segment, condition).await?,
             };
             known.insert(key, hidden.clone());
             found.extend(hidden);
@@ -171,14 +165,14 @@ impl Masker {
         Ok(found)
     }
 
-    /// The rows of one segment that fulfil `sql` and are not hidden yet, if there are any.
+    /// The rows of one segment that fulfil `condition` and are not hidden yet, if there are any.
     pub(super) async fn rows(
         &self,
         catalog: &Arc<CatalogSnapshot>,
         segment: Arc<SegmentMeta>,
-        sql: &str,
+        condition: &Condition,
     ) -> Result<Option<Hidden>> {
-        let matching = self.matcher.rows(catalog, &segment, sql).await?;
+        let matching = self.matcher.rows(catalog, &segment, condition).await?;
         let before = deleted_rows(&self.store, &segment).await?.unwrap_or_default();
         let rows = matching | &before;
         let new_rows = rows.len() - before.len();

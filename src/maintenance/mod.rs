@@ -21,8 +21,8 @@
 //! [`live`] is the state that queries see, [`deliveries`] which messages are in it, [`flush`] the steps above. [`compaction`] merges segments;
 //! [`compaction_policy`] says which, and [`tiers`] when it goes on for years. [`runs`] merges the indexes of
 //! many segments, [`sweep`] deletes what nobody needs any more, knowing from [`births`] what somebody is just
-//! making. [`masking`] hides rows that are to be deleted, [`retention`] those that have expired, by what
-//! [`matching`] finds. [`backup`] copies all of it to another place.
+//! making. [`masking`] hides rows that are to be deleted, [`retention`] those that have expired: the rows that
+//! [`matching`] finds for a [`condition`]. [`backup`] copies all of it to another place.
 
 pub mod deliveries;
 pub mod live;
@@ -35,6 +35,7 @@ pub mod compaction;
 pub mod sweep;
 mod run_policy;
 pub mod runs;
+mod condition;
 pub mod matching;
 pub mod masking;
 pub mod retention;
@@ -44,6 +45,7 @@ mod stats;
 pub use backup::{BackupProgress, BackupReport, BackupSource, BackupTarget, Purpose};
 pub use births::{Birth, Births, decide};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
+pub use condition::Condition;
 pub use deliveries::{Claim, Deliveries, Verdict};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use live::{Admission, Arrival, Live};

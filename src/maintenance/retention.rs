@@ -22,7 +22,8 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::masking::{Masker, is_before, time_literal};
+use super::Condition;
+use super::masking::{Masker, is_before};
 use crate::config::{RetentionRule, RetentionSettings};
 use crate::error::Result;
 use crate::event::TimeRange;
@@ -36,6 +37,8 @@ const SEGMENTS_AT_ONCE: usize = 64;
 pub struct Retainer {
     masker: Arc<Masker>,
     settings: RetentionSettings,
+    /// The condition of each rule.
+    conditions: Vec<Option<Condition>>,
     /// Up to which time each rule was applied to a segment.
     applied: Mutex<HashMap<SegmentId, Vec<i64>>>,
 }
@@ -44,13 +47,23 @@ impl Retainer {
     /// Applies `settings` by `masker`. Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput), naming the
     /// rule, when its condition is wrong.
     pub async fn new(masker: Arc<Masker>, settings: RetentionSettings) -> Result<Self> {
+        let matcher = Arc::clone(masker.matcher());
+        let mut conditions = Vec::with_capacity(settings.rules.len());
         for (number, rule) in settings.rules.iter().enumerate() {
-            if let Some(condition) = &rule.condition {
-                let name = format!("retention rule {}, where {condition}", number + 1);
-                masker.matcher().check(condition).await.map_err(|e| e.context(name))?;
-            }
+            let Some(text) = &rule.condition else {
+                conditions.push(None);
+                continue;
+            };
+            let name = || format!("retention rule {}, where {text}", number + 1);
+            let condition = matcher.parse(text).map_err(|e| e.context(name()))?;
+            matcher.check(&condition).await.map_err(|e| e.context(name()))?;
+            conditions.push(Some(condition));
         }
-        Ok(Self { masker, settings, applied: Mutex::default() })
+        if conditions.len() > 1 {
+            let all = expired_by(&conditions, &vec![Some(0); conditions.len()]);
+            matcher.check(&all).await.map_err(|e| e.context("all retention rules together"))?;
+        }
+        Ok(Self { masker, settings, conditions, applied: Mutex::default() })
     }
 
     /// Hides and removes what has expired by now; returns how many events. What is not done when `stop` says so
@@ -81,8 +94,10 @@ impl Retainer {
                 if stop.is_cancelled() {
                     return Ok(rows);
                 }
-                let sql = condition(rules, due, now_ns);
-                hidden.extend(self.masker.rows(&catalog, Arc::clone(segment), &sql).await?);
+                let cutoff = |(number, rule)| due.contains(&number).then(|| cutoff(rule, now_ns));
+                let cutoffs: Vec<_> = rules.iter().enumerate().map(cutoff).collect();
+                let condition = expired_by(&self.conditions, &cutoffs);
+                hidden.extend(self.masker.rows(&catalog, Arc::clone(segment), &condition).await?);
             }
             rows += self.masker.expire(hidden, Vec::new()).await?;
             for (segment, due) in some {
@@ -139,23 +154,19 @@ fn due(rules: &[RetentionRule], time: TimeRange, now_ns: i64, applied: &[i64]) -
     rules.iter().zip(applied).enumerate().filter(|(_, pair)| is_due(*pair)).map(|(i, _)| i).collect()
 }
 
-/// The SQL condition of the events that have expired by the rules `due`.
-fn condition(rules: &[RetentionRule], due: &[usize], now_ns: i64) -> String {
-    let mut parts = Vec::new();
-    let mut not_before = String::new();
-    for (number, rule) in rules.iter().enumerate() {
-        let fits = rule.condition.as_ref().map_or("true".to_owned(), |c| format!("({c}) IS TRUE"));
-        if due.contains(&number) {
-            parts
-                .push(format!("({not_before}{fits} AND timestamp < {})", time_literal(cutoff(rule, now_ns))));
-        }
-        if let Some(condition) = &rule.condition {
-            not_before = format!("{not_before}({condition}) IS NOT TRUE AND ");
-        } else {
-            break;
+/// The events that have expired by rules with these conditions. A rule that is due has the time before which
+/// its events have expired.
+fn expired_by(conditions: &[Option<Condition>], cutoffs: &[Option<i64>]) -> Condition {
+    let mut cases = Vec::new();
+    for (condition, cutoff) in conditions.iter().zip(cutoffs) {
+        let has_expired = cutoff.map_or(Condition::always(false), Condition::before);
+        match condition {
+            Some(condition) => cases.push((condition.clone(), has_expired)),
+            // It fits every event that no rule before it fits.
+            None => return Condition::by_first(cases, has_expired),
         }
     }
-    if parts.is_empty() { "false".to_owned() } else { parts.join(" OR ") }
+    Condition::by_first(cases, Condition::always(false))
 }
 
 #[cfg(test)]
@@ -216,19 +227,24 @@ mod tests {
     }
 
     #[test]
-    fn conditions_say_that_no_earlier_rule_fits() {
-        let rules = [rule(Some("a"), 10), rule(Some("b or c"), 20), rule(None, 30)];
-        let time = |seconds: i64| time_literal(seconds * SECOND_NS);
+    fn the_first_rule_that_fits_decides() {
+        let condition = |name: &str| Some(Condition::new(sqlparser::ast::Expr::Identifier(name.into())));
+        let printed = |conditions: &[Option<Condition>], cutoffs: &[Option<i64>]| {
+            expired_by(conditions, cutoffs).to_string()
+        };
+        let before = |second: u32| format!("\"timestamp\" < '1970-01-01T00:00:{second:02}.000000000Z'");
+        let rules = [condition("a"), condition("b"), None, condition("c")];
+        let cutoffs = [Some(9 * SECOND_NS), None, Some(7 * SECOND_NS), Some(5 * SECOND_NS)];
         assert_eq!(
-            condition(&rules, &[0, 2], 100 * SECOND_NS),
-            format!(
-                "((a) IS TRUE AND timestamp < {}) OR \
-                 ((a) IS NOT TRUE AND (b or c) IS NOT TRUE AND true AND timestamp < {})",
-                time(90),
-                time(70)
-            )
+            printed(&rules, &cutoffs),
+            format!("CASE WHEN a THEN {} WHEN b THEN false ELSE {} END", before(9), before(7))
         );
-        assert_eq!(condition(&rules, &[], 0), "false");
+        assert_eq!(
+            printed(&rules[..1], &cutoffs[..1]),
+            format!("CASE WHEN a THEN {} ELSE false END", before(9))
+        );
+        assert_eq!(printed(&rules[2..3], &cutoffs[2..3]), before(7));
+        assert_eq!(printed(&[], &[]), "false");
     }
 
     proptest! {

@@ -40,21 +40,24 @@ use futures::{Stream, StreamExt};
 use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
-use super::arithmetic::CheckedArithmetic;
-use super::calculate;
-use super::casts::Casts;
+use super::answer::QueryResult;
 use super::functions;
-use super::group_by_codes::GroupByCodes;
-use super::indexed::columns::{Asks, ColumnCache};
-use super::indexed::counts::CountFromBitmaps;
+use super::indexed::column_cache::{Asks, ColumnCache};
+use super::indexed::counts_exec::CountFromBitmaps;
 use super::indexed::parts;
-use super::metadata::MetadataCache;
-use super::nested::JsonText;
-use super::resolver::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
-use super::rewrite::{RewriteRule, rewrite_plan};
-use super::scan::ScanShared;
+use super::language::{Ask, build};
+use super::plan::arithmetic::CheckedArithmetic;
+use super::plan::calculate;
+use super::plan::casts::Casts;
+use super::plan::group_by_codes::GroupByCodes;
+use super::plan::nested::JsonText;
+use super::plan::rewrite::{RewriteRule, rewrite_plan};
+use super::question::Question;
+use super::resolve::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
+use super::scan::metadata::MetadataCache;
+use super::scan::occurrence::ScanShared;
+use super::scan::table::EventsTable;
 use super::snapshot::ReadSnapshot;
-use super::table::EventsTable;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
@@ -82,77 +85,6 @@ const PLANNED_FUNCTIONS: [&str; 12] = [
     "trim",
     "ceil",
 ];
-
-/// A statement, and how long and how much.
-#[derive(Debug, Clone, Default)]
-pub struct QueryRequest {
-    /// One SQL statement that reads.
-    pub sql: String,
-    /// Values of `$1`, `$2`, …: null, booleans, numbers and strings.
-    pub params: Vec<serde_json::Value>,
-    /// The query fails with [`ErrorKind::Cancelled`] when it is not done by then.
-    pub timeout: Option<Duration>,
-    /// At most so many rows come; more are an error of kind [`ErrorKind::LimitExceeded`] after them.
-    pub row_limit: Option<usize>,
-}
-
-impl QueryRequest {
-    /// `sql` without parameters or limits.
-    pub fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), ..Self::default() }
-    }
-}
-
-/// The answer: rows as they are found. Dropping it cancels the query.
-pub struct QueryResult {
-    /// Names and types of the columns.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub stream: SendableRecordBatchStream,
-    /// What a person should know though the statement works.
-    pub warnings: Vec<String>,
-}
-
-impl std::fmt::Debug for QueryResult {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueryResult")
-            .field("schema", &self.schema)
-            .field("warnings", &self.warnings)
-            .finish_non_exhaustive()
-    }
-}
-
-impl QueryResult {
-    /// Waits for the first rows, so that what fails early fails here. The rows stay in the stream.
-    pub async fn begin(&mut self) -> Result<()> {
-        match self.stream.next().await {
-            None => Ok(()),
-            Some(Err(e)) => Err(e.into()),
-            Some(Ok(first)) => {
-                let empty = Box::pin(datafusion::physical_plan::EmptyRecordBatchStream::new(Arc::clone(
-                    &self.schema,
-                )));
-                let rest = std::mem::replace(&mut self.stream, empty);
-                let all = futures::stream::iter([Ok(first)]).chain(rest);
-                self.stream = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
-                    Arc::clone(&self.schema),
-                    all,
-                ));
-                Ok(())
-            }
-        }
-    }
-
-    /// All rows.
-    pub async fn collect(self) -> Result<Vec<arrow::array::RecordBatch>> {
-        let mut batches = Vec::new();
-        let mut stream = self.stream;
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
-        Ok(batches)
-    }
-}
 
 /// What all statements of a database share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -215,12 +147,12 @@ impl Engine {
     ///
     /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong; what goes wrong later comes
     /// through the stream.
-    pub async fn query(&self, snapshot: &ReadSnapshot, request: QueryRequest) -> Result<QueryResult> {
-        let deadline = request.timeout.and_then(|timeout| {
+    pub async fn query(&self, snapshot: &ReadSnapshot, question: Question) -> Result<QueryResult> {
+        let deadline = question.timeout.and_then(|timeout| {
             // A time that does not fit is no limit.
             Some((tokio::time::Instant::now().checked_add(timeout)?, timeout))
         });
-        let start = Box::pin(self.start(snapshot, &request));
+        let start = Box::pin(self.start(snapshot, &question));
         let (stream, warnings, casts) = match deadline {
             Some((at, timeout)) => {
                 tokio::time::timeout_at(at, start).await.map_err(|_| timed_out(timeout))??
@@ -233,8 +165,8 @@ impl Engine {
             inner: Some(stream),
             deadline: deadline.map(|(at, timeout)| (Box::pin(tokio::time::sleep_until(at)), timeout)),
             casts,
-            rows_left: request.row_limit,
-            row_limit: request.row_limit.unwrap_or(usize::MAX),
+            rows_left: question.row_limit,
+            row_limit: question.row_limit.unwrap_or(usize::MAX),
         };
         Ok(QueryResult { schema, stream: Box::pin(stream), warnings })
     }
@@ -242,10 +174,10 @@ impl Engine {
     async fn start(
         &self,
         snapshot: &ReadSnapshot,
-        request: &QueryRequest,
+        question: &Question,
     ) -> Result<(SendableRecordBatchStream, Vec<String>, Casts)> {
         let state = self.state(snapshot);
-        let (plan, warnings, hints) = self.plan(&state, snapshot, request).await?;
+        let (plan, warnings, hints) = self.plan(&state, snapshot, question).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let casts = Casts::of(&plan);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
@@ -253,30 +185,30 @@ impl Engine {
         Ok((stream, warnings, casts))
     }
 
-    /// The logical plan of a request, its warnings, and what the attributes in it hold.
+    /// The logical plan of a question, its warnings, and what the attributes in it hold.
     pub(super) async fn plan(
         &self,
         state: &SessionState,
         snapshot: &ReadSnapshot,
-        request: &QueryRequest,
+        question: &Question,
     ) -> Result<(LogicalPlan, Vec<String>, Vec<String>)> {
-        let Resolved { statement, warnings } = self.resolve(snapshot, &request.sql).await?;
+        let Resolved { statement, warnings } = self.resolve(snapshot, question.ask.clone()).await?;
         let hints = attribute_types(state, &statement, snapshot);
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let mut plan = state.statement_to_plan(statement).await.map_err(hint)?;
-        if !request.params.is_empty() {
-            let values = request.params.iter().map(scalar).collect::<Result<Vec<_>>>()?;
+        if !question.params.is_empty() {
+            let values: Vec<ScalarValue> = question.params.iter().map(ScalarValue::from).collect();
             plan = plan.with_param_values(ParamValues::from(values)).map_err(hint)?;
         }
         plan = rewrite_plan(plan).map_err(hint)?;
-        if let (Some(limit), true) = (request.row_limit, is_query(&plan)) {
+        if let (Some(limit), true) = (question.row_limit, is_query(&plan)) {
             let builder = LogicalPlanBuilder::from(plan);
             plan = builder.limit(0, Some(limit.saturating_add(1))).and_then(LogicalPlanBuilder::build)?;
         }
         Ok((plan, warnings, hints))
     }
 
-    async fn resolve(&self, snapshot: &ReadSnapshot, sql: &str) -> Result<Resolved> {
+    async fn resolve(&self, snapshot: &ReadSnapshot, ask: Ask) -> Result<Resolved> {
         let tables = self.inner.tables.get_or_try_init(information_schema).await?;
         let context = ResolveContext {
             keys: &snapshot.keys,
@@ -286,7 +218,7 @@ impl Engine {
             functions: &self.inner.functions,
             table_functions: &self.inner.table_functions,
         };
-        resolve(sql, &context)
+        resolve(ask, &context)
     }
 
     /// A session of DataFusion bound to `snapshot`, for programs that embed the engine: the table `events`
@@ -351,7 +283,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rules(rules)
-        .with_optimizer_rule(group_by_codes)
+        .with_query_planner(group_by_codes)
         .with_physical_optimizer_rule(Arc::new(CountFromBitmaps))
         .build();
     let mut planners = vec![Arc::new(JsonText::new()) as Arc<dyn ExprPlanner>];
@@ -391,22 +323,6 @@ fn is_query(plan: &LogicalPlan) -> bool {
             | LogicalPlan::Dml(_)
             | LogicalPlan::Copy(_)
     )
-}
-
-fn scalar(value: &serde_json::Value) -> Result<ScalarValue> {
-    use serde_json::Value;
-    match value {
-        Value::Null => Ok(ScalarValue::Null),
-        Value::Bool(b) => Ok(ScalarValue::Boolean(Some(*b))),
-        Value::Number(number) => Ok(match number.as_i64() {
-            Some(int) => ScalarValue::Int64(Some(int)),
-            None => ScalarValue::Float64(number.as_f64()),
-        }),
-        Value::String(text) => Ok(ScalarValue::Utf8(Some(text.clone()))),
-        other => Err(Error::invalid(format!(
-            "parameter {other}: parameters are null, booleans, numbers or strings"
-        ))),
-    }
 }
 
 /// What the attributes of a statement hold, in words: `http.route holds text`.
@@ -456,9 +372,9 @@ struct SnapshotSchema {
 
 impl SnapshotSchema {
     async fn view(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
-        let request = QueryRequest::new(format!("SELECT * FROM {name}"));
+        let all = Question::query(build::query_of(build::select_all(build::table(name))))?;
         let state = self.engine.state(&self.snapshot);
-        let (plan, _, _) = self.engine.plan(&state, &self.snapshot, &request).await?;
+        let (plan, _, _) = self.engine.plan(&state, &self.snapshot, &all).await?;
         let sql = self.engine.inner.views.sql(name).map(str::to_owned);
         Ok(Arc::new(ViewTable::new(plan, sql)))
     }

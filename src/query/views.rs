@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use datafusion::sql::parser::Statement;
 use sqlparser::ast::{Query, Statement as SqlStatement};
 
-use super::resolver::parse::parse;
+use super::language::parse;
 use crate::error::{Error, Result};
 
 /// Name and text of the views that every database has.
@@ -102,8 +102,8 @@ fn parse_query(name: &str, sql: &str) -> Result<Query> {
     match statement {
         Statement::Statement(statement) => match *statement {
             SqlStatement::Query(query) => Ok(*query),
-            _ => Err(Error::invalid(format!("view {name} is no query"))),
+            _ => Err(Error::invalid(format!("view {name} is not a query"))),
         },
-        _ => Err(Error::invalid(format!("view {name} is no query"))),
+        _ => Err(Error::invalid(format!("view {name} is not a query"))),
     }
 }

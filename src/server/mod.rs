@@ -55,7 +55,6 @@ use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(any(test, fuzzing))]
 pub(crate) use gate::unpack_all;
-pub(crate) use sql::{first_rows, literal};
 
 use answer::Problem;
 use state::ServerState;

@@ -11,15 +11,11 @@
 //! back, so the connection is cut: the end of the chunked body never comes, which every HTTP client
 //! reports as an error. Such an answer is also never a whole JSON, Arrow or Parquet document.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
 use serde::Deserialize;
 
 use super::answer::Problem;
@@ -27,7 +23,7 @@ use super::content::{accepted, media_type};
 use super::gate::{Caller, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
-use crate::query::{QueryRequest, QueryResult};
+use crate::query::{Ask, Parameter, QueryResult, Question};
 
 /// Largest statement with its parameters: no person writes more, and programs have parameters.
 const STATEMENT_BYTES_MAX: usize = 4 << 20;
@@ -74,14 +70,14 @@ pub(super) async fn post(
 struct Statement {
     query: String,
     #[serde(default)]
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
 }
 
 /// What stands after the `?`.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     query: Option<String>,
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
     format: Option<Format>,
     timeout: Option<Duration>,
     limit: Option<usize>,
@@ -93,7 +89,7 @@ impl Options {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "query" => options.query = Some(value.into_owned()),
-                "param" => options.params.push(literal(&value)),
+                "param" => options.params.push(Parameter::read(&value)?),
                 "format" => options.format = Some(value.parse()?),
                 "timeout" => options.timeout = Some(timeout(&value)?),
                 "limit" => {
@@ -111,11 +107,6 @@ impl Options {
         }
         Ok(options)
     }
-}
-
-/// A parameter as JSON where it is JSON (`7`, `true`, `null`, `"7"`), else as the text that it is.
-pub(crate) fn literal(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text))
 }
 
 fn timeout(text: &str) -> Result<Duration> {
@@ -161,13 +152,19 @@ async fn answer(
     headers: &HeaderMap,
     options: Options,
     sql: String,
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
 ) -> Result<Response, Problem> {
     let format = negotiate(options.format, headers)?;
     let rows_max = options.limit;
     let row_limit = rows_max.filter(|rows| *rows > 0);
-    let question = QueryRequest { sql, params, timeout: options.timeout, row_limit };
-    let encode = move |found| output::encode(first_rows(found, rows_max.unwrap_or(usize::MAX)), format);
+    let question = Question { ask: Ask::Sql(sql), params, timeout: options.timeout, row_limit };
+    let encode = move |found: QueryResult| {
+        let found = match rows_max {
+            Some(rows_max) => found.first_rows(rows_max),
+            None => found,
+        };
+        output::encode(found, format)
+    };
     let answer = caller.ask(Protocol::Sql, question, encode).await?;
     let warnings = warnings_header(&answer.warnings);
     let mut response = Response::new(Body::from_stream(answer.items));
@@ -177,22 +174,6 @@ async fn answer(
         headers.insert("broadloom-warnings", warnings);
     }
     Ok(response)
-}
-
-/// The first `rows_max` rows of an answer. Who asks for so many does not want an error when there are
-/// more, as the limit of a [`QueryRequest`] gives.
-pub(crate) fn first_rows(result: QueryResult, rows_max: usize) -> QueryResult {
-    let QueryResult { schema, stream, warnings } = result;
-    let rows = futures::stream::unfold((stream, rows_max), |(mut stream, left)| async move {
-        if left == 0 {
-            return None;
-        }
-        let next = stream.next().await?.map(|batch| batch.slice(0, batch.num_rows().min(left)));
-        let left = left - next.as_ref().map_or(0, RecordBatch::num_rows);
-        Some((next, (stream, left)))
-    });
-    let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-    QueryResult { schema, stream, warnings }
 }
 
 /// Most bytes of warnings that are sent: proxies refuse long headers.
@@ -225,8 +206,6 @@ fn warnings_header(warnings: &[String]) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn accept(value: &str) -> HeaderMap {
@@ -251,7 +230,7 @@ mod tests {
         let options =
             Options::parse("query=select+%241&param=7&param=seven&format=csv&timeout=1m&limit=10").unwrap();
         assert_eq!(options.query.as_deref(), Some("select $1"));
-        assert_eq!(options.params, [json!(7), json!("seven")]);
+        assert_eq!(options.params, [Parameter::Integer(7), Parameter::Text("seven".to_owned())]);
         assert_eq!((options.timeout, options.limit), (Some(Duration::from_mins(1)), Some(10)));
         assert_eq!(Options::parse("timeout=30").unwrap().timeout, Some(Duration::from_secs(30)));
         for wrong in ["format=xml", "timeout=soon", "limit=-1", "fromat=csv"] {

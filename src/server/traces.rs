@@ -12,11 +12,11 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use super::answer::Problem;
-use super::gate::{Caller, Reservation, memory_bytes};
+use super::gate::{Caller, Protocol, Reservation, memory_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::TraceId;
 use crate::ingest::otlp;
-use crate::query::QueryResult;
+use crate::query::{QueryResult, Question};
 
 /// Spans and span events of one trace that are answered at most; what is larger is for `/v1/sql`.
 const ROWS_MAX: usize = 500_000;
@@ -36,7 +36,7 @@ pub(super) async fn get(caller: Caller, Path(id): Path<String>) -> Result<Respon
     let id: TraceId = id.parse()?;
     let reservation = caller.answer_reservation();
     let encode = move |found| futures::stream::once(encode(id, found, reservation)).try_flatten();
-    let answer = caller.ask_trace(id, ROWS_MAX, encode).await?;
+    let answer = caller.ask(Protocol::Trace, Question::trace(id)?, encode).await?;
     let body = Body::from_stream(answer.items);
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
@@ -47,9 +47,16 @@ async fn encode(
     mut found: QueryResult,
     mut reservation: Reservation,
 ) -> Result<impl Stream<Item = Result<Bytes>> + Send> {
-    let mut batches = Vec::new();
+    let (mut batches, mut rows) = (Vec::new(), 0);
     while let Some(batch) = found.stream.next().await {
         let batch = batch?;
+        rows += batch.num_rows();
+        if rows > ROWS_MAX {
+            let message = format!(
+                "the trace {id} has more than {ROWS_MAX} spans and span events: ask for some of them with /v1/sql"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
         let texts = memory_bytes(&batch).saturating_mul(TEXT_FACTOR);
         reservation.grow(texts.saturating_add(batch.num_rows().saturating_mul(SPAN_BYTES)))?;
         batches.push(batch);
@@ -85,9 +92,6 @@ fn chunks(traces: ExportTraceServiceRequest) -> impl Iterator<Item = Bytes> + Se
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
     use super::*;
@@ -117,11 +121,7 @@ mod tests {
         let database = Database::open(Settings::new(data.path())).await.unwrap();
         database.append(otlp::traces(&spans(count), 0).unwrap().batch).await.unwrap();
         let id = TraceId::new(ID);
-        let batches = database.trace(id, ROWS_MAX).await.unwrap();
-        let schema = batches[0].schema();
-        let rows = futures::stream::iter(batches.into_iter().map(Ok));
-        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-        let found = QueryResult { schema, stream, warnings: Vec::new() };
+        let found = database.query(Question::trace(id).unwrap()).await.unwrap();
         encode(id, found, Reservation::within(bytes_max)).await?.try_collect().await
     }
 

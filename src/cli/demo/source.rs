@@ -14,7 +14,7 @@ use crate::demo::{DemoPayload, DemoRequest};
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
 use crate::ingest::otlp::{self, Encoding, RequestKind};
-use crate::query::QueryRequest;
+use crate::query::Question;
 
 /// Time limit for one answer of a server.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
@@ -35,7 +35,7 @@ impl Source {
     pub(super) async fn ask(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         match self {
             Self::Local(database) => {
-                let result = database.query(QueryRequest::new(sql)).await?;
+                let result = database.query(Question::sql(sql)).await?;
                 Ok((Arc::clone(&result.schema), result.collect().await?))
             }
             Self::Remote(url) => {

@@ -21,7 +21,7 @@ use crate::config::{RetentionRule, RetentionSettings, SegmentLimits};
 use crate::db::{CompactionOptions, Database};
 use crate::disk::simulated::SimulatedDisk;
 use crate::error::{Error, ErrorKind};
-use crate::maintenance::{DeleteRequest, Masker, Retainer, RowMatcher, store_segment};
+use crate::maintenance::{Condition, DeleteRequest, Masker, Retainer, RowMatcher, store_segment};
 use crate::segment::{SegmentId, SegmentMeta};
 
 /// Finds events without the engine of queries, which has threads.
@@ -33,14 +33,18 @@ struct ByNumber {
 
 #[async_trait]
 impl RowMatcher for ByNumber {
-    async fn check(&self, _: &str) -> Result<(), Error> {
+    fn parse(&self, _: &str) -> Result<Condition, Error> {
+        Ok(Condition::new(sqlparser::ast::Expr::Value(sqlparser::ast::Value::Null.with_empty_span())))
+    }
+
+    async fn check(&self, _: &Condition) -> Result<(), Error> {
         Ok(())
     }
 
     async fn candidates(
         &self,
         catalog: &Arc<CatalogSnapshot>,
-        _: &str,
+        _: &Condition,
     ) -> Result<Vec<Arc<SegmentMeta>>, Error> {
         Ok(catalog.segments.clone())
     }
@@ -49,7 +53,7 @@ impl RowMatcher for ByNumber {
         &self,
         _: &Arc<CatalogSnapshot>,
         segment: &Arc<SegmentMeta>,
-        _: &str,
+        _: &Condition,
     ) -> Result<RoaringBitmap, Error> {
         let object = self.store.get(&Path::from(segment.path())).await?.bytes().await?;
         let rows = (0_u32..).zip(numbers(object)?);

@@ -1,6 +1,6 @@
 //! Integer arithmetic that is right or an error, never another number.
 //!
-//! DataFusion's operators wrap around. [`arithmetic`](crate::query::arithmetic) puts these functions in their
+//! DataFusion's operators wrap around. [`arithmetic`](crate::query::plan::arithmetic) puts these functions in their
 //! place; SQL cannot name them. They are called what the operator would be, so that columns keep their names.
 
 use std::fmt;

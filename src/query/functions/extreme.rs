@@ -15,10 +15,10 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
+use super::mixed::mark;
 use super::mixed::views;
+use super::number::{self, Texts};
 use super::quantile::selected;
-use crate::query::mixed::mark;
-use crate::query::number::{self, Texts};
 
 /// `min` or `max`.
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -9,8 +9,8 @@ use datafusion::logical_expr::{
 };
 
 use super::first_of::first;
+use super::mixed::mark;
 use super::text;
-use crate::query::mixed::mark;
 
 /// Name of the function.
 pub(crate) const FIRST_TEXT: &str = "first_text";

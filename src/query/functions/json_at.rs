@@ -2,7 +2,7 @@
 //!
 //! An attribute whose value is a list or a map is JSON text to the engine, and so may be any text that a
 //! producer sends. Whatever a step does not find is null, never an error: rows differ. What is found may be a number or
-//! not, so it is [mixed](crate::query::mixed).
+//! not, so it is [mixed](super::mixed).
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use datafusion::logical_expr::{
 };
 use serde_json::value::RawValue;
 
+use super::mixed::mark;
+use super::number;
 use super::text;
 use crate::event::plain_json;
-use crate::query::mixed::mark;
-use crate::query::number;
 
 /// Name of the function.
 pub(crate) const JSON_AT: &str = "json_at";

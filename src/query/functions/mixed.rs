@@ -1,4 +1,4 @@
-//! The text of an attribute whose values have several types, as numbers: see [`number`](crate::query::number).
+//! The text of an attribute whose values have several types, as numbers: see [`number`](super::number).
 //!
 //! | function                          | result                                                        |
 //! |-----------------------------------|---------------------------------------------------------------|
@@ -9,16 +9,30 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, StringViewArray, StringViewBuilder,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, StringViewArray};
 use arrow::compute::cast_with_options;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Field};
+use arrow_schema::extension::EXTENSION_TYPE_NAME_KEY;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use super::number::{self, Texts};
 use super::text::{self, SAFE};
-use crate::query::number::{self, Texts};
+
+/// The mark: the name of an extension type, which other programs ignore.
+const MARK: &str = "broadloom.mixed";
+
+/// Marks a field of text.
+pub(crate) fn mark(field: Field) -> Field {
+    let metadata = [(EXTENSION_TYPE_NAME_KEY.to_owned(), MARK.to_owned())];
+    field.with_metadata(metadata.into())
+}
+
+/// Whether a field is marked.
+pub(crate) fn is_marked(field: &Field) -> bool {
+    let text = matches!(field.data_type(), DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8);
+    text && field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == MARK)
+}
 
 /// What becomes of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,13 +128,4 @@ fn spellings(numbers: &ArrayRef) -> Result<ArrayRef> {
         return Ok(cast_with_options(numbers, &DataType::Utf8View, &SAFE)?);
     }
     text::display(&cast_with_options(numbers, &DataType::Float64, &SAFE)?)
-}
-
-/// Doubles by their spelling.
-pub(super) fn spelled(numbers: &ArrayRef) -> ArrayRef {
-    let mut texts = StringViewBuilder::with_capacity(numbers.len());
-    for number in numbers.as_primitive::<Float64Type>() {
-        texts.append_option(number.map(number::spell));
-    }
-    Arc::new(texts.finish())
 }

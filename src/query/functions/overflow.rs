@@ -16,9 +16,9 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl,
 use opentelemetry_proto::tonic::common::v1::any_value;
 use serde_json::value::RawValue;
 
+use super::number;
 use super::text;
 use crate::event::{plain_json, typed_json};
-use crate::query::number;
 
 /// `overflow_get(overflow)`: the attribute of one physical name, as one SQL type; null where it is absent
 /// or has no reading in that type.

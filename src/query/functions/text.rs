@@ -2,7 +2,7 @@
 //!
 //! The same value may sit in a typed Parquet column of one segment, in the overflow of a second one and
 //! in a buffered batch. A query that sees the attribute as text must not be able to tell: everything that
-//! turns values into text goes through here. Of each number there is one [spelling](crate::query::number); lists and
+//! turns values into text goes through here. Of each number there is one [spelling](super::number); lists and
 //! maps are [plain JSON](crate::event::plain_json).
 
 use std::borrow::Cow;
@@ -10,13 +10,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, StringViewBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Float64Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
-use super::mixed::spelled;
+use super::number;
 use crate::event::plain_json::plain;
 use crate::event::typed_json;
 
@@ -43,6 +43,15 @@ pub(crate) fn display(array: &ArrayRef) -> Result<ArrayRef> {
         builder.append_option(value.map(|bytes| BASE64.encode(bytes)));
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// Doubles by their spelling.
+fn spelled(numbers: &ArrayRef) -> ArrayRef {
+    let mut texts = StringViewBuilder::with_capacity(numbers.len());
+    for number in numbers.as_primitive::<Float64Type>() {
+        texts.append_option(number.map(number::spell));
+    }
+    Arc::new(texts.finish())
 }
 
 /// Bytes as [`display`] shows them.

@@ -21,15 +21,15 @@ use crate::index::ValueHash;
 
 /// A predicate of which every part is over a single column.
 #[derive(Debug, Clone)]
-pub(crate) enum Condition {
+pub(crate) enum BitmapCondition {
     /// Over one column.
     Leaf(Leaf),
     /// All hold.
-    And(Vec<Condition>),
+    And(Vec<BitmapCondition>),
     /// One holds.
-    Or(Vec<Condition>),
+    Or(Vec<BitmapCondition>),
     /// It does not hold.
-    Not(Box<Condition>),
+    Not(Box<BitmapCondition>),
 }
 
 /// An expression over one column of the table, or over none.
@@ -41,7 +41,7 @@ pub(crate) struct Leaf {
     pub(crate) expr: Arc<dyn PhysicalExpr>,
 }
 
-impl Condition {
+impl BitmapCondition {
     /// The condition that `expr` is, if it is one.
     pub(crate) fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
         if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
@@ -126,7 +126,7 @@ fn is_constant_apart_from_columns(expr: &Arc<dyn PhysicalExpr>) -> bool {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conditions {
     /// What bitmaps may answer.
-    pub(crate) indexed: Vec<Condition>,
+    pub(crate) indexed: Vec<BitmapCondition>,
     /// The same, as expressions.
     pub(crate) indexed_exprs: Vec<Arc<dyn PhysicalExpr>>,
     /// What they cannot.
@@ -180,7 +180,7 @@ impl Conditions {
         let mut conditions = Self::default();
         for part in predicate.into_iter().flat_map(split_conjunction) {
             conditions.lookups.extend(Lookup::of(part));
-            match Condition::of(part) {
+            match BitmapCondition::of(part) {
                 Some(condition) => {
                     conditions.indexed.push(condition);
                     conditions.indexed_exprs.push(Arc::clone(part));
@@ -275,7 +275,7 @@ mod tests {
         let all = binary(all, Operator::And, null, &schema()).unwrap();
         let conditions = Conditions::of(Some(&all));
         assert_eq!(conditions.residual.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b@1 = c@2"]);
-        let leaves: Vec<_> = conditions.indexed.iter().flat_map(Condition::leaves).collect();
+        let leaves: Vec<_> = conditions.indexed.iter().flat_map(BitmapCondition::leaves).collect();
         assert_eq!(leaves.iter().map(|l| l.column.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
     }
 

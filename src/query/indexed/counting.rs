@@ -23,7 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use roaring::RoaringBitmap;
 
-use super::condition::{Condition, Leaf};
+use super::condition::{BitmapCondition, Leaf};
 use super::rows::{Context, Segment};
 use super::source::IndexedSource;
 use crate::event::schema::{column, timestamp_type};
@@ -38,7 +38,7 @@ const ROWS_PER_COMBINATION: usize = 64;
 #[derive(Debug)]
 pub(super) struct Counting {
     /// Which rows count at all.
-    conditions: Vec<Condition>,
+    conditions: Vec<BitmapCondition>,
     groups: Vec<Group>,
     aggregates: Vec<Counted>,
     context: Arc<Context>,
@@ -58,7 +58,7 @@ enum Group {
 #[derive(Debug)]
 struct Counted {
     /// Which rows count.
-    filter: Option<Condition>,
+    filter: Option<BitmapCondition>,
     what: What,
 }
 
@@ -108,7 +108,7 @@ impl Counting {
         let mut aggregates = Vec::new();
         for (aggregate, filter) in partial.aggr_expr().iter().zip(partial.filter_expr()) {
             let filter = match filter {
-                Some(filter) => match Condition::of(&table(filter)?) {
+                Some(filter) => match BitmapCondition::of(&table(filter)?) {
                     Some(condition) => Some(condition),
                     None => return Ok(None),
                 },
@@ -151,7 +151,7 @@ impl Counting {
 
     /// All expressions that need bitmaps, and whether one needs the seconds.
     fn needs(&self) -> (Vec<&Leaf>, bool) {
-        let mut leaves: Vec<&Leaf> = self.conditions.iter().flat_map(Condition::leaves).collect();
+        let mut leaves: Vec<&Leaf> = self.conditions.iter().flat_map(BitmapCondition::leaves).collect();
         let mut seconds = false;
         for group in &self.groups {
             match group {
@@ -160,7 +160,7 @@ impl Counting {
             }
         }
         for counted in &self.aggregates {
-            leaves.extend(counted.filter.iter().flat_map(Condition::leaves));
+            leaves.extend(counted.filter.iter().flat_map(BitmapCondition::leaves));
             match &counted.what {
                 What::Rows => {}
                 What::NonNull(leaf) | What::Sum(leaf) => leaves.push(leaf),

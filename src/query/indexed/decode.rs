@@ -14,11 +14,11 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::basic::{Encoding, LogicalType};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-use super::columns::Inverted;
 use super::condition::is_countable;
+use super::inverted::Inverted;
 use crate::event::schema::{self, column};
 use crate::index::bitmap::{BitmapBuilder, ColumnBitmaps, SecondRunsBuilder};
-use crate::query::metadata::{MetadataCache, SegmentReader};
+use crate::query::scan::metadata::{MetadataCache, NarrowReader};
 use crate::segment::SegmentMeta;
 
 /// Rows that are decoded at a time.
@@ -117,8 +117,8 @@ impl Files {
         &self,
         segment: &Arc<SegmentMeta>,
         name: &str,
-    ) -> Result<(SegmentReader, Arc<ParquetMetaData>)> {
-        let mut reader = SegmentReader::of_column(&self.store, &self.footers, segment, name);
+    ) -> Result<(NarrowReader, Arc<ParquetMetaData>)> {
+        let mut reader = NarrowReader::of_column(&self.store, &self.footers, segment, name);
         let footer = reader.get_metadata(None).await?;
         Ok((reader, footer))
     }
@@ -149,7 +149,7 @@ fn is_dictionary(chunk: &ColumnChunkMetaData) -> bool {
 }
 
 async fn batches(
-    reader: SegmentReader,
+    reader: NarrowReader,
     name: &str,
     read_as: DataType,
 ) -> Result<futures::stream::BoxStream<'static, Result<ArrayRef>>> {

@@ -5,12 +5,8 @@
 //! it is read in parts of a limited size, one after the other. What can end early, like a search for the newest rows,
 //! then does so before the rest is fetched.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::ops::Range;
 
-use datafusion::error::Result;
-use datafusion_datasource::morsel::{MorselPlan, MorselPlanner};
 use roaring::RoaringBitmap;
 
 use crate::segment::encoding::PAGE_ROWS;
@@ -45,56 +41,6 @@ pub(super) fn cut(
         .map(|pages| pages[0].start..pages[pages.len() - 1].end)
         .collect();
     (parts.len() > 1).then_some(parts)
-}
-
-/// Plans one part after the other.
-pub(super) struct PartsPlanner<F> {
-    parts: VecDeque<Range<u32>>,
-    open: F,
-    /// What is left to plan of the part that was opened last, in order.
-    opened: VecDeque<Box<dyn MorselPlanner>>,
-}
-
-impl<F> PartsPlanner<F> {
-    pub(super) fn new(parts: Vec<Range<u32>>, open: F) -> Self {
-        Self { parts: parts.into(), open, opened: VecDeque::new() }
-    }
-}
-
-impl<F> fmt::Debug for PartsPlanner<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartsPlanner").field("parts", &self.parts).finish_non_exhaustive()
-    }
-}
-
-impl<F> MorselPlanner for PartsPlanner<F>
-where
-    F: FnMut(Range<u32>) -> Result<Box<dyn MorselPlanner>> + Send + 'static,
-{
-    fn plan(mut self: Box<Self>) -> Result<Option<MorselPlan>> {
-        loop {
-            let Some(planner) = self.opened.pop_front() else {
-                let Some(part) = self.parts.pop_front() else { return Ok(None) };
-                let opened = (self.open)(part)?;
-                self.opened.push_back(opened);
-                continue;
-            };
-            let Some(mut plan) = planner.plan()? else { continue };
-            for planner in plan.take_ready_planners().into_iter().rev() {
-                self.opened.push_front(planner);
-            }
-            // Streams of these are read to their ends before this is asked for more.
-            let next = MorselPlan::new().with_morsels(plan.take_morsels());
-            return Ok(Some(match plan.take_pending_planner() {
-                Some(pending) => next.with_pending_planner(async move {
-                    let planner = pending.await?;
-                    self.opened.push_front(planner);
-                    Ok(self as Box<dyn MorselPlanner>)
-                }),
-                None => next.with_planners(vec![self]),
-            }));
-        }
-    }
 }
 
 #[cfg(test)]

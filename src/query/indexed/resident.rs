@@ -23,14 +23,13 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
-use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner};
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use roaring::RoaringBitmap;
 
-use super::masked::bits;
+use super::morsel::FileRows;
+use super::row_filter::bits;
 use super::rows::Context;
-use crate::query::codes::CodeOf;
+use crate::query::functions::codes::CodeOf;
 use crate::segment::SegmentMeta;
 use crate::segment::encoding::PAGE_ROWS;
 
@@ -141,9 +140,14 @@ impl ResidentScan {
         }))
     }
 
-    /// As what DataFusion reads.
-    pub(super) fn planner(self) -> Box<dyn MorselPlanner> {
-        Box::new(self)
+    /// Reads it, one batch when it is asked for.
+    pub(super) fn read(self) -> FileRows {
+        FileRows::stream(move || {
+            let output = BatchCoalescer::new(Arc::clone(&self.output), BATCH_ROWS)
+                .with_biggest_coalesce_batch_size(Some(GOOD_ROWS));
+            let batches = Batches { scan: self, next: 0, output, done: false };
+            futures::stream::iter(batches).boxed()
+        })
     }
 
     /// The `i`th piece of the segment; `None` after the last.
@@ -326,21 +330,6 @@ impl Gatherer {
             Some(coded) => take(coded.values(), coded.keys(), None)?,
             None => rows,
         })
-    }
-}
-
-impl MorselPlanner for ResidentScan {
-    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        Ok(Some(MorselPlan::new().with_morsels(vec![self])))
-    }
-}
-
-impl Morsel for ResidentScan {
-    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        let output = BatchCoalescer::new(Arc::clone(&self.output), BATCH_ROWS)
-            .with_biggest_coalesce_batch_size(Some(GOOD_ROWS));
-        let batches = Batches { scan: *self, next: 0, output, done: false };
-        futures::stream::iter(batches).boxed()
     }
 }
 

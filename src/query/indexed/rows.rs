@@ -15,9 +15,10 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::file::metadata::RowGroupMetaData;
 use roaring::{MultiOps, RoaringBitmap};
 
-use super::columns::{ColumnCache, Inverted};
-use super::condition::{Condition, Leaf, Lookup};
+use super::column_cache::ColumnCache;
+use super::condition::{BitmapCondition, Leaf, Lookup};
 use super::decode::Files;
+use super::inverted::Inverted;
 use super::parts;
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::AttributeType;
@@ -25,9 +26,9 @@ use crate::event::physical::attribute_field;
 use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
-use crate::query::adapter::{AttributeAdapterFactory, is_json};
-use crate::query::masks::MaskCache;
-use crate::query::metadata::{SegmentReader, Want};
+use crate::query::scan::adapter::{AttributeAdapterFactory, is_json};
+use crate::query::scan::masks::MaskCache;
+use crate::query::scan::metadata::{NarrowReader, Want};
 use crate::segment::{OverflowFilter, SegmentMeta};
 
 /// What evaluation needs of the scan.
@@ -83,7 +84,7 @@ impl Context {
             return Ok(None);
         }
         let Files { store, footers } = &self.files;
-        let mut reader = SegmentReader::of_columns(store, footers, meta, Arc::clone(&self.want));
+        let mut reader = NarrowReader::of_columns(store, footers, meta, Arc::clone(&self.want));
         let footer = reader.get_metadata(None).await?;
         let columns = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
         // What is read may say anything.
@@ -254,16 +255,18 @@ impl Segment<'_> {
     }
 
     /// The rows where all of `conditions` are true; `None` when that cannot be told.
-    pub(crate) fn all_true(&self, conditions: &[Condition]) -> Result<Option<RoaringBitmap>> {
+    pub(crate) fn all_true(&self, conditions: &[BitmapCondition]) -> Result<Option<RoaringBitmap>> {
         self.every(conditions, true)
     }
 
     /// The rows where `condition` is `truth`.
-    fn rows(&self, condition: &Condition, truth: bool) -> Result<Option<RoaringBitmap>> {
+    fn rows(&self, condition: &BitmapCondition, truth: bool) -> Result<Option<RoaringBitmap>> {
         match (condition, truth) {
-            (Condition::Leaf(leaf), _) => self.leaf(leaf, truth),
-            (Condition::And(parts), true) | (Condition::Or(parts), false) => self.every(parts, truth),
-            (Condition::And(parts), false) | (Condition::Or(parts), true) => {
+            (BitmapCondition::Leaf(leaf), _) => self.leaf(leaf, truth),
+            (BitmapCondition::And(parts), true) | (BitmapCondition::Or(parts), false) => {
+                self.every(parts, truth)
+            }
+            (BitmapCondition::And(parts), false) | (BitmapCondition::Or(parts), true) => {
                 let mut any = RoaringBitmap::new();
                 for part in parts {
                     let Some(rows) = self.rows(part, truth)? else { return Ok(None) };
@@ -271,12 +274,12 @@ impl Segment<'_> {
                 }
                 Ok(Some(any))
             }
-            (Condition::Not(inner), _) => self.rows(inner, !truth),
+            (BitmapCondition::Not(inner), _) => self.rows(inner, !truth),
         }
     }
 
     /// The rows where every part is `truth`.
-    fn every(&self, parts: &[Condition], truth: bool) -> Result<Option<RoaringBitmap>> {
+    fn every(&self, parts: &[BitmapCondition], truth: bool) -> Result<Option<RoaringBitmap>> {
         let mut all: Option<RoaringBitmap> = None;
         for part in parts {
             let Some(rows) = self.rows(part, truth)? else { return Ok(None) };

@@ -66,22 +66,22 @@ fn cell() -> impl Strategy<Value = Cell> {
 }
 
 /// What is asked, and what the model says to it.
-struct Question {
+struct Asked {
     sql: String,
     expected: Vec<String>,
 }
 
 /// Ids of the rows for which `is_found` is true, null being false.
-fn filter(cells: &[Cell], condition: &str, is_found: impl Fn(&str) -> bool) -> Question {
+fn filter(cells: &[Cell], condition: &str, is_found: impl Fn(&str) -> bool) -> Asked {
     let ids = cells.iter().enumerate();
     let ids = ids.filter(|(_, cell)| spelled(cell).is_some_and(|text| is_found(&text)));
-    Question {
+    Asked {
         sql: format!("SELECT id FROM events WHERE {condition} ORDER BY id"),
         expected: ids.map(|(id, _)| id.to_string()).collect(),
     }
 }
 
-fn comparisons(cells: &[Cell], literal: &str) -> Vec<Question> {
+fn comparisons(cells: &[Cell], literal: &str) -> Vec<Asked> {
     let number = doubled(literal).unwrap();
     let compares =
         |test: fn(Ordering) -> bool| move |text: &str| doubled(text).is_some_and(|n| test(n.cmp(&number)));
@@ -105,7 +105,7 @@ fn comparisons(cells: &[Cell], literal: &str) -> Vec<Question> {
     ]
 }
 
-fn summaries(cells: &[Cell]) -> Vec<Question> {
+fn summaries(cells: &[Cell]) -> Vec<Asked> {
     let texts: Vec<String> = cells.iter().filter_map(spelled).collect();
     let numbers: Vec<&String> = texts.iter().filter(|text| doubled(text).is_some()).collect();
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
@@ -121,7 +121,7 @@ fn summaries(cells: &[Cell]) -> Vec<Question> {
     sorted.sort_by(|a, b| order(a, b));
     let trimmed = |texts: &[&str]| texts.iter().map(|text| text.trim().to_owned()).collect::<Vec<_>>();
     let extremes = format!("{},{}", ascending[0].trim(), falling[0].trim());
-    let ask = |sql: &str, expected: Vec<String>| Question { sql: sql.to_owned(), expected };
+    let ask = |sql: &str, expected: Vec<String>| Asked { sql: sql.to_owned(), expected };
     vec![
         ask("SELECT x FROM events WHERE x IS NOT NULL ORDER BY x", trimmed(&ascending)),
         ask("SELECT x FROM events WHERE x IS NOT NULL ORDER BY x DESC", trimmed(&falling)),
@@ -172,10 +172,10 @@ async fn check(cells_of: &[Cell], first: usize) {
     let questions = [200, 7].map(|literal| comparisons(cells_of, &literal.to_string())).into_iter().flatten();
     let questions =
         questions.chain(comparisons(cells_of, "200.5")).chain(comparisons(cells_of, &BIG.to_string()));
-    let questions: Vec<Question> = questions.chain(summaries(cells_of)).collect();
+    let questions: Vec<Asked> = questions.chain(summaries(cells_of)).collect();
     let engines = [engine(), engine_that_decodes_after(u32::MAX)];
     let places = places(cells_of).await;
-    for (number, Question { sql, expected }) in questions.iter().enumerate() {
+    for (number, Asked { sql, expected }) in questions.iter().enumerate() {
         for i in (0..PLACES).map(|more| (first + number + more) % places.len()) {
             let (engine, _) = &engines[(first + i) % 2];
             assert_eq!(&cells(engine, &places[i], sql).await, expected, "{sql} in place {i} of {cells_of:?}");
@@ -254,8 +254,7 @@ async fn nulls_of_json_are_null_and_let_other_levels_through() {
     }
     let only: Vec<Row> = vec![(0, vec![null]), (1, vec![(Level::Record, "n", Value::Int(40))])];
     for home in &homes(&only).await {
-        let result =
-            engine.query(home, QueryRequest::new("SELECT n, max(n) OVER () FROM events")).await.unwrap();
+        let result = engine.query(home, Question::sql("SELECT n, max(n) OVER () FROM events")).await.unwrap();
         assert_eq!(*result.schema.field(0).data_type(), arrow::datatypes::DataType::Int64);
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::DataType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -24,8 +24,7 @@ use super::metrics::{ABANDONED, Metrics, OK};
 use super::permits::Permit;
 use super::{Protocol, Refusal};
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::TraceId;
-use crate::query::{QueryRequest, QueryResult};
+use crate::query::{QueryResult, Question};
 
 /// An answer that has begun. Dropping it cancels the question.
 #[derive(Debug)]
@@ -44,7 +43,7 @@ impl Caller {
     pub(in crate::server) async fn ask<T, S>(
         &self,
         protocol: Protocol,
-        mut question: QueryRequest,
+        mut question: Question,
         encode: impl FnOnce(QueryResult) -> S + Send + 'static,
     ) -> Result<Answer<T>, Refusal>
     where
@@ -52,48 +51,10 @@ impl Caller {
         S: Stream<Item = Result<T>> + Send + 'static,
     {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
-        let asked = Asked::new(self, protocol, question.sql.clone());
-        let found = self.gate.0.database.query(question);
-        self.answer(asked, deadline, found, encode).await
-    }
-
-    /// Like [`ask`](Self::ask) for the spans of the trace `id` with their events, at most `rows_max`: more are
-    /// [`ErrorKind::TooLarge`].
-    pub(in crate::server) async fn ask_trace<T, S>(
-        &self,
-        id: TraceId,
-        rows_max: usize,
-        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
-    ) -> Result<Answer<T>, Refusal>
-    where
-        T: Send + Unpin + 'static,
-        S: Stream<Item = Result<T>> + Send + 'static,
-    {
-        let asked = Asked::new(self, Protocol::Trace, format!("trace {id}"));
-        let found = async {
-            let batches = self.gate.0.database.trace(id, rows_max).await?;
-            let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
-            let rows = futures::stream::iter(batches.into_iter().map(Ok));
-            let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-            Ok(QueryResult { schema, stream, warnings: Vec::new() })
-        };
-        self.answer(asked, Deadline::after(self.query_timeout()), found, encode).await
-    }
-
-    async fn answer<T, S>(
-        &self,
-        mut asked: Asked,
-        deadline: Deadline,
-        found: impl Future<Output = Result<QueryResult>>,
-        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
-    ) -> Result<Answer<T>, Refusal>
-    where
-        T: Send + Unpin + 'static,
-        S: Stream<Item = Result<T>> + Send + 'static,
-    {
+        let mut asked = Asked::new(self, protocol, question.ask.to_string());
         let begun = async {
             asked.permit = Some(self.gate.0.permits.take()?);
-            deadline.limit(found).await
+            deadline.limit(self.gate.0.database.query(question)).await
         }
         .await;
         let result = match begun {
@@ -260,7 +221,7 @@ mod tests {
 
     async fn ask(gate: &Gate, sql: &str) -> Result<Answer<RecordBatch>, Refusal> {
         let rows = |found: QueryResult| found.stream.map_err(Error::from);
-        gate.anonymous().ask(Protocol::Sql, QueryRequest::new(sql), rows).await
+        gate.anonymous().ask(Protocol::Sql, Question::sql(sql), rows).await
     }
 
     /// More rows than anybody waits for.
