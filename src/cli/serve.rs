@@ -1,16 +1,17 @@
 //! `broadloom serve`: takes telemetry in and answers questions until it is told to stop.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::{Globals, logging, units};
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::{Endpoints, Limits, Listeners, Server, Signals};
+use crate::server::{Endpoints, Limits, Listeners, Port, Server, Signals};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -27,22 +28,72 @@ Ask it:
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
 
 Once it listens, one line on stdout says where: `listening http=127.0.0.1:8080 otlp-grpc=… otlp-http=…`.
-It listens on the loopback interface unless told otherwise; there is no authentication yet.
+It listens on the loopback interface unless told otherwise; there is no authentication yet. Programs on this machine
+read data as localhost, by IP address, or under a name of --allowed-host, so that web pages cannot.
 SIGTERM and Ctrl-C let running requests end, write everything to segments, and exit with 0.";
+
+/// Addresses of the ports: a flag for each of [`Port::ALL`].
+#[derive(Debug)]
+struct PortArgs {
+    addresses: BTreeMap<Port, String>,
+}
+
+impl Args for PortArgs {
+    fn augment_args(command: Command) -> Command {
+        Port::ALL.iter().enumerate().fold(command, |command, (index, port)| {
+            let all = if index == 0 { "; port 0 takes any free one, \"off\" none" } else { "" };
+            command.arg(
+                Arg::new(port.name())
+                    .long(port.name())
+                    .value_name("HOST:PORT")
+                    .env(port.variable())
+                    .default_value(port.default_address())
+                    .help(format!("{}{all}", port.about())),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for PortArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut ports = Self { addresses: BTreeMap::new() };
+        ports.update_from_arg_matches(matches)?;
+        Ok(ports)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for port in Port::ALL {
+            if let Some(address) = matches.get_one::<String>(port.name()) {
+                self.addresses.insert(*port, address.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// At least one.
+fn connections(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "not a number of connections".to_owned())?;
+    if count > 0 { Ok(count) } else { Err("at least 1".to_owned()) }
+}
 
 /// Arguments of `broadloom serve`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ServeArgs {
-    /// SQL, health, metrics, and OTLP/HTTP too; port 0 takes any free one, "off" none
-    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_HTTP", default_value = "127.0.0.1:8080")]
-    http: String,
-    /// OTLP/gRPC
-    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_OTLP_GRPC", default_value = "127.0.0.1:4317")]
-    otlp_grpc: String,
-    /// OTLP/HTTP on its usual port
-    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_OTLP_HTTP", default_value = "127.0.0.1:4318")]
-    otlp_http: String,
+    #[command(flatten)]
+    ports: PortArgs,
+    /// Host name under which programs of this machine read data, besides localhost and IP addresses, and whose web
+    /// pages do; "*" for every name. Needed behind a proxy that passes the name on
+    #[arg(long, value_name = "NAME", env = "BROADLOOM_ALLOWED_HOST", value_delimiter = ',')]
+    allowed_host: Vec<String>,
+    /// Connections of each port; beyond it the one that has waited longest for its client is closed
+    #[arg(long, value_name = "COUNT", env = "BROADLOOM_CONNECTIONS_MAX", default_value_t = Limits::default().connections_max, value_parser = connections)]
+    connections_max: usize,
     /// Largest OTLP message, packed or unpacked
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_MESSAGE_MAX", default_value = "64MiB", value_parser = units::bytes)]
     message_max: usize,
@@ -90,8 +141,11 @@ fn redelivery_window(text: &str) -> Result<Duration, String> {
 
 impl ServeArgs {
     fn endpoints(&self) -> Endpoints {
-        let of = |address: &str| (address != "off").then(|| address.to_owned());
-        Endpoints { http: of(&self.http), otlp_grpc: of(&self.otlp_grpc), otlp_http: of(&self.otlp_http) }
+        let endpoints = Endpoints::default().with_allowed_hosts(&self.allowed_host);
+        self.ports.addresses.iter().fold(endpoints, |endpoints, (port, address)| match address.as_str() {
+            "off" => endpoints.without(*port),
+            _ => endpoints.with(*port, address),
+        })
     }
 
     fn limits(&self) -> Limits {
@@ -100,6 +154,7 @@ impl ServeArgs {
             in_flight_bytes_max: self.in_flight_max,
             queries_max: self.queries_max,
             query_timeout: self.query_timeout,
+            connections_max: self.connections_max,
         }
     }
 
@@ -194,9 +249,7 @@ async fn end(server: Server, database: &Database) -> Result<()> {
 fn announce(server: &Server, globals: &Globals) {
     let addresses = server.addresses();
     tracing::info!(
-        http = addresses.http.map(tracing::field::display),
-        otlp_grpc = addresses.otlp_grpc.map(tracing::field::display),
-        otlp_http = addresses.otlp_http.map(tracing::field::display),
+        %addresses,
         data = %globals.data,
         version = env!("CARGO_PKG_VERSION"),
         "listening"
@@ -204,4 +257,42 @@ fn announce(server: &Server, globals: &Globals) {
     // Nobody needs to read stdout for the server to serve.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Serve {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn endpoints(arguments: &[&str]) -> Endpoints {
+        Serve::parse_from([&["serve"], arguments].concat()).args.endpoints()
+    }
+
+    #[test]
+    fn every_port_has_a_flag_and_off_is_none() {
+        assert_eq!(endpoints(&[]), Endpoints::default());
+        for port in Port::ALL {
+            let flag = format!("--{port}");
+            assert_eq!(endpoints(&[&flag, "off"]), Endpoints::default().without(*port));
+            assert_eq!(endpoints(&[&flag, "[::1]:7"]), Endpoints::default().with(*port, "[::1]:7"));
+        }
+    }
+
+    #[test]
+    fn hosts_are_allowed_one_by_one_or_in_a_list() {
+        let allowed = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Endpoints::default().with_allowed_hosts(&names)
+        };
+        let flags = ["--allowed-host", "a.example", "--allowed-host", "b.example,c.example"];
+        assert_eq!(endpoints(&flags), allowed(&["a.example", "b.example", "c.example"]));
+        assert!(Serve::try_parse_from(["serve", "--connections-max", "0"]).is_err());
+    }
 }

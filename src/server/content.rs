@@ -9,8 +9,9 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use bytes::Bytes;
 
 use super::budget::Reservation;
+use super::port::is_stalled;
 use super::problem::Problem;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ingest::otlp::Encoding;
 
 /// The encoding of an OTLP message that `Content-Type` names; 415 for any other.
@@ -120,6 +121,13 @@ pub(super) fn too_large(bytes_max: usize) -> Problem {
     )
 }
 
+/// A body that did not arrive whole: 503 when its client stopped sending, so that it sends all of it again; else
+/// 400.
+pub(super) fn broken_off(error: axum::Error) -> Problem {
+    let kind = if is_stalled(&error) { ErrorKind::Unavailable } else { ErrorKind::InvalidInput };
+    Error::new(kind, "the body broke off").with_source(error).into()
+}
+
 fn unsupported(message: String) -> Problem {
     Problem::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, Error::invalid(message))
 }
@@ -206,6 +214,13 @@ mod tests {
             let refused = compression.unpack(body, 1 << 20, &mut budget.reservation()).unwrap_err();
             assert_eq!(refused.status(), StatusCode::BAD_REQUEST, "{compression:?}");
         }
+    }
+
+    #[test]
+    fn a_client_that_stops_may_send_again_and_one_that_breaks_off_was_wrong() {
+        assert_eq!(broken_off(super::super::port::stalled()).status(), StatusCode::SERVICE_UNAVAILABLE);
+        let broken = axum::Error::new(std::io::Error::other("gone"));
+        assert_eq!(broken_off(broken).status(), StatusCode::BAD_REQUEST);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -45,10 +45,19 @@ struct Status {
     status: u16,
 }
 
+/// A request over HTTP. All three come from lists of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpRequest {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
 /// Counters and gauges of one server.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
+    http_requests: Family<HttpRequest, Counter>,
     ingest_requests: Family<Answer, Counter>,
     ingest_events: Family<Channel, Counter>,
     ingest_duplicates: Family<Channel, Counter>,
@@ -82,6 +91,7 @@ impl Metrics {
         let durations = || Histogram::new(exponential_buckets(0.0005, 2.0, 18));
         let metrics = Self {
             registry: Registry::default(),
+            http_requests: Family::default(),
             ingest_requests: Family::default(),
             ingest_events: Family::default(),
             ingest_duplicates: Family::default(),
@@ -94,6 +104,7 @@ impl Metrics {
             queries_running: Gauge::default(),
         };
         let r = &mut registry;
+        r.register("http_requests", "Requests answered, by route", metrics.http_requests.clone());
         r.register("ingest_requests", "Messages of producers, by answer", metrics.ingest_requests.clone());
         r.register("ingest_events", "Events taken in", metrics.ingest_events.clone());
         r.register(
@@ -134,6 +145,12 @@ impl Metrics {
         r.register("queries_running", "Statements being answered now", metrics.queries_running.clone());
         r.register_collector(Box::new(OfDatabase(database)));
         Self { registry, ..metrics }
+    }
+
+    /// Counts a request over HTTP, gRPC included, whose answer has begun.
+    pub(super) fn http_answered(&self, route: &'static str, method: &'static str, status: StatusCode) {
+        let request = HttpRequest { route, method, status: status.as_u16() };
+        self.http_requests.get_or_create(&request).inc();
     }
 
     /// Counts a message that was taken.

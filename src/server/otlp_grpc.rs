@@ -1,4 +1,4 @@
-//! OTLP/gRPC: the `Export` calls of the trace, logs and metrics services, on a port of their own.
+//! OTLP/gRPC: the `Export` calls of the trace, logs and metrics services.
 //!
 //! The services are not the generated ones. Those decode a message on the thread that serves all
 //! connections before anybody can say no; here the body is counted against the [`Budget`] while it
@@ -6,125 +6,51 @@
 //!
 //! [`Budget`]: super::budget::Budget
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::http::{Request as HttpRequest, Response as HttpResponse};
-use bytes::{Buf, BufMut, Bytes};
+use axum::extract::{Request as HttpRequest, State};
+use axum::response::Response as HttpResponse;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{Grpc, UnaryService};
 use tonic::{Request, Response, Status};
-use tower::Service;
 
 use super::budget::Reservation;
-use super::content::{Compression, too_large};
+use super::content::{Compression, broken_off, too_large};
 use super::otlp_answer::{self, Refusals};
 use super::receive::{Delivery, Protocol, receive, refuse};
 use super::state::ServerState;
-use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::otlp::{Encoding, RequestKind};
 
-/// Calls that one connection may have open at once.
-const STREAMS_PER_CONNECTION_MAX: u32 = 256;
-
-/// Serves OTLP/gRPC on `listener` until `stop`, then finishes the calls that it has.
-pub(super) async fn serve(listener: TcpListener, state: ServerState, stop: CancellationToken) -> Result<()> {
-    tonic::transport::Server::builder()
-        .tcp_nodelay(true)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .add_service(Export::<Traces>::new(&state))
-        .add_service(Export::<Logs>::new(&state))
-        .add_service(Export::<Metrics>::new(&state))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
-        .await
-        .map_err(|e| Error::new(ErrorKind::Unavailable, "OTLP/gRPC stopped").with_source(e))
+/// `TraceService/Export`.
+pub(super) async fn traces(State(state): State<ServerState>, request: HttpRequest) -> HttpResponse {
+    export(state, RequestKind::Traces, request).await
 }
 
-/// One of the three services.
-trait OtlpService: Send + Sync + 'static {
-    const KIND: RequestKind;
-    const NAME: &'static str;
-    const PATH: &'static str;
+/// `LogsService/Export`.
+pub(super) async fn logs(State(state): State<ServerState>, request: HttpRequest) -> HttpResponse {
+    export(state, RequestKind::Logs, request).await
 }
 
-macro_rules! otlp_service {
-    ($type:ident, $name:literal) => {
-        #[derive(Debug)]
-        struct $type;
-
-        impl OtlpService for $type {
-            const KIND: RequestKind = RequestKind::$type;
-            const NAME: &'static str = concat!("opentelemetry.proto.collector.", $name);
-            const PATH: &'static str = concat!("/opentelemetry.proto.collector.", $name, "/Export");
-        }
-    };
+/// `MetricsService/Export`.
+pub(super) async fn metrics(State(state): State<ServerState>, request: HttpRequest) -> HttpResponse {
+    export(state, RequestKind::Metrics, request).await
 }
 
-otlp_service!(Traces, "trace.v1.TraceService");
-otlp_service!(Logs, "logs.v1.LogsService");
-otlp_service!(Metrics, "metrics.v1.MetricsService");
-
-/// The `Export` call of the service `S`.
-struct Export<S> {
-    state: ServerState,
-    service: std::marker::PhantomData<fn() -> S>,
-}
-
-impl<S> Export<S> {
-    fn new(state: &ServerState) -> Self {
-        Self { state: state.clone(), service: std::marker::PhantomData }
+async fn export(state: ServerState, kind: RequestKind, request: HttpRequest) -> HttpResponse {
+    let bytes_max = state.limits.message_bytes_max;
+    let reservation = Arc::new(Mutex::new(Some(state.budget.reservation())));
+    let held = Arc::clone(&reservation);
+    let request = request.map(|body| Meter { held, bytes_max, prefix: Prefix::default() }.read(body));
+    let mut grpc = Grpc::new(RawCodec).max_decoding_message_size(bytes_max);
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        grpc = grpc.accept_compressed(encoding);
     }
-}
-
-impl<S> Clone for Export<S> {
-    fn clone(&self) -> Self {
-        Self::new(&self.state)
-    }
-}
-
-impl<S: OtlpService> NamedService for Export<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-type ResponseFuture<T, E> = Pin<Box<dyn Future<Output = std::result::Result<T, E>> + Send>>;
-
-impl<S: OtlpService> Service<HttpRequest<Body>> for Export<S> {
-    type Response = HttpResponse<Body>;
-    type Error = Infallible;
-    type Future = ResponseFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
-        if request.uri().path() != S::PATH {
-            let unknown = Status::unimplemented(format!("{} has one call, Export", S::NAME));
-            return Box::pin(std::future::ready(Ok(unknown.into_http())));
-        }
-        let state = self.state.clone();
-        let bytes_max = state.limits.message_bytes_max;
-        let reservation = Arc::new(Mutex::new(Some(state.budget.reservation())));
-        let held = Arc::clone(&reservation);
-        let request = request.map(|body| Meter { held, bytes_max, prefix: Prefix::default() }.read(body));
-        let call = Call { state, kind: S::KIND, reservation };
-        Box::pin(async move {
-            let mut grpc = Grpc::new(RawCodec).max_decoding_message_size(bytes_max);
-            for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
-                grpc = grpc.accept_compressed(encoding);
-            }
-            Ok(grpc.unary(call, request).await)
-        })
-    }
+    grpc.unary(Call { state, kind, reservation }, request).await.map(axum::body::Body::new)
 }
 
 /// One call, its message read.
@@ -136,7 +62,7 @@ struct Call {
 
 impl UnaryService<Bytes> for Call {
     type Response = Vec<u8>;
-    type Future = ResponseFuture<Response<Vec<u8>>, Status>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let (state, kind) = (self.state.clone(), self.kind);
@@ -186,7 +112,7 @@ impl Prefix {
 }
 
 /// Reserves the bytes of a request as they arrive, and ends it with an error when it announces more than
-/// a message may have.
+/// a message may have. A length that is only announced takes no memory.
 struct Meter {
     held: Arc<Mutex<Option<Reservation>>>,
     bytes_max: usize,
@@ -194,17 +120,24 @@ struct Meter {
 }
 
 impl Meter {
-    /// The body, counted.
-    fn read(mut self, body: Body) -> Body {
-        let pieces = axum::body::Body::new(body).into_data_stream();
-        Body::new(axum::body::Body::from_stream(pieces.map(move |piece| {
-            let piece = piece.map_err(|e| Status::from_error(Box::new(e)))?;
-            self.count(&piece)?;
-            Ok::<Bytes, Status>(piece)
-        })))
+    /// The body, counted, in one piece when all of it is there. Otherwise tonic would take memory for the length
+    /// that is announced as soon as it sees the prefix.
+    fn read(self, body: axum::body::Body) -> Body {
+        Body::new(axum::body::Body::from_stream(futures::stream::once(self.whole(body))))
     }
 
-    fn count(&mut self, piece: &[u8]) -> std::result::Result<(), Status> {
+    async fn whole(mut self, body: axum::body::Body) -> Result<Bytes, Status> {
+        let mut pieces = body.into_data_stream();
+        let mut whole = BytesMut::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|e| otlp_answer::status(&broken_off(e)))?;
+            self.count(&piece)?;
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    fn count(&mut self, piece: &[u8]) -> Result<(), Status> {
         if self.prefix.see(piece).is_some_and(|length| length > self.bytes_max) {
             return Err(otlp_answer::status(&too_large(self.bytes_max)));
         }
@@ -240,7 +173,7 @@ impl Encoder for RawCodec {
     type Item = Vec<u8>;
     type Error = Status;
 
-    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> std::result::Result<(), Status> {
+    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
         to.put_slice(&message);
         Ok(())
     }
@@ -250,7 +183,7 @@ impl Decoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> std::result::Result<Option<Bytes>, Status> {
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }
@@ -258,6 +191,25 @@ impl Decoder for RawCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn tonic_sees_no_length_before_all_of_the_message_is_there() {
+        let budget = crate::server::budget::Budget::new(100);
+        let held = Arc::new(Mutex::new(Some(budget.reservation())));
+        let (send, pieces) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+        let pieces =
+            futures::stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+        let meter = Meter { held, bytes_max: 64 << 20, prefix: Prefix::default() };
+        let body = meter.read(axum::body::Body::from_stream(pieces));
+        let mut whole = axum::body::Body::new(body).into_data_stream();
+        let announced = [0, 3, 0, 0, 0].as_slice();
+        send.send(Ok(Bytes::copy_from_slice(announced))).await.unwrap();
+        assert!(futures::poll!(whole.next()).is_pending());
+        assert_eq!(budget.bytes(), announced.len());
+        send.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+        drop(send);
+        assert_eq!(whole.next().await.unwrap().unwrap(), [announced, b"x"].concat());
+    }
 
     #[test]
     fn the_length_of_a_message_is_read_across_pieces() {

@@ -12,40 +12,32 @@
 //! | unknown Content-Type or Content-Encoding | 415 | `google.rpc.Status` |
 //! | no room, a limit | 503, 429 | `google.rpc.Status` and `Retry-After`: the sender waits and sends it again |
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
-use super::content::{Compression, otlp_encoding, too_large};
+use super::content::{Compression, broken_off, otlp_encoding, too_large};
 use super::otlp_answer::{self, Refusals};
 use super::problem::{Problem, RETRY_AFTER_SECONDS, is_retryable};
 use super::receive::{Delivery, Protocol, receive, refuse};
 use super::state::ServerState;
-use crate::error::Error;
 use crate::ingest::otlp::{Encoding, RequestKind};
 
-/// The routes of OTLP/HTTP.
-pub(super) fn routes() -> Router<ServerState> {
-    Router::new()
-        .route("/v1/traces", post(traces))
-        .route("/v1/logs", post(logs))
-        .route("/v1/metrics", post(metrics))
-}
-
-async fn traces(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/traces`.
+pub(super) async fn traces(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
     export(state, RequestKind::Traces, &headers, body).await
 }
 
-async fn logs(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/logs`.
+pub(super) async fn logs(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
     export(state, RequestKind::Logs, &headers, body).await
 }
 
-async fn metrics(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/metrics`.
+pub(super) async fn metrics(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
     export(state, RequestKind::Metrics, &headers, body).await
 }
 
@@ -69,7 +61,8 @@ async fn export(state: ServerState, kind: RequestKind, headers: &HeaderMap, body
     }
 }
 
-/// Reads a body whole, within the limit of a message and the budget of all.
+/// Reads a body whole, within the limit of a message and the budget of all. Memory is taken as bytes arrive: a
+/// length that is only announced takes none.
 async fn read(
     state: &ServerState,
     kind: RequestKind,
@@ -84,17 +77,14 @@ async fn read(
         return Err(too_large(bytes_max));
     }
     let mut reservation = state.budget.reservation();
-    reservation.grow(announced.unwrap_or(0))?;
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
+    let mut whole = BytesMut::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|e| Error::invalid(format!("the body broke off: {e}")).with_source(e))?;
+        let chunk = chunk.map_err(broken_off)?;
         if whole.len() + chunk.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
-        if announced.is_none() {
-            reservation.grow(chunk.len())?;
-        }
+        reservation.grow(chunk.len())?;
         whole.extend_from_slice(&chunk);
     }
     Ok(Delivery { protocol: Protocol::Http, kind, encoding, compression, body: whole.freeze(), reservation })

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::budget::Budget;
 use super::metrics::Metrics;
+use super::port::CONNECTIONS_MAX;
 use crate::db::Database;
 
 /// Limits of what clients may ask of a server.
@@ -21,6 +22,8 @@ pub struct Limits {
     pub queries_max: usize,
     /// How long a statement may take when its client does not say.
     pub query_timeout: Duration,
+    /// Connections of each port; beyond it the one that has waited longest for its client is closed.
+    pub connections_max: usize,
 }
 
 impl Default for Limits {
@@ -32,6 +35,7 @@ impl Default for Limits {
             in_flight_bytes_max: 256 << 20,
             queries_max: 64,
             query_timeout: Duration::from_mins(1),
+            connections_max: CONNECTIONS_MAX,
         }
     }
 }

@@ -17,5 +17,6 @@ mod soak;
 mod cli;
 mod clients;
 mod running;
+mod ports;
 mod server;
 mod tidy;
