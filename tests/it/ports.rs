@@ -109,7 +109,7 @@ fn clients_that_announce_much_and_send_nothing_keep_nobody_out() {
 fn connections_beyond_the_limit_take_the_places_of_idle_ones() {
     let server = Running::with_limits(Limits { connections_max: 4, ..Limits::default() });
     let http = begun_http();
-    let idle: Vec<_> = (0..20).map(|_| connect(server.addresses.get(Port::Http).unwrap(), &http)).collect();
+    let idle: Vec<_> = (0..6).map(|_| connect(server.addresses.get(Port::Http).unwrap(), &http)).collect();
     let answer =
         server.post("/v1/traces", &[("Content-Type", "application/x-protobuf")], spans(2).encode_to_vec());
     assert_eq!(answer.status, 200);

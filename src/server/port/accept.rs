@@ -1,8 +1,8 @@
 //! Which connections does a port have?
 //!
-//! All that come, up to a number. Beyond it, the connection that has waited longest for its client gives up its
-//! place, so idle clients cannot keep others out; while the server works on every one, newcomers wait in the queue
-//! of the operating system. The same happens when the process may open no more files.
+//! All that come, up to a number. When it is reached, the connection that has waited longest for its client gives up
+//! its place to the next, so idle clients cannot keep others out; while the server works on every one, newcomers
+//! wait in the queue of the operating system. The same happens when the process may open no more files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +22,10 @@ use super::{Port, Wire};
 /// Connections of a port unless said otherwise: more than a machine has producers (a Collector has one or two), and
 /// 400 MiB of buffers at the worst.
 pub(in crate::server) const CONNECTIONS_MAX: usize = 4_096;
+
+/// Time for which a connection waits for its client before it gives up its place: enough for the first request of a
+/// newcomer to arrive.
+const QUIET_MIN: Duration = Duration::from_secs(1);
 
 /// Time until a crowded port looks again for a connection that waits for its client.
 const CROWDED_PAUSE: Duration = Duration::from_millis(50);
@@ -113,6 +117,7 @@ impl Acceptor {
     /// Ends the connection that has waited longest for its client, if one does.
     fn evict_quietest(&self) {
         let waiting = self.activities.values().filter(|activity| !activity.evicted.is_cancelled());
+        let waiting = waiting.filter(|activity| activity.is_quiet_for(QUIET_MIN));
         let quiet = waiting.filter_map(|activity| Some((activity.quiet_since()?, activity)));
         if let Some((since, quietest)) = quiet.min_by_key(|(since, _)| *since) {
             let quiet_ms = quietest.clock.now().duration_since(since).as_millis() as u64;
@@ -151,10 +156,10 @@ mod tests {
     async fn idle_connections_give_way_to_others() {
         let (address, stop, serving) = start(3).await;
         let mut idle = Vec::new();
-        for _ in 0..10 {
+        for _ in 0..5 {
             idle.push(TcpStream::connect(address).await.unwrap());
         }
-        for _ in 0..5 {
+        for _ in 0..3 {
             let mut client = TcpStream::connect(address).await.unwrap();
             client.write_all(GET).await.unwrap();
             let mut answer = String::new();
