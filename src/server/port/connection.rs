@@ -156,7 +156,8 @@ mod tests {
     }
 
     fn router(clock: Clock) -> Router {
-        let long = || async { Body::from("x".repeat(1 << 20)) };
+        let piece = || Ok::<_, Infallible>("x".repeat(1 << 10));
+        let long = move || async move { Body::from_stream(futures::stream::repeat_with(piece)) };
         let slow = move || async move {
             clock.sleep(QUIET_MAX * 3).await;
             "late"
