@@ -1,16 +1,17 @@
 //! `broadloom serve`: receives telemetry and answers queries until a signal stops it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
-use clap::{ArgAction, Args};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::{Globals, logging, units};
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::{Endpoints, Limits, Listeners, Server, Signals};
+use crate::server::{Endpoints, Limits, Listeners, Port, Server, Signals};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -27,23 +28,74 @@ Query it:
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
 
 When it is ready, it prints its addresses: `listening http=127.0.0.1:8080 otlp-grpc=… otlp-http=…`.
-By default it listens on the loopback interface only; there is no authentication yet.
+By default it listens on the loopback interface only; there is no authentication yet. So that web pages cannot read
+data, programs on this machine must use localhost, an IP address, or a name given with --allowed-host.
 SIGTERM or Ctrl-C lets running requests end, writes buffered events to segments, and exits with 0.
 A second signal stops at once; acknowledged events are in the write-ahead log.";
+
+/// Addresses of the ports: a flag for each of [`Port::ALL`].
+#[derive(Debug)]
+struct PortArgs {
+    addresses: BTreeMap<Port, String>,
+}
+
+impl Args for PortArgs {
+    fn augment_args(command: Command) -> Command {
+        Port::ALL.iter().enumerate().fold(command, |command, (index, port)| {
+            let all = if index == 0 { "; port 0 takes any free one, \"off\" none" } else { "" };
+            command.arg(
+                Arg::new(port.name())
+                    .long(port.name())
+                    .value_name("HOST:PORT")
+                    .env(port.variable())
+                    .default_value(port.default_address())
+                    .help(format!("{}{all}", port.about())),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for PortArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut ports = Self { addresses: BTreeMap::new() };
+        ports.update_from_arg_matches(matches)?;
+        Ok(ports)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for port in Port::ALL {
+            if let Some(address) = matches.get_one::<String>(port.name()) {
+                self.addresses.insert(*port, address.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// At least one.
+fn connections(text: &str) -> Result<usize, String> {
+    let count: usize = text.parse().map_err(|_| "not a number of connections".to_owned())?;
+    if count > 0 { Ok(count) } else { Err("at least 1".to_owned()) }
+}
 
 /// Arguments of `broadloom serve`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ServeArgs {
-    /// SQL, health, metrics, and OTLP/HTTP too; port 0 takes any free one, "off" none
-    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_HTTP", default_value = "127.0.0.1:8080")]
-    http: String,
-    /// OTLP/gRPC
-    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_OTLP_GRPC", default_value = "127.0.0.1:4317")]
-    otlp_grpc: String,
-    /// OTLP/HTTP on its usual port
-    #[arg(long, value_name = "HOST:PORT", env = "BROADLOOM_OTLP_HTTP", default_value = "127.0.0.1:4318")]
-    otlp_http: String,
+    #[command(flatten)]
+    ports: PortArgs,
+    /// Host name under which programs on this machine may read data, besides localhost and IP addresses; "*" for any
+    ///
+    /// Web pages from these hosts may read data too. A proxy that passes on the name that it was asked for needs this.
+    #[arg(long, value_name = "NAME", env = "BROADLOOM_ALLOWED_HOST", value_delimiter = ',')]
+    allowed_host: Vec<String>,
+    /// Connections of each port; beyond it the connection that is idle longest is closed
+    #[arg(long, value_name = "COUNT", env = "BROADLOOM_CONNECTIONS_MAX", default_value_t = Limits::default().connections_max, value_parser = connections)]
+    connections_max: usize,
     /// Largest OTLP message, compressed or not; larger ones are refused
     ///
     /// The producer gets HTTP 413 or gRPC RESOURCE_EXHAUSTED and must send smaller batches. Sizes are written as
@@ -114,8 +166,11 @@ fn redelivery_window(text: &str) -> Result<Duration, String> {
 
 impl ServeArgs {
     fn endpoints(&self) -> Endpoints {
-        let of = |address: &str| (address != "off").then(|| address.to_owned());
-        Endpoints { http: of(&self.http), otlp_grpc: of(&self.otlp_grpc), otlp_http: of(&self.otlp_http) }
+        let endpoints = Endpoints::default().with_allowed_hosts(&self.allowed_host);
+        self.ports.addresses.iter().fold(endpoints, |endpoints, (port, address)| match address.as_str() {
+            "off" => endpoints.without(*port),
+            _ => endpoints.with(*port, address),
+        })
     }
 
     fn limits(&self) -> Limits {
@@ -124,6 +179,7 @@ impl ServeArgs {
             in_flight_bytes_max: self.in_flight_max,
             queries_max: self.queries_max,
             query_timeout: self.query_timeout,
+            connections_max: self.connections_max,
         }
     }
 
@@ -218,9 +274,7 @@ async fn end(server: Server, database: &Database) -> Result<()> {
 fn announce(server: &Server, globals: &Globals) {
     let addresses = server.addresses();
     tracing::info!(
-        http = addresses.http.map(tracing::field::display),
-        otlp_grpc = addresses.otlp_grpc.map(tracing::field::display),
-        otlp_http = addresses.otlp_http.map(tracing::field::display),
+        %addresses,
         data = %globals.data,
         version = env!("CARGO_PKG_VERSION"),
         "listening"
@@ -228,4 +282,42 @@ fn announce(server: &Server, globals: &Globals) {
     // A closed stdout does not stop the server.
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Serve {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn endpoints(arguments: &[&str]) -> Endpoints {
+        Serve::parse_from([&["serve"], arguments].concat()).args.endpoints()
+    }
+
+    #[test]
+    fn every_port_has_a_flag_and_off_is_none() {
+        assert_eq!(endpoints(&[]), Endpoints::default());
+        for port in Port::ALL {
+            let flag = format!("--{port}");
+            assert_eq!(endpoints(&[&flag, "off"]), Endpoints::default().without(*port));
+            assert_eq!(endpoints(&[&flag, "[::1]:7"]), Endpoints::default().with(*port, "[::1]:7"));
+        }
+    }
+
+    #[test]
+    fn hosts_are_allowed_one_by_one_or_in_a_list() {
+        let allowed = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            Endpoints::default().with_allowed_hosts(&names)
+        };
+        let flags = ["--allowed-host", "a.example", "--allowed-host", "b.example,c.example"];
+        assert_eq!(endpoints(&flags), allowed(&["a.example", "b.example", "c.example"]));
+        assert!(Serve::try_parse_from(["serve", "--connections-max", "0"]).is_err());
+    }
 }

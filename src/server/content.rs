@@ -4,7 +4,8 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::answer::Problem;
 use super::gate::Compression;
-use crate::error::Error;
+use super::port::is_stalled;
+use crate::error::{Error, ErrorKind};
 use crate::ingest::otlp::Encoding;
 
 /// The encoding of an OTLP message that `Content-Type` names; 415 for any other.
@@ -30,6 +31,13 @@ pub(super) fn compression(headers: &HeaderMap) -> Result<Compression, Problem> {
             Err(unsupported(format!("Content-Encoding is {other:?}; gzip, zstd and identity are understood")))
         }
     }
+}
+
+/// Error for a body that did not arrive whole. It is retryable if the client stopped sending, so that the client sends
+/// all of it again.
+pub(super) fn broken_off(error: axum::Error) -> Error {
+    let kind = if is_stalled(&error) { ErrorKind::Unavailable } else { ErrorKind::InvalidInput };
+    Error::new(kind, "the body broke off").with_source(error)
 }
 
 fn unsupported(message: String) -> Problem {
@@ -68,6 +76,13 @@ pub(super) fn accepted(headers: &HeaderMap) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_stops_may_send_again_and_one_that_breaks_off_was_wrong() {
+        assert_eq!(broken_off(super::super::port::stalled()).kind(), ErrorKind::Unavailable);
+        let broken = axum::Error::new(std::io::Error::other("gone"));
+        assert_eq!(broken_off(broken).kind(), ErrorKind::InvalidInput);
+    }
 
     #[test]
     fn accept_is_read_by_weight() {

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 
 use super::answer::Problem;
 use super::gate::{Caller, Gate};
+use super::port::CONNECTIONS_MAX;
 use crate::db::Database;
 
 /// Limits of what clients may ask of a server.
@@ -22,6 +23,8 @@ pub struct Limits {
     pub queries_max: usize,
     /// Time that a question may take when its client does not say.
     pub query_timeout: Duration,
+    /// Connections of each port; beyond it the one that has waited longest for its client is closed.
+    pub connections_max: usize,
 }
 
 impl Default for Limits {
@@ -33,6 +36,7 @@ impl Default for Limits {
             in_flight_bytes_max: 256 << 20,
             queries_max: 64,
             query_timeout: Duration::from_mins(1),
+            connections_max: CONNECTIONS_MAX,
         }
     }
 }

@@ -18,5 +18,6 @@ mod cli;
 mod clients;
 mod ratchet;
 mod running;
+mod ports;
 mod server;
 mod tidy;

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use broadloom::config::Settings;
 use broadloom::db::Database;
-use broadloom::server::{Addresses, Endpoints, Limits, Listeners, Server};
+use broadloom::server::{Addresses, Endpoints, Limits, Listeners, Port, Server};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -28,20 +28,29 @@ impl Running {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::with(&Endpoints::any(), limits)
+    }
+
+    pub(crate) fn with(endpoints: &Endpoints, limits: Limits) -> Self {
         let data = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (server, database) = runtime.block_on(async {
-            let listeners = Listeners::bind(&Endpoints::any()).await.unwrap();
+            let listeners = Listeners::bind(endpoints).await.unwrap();
             let database = Database::open(Settings::new(data.path())).await.unwrap();
             (Server::start(listeners, database.clone(), limits).unwrap(), database)
         });
-        Self { addresses: server.addresses(), runtime, server: Some(server), database, _data: data }
+        Self { addresses: server.addresses().clone(), runtime, server: Some(server), database, _data: data }
     }
 
     /// URL of the main HTTP address.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addresses.http.unwrap())
+        self.url_of(Port::Http)
+    }
+
+    /// The address of a port, as a URL.
+    pub(crate) fn url_of(&self, port: Port) -> String {
+        format!("http://{}", self.addresses.get(port).unwrap())
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {

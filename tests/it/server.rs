@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use broadloom::server::Limits;
+use broadloom::server::{Limits, Port};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -124,7 +124,7 @@ fn otlp_over_http_is_taken_in_every_encoding_and_seen_by_the_next_query() {
 #[test]
 fn otlp_over_http_has_a_port_of_its_own() {
     let server = Running::start();
-    let own = format!("http://{}", server.addresses.otlp_http.unwrap());
+    let own = server.url_of(Port::OtlpHttp);
     assert_eq!(post(&format!("{own}/v1/traces"), &[PROTOBUF], spans(1).encode_to_vec()).status, 200);
     assert_eq!(get(&format!("{own}/healthz"), &[]).status, 200);
     assert_eq!(post(&format!("{own}/v1/sql"), &[], "select 1").status, 404);
@@ -331,7 +331,7 @@ async fn trace_client(server: &Running) -> TraceServiceClient<tonic::transport::
 }
 
 fn grpc(server: &Running) -> String {
-    format!("http://{}", server.addresses.otlp_grpc.unwrap())
+    server.url_of(Port::OtlpGrpc)
 }
 
 fn log_request() -> ExportLogsServiceRequest {
@@ -523,11 +523,11 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
 #[test]
 fn a_query_ends_when_its_client_goes() {
     let server = Running::start();
-    let mut connection = std::net::TcpStream::connect(server.addresses.http.unwrap()).unwrap();
+    let mut connection = std::net::TcpStream::connect(server.addresses.get(Port::Http).unwrap()).unwrap();
     let length = ENDLESS.len();
     write!(
         connection,
-        "POST /v1/sql?format=ndjson HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{ENDLESS}"
+        "POST /v1/sql?format=ndjson HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{ENDLESS}"
     )
     .unwrap();
     let mut first = [0; 1000];

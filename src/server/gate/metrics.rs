@@ -43,6 +43,14 @@ struct QuestionOutcome {
     outcome: &'static str,
 }
 
+/// Request over HTTP. All three labels come from lists of the program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpRequest {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
 /// The outcome of what went well.
 pub(super) const OK: &str = "ok";
 /// The outcome of a question whose client left before the end.
@@ -52,6 +60,7 @@ pub(super) const ABANDONED: &str = "abandoned";
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
+    http_requests: Family<HttpRequest, Counter>,
     ingest_requests: Family<MessageOutcome, Counter>,
     ingest_events: Family<Channel, Counter>,
     ingest_duplicates: Family<Channel, Counter>,
@@ -85,6 +94,7 @@ impl Metrics {
         let durations = || Histogram::new(exponential_buckets(0.0005, 2.0, 18));
         let metrics = Self {
             registry: Registry::default(),
+            http_requests: Family::default(),
             ingest_requests: Family::default(),
             ingest_events: Family::default(),
             ingest_duplicates: Family::default(),
@@ -97,6 +107,7 @@ impl Metrics {
             queries_running: Gauge::default(),
         };
         let r = &mut registry;
+        r.register("http_requests", "Requests answered, by route", metrics.http_requests.clone());
         r.register("ingest_requests", "Messages of producers, by outcome", metrics.ingest_requests.clone());
         r.register("ingest_events", "Events taken in", metrics.ingest_events.clone());
         r.register(
@@ -137,6 +148,11 @@ impl Metrics {
         r.register("queries_running", "Questions being answered now", metrics.queries_running.clone());
         r.register_collector(Box::new(OfDatabase(database)));
         Self { registry, ..metrics }
+    }
+
+    /// Counts a request over HTTP, gRPC included, whose answer has begun.
+    pub(super) fn http_answered(&self, route: &'static str, method: &'static str, status: u16) {
+        self.http_requests.get_or_create(&HttpRequest { route, method, status }).inc();
     }
 
     /// Counts a message that was taken.

@@ -129,6 +129,11 @@ impl Gate {
         self.0.metrics.encode(self.0.messages.bytes())
     }
 
+    /// Counts a request over HTTP, gRPC included, whose answer has begun.
+    pub(in crate::server) fn http_answered(&self, route: &'static str, method: &'static str, status: u16) {
+        self.0.metrics.http_answered(route, method, status);
+    }
+
     /// Ends the questions that are being answered, and refuses new ones.
     pub(in crate::server) async fn close(&self) {
         self.0.permits.close();

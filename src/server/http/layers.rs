@@ -1,0 +1,84 @@
+//! What stands around every route?
+//!
+//! ```text
+//! request ─▶ trace ─▶ count ─▶ linger ─▶ guard ─▶ panic ─▶ compression ─▶ route
+//! ```
+//!
+//! Each layer sees the answers of those inside it: a panic is counted as the 500 that it becomes, and a refused
+//! request lingers.
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::trace::TraceLayer;
+
+use super::hosts::{Hosts, guard};
+use super::routes::{self, Route};
+use crate::error::Error;
+use crate::server::answer::Problem;
+use crate::server::port::{Lingerers, Port, linger};
+use crate::server::state::ServerState;
+
+/// What the layers of a server share.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Surroundings {
+    /// Names under which data may be read.
+    pub(in crate::server) hosts: Hosts,
+    /// Owner of requests that are read although they were refused.
+    pub(in crate::server) lingerers: Lingerers,
+}
+
+/// The routes of `port` with all layers.
+pub(in crate::server) fn router(port: Port, state: &ServerState, around: &Surroundings) -> Router {
+    routes::of_port(port)
+        .layer(CompressionLayer::new().compress_when(is_worth_packing))
+        .layer(CatchPanicLayer::custom(|_| {
+            // The panic itself is on stderr already, with its place.
+            Problem::from(Error::internal("the request hit a defect of the server; its log says which"))
+                .into_response()
+        }))
+        .layer(from_fn_with_state(around.hosts.clone(), guard))
+        .layer(from_fn_with_state(around.lingerers.clone(), linger))
+        .layer(from_fn_with_state(state.clone(), count))
+        .layer(TraceLayer::new_for_http())
+        .with_state(state.clone())
+}
+
+/// Arrow and Parquet are packed as far as is worth it; short answers are not worth it.
+fn is_worth_packing(_: StatusCode, _: Version, headers: &HeaderMap, _: &axum::http::Extensions) -> bool {
+    let is_text = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.starts_with("text/") || kind.contains("json"));
+    let is_short =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    is_text && is_short.is_none_or(|bytes| bytes > 1_000)
+}
+
+/// Counts the request by its route, method, and the status of its answer. Labels come from lists of this program,
+/// so that no client makes new ones.
+async fn count(State(state): State<ServerState>, request: Request, next: Next) -> Response {
+    let route =
+        request.extensions().get::<MatchedPath>().and_then(Route::of).map_or("none", |route| route.path);
+    let method = method_label(request.method());
+    let response = next.run(request).await;
+    state.gate.http_answered(route, method, response.status().as_u16());
+    response
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        _ => "other",
+    }
+}
