@@ -130,7 +130,7 @@ pub(super) async fn guard(State(hosts): State<Hosts>, request: Request, next: Ne
     match if gives_data { hosts.check(&request) } else { Ok(()) } {
         Ok(()) => next.run(request).await,
         Err(problem) => {
-            problem.log("http");
+            problem.refusal().log("http");
             problem.into_response()
         }
     }
