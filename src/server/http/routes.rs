@@ -229,11 +229,17 @@ mod tests {
     /// The table of the documentation.
     fn table() -> String {
         let mut table = "| route | methods | ports | answer |\n|---|---|---|---|\n".to_owned();
-        for route in ROUTES {
+        let row = |route: &Route| {
             let ports: Vec<_> = route.ports.iter().map(|port| port.name()).collect();
-            let (path, methods, ports) = (route.path, route.methods(", "), ports.join(", "));
-            table += &format!("| `{path}` | {methods} | {ports} | {} |\n", route.about);
-        }
+            format!(
+                "| `{}` | {} | {} | {} |\n",
+                route.path,
+                route.methods(", "),
+                ports.join(", "),
+                route.about
+            )
+        };
+        table.extend(ROUTES.iter().map(row));
         table
     }
 

@@ -30,7 +30,7 @@ impl std::error::Error for Stalled {}
 
 /// Returns whether `error` of a request's body says that its client has stopped sending.
 pub(in crate::server) fn is_stalled(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |cause| cause.source()).any(|cause| cause.is::<Stalled>())
+    std::iter::successors(Some(error), |cause| cause.source()).any(<dyn std::error::Error>::is::<Stalled>)
 }
 
 /// The body of a request, which fails when it has been silent for [`SILENCE_MAX`].
