@@ -99,3 +99,12 @@ fn the_top_level_stays_small() {
         );
     }
 }
+
+/// What DataFusion calls experimental changes with its versions: one file of ours has to follow.
+#[test]
+fn one_file_names_the_morsel_traits() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let names = |file: &PathBuf| fs::read_to_string(file).unwrap().contains("datafusion_datasource::morsel");
+    let named: Vec<_> = rust_files(&src).into_iter().filter(names).collect();
+    assert_eq!(named, [src.join("query/indexed/morsel.rs")]);
+}
