@@ -1,32 +1,54 @@
 //! Conditions on events, as syntax trees.
 //!
-//! Text is parsed once, by the layers above; from then on conditions are combined as trees.
+//! Text is parsed once, by the layers above; from then on conditions are combined as trees. Work on a tree
+//! recurses, and so does dropping one: it is done on a stack that is large enough for the deepest.
 
 use std::fmt;
+use std::mem::replace;
+use std::sync::{Arc, LazyLock};
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{BinaryOperator, CaseWhen, Expr, Ident, Value};
 
 use crate::event::schema;
 
-/// A condition on one event, by its columns and attributes. Prints as SQL.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Condition(Expr);
+/// Stack for the deepest tree that is let through; memory that is not touched is not used.
+const STACK_BYTES: usize = 64 << 20;
+
+/// A stack with less left than this is not enough.
+const STACK_MIN_BYTES: usize = 32 << 20;
+
+/// Runs `work`, which recurses over a syntax tree, with enough stack.
+pub(crate) fn with_stack<R>(work: impl FnOnce() -> R) -> R {
+    stacker::maybe_grow(STACK_MIN_BYTES, STACK_BYTES, work)
+}
+
+/// A condition on one event, by its columns and attributes. Prints as SQL; cheap to clone.
+#[derive(Clone)]
+pub struct Condition(Arc<Expr>);
+
+/// Stands where a tree was taken away.
+static NOTHING: LazyLock<Arc<Expr>> = LazyLock::new(|| Arc::new(Expr::Value(Value::Null.with_empty_span())));
 
 impl Condition {
     /// Takes the tree of a condition.
     pub fn new(expr: Expr) -> Self {
-        Self(expr)
+        Self(Arc::new(expr))
     }
 
-    /// The tree.
-    pub fn expr(&self) -> &Expr {
-        &self.0
+    /// A copy of the tree. Work on it needs a large stack.
+    pub fn expr(&self) -> Expr {
+        with_stack(|| self.0.as_ref().clone())
+    }
+
+    fn into_expr(mut self) -> Expr {
+        let expr = replace(&mut self.0, Arc::clone(&NOTHING));
+        with_stack(|| Arc::unwrap_or_clone(expr))
     }
 
     /// A condition that every event fulfils, or none.
     pub(super) fn always(value: bool) -> Self {
-        Self(Expr::Value(Value::Boolean(value).with_empty_span()))
+        Self::new(Expr::Value(Value::Boolean(value).with_empty_span()))
     }
 
     /// The events before a time.
@@ -42,13 +64,13 @@ impl Condition {
     fn of_time(op: BinaryOperator, ns: i64) -> Self {
         let column = Ident::with_quote('"', schema::column::TIMESTAMP);
         let time = Value::SingleQuotedString(time_text(ns)).with_empty_span();
-        Self(binary(Expr::Identifier(column), op, Expr::Value(time)))
+        Self::new(binary(Expr::Identifier(column), op, Expr::Value(time)))
     }
 
     /// The events that fulfil both.
     pub(super) fn and(self, other: Self) -> Self {
         let nested = |expr| Expr::Nested(Box::new(expr));
-        Self(binary(nested(self.0), BinaryOperator::And, nested(other.0)))
+        Self::new(binary(nested(self.into_expr()), BinaryOperator::And, nested(other.into_expr())))
     }
 
     /// Decides by the first of `cases` whose first condition an event fulfils: then by the second one. Where none
@@ -57,20 +79,36 @@ impl Condition {
         if cases.is_empty() {
             return otherwise;
         }
-        let case = |(Self(condition), Self(result))| CaseWhen { condition, result };
-        Self(Expr::Case {
+        let case = |(condition, result): (Self, Self)| CaseWhen {
+            condition: condition.into_expr(),
+            result: result.into_expr(),
+        };
+        Self::new(Expr::Case {
             case_token: AttachedToken::empty(),
             end_token: AttachedToken::empty(),
             operand: None,
             conditions: cases.into_iter().map(case).collect(),
-            else_result: Some(Box::new(otherwise.0)),
+            else_result: Some(Box::new(otherwise.into_expr())),
         })
+    }
+}
+
+impl Drop for Condition {
+    fn drop(&mut self) {
+        let expr = replace(&mut self.0, Arc::clone(&NOTHING));
+        with_stack(|| drop(expr));
     }
 }
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        with_stack(|| self.0.fmt(f))
+    }
+}
+
+impl fmt::Debug for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Condition({self})")
     }
 }
 

@@ -46,6 +46,7 @@ pub use backup::{BackupProgress, BackupReport, BackupSource, BackupTarget, Purpo
 pub use births::{Birth, Births, decide};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
 pub use condition::Condition;
+pub(crate) use condition::with_stack;
 pub use deliveries::{Claim, Deliveries, Verdict};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use live::{Admission, Arrival, Live};

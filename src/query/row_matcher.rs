@@ -49,9 +49,8 @@ impl EngineMatcher {
         ReadSnapshot { catalog, buffer: Arc::from([]), keys, store }
     }
 
-    /// The plan of a SELECT, on one thread: rows come in the order of the file.
-    async fn physical(&self, snapshot: &ReadSnapshot, select: Select) -> Result<Planned> {
-        let question = Question::query(build::query_of(select))?;
+    /// The plan of a question, on one thread: rows come in the order of the file.
+    async fn physical(&self, snapshot: &ReadSnapshot, question: Question) -> Result<Planned> {
         let mut state = self.engine.state(snapshot);
         state.config_mut().options_mut().execution.target_partitions = 1;
         let (plan, _, _) = self.engine.plan(&state, snapshot, &question).await?;
@@ -74,7 +73,7 @@ impl RowMatcher for EngineMatcher {
 
     async fn check(&self, condition: &Condition) -> Result<()> {
         let snapshot = self.snapshot(Arc::default());
-        let planned = self.physical(&snapshot, filtering(condition)).await?;
+        let planned = self.physical(&snapshot, filtering(condition)?).await?;
         by_row(&planned.logical)
     }
 
@@ -84,7 +83,7 @@ impl RowMatcher for EngineMatcher {
         condition: &Condition,
     ) -> Result<Vec<Arc<SegmentMeta>>> {
         let snapshot = self.snapshot(Arc::clone(catalog));
-        let planned = self.physical(&snapshot, filtering(condition)).await?;
+        let planned = self.physical(&snapshot, filtering(condition)?).await?;
         let mut found = Vec::new();
         planned.physical.apply(|node| {
             let scan = node.downcast_ref::<DataSourceExec>();
@@ -104,9 +103,9 @@ impl RowMatcher for EngineMatcher {
         condition: &Condition,
     ) -> Result<RoaringBitmap> {
         let snapshot = self.snapshot(Arc::new(catalog.only_unmasked(segment)));
-        let matches = build::aliased(build::is_true(condition.expr().clone()), "matches");
-        let select = build::select(vec![matches], build::table(EVENTS));
-        let Planned { physical, context, .. } = self.physical(&snapshot, select).await?;
+        let matches = build::aliased(build::is_true(condition.expr()), "matches");
+        let question = Question::query(build::query_of(build::select(vec![matches], build::table(EVENTS))))?;
+        let Planned { physical, context, .. } = self.physical(&snapshot, question).await?;
         let mut stream = execute_stream(physical, context)?;
         let (mut rows, mut seen) = (RoaringBitmap::new(), 0_u32);
         while let Some(batch) = stream.try_next().await? {
@@ -125,10 +124,10 @@ impl RowMatcher for EngineMatcher {
 }
 
 /// Selects the events that fulfil `condition`.
-fn filtering(condition: &Condition) -> Select {
+fn filtering(condition: &Condition) -> Result<Question> {
     let timestamp = SelectItem::UnnamedExpr(build::name(schema::column::TIMESTAMP));
     let select = build::select(vec![timestamp], build::table(EVENTS));
-    Select { selection: Some(condition.expr().clone()), ..select }
+    Question::query(build::query_of(Select { selection: Some(condition.expr()), ..select }))
 }
 
 /// Refuses conditions whose value depends on other rows, or on chance.

@@ -174,3 +174,12 @@ fn tests_that_documents_name_exist() {
     assert!(seen > 20, "the documents are not where this test looks");
     assert!(wrong.is_empty(), "tests that do not exist:\n{}", wrong.join("\n"));
 }
+
+/// What DataFusion calls experimental changes with its versions: one file of ours has to follow.
+#[test]
+fn one_file_names_the_morsel_traits() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let names = |file: &PathBuf| fs::read_to_string(file).unwrap().contains("datafusion_datasource::morsel");
+    let named: Vec<_> = files(&src, "rs").into_iter().filter(names).collect();
+    assert_eq!(named, [src.join("query/indexed/morsel.rs")]);
+}

@@ -16,17 +16,7 @@ mod dismantle;
 mod parse;
 mod tree;
 
+pub(crate) use crate::maintenance::with_stack;
 pub use ask::Ask;
 pub(crate) use parse::{parse, parse_condition};
 pub use tree::Tree;
-
-/// Stack for the deepest tree that is let through; memory that is not touched is not used.
-const STACK_BYTES: usize = 64 << 20;
-
-/// A stack with less left than this is not enough.
-const STACK_MIN_BYTES: usize = 32 << 20;
-
-/// Runs `work`, which recurses over a tree, with enough stack.
-pub(crate) fn with_stack<R>(work: impl FnOnce() -> R) -> R {
-    stacker::maybe_grow(STACK_MIN_BYTES, STACK_BYTES, work)
-}

@@ -10,6 +10,7 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::GenericDialect;
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use super::with_stack;
 use crate::error::{Error, Position, Result};
 
 static DIALECT: GenericDialect = GenericDialect {};
@@ -35,12 +36,13 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
 
 /// Parses `text`, which must be exactly one expression, as it could stand after WHERE.
 pub(crate) fn parse_condition(text: &str) -> Result<Expr> {
-    let parsed = parser(text)?.parse_into_expr().map_err(|e| explained(&e))?;
+    let parse = || parser(text)?.parse_into_expr().map_err(|e| explained(&e));
+    let parsed = with_stack(parse).map_err(|e| e.context("the condition"))?;
     match parsed.alias {
         None => Ok(parsed.expr),
-        Some(alias) => Err(Error::invalid(format!(
-            "syntax error: a condition has no name, expected its end, found {alias}"
-        ))),
+        Some(alias) => {
+            Err(Error::invalid(format!("the condition: syntax error: expected its end, found {alias}")))
+        }
     }
 }
 
@@ -174,6 +176,7 @@ fn place_in(message: &str) -> Option<Position> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maintenance::Condition;
 
     #[test]
     fn exactly_one_statement_is_accepted() {
@@ -195,12 +198,13 @@ mod tests {
         assert_eq!(parse_condition("a = 1 OR b IS NULL").unwrap().to_string(), "a = 1 OR b IS NULL");
         for wrong in ["", "a = 1 b", "a = 1; DELETE", "a = 1) OR (b = 2", "(", "'a"] {
             let error = parse_condition(wrong).unwrap_err();
-            assert!(error.message().starts_with("syntax error:"), "{wrong}: {error}");
+            assert!(error.message().starts_with("the condition: syntax error:"), "{wrong}: {error}");
         }
         // The deepest fits the stack of a thread of the server.
         let deepest = || {
             let text = format!("{} OR {}", vec!["a"; 1000].join(" = "), vec!["a"; 1000].join(" + "));
-            drop(parse_condition(&text).unwrap().clone());
+            let condition = Condition::new(parse_condition(&text).unwrap());
+            assert_eq!(Condition::new(condition.expr()).to_string(), text);
         };
         std::thread::Builder::new().stack_size(2 << 20).spawn(deepest).unwrap().join().unwrap();
         let error = parse_condition(&vec!["a"; 100_000].join(" = ")).unwrap_err();

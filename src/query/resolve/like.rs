@@ -11,8 +11,8 @@
 
 use sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
 
-use super::names::call;
 use crate::error::{Error, Result};
+use crate::query::language::build::call;
 
 /// Rewrites the pattern at the top of `expr`, if it is one with an ESCAPE.
 pub(super) fn unescape(expr: &mut Expr) -> Result<()> {

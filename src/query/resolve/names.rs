@@ -18,9 +18,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    ObjectNamePart, Query, SetExpr, Subscript, UnaryOperator, Value, ValueWithSpan, Values, VisitMut,
-    VisitorMut,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart,
+    Query, SetExpr, Subscript, UnaryOperator, Value, ValueWithSpan, Values, VisitMut, VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 
@@ -33,6 +32,7 @@ use super::select::Output;
 use crate::error::{Error, Result};
 use crate::event::schema;
 use crate::query::functions::UNARY_MINUS;
+use crate::query::language::build::{self, call};
 
 /// Which part of a `SELECT` an expression is in.
 #[derive(Clone, Copy)]
@@ -598,22 +598,6 @@ fn computed_key(root: &Expr, access: &AccessExpr) -> Option<Expr> {
     (is_map && !is_literal).then(|| index.clone())
 }
 
-/// A call of a function by its name.
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg))).collect();
-    let list = FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
-    Expr::Function(Function {
-        name: vec![Ident::new(name)].into(),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
 /// Makes a call of a minus before anything but a literal: what is text may be a number to whoever writes it.
 fn minus_as_call(expr: &mut Expr) {
     if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: negated } = expr
@@ -661,5 +645,5 @@ fn subquery_of(expr: &mut Expr) -> Option<&mut Box<Query>> {
 
 fn empty_query() -> Query {
     let values = Values { explicit_row: false, value_keyword: false, rows: Vec::new() };
-    crate::query::language::build::query(SetExpr::Values(values))
+    build::query(SetExpr::Values(values))
 }

@@ -13,12 +13,13 @@ use sqlparser::ast::{
 };
 
 use super::Resolver;
-use super::names::{Meaning, call};
+use super::names::Meaning;
 use super::node::Hidden;
 use super::scope::{Name, column, resolved};
 use crate::error::Result;
 use crate::event::{AttributeKey, AttributeType, schema};
 use crate::query::functions::{FIRST_TEXT, JSON_AT, JsonReading, ListExtreme};
+use crate::query::language::build::call;
 
 /// A way to read a name: an attribute that holds maps, and the path in these.
 #[derive(Debug)]

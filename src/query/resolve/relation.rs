@@ -16,14 +16,14 @@ use sqlparser::ast::{
 use super::Resolver;
 use super::errors::{at, nearest, position, unknown};
 use super::flatten::flatten_part;
-use super::names::{Clause, call};
+use super::names::Clause;
 use super::nested::read_as;
 use super::node::{Hidden, Node, NodeId};
 use super::scope::{Merged, Name, Relation, column, normalise, resolved};
 use super::table_name::EVENTS;
 use crate::error::{Error, Result};
 use crate::query::functions::JsonReading;
-use crate::query::language::build::{self, binary};
+use crate::query::language::build::{self, binary, call};
 
 /// Views may use views, but not without end.
 const VIEW_DEPTH_MAX: usize = 16;

@@ -18,12 +18,11 @@ use sqlparser::ast::{
 };
 
 use super::Resolver;
-use super::names::call;
 use super::node::Node;
 use super::relation::{alias_of, derived};
 use super::scope::{Relation, normalise};
 use crate::error::{Error, Result};
-use crate::query::language::build;
+use crate::query::language::build::{self, call};
 
 /// An unfolded list that became part of the relation before it.
 #[derive(Debug)]

@@ -630,8 +630,8 @@ async fn a_trace_comes_with_typed_attributes() {
 async fn typed_attributes_go_through_views_but_not_into_star() {
     let (engine, _dir) = engine();
     for home in &homes(&shop()).await {
-        let sql = "SELECT typed_attributes FROM (SELECT * FROM spans) x WHERE name = (SELECT name FROM spans \
-                   WHERE trace_id = '05050505050505050505050505050505')";
+        let sql = "SELECT typed_attributes FROM (SELECT * FROM spans) x \
+                   WHERE trace_id = '05050505050505050505050505050505'";
         let typed = r#"{"ok":true,"ratio":0.5,"tags":[1,"x"]}"#;
         assert_eq!(cells(&engine, home, sql).await, [typed]);
         let result = engine.query(home, Question::sql("SELECT * FROM spans")).await.unwrap();
@@ -673,8 +673,8 @@ async fn integers_in_parameters_keep_their_digits() {
             pretty(&engine.query(&home, question).await.unwrap().collect().await.unwrap())
         };
         assert_eq!(ask("SELECT $1 AS id").await, [digits]);
-        let other = format!("SELECT $1 = {digits}::decimal(38, 0), $1 = {digits}::decimal(38, 0) - 1");
-        assert_eq!(ask(&other).await, ["true | false"], "{digits}");
+        let other = format!("SELECT $1 = {digits}::decimal(38, 0) AND $1 <> {digits}::decimal(38, 0) - 1");
+        assert_eq!(ask(&other).await, ["true"], "{digits}");
         let column = format!(
             "SELECT count(*) FROM (VALUES (CAST('{digits}' AS decimal(38, 0))), (1)) AS t(id) WHERE id = $1"
         );
