@@ -304,7 +304,8 @@ pub struct MaintenanceSettings {
     pub grace: Duration,
     /// What is removed by and by.
     pub retention: RetentionSettings,
-    /// How often it is looked at whether there is something to do, a second at most.
+    /// Time from a commit to a look at what can be merged or deleted, at most a second; objects that only queries
+    /// keep are looked at again after as long.
     pub check_every: Duration,
 }
 

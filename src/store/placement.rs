@@ -62,10 +62,9 @@ impl Placement {
         self.fsyncs.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is stored any more, until a restart.
-    #[cfg(test)]
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison.lock().is_some()
+    /// Reason for which nothing is stored any more, until a restart.
+    pub(crate) fn poison(&self) -> Option<String> {
+        self.poison.lock().clone()
     }
 
     /// Makes what a killed process has left fit to build on: what it was writing is removed, and names that it
