@@ -41,7 +41,7 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
-    use crate::db::tests::duties::{about_to_be_poisoned, poison};
+    use crate::db::tests::duties::{about_to_be_poisoned, poison, with_a_failing_rule};
     use crate::server::state::Limits;
 
     async fn answers(state: &ServerState) -> [StatusCode; 2] {
@@ -56,6 +56,21 @@ mod tests {
         assert_eq!(answers(&state).await, [StatusCode::OK; 2]);
         poison(&database).await;
         assert_eq!(answers(&state).await, [StatusCode::SERVICE_UNAVAILABLE; 2]);
+    }
+
+    #[tokio::test]
+    async fn a_duty_that_fails_is_told_and_takes_no_server_out_of_rotation() {
+        let (database, _directory) = with_a_failing_rule().await;
+        let state = ServerState::new(database, Limits::default());
+        assert_eq!(answers(&state).await, [StatusCode::OK; 2]);
+        let body = ready(State(state)).await.into_body();
+        let body = axum::body::to_bytes(body, 10_000).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(
+            body.starts_with("ok\nfailing: retention_rule_2 failed: retention rule 2, where CAST"),
+            "{body}"
+        );
+        assert_eq!(body.lines().count(), 2, "{body}");
     }
 
     #[tokio::test]

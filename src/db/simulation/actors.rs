@@ -146,8 +146,10 @@ impl Process {
     pub(super) async fn close(self, steps_max: usize) {
         self.pause(steps_max).await;
         self.note("close", "");
+        // The second time there is nothing to close, whatever became of the first.
+        let is_open = self.database.writer().is_ok();
         let closed = self.database.close().await;
-        if !self.is_stopped() && closed.is_ok() {
+        if !self.is_stopped() && is_open && closed.is_ok() {
             self.world.closed.set(true);
         }
         self.outcome("closed", Some(closed));
