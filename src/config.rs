@@ -306,7 +306,8 @@ pub struct MaintenanceSettings {
     pub grace: Duration,
     /// Rules and limit by which old events are removed.
     pub retention: RetentionSettings,
-    /// Interval between checks for maintenance work, at most one second.
+    /// Time from a commit to the check for maintenance work, at most one second. Objects that only queries keep are
+    /// checked again after as long.
     pub check_every: Duration,
 }
 

@@ -5,7 +5,7 @@
 //! [`RENEWAL`], and who wants to write looks at it first: one that changes while it is being watched is alive.
 //! Clocks are not compared, but to pass over what is a minute old.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use object_store::path::Path;
@@ -30,6 +30,7 @@ pub(super) struct StoreLease {
     store: Arc<dyn ObjectStore>,
     id: Uuid,
     renewing: JoinHandle<()>,
+    successor: Arc<OnceLock<String>>,
 }
 
 impl StoreLease {
@@ -58,8 +59,14 @@ impl StoreLease {
         }
         let id = Uuid::new_v4();
         renew(&store, id, &owner, 0).await.map_err(cannot)?;
-        let renewing = tokio::spawn(keep(Arc::clone(&store), id, owner));
-        Ok(Self { store, id, renewing })
+        let successor = Arc::<OnceLock<String>>::default();
+        let renewing = tokio::spawn(keep(Arc::clone(&store), id, owner, Arc::clone(&successor)));
+        Ok(Self { store, id, renewing, successor })
+    }
+
+    /// Another process that was seen to have taken over.
+    pub(super) fn successor(&self) -> Option<&str> {
+        self.successor.get().map(String::as_str)
     }
 
     /// Gives it back, so that the next one need not wait.
@@ -102,20 +109,50 @@ fn owner_in(text: &str) -> &str {
 }
 
 /// Renews it, until somebody else has it.
-async fn keep(store: Arc<dyn ObjectStore>, id: Uuid, owner: String) {
+async fn keep(store: Arc<dyn ObjectStore>, id: Uuid, owner: String, successor: Arc<OnceLock<String>>) {
     for beat in 1.. {
         tokio::time::sleep(RENEWAL).await;
-        match look(&store).await {
-            Ok(Some((text, _))) if !text.starts_with(&id.to_string()) => {
-                tracing::error!(owner = owner_in(&text), "another process has taken over writing");
-                return;
-            }
-            Ok(_) => {
-                if let Err(error) = renew(&store, id, &owner, beat).await {
-                    tracing::warn!(%error, "could not renew LOCK");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "could not look at LOCK"),
+        if let Some(other) = renew_or_find_successor(&store, id, &owner, beat).await {
+            tracing::error!(owner = %other, "another process has taken over writing");
+            let _ = successor.set(other);
+            return;
         }
+    }
+}
+
+/// Renews it, unless somebody else has it: then returns who.
+async fn renew_or_find_successor(
+    store: &Arc<dyn ObjectStore>,
+    id: Uuid,
+    owner: &str,
+    beat: u64,
+) -> Option<String> {
+    match look(store).await {
+        Ok(Some((text, _))) if !text.starts_with(&id.to_string()) => return Some(owner_in(&text).to_owned()),
+        Ok(_) => {
+            if let Err(error) = renew(store, id, owner, beat).await {
+                tracing::warn!(%error, "could not renew LOCK");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "could not look at LOCK"),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_successor_is_seen_with_the_next_renewal_and_not_overwritten() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let [stale, owner] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        renew(&store, stale, "stale", 0).await.unwrap();
+        assert_eq!(renew_or_find_successor(&store, stale, "stale", 1).await, None);
+        renew(&store, owner, "owner", 0).await.unwrap();
+        assert_eq!(renew_or_find_successor(&store, stale, "stale", 2).await.as_deref(), Some("owner"));
+        assert!(look(&store).await.unwrap().unwrap().0.starts_with(&owner.to_string()));
     }
 }

@@ -12,22 +12,23 @@
 //!
 //! A [`Database`] is a handle: cheap to clone, safe to use from many tasks. One process writes to a data
 //! directory at a time ([`lock`]); any number of others may [`open_read_only`](Database::open_read_only)
-//! beside it. Several databases in one process know nothing of each other.
+//! beside it. Several databases in one process know nothing of each other; they may share [`Resources`].
 //!
 //! # The story of a write
 //!
 //! [`append`](Database::append) asks for room, encodes and compresses the batch, and hands it to the
 //! [log](crate::wal). When the log has it on disk, the batch is put into the [buffer](crate::buffer) and
-//! the producer is answered. A task of this module [flushes](crate::maintenance) the buffer when it is full
+//! the producer is answered. [`maintenance`](crate::maintenance::duties) flushes the buffer when it is full
 //! or old. [`Importer`] goes straight to segments instead, for bulk loads.
 //!
-//! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path,
+//! [`writer`] is the write path, [`recovery`] what happens at open, [`resources`] what databases share, [`importer`] the bulk path,
 //! [`backup`] copies a database and brings it back, [`check`] says whether all that is stored is what was written, [`inspect`]
 //! what is in a file, [`overview`] what is in a directory.
 
 mod deletion;
 mod lock;
-mod maintain;
+mod spill;
+mod resources;
 mod recovery;
 mod stats;
 mod writer;
@@ -56,10 +57,12 @@ use crate::wal::{DeliveryId, SequenceNumber};
 pub use crate::catalog::Deletion;
 pub use crate::maintenance::{BackupProgress, BackupReport, DeleteRequest};
 pub use crate::maintenance::{
-    CompactionOptions, CompactionProgress, CompactionReport, MaintenanceCounts, SegmentTotals,
+    CompactionOptions, CompactionProgress, CompactionReport, Duty, DutyState, MaintenanceCounts,
+    SegmentTotals,
 };
 pub use deletion::DeletionReceipt;
 pub use importer::{ImportProgress, Importer};
+pub use resources::{ResourceSettings, Resources};
 pub use stats::DatabaseStats;
 use storage::Storage;
 use writer::Writer;
@@ -76,6 +79,8 @@ struct Inner {
     storage: Storage,
     live: Arc<Live>,
     engine: Engine,
+    /// What the engine rests on, which outlives it.
+    resources: Resources,
     /// None when read-only, and after close.
     writer: RwLock<Option<Arc<Writer>>>,
     read_only: bool,
@@ -88,14 +93,26 @@ impl Database {
     /// [`ErrorKind::Conflict`] while another process writes there, [`ErrorKind::Corrupt`] when the catalog
     /// is damaged. Damaged records of the log are reported to the system's log and skipped.
     pub async fn open(settings: Settings) -> Result<Self> {
-        recovery::open(settings).await
+        recovery::open(settings, None).await
+    }
+
+    /// [`open`](Self::open) a database that shares `resources` with others: their limits count, and not those of
+    /// `settings.query` and the memory of `settings.index`.
+    pub async fn open_with(settings: Settings, resources: &Resources) -> Result<Self> {
+        recovery::open(settings, Some(resources)).await
     }
 
     /// Opens the existing database in `settings.data` as it is now, for reading; a writer may be at work.
     ///
     /// Changes nothing in the directory. Later writes are seen after [`refresh`](Self::refresh).
     pub async fn open_read_only(settings: Settings) -> Result<Self> {
-        recovery::open_read_only(settings).await
+        recovery::open_read_only(settings, None).await
+    }
+
+    /// [`open_read_only`](Self::open_read_only) a database that shares `resources` with others, as
+    /// [`open_with`](Self::open_with) does.
+    pub async fn open_read_only_with(settings: Settings, resources: &Resources) -> Result<Self> {
+        recovery::open_read_only(settings, Some(resources)).await
     }
 
     /// Adds events. When it returns, they survive a crash and the next query sees them.
@@ -135,13 +152,15 @@ impl Database {
     /// Merges small segments, and such that overlap in time, so that queries open fewer. Events stay as they
     /// are; flushes and queries go on. `progress` is called now and then.
     ///
-    /// What is done when it fails, or is dropped, stays done. It does nothing when there is nothing to gain.
+    /// What is done when it fails, or is dropped, stays done. It does nothing when there is nothing to gain. Before it,
+    /// events expire; a retention rule that fails does not keep it, nor does an object that cannot be deleted:
+    /// see [`duties`](Self::duties).
     pub async fn compact(
         &self,
         options: CompactionOptions,
         progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
-        self.writer()?.compact(options, progress).await
+        self.writer()?.maintenance().compact(options, progress).await
     }
 
     /// Deletes the events that fit a condition, of those that were appended before: no later query sees them.
@@ -152,7 +171,7 @@ impl Database {
     pub async fn delete(&self, request: &DeleteRequest) -> Result<DeletionReceipt> {
         let writer = self.writer()?;
         writer.flush_all().await?;
-        let deletion = writer.masker().delete(request).await?;
+        let deletion = writer.maintenance().masker().delete(request).await?;
         self.deletion(&deletion.id).await
     }
 
@@ -160,7 +179,7 @@ impl Database {
     pub async fn count_deletable(&self, request: &DeleteRequest) -> Result<(u64, u64)> {
         let writer = self.writer()?;
         writer.flush_all().await?;
-        writer.masker().count(request).await
+        writer.maintenance().masker().count(request).await
     }
 
     /// What has become of an earlier deletion; [`ErrorKind::NotFound`] when there was none.
@@ -171,14 +190,26 @@ impl Database {
     /// Writes the segments again that have deleted events, without these, and deletes the objects that have
     /// not been needed for the time of grace. Settings of the database do this in the background.
     pub async fn rewrite_deleted(&self, options: CompactionOptions) -> Result<()> {
-        self.writer()?.compactor().rewrite_deleted(options).await
+        self.writer()?.maintenance().rewrite_deleted(options).await
     }
 
     /// Removes what has expired by the settings of the database, which also do so in the background. Returns
-    /// how many events.
+    /// how many events. A rule that fails does not keep the others; its error is returned after them.
     pub async fn apply_retention(&self) -> Result<u64> {
-        let writer = self.writer()?;
-        writer.retainer().apply(writer.stop()).await
+        self.writer()?.maintenance().retain().await
+    }
+
+    /// Fails with [`ErrorKind::Poisoned`], and the reason, when no append will work until the process is restarted:
+    /// after a failed fsync, or because another process has taken over. A database that was closed fails with
+    /// [`ErrorKind::Unavailable`]; one that is read-only is ready.
+    pub fn readiness(&self) -> Result<()> {
+        if self.inner.read_only { Ok(()) } else { self.writer()?.readiness() }
+    }
+
+    /// State of each maintenance duty that was tried since the database was opened for writing. One that fails keeps
+    /// no other from its work, and is retried.
+    pub fn duties(&self) -> Vec<DutyState> {
+        self.writer().map(|writer| writer.maintenance().states()).unwrap_or_default()
     }
 
     /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.
@@ -263,4 +294,4 @@ impl Inner {
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -62,9 +62,9 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
         wal_batches: wal.records,
         wal_bytes: wal.bytes,
         wal_files: wal.files,
-        flushes: writer.as_ref().map_or(0, |w| w.flushes()),
+        flushes: writer.as_ref().map_or(0, |w| w.maintenance().flusher().flushes()),
         fsyncs: wal.fsyncs + inner.storage.fsyncs(),
         masked_events: catalog.segments.iter().map(|segment| segment.rows - segment.live_rows()).sum(),
-        maintenance: writer.map(|w| w.maintenance()).unwrap_or_default(),
+        maintenance: writer.map(|w| w.ground().stats.counts()).unwrap_or_default(),
     }
 }

@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 use super::lease::StoreLease;
 use super::lock::DirectoryLock;
-use super::writer::Lock;
 use crate::catalog::Claim;
 use crate::config::{Location, LogPlace, RemoteSettings, Settings};
 use crate::error::{Error, Result};
+use crate::maintenance::Hold;
 use crate::store::cache::BlockCache;
 use crate::store::placement::Placement;
 use crate::store::{DurableFileSystem, RemoteStore};
@@ -95,7 +95,7 @@ impl Storage {
     }
 
     /// Opens what `settings` name for writing; the lock is to be held until nothing is written any more.
-    pub(super) async fn open(settings: &Settings) -> Result<(Self, Arc<Lock>)> {
+    pub(super) async fn open(settings: &Settings) -> Result<(Self, Arc<Hold>)> {
         let now_ns = settings.clock.now_ns();
         let url = match &settings.data {
             Location::Directory(_) if settings.remote.log != LogPlace::Store => {
@@ -126,7 +126,7 @@ impl Storage {
                 let lease =
                     StoreLease::acquire(Arc::clone(&store), owner.clone(), &settings.data, now_ns).await?;
                 let (lease, claim) = (Arc::new(lease), Claim { writer, log: None, owner, released: false });
-                let lock: Arc<Lock> = Arc::clone(&lease) as _;
+                let lock: Arc<Hold> = Arc::clone(&lease) as _;
                 Ok((
                     Self { store, placement: None, log, claim: Some(claim), lease: Some(lease), cache },
                     lock,

@@ -20,16 +20,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::births::{Birth, decide};
+use super::births::Birth;
 use super::compaction_policy::{Extent, plan};
 use super::sweep::GRACE;
-use super::{Live, MaintenanceStats, Sweeper, background, store_built, tiers};
-use crate::catalog::{Catalog, CatalogSnapshot, Change};
-use crate::config::{Clock, IndexSettings, SegmentLimits};
+use super::{Ground, background, store_built, tiers};
+use crate::catalog::{CatalogSnapshot, Change};
+use crate::config::{IndexSettings, SegmentLimits};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::IndexBuilder;
 use crate::segment::{Merge, NewSegment, ROWS_MAX, SegmentId, SegmentMeta};
@@ -101,14 +100,11 @@ impl SegmentTotals {
 /// Merges segments. One compaction at a time; flushes and queries go on meanwhile.
 #[derive(Debug)]
 pub struct Compactor {
-    live: Arc<Live>,
-    catalog: Arc<Catalog>,
-    store: Arc<dyn ObjectStore>,
-    clock: Arc<dyn Clock>,
+    ground: Ground,
     index: IndexSettings,
-    sweeper: Arc<Sweeper>,
-    stats: Arc<MaintenanceStats>,
     one_at_a_time: tokio::sync::Mutex<()>,
+    /// Segments of merges that failed because of what they are: others are merged first, and without them.
+    suspects: Mutex<HashSet<SegmentId>>,
 }
 
 /// Who does the work of a merge.
@@ -121,50 +117,75 @@ enum Priority<'a> {
 }
 
 impl Compactor {
-    /// Merges what `catalog` and `store` have, tells `live`, and counts in `stats`.
-    pub fn new(
-        live: Arc<Live>,
-        catalog: Arc<Catalog>,
-        store: Arc<dyn ObjectStore>,
-        clock: Arc<dyn Clock>,
-        index: IndexSettings,
-        sweeper: Arc<Sweeper>,
-        stats: Arc<MaintenanceStats>,
-    ) -> Self {
-        let one_at_a_time = tokio::sync::Mutex::default();
-        Self { live, catalog, store, clock, index, sweeper, stats, one_at_a_time }
+    /// Merges the segments of `ground`; new ones get indexes as `index` says.
+    pub fn new(ground: Ground, index: IndexSettings) -> Self {
+        let (one_at_a_time, suspects) = Default::default();
+        Self { ground, index, one_at_a_time, suspects }
     }
 
-    /// Does what is due next by [`tiers`], in the background, and returns whether anything was.
+    /// Merges what is due next by [`tiers`], in the background, and returns whether anything was.
     ///
     /// When it fails nothing has changed; [`ErrorKind::Conflict`] means that others came first, and that
-    /// there may be something else to do at once. A step that `stop` ends counts as none.
-    pub async fn step(&self, limits: SegmentLimits, stop: &CancellationToken) -> Result<bool> {
-        let _one_at_a_time = self.one_at_a_time.lock().await;
-        let catalog = self.catalog.snapshot();
-        let rewrite = to_rewrite(&catalog).next().cloned();
-        if let Some(segment) = rewrite {
-            let (group, cuts) = (vec![segment], Vec::new());
-            drop(catalog);
-            return self.merge(Plan { group, cuts, limits, priority: Priority::Low(stop) }, |_| {}).await;
-        }
-        let steps = tiers::steps(&extents(&catalog, &limits), limits.rows as u64);
-        // The smallest first: it is done soon, and what is new is what queries ask most.
-        let rows = |step: &tiers::Step| step.members.iter().map(|i| catalog.segments[*i].rows).sum::<u64>();
-        let Some(tiers::Step { members, cuts }) = steps.into_iter().min_by_key(rows) else {
-            return Ok(false);
-        };
-        let group = members.into_iter().map(|i| Arc::clone(&catalog.segments[i])).collect();
-        drop(catalog);
-        self.merge(Plan { group, cuts, limits, priority: Priority::Low(stop) }, |_| {}).await
+    /// there may be something else to do at once. A step that `stop` ends counts as none. Segments that cannot be
+    /// merged do not keep the others: they are tried again when there is nothing else to do.
+    pub async fn merge_step(&self, limits: SegmentLimits, stop: &CancellationToken) -> Result<bool> {
+        self.step(limits, stop, |segments| {
+            let steps = tiers::steps(&extents(segments, &limits), limits.rows as u64);
+            // The smallest first: it is done soon, and what is new is what queries ask most.
+            let rows = |step: &tiers::Step| step.members.iter().map(|i| segments[*i].rows).sum::<u64>();
+            let tiers::Step { members, cuts } = steps.into_iter().min_by_key(rows)?;
+            Some((members.into_iter().map(|i| Arc::clone(&segments[i])).collect(), cuts))
+        })
+        .await
     }
 
-    /// Writes the masked segments again without what is deleted, and deletes the objects whose time of grace
-    /// is over.
-    pub async fn rewrite_deleted(&self, options: CompactionOptions) -> Result<()> {
-        let CompactionOptions { segment: limits, grace } = options;
+    /// Writes one segment again without its deleted events, when they are many or somebody asked for it; else as
+    /// [`merge_step`](Self::merge_step).
+    pub async fn rewrite_step(&self, limits: SegmentLimits, stop: &CancellationToken) -> Result<bool> {
+        let catalog = self.ground.catalog.snapshot();
+        let deleted = deleted_objects(&catalog);
+        self.step(limits, stop, |segments| {
+            let segment = segments.iter().find(|segment| is_to_be_rewritten(segment, &deleted))?;
+            Some((vec![Arc::clone(segment)], Vec::new()))
+        })
+        .await
+    }
+
+    /// Merges the group that `choose` chooses, with the times at which its outputs end.
+    async fn step(
+        &self,
+        limits: SegmentLimits,
+        stop: &CancellationToken,
+        choose: impl Fn(&[Arc<SegmentMeta>]) -> Option<(Vec<Arc<SegmentMeta>>, Vec<i64>)>,
+    ) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
-        let catalog = self.catalog.snapshot();
+        let chosen = {
+            let catalog = self.ground.catalog.snapshot();
+            let suspects = self.suspects.lock();
+            if suspects.is_empty() {
+                choose(&catalog.segments)
+            } else {
+                let sound = catalog.segments.iter().filter(|segment| !suspects.contains(&segment.id));
+                let sound: Vec<_> = sound.cloned().collect();
+                choose(&sound).or_else(|| choose(&catalog.segments))
+            }
+        };
+        let Some((group, cuts)) = chosen else { return Ok(false) };
+        let _one_of_few = self.ground.capacity.merge().await?;
+        let members: Vec<SegmentId> = group.iter().map(|segment| segment.id).collect();
+        let merged = self.merge(Plan { group, cuts, limits, priority: Priority::Low(stop) }, |_| {}).await;
+        let mut suspects = self.suspects.lock();
+        suspects.retain(|id| !members.contains(id));
+        if merged.as_ref().is_err_and(is_of_its_inputs) {
+            suspects.extend(members);
+        }
+        merged
+    }
+
+    /// Writes the masked segments again without what is deleted.
+    pub async fn rewrite_deleted(&self, limits: SegmentLimits) -> Result<()> {
+        let _one_at_a_time = self.one_at_a_time.lock().await;
+        let catalog = self.ground.catalog.snapshot();
         let masked: Vec<_> =
             catalog.segments.iter().filter(|segment| segment.mask.is_some()).cloned().collect();
         drop(catalog);
@@ -173,7 +194,6 @@ impl Compactor {
             let plan = Plan { group, cuts, limits, priority: Priority::Normal };
             self.merge(plan, |_| {}).await?;
         }
-        self.sweeper.remove_retired(grace).await?;
         Ok(())
     }
 
@@ -184,19 +204,18 @@ impl Compactor {
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a segment cannot be read.
     pub async fn run(
         &self,
-        options: CompactionOptions,
+        limits: SegmentLimits,
         mut progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
-        let CompactionOptions { segment: limits, grace } = options;
         if !(1..=ROWS_MAX).contains(&limits.rows) {
             let rows = limits.rows;
             return Err(Error::invalid(format!("a segment has 1 to {ROWS_MAX} rows, not {rows}")));
         }
         let _one_at_a_time = self.one_at_a_time.lock().await;
-        let before = SegmentTotals::of(&self.catalog.snapshot());
+        let before = SegmentTotals::of(&self.ground.catalog.snapshot());
         let mut so_far = CompactionProgress::default();
         for _ in 0..ROUNDS_MAX {
-            let catalog = self.catalog.snapshot();
+            let catalog = self.ground.catalog.snapshot();
             let mut groups = planned(&catalog, limits);
             let merged: HashSet<SegmentId> = groups.iter().flatten().map(|segment| segment.id).collect();
             // Once and for all, whatever their number.
@@ -217,26 +236,56 @@ impl Compactor {
                 .await?;
             }
         }
-        self.sweeper.remove_retired(grace).await?;
-        let after = SegmentTotals::of(&self.catalog.snapshot());
+        let after = SegmentTotals::of(&self.ground.catalog.snapshot());
         Ok(CompactionReport { before, after, rewritten_rows: so_far.rows_done })
     }
 
     /// Replaces segments by ones that have the same events; `false` when it was stopped.
-    async fn merge(&self, plan: Plan<'_>, mut progress: impl FnMut(u64) + Send) -> Result<bool> {
+    ///
+    /// Unless it is not known whether the commit got through, a merge that fails leaves no objects.
+    async fn merge(&self, plan: Plan<'_>, progress: impl FnMut(u64) + Send) -> Result<bool> {
+        let unchanged = plan.group.clone();
+        let remove: Vec<SegmentId> = unchanged.iter().map(|segment| segment.id).collect();
+        let rows: u64 = unchanged.iter().map(|segment| segment.live_rows()).sum();
+        let mut outputs = Outputs::default();
+        match self.write(plan, &mut outputs, progress).await {
+            Ok(true) => {}
+            other => {
+                self.ground.discard(&outputs.paths).await;
+                return other;
+            }
+        }
+        let Outputs { add, births, paths } = outputs;
+        let (from, to) = (remove.len(), add.len());
+        let bytes: u64 = add.iter().map(|segment| segment.meta.bytes + segment.meta.index.unwrap_or(0)).sum();
+        let change = Change { add, remove, unchanged, ..Change::default() };
+        if let Err(error) = self.ground.commit(births, change).await {
+            if error.kind() == ErrorKind::Conflict {
+                self.ground.discard(&paths).await;
+            }
+            return Err(error);
+        }
+        self.ground.stats.compacted(rows, bytes);
+        tracing::info!(rows, from, to, bytes, "merged segments");
+        Ok(true)
+    }
+
+    /// Stores the outputs of a merge; `false` when it was stopped.
+    async fn write(
+        &self,
+        plan: Plan<'_>,
+        outputs: &mut Outputs,
+        mut progress: impl FnMut(u64) + Send,
+    ) -> Result<bool> {
         let Plan { group, cuts, limits, priority } = plan;
-        let unchanged = group.clone();
-        let remove: Vec<SegmentId> = group.iter().map(|segment| segment.id).collect();
         let rows: u64 = group.iter().map(|segment| segment.live_rows()).sum();
-        let mut merge = Merge::new(Arc::clone(&self.store), group, limits).cut_at(cuts);
+        let mut merge = Merge::new(Arc::clone(&self.ground.store), group, limits).cut_at(cuts);
         if let Priority::Low(_) = priority {
             merge = merge.on_one_thread();
         }
-        let mut add: Vec<NewSegment> = Vec::new();
-        let mut births: Vec<Birth> = Vec::new();
         while merge.rows_left() > 0 {
-            let (id, birth) = self.live.births().segment(self.clock.now_ns());
-            births.push(birth);
+            let (id, birth) = self.ground.live.births().segment(self.ground.clock.now_ns());
+            outputs.births.push(birth);
             let builder = IndexBuilder::new(&self.index);
             let next = move || {
                 let built = merge.next(id, &builder)?;
@@ -246,54 +295,41 @@ impl Compactor {
             let next = match priority {
                 Priority::Normal => background::on_own_thread(next).await?,
                 // A merge that nobody waits for any more has read, and changes nothing.
-                Priority::Low(stop) => {
-                    let Some(next) = stop.run_until_cancelled(background::run(next)).await else {
-                        self.discard(&add).await;
-                        return Ok(false);
-                    };
-                    next?
-                }
+                Priority::Low(stop) => match stop.run_until_cancelled(background::run(next)).await {
+                    Some(next) => next?,
+                    None => return Ok(false),
+                },
             };
             let (rest, Some((built, index))) = next? else { break };
             merge = rest;
-            let segment = store_built(&self.store, built, index).await?;
+            outputs.paths.extend([built.segment.meta.path(), built.segment.meta.index_path()]);
+            let segment = store_built(&self.ground.store, built, index).await?;
             progress(segment.meta.rows);
-            add.push(segment);
+            outputs.add.push(segment);
         }
-        let written: u64 = add.iter().map(|segment| segment.meta.rows).sum();
-        if written != rows {
-            return Err(Error::internal(format!(
-                "a merge of {rows} events has {written}: nothing was changed"
-            )));
+        let written: u64 = outputs.add.iter().map(|segment| segment.meta.rows).sum();
+        if written == rows {
+            return Ok(true);
         }
-        let (from, to) = (remove.len(), add.len());
-        let bytes: u64 = add.iter().map(|segment| segment.meta.bytes + segment.meta.index.unwrap_or(0)).sum();
-        let change = Change { add: add.clone(), remove, unchanged, ..Change::default() };
-        let committed = decide(births, self.catalog.commit(change)).await;
-        // After a failure too: the commit may have got through.
-        self.live.committed(&self.catalog.snapshot());
-        if let Err(error) = committed {
-            if error.kind() == ErrorKind::Conflict {
-                self.discard(&add).await;
-            }
-            return Err(error);
-        }
-        self.stats.compacted(rows, bytes);
-        tracing::info!(rows, from, to, bytes, "merged segments");
-        Ok(true)
+        Err(Error::internal(format!("a merge of {rows} events has {written}: nothing was changed")))
     }
+}
 
-    /// Deletes new segments that will never be committed.
-    async fn discard(&self, segments: &[NewSegment]) {
-        for NewSegment { meta, .. } in segments {
-            for path in [meta.path(), meta.index_path()] {
-                // What is left is an orphan, and goes with those.
-                if let Err(error) = self.store.delete(&Path::from(path)).await {
-                    tracing::warn!(%error, "could not delete a segment that was not needed after all");
-                }
-            }
-        }
-    }
+/// New segments that do not count yet.
+#[derive(Default)]
+struct Outputs {
+    add: Vec<NewSegment>,
+    births: Vec<Birth>,
+    /// Paths of all objects that may have been stored, also of a segment whose storing failed.
+    paths: Vec<String>,
+}
+
+/// Whether a merge failed because of the segments that it was to merge.
+fn is_of_its_inputs(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::Internal | ErrorKind::InvalidInput
+    )
 }
 
 /// One merge.
@@ -304,26 +340,27 @@ struct Plan<'a> {
     priority: Priority<'a>,
 }
 
-/// Segments that are to be written again without the events that somebody deleted, or because a good part
-/// of them has expired.
-fn to_rewrite(catalog: &CatalogSnapshot) -> impl Iterator<Item = &Arc<SegmentMeta>> {
+/// Paths of objects that may hold events that somebody deleted.
+fn deleted_objects(catalog: &CatalogSnapshot) -> HashSet<String> {
     let masked = catalog.segments.iter().any(|segment| segment.mask.is_some());
     let deletions = catalog.deletions.iter().filter(|_| masked);
-    let deleted: HashSet<&str> =
-        deletions.flat_map(|deletion| &deletion.objects).map(String::as_str).collect();
-    catalog.segments.iter().filter(move |segment| {
-        let masked = segment.mask.map_or(0, |mask| mask.rows);
-        masked > 0 && (masked * MASKED_SHARE >= segment.rows || deleted.contains(segment.path().as_str()))
-    })
+    deletions.flat_map(|deletion| &deletion.objects).cloned().collect()
 }
 
-fn extents(catalog: &CatalogSnapshot, limits: &SegmentLimits) -> Vec<Extent> {
-    catalog.segments.iter().map(|s| Extent { size: s.size(s.live_rows(), limits), time: s.time }).collect()
+/// Whether a segment is to be written again: without events that somebody deleted, which are in the objects
+/// `deleted`, or because a good part of it has expired.
+fn is_to_be_rewritten(segment: &SegmentMeta, deleted: &HashSet<String>) -> bool {
+    let masked = segment.mask.map_or(0, |mask| mask.rows);
+    masked > 0 && (masked * MASKED_SHARE >= segment.rows || deleted.contains(&segment.path()))
+}
+
+fn extents(segments: &[Arc<SegmentMeta>], limits: &SegmentLimits) -> Vec<Extent> {
+    segments.iter().map(|s| Extent { size: s.size(s.live_rows(), limits), time: s.time }).collect()
 }
 
 /// Groups of segments to merge, newest first.
 fn planned(catalog: &CatalogSnapshot, limits: SegmentLimits) -> Vec<Vec<Arc<SegmentMeta>>> {
     let segments = &catalog.segments;
     let group = |group: Vec<usize>| group.into_iter().map(|i| Arc::clone(&segments[i])).collect();
-    plan(&extents(catalog, &limits), limits.rows as u64).into_iter().map(group).collect()
+    plan(&extents(segments, &limits), limits.rows as u64).into_iter().map(group).collect()
 }

@@ -90,7 +90,7 @@ impl World {
     /// The log has made the next batch durable.
     fn arrive(&mut self) {
         self.durable += 1;
-        let arrival = Arrival { batch: batch(self.durable), claim: None };
+        let arrival = Arrival { batch: batch(self.durable), claim: None, under_way: None };
         self.live.durable(vec![(SequenceNumber(self.durable), arrival)], 0);
     }
 

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::births::Births;
 use super::deliveries::{Claim, Deliveries};
+use super::signals::Signals;
 use super::sweep::names;
 use crate::buffer::{Buffer, Run, Sealed};
 use crate::catalog::{CatalogSnapshot, WalRange};
@@ -24,6 +26,7 @@ pub struct Live {
     keys: Arc<KeyDictionary>,
     births: Arc<Births>,
     deliveries: Arc<Deliveries>,
+    signals: Arc<Signals>,
     /// Bytes of batches that are on their way through the log.
     pending_bytes: Arc<AtomicUsize>,
 }
@@ -76,6 +79,8 @@ pub struct Arrival {
     pub batch: Arc<EventBatch>,
     /// The message that they came in, when that matters.
     pub claim: Option<Claim>,
+    /// Dropped when queries see the events, or never will: whoever closes the log waits for it.
+    pub under_way: Option<TaskTrackerToken>,
 }
 
 /// How full the buffer is.
@@ -104,7 +109,8 @@ impl Live {
     ) -> Self {
         let deliveries = Arc::new(Deliveries::new(deliveries));
         let state = Mutex::new(State::new(catalog, buffer));
-        Self { state, keys, births: Arc::default(), deliveries, pending_bytes: Arc::default() }
+        let (births, signals, pending_bytes) = Default::default();
+        Self { state, keys, births, deliveries, signals, pending_bytes }
     }
 
     /// Every attribute key that was seen.
@@ -115,6 +121,11 @@ impl Live {
     /// The messages that were taken in lately.
     pub fn deliveries(&self) -> &Arc<Deliveries> {
         &self.deliveries
+    }
+
+    /// Signals of changes, for whoever maintains the database.
+    pub fn signals(&self) -> &Arc<Signals> {
+        &self.signals
     }
 
     /// The objects that are being made.
@@ -171,18 +182,23 @@ impl Live {
     /// Takes in batches that have become durable: from now on queries see them.
     pub fn durable(&self, arrivals: Vec<(SequenceNumber, Arrival)>, now_ns: i64) {
         let mut batches = Vec::with_capacity(arrivals.len());
-        for (seq, Arrival { batch, claim }) in arrivals {
+        for (seq, Arrival { batch, claim, under_way }) in arrivals {
             self.keys.observe(&batch);
             // Before a flush can see the batch: it takes note of the message too.
             if let Some(claim) = claim {
                 claim.stored(seq, now_ns);
             }
-            batches.push((seq, batch));
+            batches.push((seq, batch, under_way));
         }
         let mut state = self.state.lock();
-        for (seq, batch) in batches {
+        let mut arrived = Vec::with_capacity(batches.len());
+        for (seq, batch, under_way) in batches {
             state.buffer.push(seq, batch, now_ns);
+            arrived.push(under_way);
         }
+        drop(state);
+        drop(arrived);
+        self.signals.batches_arrived();
     }
 
     /// The oldest batches, up to about `rows_max` events, and what they are in the log.
@@ -210,6 +226,8 @@ impl Live {
         if catalog.version > state.catalog.version {
             state.buffer.remove_through(catalog.wal_watermark);
             state.swap(catalog);
+            drop(state);
+            self.signals.committed(catalog.version);
         }
     }
 

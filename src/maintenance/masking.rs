@@ -12,16 +12,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use roaring::RoaringBitmap;
 use uuid::Uuid;
 
-use super::births::{Birth, decide};
+use super::births::Birth;
 use super::flush::store_object;
-use super::{Condition, Live, MaintenanceStats, RowMatcher};
+use super::{Condition, Ground, RowMatcher};
 use crate::catalog::{Catalog, CatalogSnapshot, Change, Deletion};
-use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::TimeRange;
 use crate::segment::mask::{MaskId, NewMask, deleted_rows};
@@ -44,12 +43,8 @@ pub struct DeleteRequest {
 /// Hides rows, and remembers what for.
 #[derive(Debug)]
 pub struct Masker {
-    live: Arc<Live>,
-    catalog: Arc<Catalog>,
-    store: Arc<dyn ObjectStore>,
-    clock: Arc<dyn Clock>,
+    ground: Ground,
     matcher: Arc<dyn RowMatcher>,
-    stats: Arc<MaintenanceStats>,
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
@@ -74,17 +69,9 @@ impl DeleteRequest {
 }
 
 impl Masker {
-    /// Hides rows of `catalog`, which `matcher` finds, tells `live`, and counts in `stats`.
-    pub fn new(
-        live: Arc<Live>,
-        catalog: Arc<Catalog>,
-        store: Arc<dyn ObjectStore>,
-        clock: Arc<dyn Clock>,
-        matcher: Arc<dyn RowMatcher>,
-        stats: Arc<MaintenanceStats>,
-    ) -> Self {
-        let one_at_a_time = tokio::sync::Mutex::default();
-        Self { live, catalog, store, clock, matcher, stats, one_at_a_time }
+    /// Hides rows in the segments of `ground` that `matcher` finds.
+    pub fn new(ground: Ground, matcher: Arc<dyn RowMatcher>) -> Self {
+        Self { ground, matcher, one_at_a_time: tokio::sync::Mutex::default() }
     }
 
     /// What evaluates conditions.
@@ -109,17 +96,17 @@ impl Masker {
         let mut known = HashMap::new();
         for _ in 0..ATTEMPTS_MAX {
             let hidden = self.find(&condition, &mut known).await?;
-            let catalog = self.catalog.snapshot();
+            let catalog = self.ground.catalog.snapshot();
             let mut objects: Vec<String> = hidden.iter().map(|hidden| hidden.segment.path()).collect();
             // What was merged lately may hold them too, until it is swept.
             for removed in catalog.removed.iter().filter(|removed| removed.path.ends_with(".parquet")) {
-                if self.store.head(&Path::from(removed.path.as_str())).await.is_ok() {
+                if self.ground.store.head(&Path::from(removed.path.as_str())).await.is_ok() {
                     objects.push(removed.path.clone());
                 }
             }
             let deletion = Deletion {
                 id: Uuid::new_v4().simple().to_string(),
-                at_ns: self.clock.now_ns(),
+                at_ns: self.ground.clock.now_ns(),
                 condition: request.condition.clone(),
                 from_ns: request.from_ns,
                 to_ns: request.to_ns,
@@ -151,7 +138,7 @@ impl Masker {
         condition: &Condition,
         known: &mut HashMap<(SegmentId, Option<MaskId>), Option<Hidden>>,
     ) -> Result<Vec<Hidden>> {
-        let catalog = self.catalog.snapshot();
+        let catalog = self.ground.catalog.snapshot();
         let mut found = Vec::new();
         for segment in self.matcher.candidates(&catalog, condition).await? {
             let key = (segment.id, segment.mask.map(|mask| mask.id));
@@ -173,7 +160,7 @@ impl Masker {
         condition: &Condition,
     ) -> Result<Option<Hidden>> {
         let matching = self.matcher.rows(catalog, &segment, condition).await?;
-        let before = deleted_rows(&self.store, &segment).await?.unwrap_or_default();
+        let before = deleted_rows(&self.ground.store, &segment).await?.unwrap_or_default();
         let rows = matching | &before;
         let new_rows = rows.len() - before.len();
         Ok((new_rows > 0).then_some(Hidden { segment, rows, new_rows }))
@@ -186,7 +173,7 @@ impl Masker {
         mut remove: Vec<Arc<SegmentMeta>>,
         deletion: Option<Deletion>,
     ) -> Result<()> {
-        let mut masks = Vec::new();
+        let (mut masks, mut paths) = (Vec::new(), Vec::new());
         let mut births: Vec<Birth> = Vec::new();
         let mut unchanged = remove.clone();
         for Hidden { segment, rows, .. } in hidden {
@@ -195,17 +182,25 @@ impl Masker {
                 remove.push(segment);
                 continue;
             }
-            let NewMask { mask, object } = NewMask::new(&rows, self.clock.now_ns())?;
-            births.push(self.live.births().mask(mask.id));
+            let NewMask { mask, object } = NewMask::new(&rows, self.ground.clock.now_ns())?;
+            births.push(self.ground.live.births().mask(mask.id));
             let masked = SegmentMeta { mask: Some(mask), ..segment.as_ref().clone() };
-            store_object(&self.store, &masked.mask_path().unwrap_or_default(), object.into()).await?;
+            paths.extend(masked.mask_path());
+            if let Err(error) =
+                store_object(&self.ground.store, &masked.mask_path().unwrap_or_default(), object.into()).await
+            {
+                self.ground.discard(&paths).await;
+                return Err(error);
+            }
             masks.push((segment.id, mask));
         }
         let remove = remove.iter().map(|segment| segment.id).collect();
         let change = Change { remove, masks, deletion, unchanged, ..Change::default() };
-        let committed = decide(births, self.catalog.commit(change)).await;
-        self.live.committed(&self.catalog.snapshot());
-        committed.map(drop)
+        let committed = self.ground.commit(births, change).await;
+        if committed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict) {
+            self.ground.discard(&paths).await;
+        }
+        committed
     }
 
     /// Hides what has expired, and counts it.
@@ -218,19 +213,19 @@ impl Masker {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let segments = remove.len();
         self.hide(hidden, remove, None).await?;
-        self.stats.expired(rows);
+        self.ground.stats.expired(rows);
         tracing::info!(rows, segments, "events expired");
         Ok(rows)
     }
 
     /// The catalog that is being changed.
     pub(super) fn catalog(&self) -> &Arc<Catalog> {
-        &self.catalog
+        &self.ground.catalog
     }
 
     /// When it is.
     pub(super) fn now_ns(&self) -> i64 {
-        self.clock.now_ns()
+        self.ground.clock.now_ns()
     }
 }
 

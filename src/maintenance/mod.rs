@@ -17,15 +17,20 @@
 //! - Only this module commits to the catalog. (A backup has a catalog of its own, in another place.)
 //! - Catalog and buffer, as queries see them, change together ([`live`]).
 //! - A flush never holds up an append: it works on shared batches and takes the lock for moments.
+//! - Each [`Duty`] in the background retries on its own: one that fails keeps no other from its work.
+//! - An idle database does not run: its duties wait for [`signals`] or deadlines.
 //!
 //! [`live`] is the state that queries see, [`deliveries`] which messages are in it, [`flush`] the steps above. [`compaction`] merges segments;
 //! [`compaction_policy`] says which, and [`tiers`] when it goes on for years. [`runs`] merges the indexes of
 //! many segments, [`sweep`] deletes what nobody needs any more, knowing from [`births`] what somebody is just
 //! making. [`masking`] hides rows that are to be deleted, [`retention`] those that have expired: the rows that
-//! [`matching`] finds for a [`condition`]. [`backup`] copies all of it to another place.
+//! [`matching`] finds for a [`condition`]. [`backup`] copies all of it to another place. [`duties`] does all of this in the
+//! background; [`lanes`] says when, [`duty`] how it is going.
 
 pub mod deliveries;
+pub mod signals;
 pub mod live;
+mod ground;
 pub mod flush;
 pub mod births;
 pub mod compaction_policy;
@@ -41,6 +46,9 @@ pub mod masking;
 pub mod retention;
 pub mod backup;
 mod stats;
+mod duty;
+mod lanes;
+mod duties;
 
 pub use backup::{BackupProgress, BackupReport, BackupSource, BackupTarget, Purpose};
 pub use births::{Birth, Births, decide};
@@ -48,7 +56,10 @@ pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Co
 pub use condition::Condition;
 pub(crate) use condition::with_stack;
 pub use deliveries::{Claim, Deliveries, Verdict};
+pub use duties::{Hold, Maintenance};
+pub use duty::{Duty, DutyState};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
+pub use ground::{Capacity, Ground};
 pub use live::{Admission, Arrival, Live};
 pub use masking::{DeleteRequest, Masker};
 pub use matching::RowMatcher;

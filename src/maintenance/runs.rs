@@ -5,17 +5,16 @@
 //! wants it then asks the segments.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 
-use super::Live;
-use super::births::decide;
+use super::Ground;
 use super::flush::store_object;
 use super::run_policy::{RUN_BYTES_MAX, RunStep, next_step};
-use crate::catalog::{Catalog, CatalogSnapshot, Change};
-use crate::config::Clock;
+use crate::catalog::{CatalogSnapshot, Change};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::run::{BuiltRun, Run, RunInput, merge};
 use crate::index::{RunId, RunMeta, SegmentIndex};
@@ -27,25 +26,24 @@ const GRACE_NS: i64 = 60_000_000_000;
 /// Makes, merges and drops runs.
 #[derive(Debug)]
 pub struct RunKeeper {
-    live: Arc<Live>,
-    catalog: Arc<Catalog>,
-    store: Arc<dyn ObjectStore>,
-    clock: Arc<dyn Clock>,
+    ground: Ground,
     one_at_a_time: tokio::sync::Mutex<()>,
     /// Paths of runs that were replaced, and when.
     retired: Mutex<Vec<(i64, String)>>,
 }
 
 impl RunKeeper {
-    /// Keeps the runs of `catalog` in `store`.
-    pub fn new(
-        live: Arc<Live>,
-        catalog: Arc<Catalog>,
-        store: Arc<dyn ObjectStore>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    /// Keeps the runs of `ground`.
+    pub fn new(ground: Ground) -> Self {
         let (one_at_a_time, retired) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { live, catalog, store, clock, one_at_a_time, retired }
+        Self { ground, one_at_a_time, retired }
+    }
+
+    /// Time until a run that was replaced is to be deleted.
+    pub fn due_in(&self) -> Option<Duration> {
+        let oldest_ns = self.retired.lock().iter().map(|(at_ns, _)| *at_ns).min()?;
+        let left_ns = oldest_ns.saturating_add(GRACE_NS).saturating_sub(self.ground.clock.now_ns());
+        Some(Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0)))
     }
 
     /// Does what is due next, and returns whether anything was.
@@ -54,7 +52,7 @@ impl RunKeeper {
     pub async fn step(&self) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         self.delete_retired().await;
-        let snapshot = self.catalog.snapshot();
+        let snapshot = self.ground.catalog.snapshot();
         let Some(step) = next_step(&snapshot.segments, &snapshot.runs) else { return Ok(false) };
         let replaced: Vec<RunId> = match &step {
             RunStep::Drop(runs) => runs.clone(),
@@ -69,14 +67,18 @@ impl RunKeeper {
         let mut being_made = Vec::new();
         let mut change = Change { remove_runs: replaced, ..Change::default() };
         if let Some(inputs) = built.filter(|inputs| !inputs.is_empty()) {
-            let (id, birth) = self.live.births().run(self.clock.now_ns());
+            let (id, birth) = self.ground.live.births().run(self.ground.clock.now_ns());
             change.add_runs.push(self.store_run(id, inputs).await?);
             being_made.push(birth);
         }
         let retired = change.remove_runs.clone();
-        let committed = decide(being_made, self.catalog.commit(change)).await;
-        self.live.committed(&self.catalog.snapshot());
-        committed?;
+        let made: Vec<String> = change.add_runs.iter().map(|run| run.path()).collect();
+        if let Err(error) = self.ground.commit(being_made, change).await {
+            if error.kind() == ErrorKind::Conflict {
+                self.ground.discard(&made).await;
+            }
+            return Err(error);
+        }
         self.retire(&snapshot, &retired);
         Ok(true)
     }
@@ -100,7 +102,7 @@ impl RunKeeper {
         let mut inputs = Vec::new();
         let mut bytes = 0;
         for segment in segments {
-            let index = readable(SegmentIndex::open(&self.store, segment).await)?.flatten();
+            let index = readable(SegmentIndex::open(&self.ground.store, segment).await)?.flatten();
             bytes += index.as_ref().map_or(0, |index| index.lookup_bytes());
             if bytes > RUN_BYTES_MAX && !inputs.is_empty() {
                 break;
@@ -114,7 +116,7 @@ impl RunKeeper {
     async fn inputs_of_runs(&self, runs: Vec<(Arc<RunMeta>, Vec<SegmentId>)>) -> Vec<RunInput> {
         let mut inputs = Vec::new();
         for (meta, alive) in runs {
-            match Run::open(&self.store, &meta).await {
+            match Run::open(&self.ground.store, &meta).await {
                 Ok(run) => inputs.push(RunInput::Run(Arc::new(run), alive)),
                 Err(error) => tracing::error!(%error, "a run cannot be read; it is made again"),
             }
@@ -128,7 +130,7 @@ impl RunKeeper {
         let merged = tokio::task::spawn_blocking(move || runtime.block_on(merge(id, &inputs)));
         let BuiltRun { meta, object } =
             merged.await.map_err(|e| Error::internal("merging indexes failed").with_source(e))??;
-        store_object(&self.store, &meta.path(), object.object).await?;
+        store_object(&self.ground.store, &meta.path(), object.object).await?;
         tracing::debug!(
             segments = meta.segments.len(),
             entries = meta.entries,
@@ -139,20 +141,20 @@ impl RunKeeper {
     }
 
     fn retire(&self, before: &CatalogSnapshot, runs: &[RunId]) {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.ground.clock.now_ns();
         let runs = before.runs.runs().iter().filter(|run| runs.contains(&run.id));
         self.retired.lock().extend(runs.map(|run| (now_ns, run.path())));
     }
 
     async fn delete_retired(&self) {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.ground.clock.now_ns();
         let due: Vec<_> = {
             let mut retired = self.retired.lock();
             retired.extract_if(.., |(at_ns, _)| now_ns.saturating_sub(*at_ns) >= GRACE_NS).collect()
         };
         for (_, path) in due {
             // What is left is deleted at the next start.
-            if let Err(error) = self.store.delete(&Path::from(path)).await {
+            if let Err(error) = self.ground.store.delete(&Path::from(path)).await {
                 tracing::warn!(%error, "could not delete a run that was replaced");
             }
         }
@@ -176,14 +178,16 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use futures::TryStreamExt;
+    use object_store::ObjectStore;
     use object_store::memory::InMemory;
 
     use super::*;
     use crate::buffer::Buffer;
-    use crate::config::IndexSettings;
+    use crate::catalog::Catalog;
+    use crate::config::{Clock, IndexSettings};
     use crate::event::{CoreEvent, EventBatchBuilder, KeyDictionary, TraceId};
     use crate::index::{IndexCache, ValueHash};
-    use crate::maintenance::store_segment;
+    use crate::maintenance::{Live, store_segment};
 
     #[derive(Debug, Default)]
     struct SetClock(AtomicI64);
@@ -208,7 +212,8 @@ mod tests {
             let catalog = Arc::new(Catalog::load(Arc::clone(&store), clock.clone()).await.unwrap());
             let keys = Arc::new(KeyDictionary::new());
             let live = Arc::new(Live::new(Arc::default(), Buffer::default(), keys));
-            let keeper = RunKeeper::new(live, Arc::clone(&catalog), Arc::clone(&store), clock.clone());
+            let (known, objects) = (Arc::clone(&catalog), Arc::clone(&store));
+            let keeper = RunKeeper::new(Ground::new(live, known, objects, clock.clone(), Arc::default()));
             Self { store, clock, catalog, keeper }
         }
 

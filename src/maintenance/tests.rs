@@ -35,6 +35,7 @@ use crate::event::{
 use crate::ingest::fields::FieldMap;
 use crate::ingest::table;
 use crate::segment::{ROWS_MAX, SegmentId, SegmentMeta};
+use crate::wal::{FileLog, Replay, SequenceNumber, Wal, WalOptions};
 
 /// One made-up event.
 #[derive(Debug, Clone)]
@@ -147,7 +148,8 @@ struct Bench {
     store: Arc<dyn ObjectStore>,
     catalog: Arc<Catalog>,
     live: Arc<Live>,
-    sweeper: Arc<Sweeper>,
+    ground: Ground,
+    sweeper: Sweeper,
     compactor: Compactor,
 }
 
@@ -156,25 +158,12 @@ impl Bench {
         let clock: Arc<dyn crate::config::Clock> = Arc::new(SystemClock);
         let catalog = Arc::new(Catalog::load(Arc::clone(&store), Arc::clone(&clock)).await.unwrap());
         let live = Live::new(catalog.snapshot(), Buffer::default(), Arc::new(KeyDictionary::new()));
-        let (live, stats) = (Arc::new(live), Arc::<MaintenanceStats>::default());
-        let index = crate::config::IndexSettings::default();
-        let sweeper = Arc::new(Sweeper::new(
-            Arc::clone(&live),
-            Arc::clone(&catalog),
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&stats),
-        ));
-        let compactor = Compactor::new(
-            Arc::clone(&live),
-            Arc::clone(&catalog),
-            Arc::clone(&store),
-            clock,
-            index,
-            Arc::clone(&sweeper),
-            stats,
-        );
-        Self { store, catalog, live, sweeper, compactor }
+        let live = Arc::new(live);
+        let (known, objects) = (Arc::clone(&catalog), Arc::clone(&store));
+        let ground = Ground::new(Arc::clone(&live), known, objects, clock, Arc::default());
+        let sweeper = Sweeper::new(ground.clone());
+        let compactor = Compactor::new(ground.clone(), crate::config::IndexSettings::default());
+        Self { store, catalog, live, ground, sweeper, compactor }
     }
 
     async fn add(&self, events: &[Made]) {
@@ -194,7 +183,7 @@ impl Bench {
     }
 
     async fn compact_to(&self, segment: SegmentLimits) -> crate::error::Result<CompactionReport> {
-        self.compactor.run(CompactionOptions { segment, grace: GRACE }, |_| {}).await
+        self.compactor.run(segment, |_| {}).await
     }
 
     /// All events in the order of each segment, and their timestamps.
@@ -345,8 +334,7 @@ async fn objects_outlive_their_segments_by_the_grace_period() {
     let removed = bench.sweeper.remove_orphans(GRACE).await.unwrap();
     assert_eq!((removed, bench.objects().await), (0, 8), "a look in between deletes nothing too early");
 
-    let options = CompactionOptions { segment: SegmentLimits::of_rows(1000), grace: Duration::ZERO };
-    bench.compactor.run(options, |_| {}).await.unwrap();
+    bench.sweeper.remove_retired(Duration::ZERO).await.unwrap();
     assert_eq!(bench.objects().await, 2);
 
     bench.add(&uneven(0..10)).await;
@@ -363,8 +351,8 @@ async fn what_a_query_reads_is_deleted_when_it_has_ended() {
     }
     let (query, _) = bench.live.view();
     let one = Arc::clone(&query.segments[1]);
-    let options = CompactionOptions { segment: SegmentLimits::of_rows(1000), grace: Duration::ZERO };
-    bench.compactor.run(options, |_| {}).await.unwrap();
+    bench.compact(1000).await.unwrap();
+    assert_eq!(bench.sweeper.remove_retired(Duration::ZERO).await.unwrap(), 0);
     assert_eq!(bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap(), 0);
     assert_eq!(bench.objects().await, 4 * 2, "a query holds the old segments");
     drop(query);
@@ -399,7 +387,7 @@ async fn what_somebody_is_making_is_no_orphan() {
 async fn settle(bench: &Bench, limits: SegmentLimits) -> usize {
     let stop = CancellationToken::new();
     let mut steps = 0;
-    while bench.compactor.step(limits, &stop).await.unwrap() {
+    while bench.compactor.merge_step(limits, &stop).await.unwrap() {
         steps += 1;
     }
     steps
@@ -432,7 +420,7 @@ async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
     }
     let stop = CancellationToken::new();
     let gone = bench.catalog.snapshot().segments[3].id;
-    let step = bench.compactor.step(SegmentLimits::of_rows(1000), &stop);
+    let step = bench.compactor.merge_step(SegmentLimits::of_rows(1000), &stop);
     let remove = async {
         let remove = Change { remove: vec![gone], ..Change::default() };
         bench.catalog.commit(remove).await.unwrap();
@@ -444,7 +432,7 @@ async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
 
     stop.cancel();
     bench.add(&parts[0]).await;
-    assert!(!bench.compactor.step(SegmentLimits::of_rows(1000), &stop).await.unwrap(), "told to stop");
+    assert!(!bench.compactor.merge_step(SegmentLimits::of_rows(1000), &stop).await.unwrap(), "told to stop");
     assert_eq!(bench.objects().await, 9 * 2);
 }
 
@@ -612,6 +600,88 @@ impl ObjectStore for Failing {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
         self.inner.copy_opts(from, to, options).await
     }
+}
+
+#[tokio::test]
+async fn a_merge_whose_outputs_cannot_all_be_stored_leaves_none_of_them() {
+    for stores_all_the_same in [false, true] {
+        // The index and the object of each of three outputs.
+        for puts in 0..6 {
+            let failing = Arc::new(Failing {
+                inner: InMemory::new(),
+                puts_left: AtomicUsize::new(usize::MAX),
+                stores_all_the_same,
+            });
+            let bench = Bench::open(Arc::clone(&failing) as _).await;
+            for part in [uneven(0..90), uneven(90..130), uneven(130..200)] {
+                bench.add(&part).await;
+            }
+            failing.puts_left.store(puts, Ordering::SeqCst);
+            assert_eq!(bench.compact(80).await.unwrap_err().kind(), crate::ErrorKind::Unavailable);
+            assert_eq!(bench.objects().await, 3 * 2, "at put {puts}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_objects_of_a_merge_are_kept_while_its_commit_may_have_got_through() {
+    let failing = Arc::new(Failing {
+        inner: InMemory::new(),
+        puts_left: AtomicUsize::new(usize::MAX),
+        stores_all_the_same: false,
+    });
+    let bench = Bench::open(Arc::clone(&failing) as _).await;
+    for part in [uneven(0..90), uneven(90..130), uneven(130..200)] {
+        bench.add(&part).await;
+    }
+    failing.puts_left.store(6, Ordering::SeqCst);
+    bench.compact(80).await.unwrap_err();
+    assert_eq!(bench.objects().await, (3 + 3) * 2);
+}
+
+#[tokio::test]
+async fn a_flush_whose_objects_cannot_be_stored_leaves_none_of_them() {
+    for puts in 0..2 {
+        let failing = Arc::new(Failing {
+            inner: InMemory::new(),
+            puts_left: AtomicUsize::new(puts),
+            stores_all_the_same: true,
+        });
+        let bench = Bench::open(Arc::clone(&failing) as _).await;
+        let directory = tempfile::tempdir().unwrap();
+        let options = WalOptions::default();
+        let log = FileLog::open(directory.path(), &Replay::default(), SequenceNumber(1), options).unwrap();
+        let wal = Arc::new(Wal::start(Box::new(log), Box::new(|_| {})).unwrap());
+        let flusher = Flusher::new(bench.ground.clone(), wal, crate::config::IndexSettings::default());
+        let arrival = Arrival { batch: batch(&uneven(0..9)), claim: None, under_way: None };
+        bench.live.durable(vec![(SequenceNumber(1), arrival)], 0);
+        flusher.flush(ROWS_MAX).await.unwrap_err();
+        assert_eq!(bench.objects().await, 0, "at put {puts}");
+        failing.puts_left.store(usize::MAX, Ordering::SeqCst);
+        assert!(flusher.flush(ROWS_MAX).await.unwrap().is_some());
+        assert_eq!((bench.objects().await, bench.segments().await.len()), (2, 1));
+    }
+}
+
+#[tokio::test]
+async fn segments_that_cannot_be_merged_do_not_keep_the_others() {
+    let bench = Bench::open(Arc::new(InMemory::new())).await;
+    for i in 0..8 {
+        bench.add(&uneven(i * 10..i * 10 + 10)).await;
+    }
+    let damaged = bench.catalog.snapshot().segments[3].clone();
+    bench.store.put(&Path::from(damaged.path()), "no Parquet".into()).await.unwrap();
+    let (limits, stop) = (SegmentLimits::of_rows(1000), CancellationToken::new());
+    let step = || bench.compactor.merge_step(limits, &stop);
+    let error = step().await.unwrap_err();
+    assert_eq!(error.kind(), crate::ErrorKind::Corrupt, "{error}");
+    for i in 8..16 {
+        bench.add(&uneven(i * 10..i * 10 + 10)).await;
+    }
+    assert!(step().await.unwrap(), "new segments are merged without them");
+    assert_eq!(bench.catalog.snapshot().segments.len(), 9);
+    assert!(step().await.is_err(), "and then they are tried again");
+    assert_eq!(bench.catalog.snapshot().segments.len(), 9);
 }
 
 #[tokio::test]

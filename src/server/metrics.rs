@@ -20,3 +20,24 @@ pub(super) async fn get(State(state): State<ServerState>, headers: HeaderMap) ->
     };
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::tests::duties::with_a_failing_rule;
+    use crate::server::state::Limits;
+
+    #[tokio::test]
+    async fn duties_that_fail_are_counted_by_name() {
+        let (database, _directory) = with_a_failing_rule().await;
+        let state = ServerState::new(database, Limits::default());
+        let text = state.metrics.encode(&state).unwrap();
+        for line in [
+            "broadloom_maintenance_failures_total{duty=\"retention_rule_1\"} 0",
+            "broadloom_maintenance_failures_total{duty=\"retention_rule_2\"} 1",
+            "broadloom_maintenance_failing_seconds{duty=\"retention_rule_1\"} 0.0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} in {text}");
+        }
+    }
+}

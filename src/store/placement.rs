@@ -62,10 +62,9 @@ impl Placement {
         self.fsyncs.load(Ordering::Relaxed)
     }
 
-    /// True if no more objects are accepted until a restart.
-    #[cfg(test)]
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison.lock().is_some()
+    /// Reason why no more objects are accepted until a restart.
+    pub(crate) fn poison(&self) -> Option<String> {
+        self.poison.lock().clone()
     }
 
     /// Recovers from a killed process: removes its staged files, and fsyncs names that it may not have fsynced.

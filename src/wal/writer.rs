@@ -6,8 +6,8 @@
 //! group gathers, so throughput does not depend on the latency of an fsync or a request.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -79,6 +79,7 @@ pub struct Wal<T> {
     queue: Option<mpsc::Sender<Request<T>>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+    poison: Arc<OnceLock<String>>,
 }
 
 impl<T> std::fmt::Debug for Wal<T> {
@@ -92,8 +93,9 @@ impl<T: Send + 'static> Wal<T> {
     pub fn start(log: Box<dyn Log>, sink: Sink<T>) -> Result<Self> {
         let (counters, start) = (log.counters(), log.start());
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let thread = start(Box::pin(run(log, requests, sink)))?;
-        Ok(Self { queue: Some(queue), thread, counters })
+        let poison = Arc::<OnceLock<String>>::default();
+        let thread = start(Box::pin(run(log, requests, sink, Arc::clone(&poison))))?;
+        Ok(Self { queue: Some(queue), thread, counters, poison })
     }
 
     /// Returns once `payload` is durable and the sink has seen `item`.
@@ -120,6 +122,12 @@ impl<T: Send + 'static> Wal<T> {
 }
 
 impl<T> Wal<T> {
+    /// Reason for which every append fails from now on, if there is one.
+    pub fn poison(&self) -> Option<String> {
+        let is_stopped = self.queue.as_ref().is_none_or(mpsc::Sender::is_closed);
+        self.poison.get().cloned().or_else(|| is_stopped.then(|| stopped().message().to_owned()))
+    }
+
     /// Counts since the log was opened.
     pub fn stats(&self) -> WalStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -144,7 +152,12 @@ fn stopped() -> Error {
 }
 
 /// Loop of the log. Ends when the [`Wal`] is dropped and the queue is empty. Blocks where the log does.
-async fn run<T>(mut log: Box<dyn Log>, mut requests: mpsc::Receiver<Request<T>>, mut sink: Sink<T>) {
+async fn run<T>(
+    mut log: Box<dyn Log>,
+    mut requests: mpsc::Receiver<Request<T>>,
+    mut sink: Sink<T>,
+    poison: Arc<OnceLock<String>>,
+) {
     while let Some(request) = requests.recv().await {
         let mut group = Group::default();
         let mut next = Some(request);
@@ -153,15 +166,24 @@ async fn run<T>(mut log: Box<dyn Log>, mut requests: mpsc::Receiver<Request<T>>,
                 Request::Append { payload, item, done } => group.push(payload, item, done),
                 // Files are deleted only between groups, so the gathered group is written first.
                 Request::Truncate { through, done } => {
-                    std::mem::take(&mut group).commit(log.as_mut(), &mut sink).await;
-                    let _ = done.send(log.truncate(through).await);
+                    std::mem::take(&mut group).commit(log.as_mut(), &mut sink, &poison).await;
+                    let truncated = log.truncate(through).await;
+                    note(&poison, truncated.as_ref().err());
+                    let _ = done.send(truncated);
                 }
             }
             if group.bytes < GROUP_BYTES_MAX {
                 next = requests.try_recv().ok();
             }
         }
-        group.commit(log.as_mut(), &mut sink).await;
+        group.commit(log.as_mut(), &mut sink, &poison).await;
+    }
+}
+
+/// Remembers the first error after which nothing works any more.
+fn note(poison: &OnceLock<String>, error: Option<&Error>) {
+    if let Some(error) = error.filter(|error| error.kind() == ErrorKind::Poisoned) {
+        let _ = poison.set(error.message().to_owned());
     }
 }
 
@@ -187,7 +209,7 @@ impl<T> Group<T> {
         self.answers.push(done);
     }
 
-    async fn commit(self, log: &mut dyn Log, sink: &mut Sink<T>) {
+    async fn commit(self, log: &mut dyn Log, sink: &mut Sink<T>, poison: &OnceLock<String>) {
         if self.payloads.is_empty() {
             return;
         }
@@ -201,6 +223,7 @@ impl<T> Group<T> {
                 }
             }
             Err(error) => {
+                note(poison, Some(&error));
                 tracing::error!(%error, batches = self.answers.len(), "could not append to the log");
                 for answer in self.answers {
                     let _ = answer.send(Err(error.duplicate()));

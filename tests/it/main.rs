@@ -9,6 +9,7 @@ mod demo;
 mod disk_full;
 mod duckdb;
 mod formats;
+mod idle;
 mod import;
 mod nezha;
 mod object_store;

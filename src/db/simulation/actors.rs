@@ -18,10 +18,11 @@ use super::store::SimulatedStore;
 use super::world::{World, numbers};
 use crate::catalog::{Catalog, CatalogSnapshot, Change, Keys};
 use crate::config::{RetentionRule, RetentionSettings, SegmentLimits};
+use crate::db::recovery::open_read_only_in;
 use crate::db::{CompactionOptions, Database};
 use crate::disk::simulated::SimulatedDisk;
 use crate::error::{Error, ErrorKind};
-use crate::maintenance::{Condition, DeleteRequest, Masker, Retainer, RowMatcher, store_segment};
+use crate::maintenance::{Condition, DeleteRequest, Ground, Masker, Retainer, RowMatcher, store_segment};
 use crate::segment::{SegmentId, SegmentMeta};
 
 /// Finds events without the engine of queries, which has threads.
@@ -66,7 +67,7 @@ async fn expire(masker: Masker, condition: String) -> Result<u64, Error> {
     let rule = RetentionRule { condition: Some(condition), keep: Duration::ZERO };
     let settings = RetentionSettings { rules: vec![rule], bytes_max: None };
     let retainer = Retainer::new(Arc::new(masker), settings).await?;
-    retainer.apply(&CancellationToken::new()).await
+    retainer.apply_rule(0, &CancellationToken::new()).await
 }
 
 /// A database in a process, and what it stands on.
@@ -145,6 +146,19 @@ impl Process {
         }
     }
 
+    /// Closes the database after at most so many steps, whatever others are doing.
+    pub(super) async fn close(self, steps_max: usize) {
+        self.pause(steps_max).await;
+        self.note("close", "");
+        // The second time there is nothing to close, whatever became of the first.
+        let is_open = self.database.writer().is_ok();
+        let closed = self.database.close().await;
+        if !self.is_stopped() && is_open && closed.is_ok() {
+            self.world.closed.set(true);
+        }
+        self.outcome("closed", Some(closed));
+    }
+
     /// Makes segments of the buffer.
     pub(super) async fn flush(self, times: usize) {
         for _ in 0..times {
@@ -196,12 +210,17 @@ impl Process {
         for _ in 0..times {
             self.pause(100).await;
             let Ok(writer) = self.database.writer() else { return };
-            let merged = self.maybe_cut_off(writer.compactor().step(self.limits(), &stop)).await;
+            let compactor = writer.maintenance().compactor();
+            let rewritten = self.maybe_cut_off(compactor.rewrite_step(self.limits(), &stop)).await;
+            self.outcome("steps of rewriting", rewritten.map(|done| done.map(drop)));
+            let merged = self.maybe_cut_off(compactor.merge_step(self.limits(), &stop)).await;
             self.outcome("steps of merging", merged.map(|done| done.map(drop)));
             self.note("sweep", "");
-            let swept = self.maybe_cut_off(writer.sweeper().remove_orphans(self.world.grace)).await;
+            let swept =
+                self.maybe_cut_off(writer.maintenance().sweeper().remove_orphans(self.world.grace)).await;
             self.outcome("sweeps", swept.map(|done| done.map(drop)));
-            let swept = self.maybe_cut_off(writer.sweeper().remove_retired(self.world.grace)).await;
+            let swept =
+                self.maybe_cut_off(writer.maintenance().sweeper().remove_retired(self.world.grace)).await;
             self.outcome("retirements", swept.map(|done| done.map(drop)));
         }
     }
@@ -222,14 +241,8 @@ impl Process {
             self.note("delete", format!("{numbers:?}"));
             let store = Arc::clone(&self.store) as Arc<dyn ObjectStore>;
             let condition = format!("n in {numbers:?}");
-            let masker = Masker::new(
-                Arc::clone(&self.database.inner.live),
-                Arc::clone(writer.catalog()),
-                Arc::clone(&store),
-                Arc::clone(&self.world.settings().clock),
-                Arc::new(ByNumber { store, numbers: numbers.clone() }),
-                Arc::default(),
-            );
+            let ground = Ground { store: Arc::clone(&store), ..writer.ground().clone() };
+            let masker = Masker::new(ground, Arc::new(ByNumber { store, numbers: numbers.clone() }));
             let (what, done) = if chaos.one_in(2) {
                 let request = DeleteRequest { condition, ..DeleteRequest::default() };
                 let done = self.maybe_cut_off(masker.delete(&request)).await;
@@ -317,7 +330,8 @@ impl Process {
             self.pause(120).await;
             let told = self.world.model.borrow().told_anywhere();
             let storage = self.database.inner.storage.clone();
-            let opened = super::super::recovery::open_read_only_in(self.world.settings(), storage).await;
+            let resources = self.database.inner.resources.clone();
+            let opened = open_read_only_in(self.world.settings(), storage, resources).await;
             match opened {
                 Ok(reader) if !self.is_stopped() => {
                     self.world.compare("another process", &reader.snapshot(), &told).await;

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Where the log is in the store, a process may be halted instead of stopped: it wakes up while or after another
-//! opens the same database, and goes on with all that it was doing.
+//! opens the same database, and goes on with all that it was doing. Where the log is on a machine, another machine may
+//! take over without it as soon as the database was closed.
 //!
 //! What is not simulated: bytes that rot on disk.
 
@@ -47,7 +48,7 @@ use crate::wal::{ObjectLogOptions, WalOptions};
 use actors::Process;
 use scheduler::{Actor, End, LogLoops, Scheduler, Steps};
 use store::SimulatedStore;
-use world::World;
+use world::{LogIn, World};
 
 /// Seeds of an ordinary test run: the first so many.
 const SEEDS: u64 = 100;
@@ -124,7 +125,11 @@ impl Life {
         world.lives.set(world.lives.get() + 1);
         let chaos = world.chaos.clone();
         let data = world.data.clone();
-        let directory = data.join("wal");
+        if world.closed.take() && chaos.one_in(2) {
+            world.machine.set(world.machine.get() + 1);
+        }
+        let machine = format!("wal-{}", world.machine.get());
+        let directory = data.join(if world.log == LogIn::Machine { &machine } else { "wal" });
         let logs = LogLoops::default();
         let halted = halted.unwrap_or_else(|| Halted {
             actors: Vec::new(),
@@ -143,19 +148,23 @@ impl Life {
         });
         let file_bytes = [1, 600, 64 << 20][chaos.below(3)];
         let objects = Arc::clone(&store) as Arc<dyn ObjectStore>;
-        let (log, claim) = if world.log_in_store {
-            let time = Arc::clone(&steps);
-            let pause = move |_| {
-                let time = Arc::clone(&time);
-                async move { time.pass(1).await }.boxed()
-            };
-            let options = ObjectLogOptions { pause: Arc::new(pause), start };
-            let writer = format!("writer {}", chaos.below(usize::MAX));
-            let claim = Claim { owner: writer.clone(), writer, log: None, released: false };
-            (LogStorage::Objects { store: Arc::clone(&objects), options }, Some(claim))
-        } else {
-            let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
-            (LogStorage::Files { directory, options }, None)
+        let writer = format!("writer {}", chaos.below(usize::MAX));
+        let claim = |log| Some(Claim { owner: writer.clone(), writer: writer.clone(), log, released: false });
+        let (log, claim) = match world.log {
+            LogIn::Store => {
+                let time = Arc::clone(&steps);
+                let pause = move |_| {
+                    let time = Arc::clone(&time);
+                    async move { time.pass(1).await }.boxed()
+                };
+                let options = ObjectLogOptions { pause: Arc::new(pause), start };
+                (LogStorage::Objects { store: Arc::clone(&objects), options }, claim(None))
+            }
+            LogIn::Directory | LogIn::Machine => {
+                let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
+                let claim = (world.log == LogIn::Machine).then(|| claim(Some(machine.clone()))).flatten();
+                (LogStorage::Files { directory, options }, claim)
+            }
         };
         let storage = Storage {
             store: objects,
@@ -196,7 +205,9 @@ impl Life {
 
     /// Opens the database and compares it with the model; none when the machine stops, or faults prevent it.
     async fn open(&mut self) -> Option<Process> {
-        let opening = open_in(self.world.settings(), self.storage.clone(), Arc::new(()));
+        let settings = self.world.settings();
+        let resources = Resources::of_writer(&settings).expect("a directory for what queries spill");
+        let opening = open_in(settings, self.storage.clone(), Arc::new(()), resources);
         let database = match self.alone("open", opening).await? {
             Ok(database) => database,
             Err(error) => {
@@ -306,7 +317,7 @@ async fn live(world: &Rc<World>, mut remains: Remains) -> Remains {
 
 async fn work(mut life: Life, process: Process) -> Remains {
     let chaos = life.world.chaos.clone();
-    let to_be_halted = life.world.log_in_store && chaos.one_in(2);
+    let to_be_halted = life.world.log == LogIn::Store && chaos.one_in(2);
     if !to_be_halted && chaos.one_in(2) {
         life.disk.stop_after(chaos.below(250) as u64);
     }
@@ -334,6 +345,9 @@ async fn work(mut life: Life, process: Process) -> Remains {
         }
     }
     if chaos.one_in(4) {
+        scheduler.spawn("closer", process.clone().close(150));
+    }
+    if chaos.one_in(4) {
         scheduler.spawn("reader", process.clone().read_beside(2));
     }
     let steps = match to_be_halted {
@@ -342,15 +356,14 @@ async fn work(mut life: Life, process: Process) -> Remains {
         false => STEPS_MAX,
     };
     let end = scheduler.run(steps).await;
-    if end == End::Steps && to_be_halted && !life.placement.is_poisoned() {
+    if end == End::Steps && to_be_halted && life.placement.poison().is_none() {
         life.world.count("halted");
         return life.halt();
     }
     if end != End::Stopped {
         scheduler.interrupt();
         if chaos.one_in(3) {
-            let database = process.database.clone();
-            let _may_fail = life.alone("close", async move { database.close().await }).await;
+            let _may_fail = life.alone("close", process.clone().close(1)).await;
         }
     }
     life.disk.stop();

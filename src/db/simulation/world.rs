@@ -53,6 +53,17 @@ impl SimulatedClock {
     }
 }
 
+/// What the log is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogIn {
+    /// Where the objects are, and only one process can get at them.
+    Directory,
+    /// In the store, as objects too.
+    Store,
+    /// On the machine of the process. Once that has closed the database, another machine takes over, without this log.
+    Machine,
+}
+
 /// Truth, chance and time.
 #[derive(Debug)]
 pub(super) struct World {
@@ -62,10 +73,13 @@ pub(super) struct World {
     /// How long objects of merged segments are kept.
     pub(super) grace: Duration,
     pub(super) data: PathBuf,
-    /// Of the objects of all lives.
+    /// Put times of the objects of all lives.
     pub(super) put_at: PutTimes,
-    /// Whether the log is objects, too.
-    pub(super) log_in_store: bool,
+    pub(super) log: LogIn,
+    /// Number of the machine that the log is on, where that is not in the store.
+    pub(super) machine: Cell<u64>,
+    /// Whether the last process to write has closed the database.
+    pub(super) closed: Cell<bool>,
     /// Processes that have begun to open the database.
     pub(super) lives: Cell<u64>,
     /// Segments that were read, with the checksum of their bytes.
@@ -79,10 +93,16 @@ impl World {
     /// `data` is a directory of the real disk for what queries spill, and the name of one on the simulated disk.
     pub(super) fn new(chaos: Chaos, data: PathBuf) -> Rc<Self> {
         let grace = if chaos.one_in(2) { GRACE } else { Duration::ZERO };
-        let log_in_store = chaos.one_in(2);
+        let log = match chaos.below(4) {
+            0 | 1 => LogIn::Store,
+            2 => LogIn::Directory,
+            _ => LogIn::Machine,
+        };
         Rc::new(Self {
             chaos,
-            log_in_store,
+            log,
+            machine: Cell::default(),
+            closed: Cell::default(),
             clock: Arc::new(SimulatedClock(AtomicI64::new(START_NS))),
             model: RefCell::default(),
             grace,

@@ -5,8 +5,10 @@ mod backup;
 mod check;
 mod deletion;
 mod deliveries;
+pub(crate) mod duties;
 mod inspect;
 mod maintenance;
+mod resources;
 mod store;
 mod writing;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -17,7 +18,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Protocol;
-use crate::db::Database;
+use crate::db::{Database, DutyState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::otlp::RequestKind;
 
@@ -248,6 +249,27 @@ impl Collector for OfDatabase {
         for (name, help, unit, value) in counters {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, unit.as_ref(), counter.metric_type())?)?;
+        }
+        self.encode_duties(&mut encoder)
+    }
+}
+
+impl OfDatabase {
+    /// Writes how each maintenance duty is doing.
+    fn encode_duties(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (duties, now_ns) = (self.0.duties(), self.0.settings().clock.now_ns());
+        let label = |state: &DutyState| [("duty", state.duty.to_string())];
+        let (name, help) = ("maintenance_failures", "Failed attempts, by duty");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for state in &duties {
+            ConstCounter::new(state.failures).encode(family.encode_family(&label(state))?)?;
+        }
+        let (name, help) =
+            ("maintenance_failing", "Time since the first failure in a row; zero when it works");
+        let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for state in &duties {
+            let seconds = state.failing_for(now_ns).as_secs_f64();
+            ConstGauge::new(seconds).encode(family.encode_family(&label(state))?)?;
         }
         Ok(())
     }

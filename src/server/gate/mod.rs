@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 
 use super::Limits;
 use super::answer::Refusal;
-use crate::db::Database;
+use crate::db::{Database, DutyState};
 use crate::error::Result;
 
 pub(in crate::server) use ask::memory_bytes;
@@ -127,6 +127,16 @@ impl Gate {
     /// All metrics, in the text format of OpenMetrics.
     pub(in crate::server) fn metrics(&self) -> Result<String> {
         self.0.metrics.encode(self.0.messages.bytes())
+    }
+
+    /// Fails with the reason if the database takes no events.
+    pub(in crate::server) fn readiness(&self) -> Result<()> {
+        self.0.database.readiness()
+    }
+
+    /// States of the maintenance duties.
+    pub(in crate::server) fn duties(&self) -> Vec<DutyState> {
+        self.0.database.duties()
     }
 
     /// Counts a request over HTTP, gRPC included, whose answer has begun.
