@@ -19,8 +19,9 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::answer::Problem;
-use super::content::{accepted, media_type};
+use super::content::{accepted, broken_off, media_type};
 use super::gate::{Caller, Protocol};
+use super::port::is_stalled;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
 use crate::query::{Ask, Parameter, QueryResult, Question};
@@ -47,6 +48,9 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let options = Options::parse(uri.query().unwrap_or_default())?;
     let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX).await.map_err(|e| {
+        if is_stalled(&e) {
+            return broken_off(e);
+        }
         let message = format!("the statement cannot be read, or has more than {STATEMENT_BYTES_MAX} bytes");
         Error::new(ErrorKind::TooLarge, message).with_source(e)
     })?;

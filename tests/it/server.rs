@@ -191,7 +191,7 @@ fn without_room_producers_are_told_to_come_again() {
     let limits = Limits { in_flight_bytes_max: message.len() + 100, ..Limits::default() };
     let server = Running::with_limits(limits);
     // A producer that has sent all but the last byte of its message.
-    let mut slow = std::net::TcpStream::connect(server.addresses.http.unwrap()).unwrap();
+    let mut slow = std::net::TcpStream::connect(server.addresses.get(Port::Http).unwrap()).unwrap();
     let length = message.len();
     write!(slow, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n").unwrap();
     write!(slow, "Content-Length: {length}\r\n\r\n").unwrap();
@@ -557,7 +557,7 @@ fn too_many_queries_at_once_are_refused() {
 #[test]
 fn a_client_that_stops_reading_is_cut_off_at_the_timeout_and_frees_its_place() {
     let server = Running::with_limits(Limits { queries_max: 1, ..Limits::default() });
-    let address = server.addresses.http.unwrap();
+    let address = server.addresses.get(Port::Http).unwrap();
     let mut stalled = server.runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         // So small that the server soon cannot send any more.
