@@ -122,7 +122,7 @@ impl Retainer {
 
     /// Time until a segment can be removed as a whole because of its age.
     pub fn due_in(&self) -> Option<Duration> {
-        let keep = decisive(&self.settings).iter().map(|rule| keep_ns(rule)).max()?;
+        let keep = decisive(&self.settings).iter().map(keep_ns).max()?;
         let catalog = self.masker.catalog().snapshot();
         let oldest_ns = catalog.segments.iter().map(|segment| segment.time.max_ns).min()?;
         Some(self.after_period(oldest_ns.saturating_add(1).saturating_add(keep)))
@@ -230,13 +230,15 @@ fn due_at(rule: &RetentionRule, time: TimeRange, applied: i64) -> Option<i64> {
 
 /// The SQL condition of the events that have expired by the rule of this number.
 fn condition(rules: &[RetentionRule], rule: usize, now_ns: i64) -> String {
-    let mut sql = String::new();
+    let mut parts = Vec::new();
     for earlier in &rules[..rule] {
         let Some(condition) = &earlier.condition else { return "false".to_owned() };
-        sql.push_str(&format!("({condition}) IS NOT TRUE AND "));
+        parts.push(format!("({condition}) IS NOT TRUE"));
     }
     let fits = rules[rule].condition.as_ref().map_or("true".to_owned(), |c| format!("({c}) IS TRUE"));
-    format!("{sql}{fits} AND timestamp < {}", time_literal(cutoff(&rules[rule], now_ns)))
+    parts.push(fits);
+    parts.push(format!("timestamp < {}", time_literal(cutoff(&rules[rule], now_ns))));
+    parts.join(" AND ")
 }
 
 #[cfg(test)]
