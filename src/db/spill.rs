@@ -92,12 +92,12 @@ fn remove_leftovers(parent: &Path, (own, _): &(TempDir, File)) {
         }
         let Ok(lock) = File::open(path.join(LOCK)) else { continue };
         if lock.try_lock().is_ok() {
-            match fs::remove_dir_all(&path) {
-                Ok(()) => {
-                    tracing::info!(directory = %path.display(), "removed what a dead process had spilled")
-                }
+            let removed = fs::remove_dir_all(&path);
+            let directory = path.display();
+            match removed {
+                Ok(()) => tracing::info!(%directory, "removed what a dead process had spilled"),
                 Err(error) => {
-                    tracing::warn!(%error, directory = %path.display(), "could not remove what a dead process had spilled")
+                    tracing::warn!(%error, %directory, "could not remove what a dead process had spilled");
                 }
             }
         }

@@ -133,10 +133,11 @@ impl Lane {
             while let Some(turn) = self.next(Instant::now()) {
                 let outcome = maintenance.attempt(turn.duty).await;
                 turn.done(&outcome, Instant::now());
-                if let Err(error) = outcome.as_ref().map_err(|e| e.chain())
+                if let Err(error) = &outcome
                     && turn.failures > 0
                 {
                     let (duty, pause) = (turn.duty, turn.duty.pause(turn.failures));
+                    let error = error.chain();
                     tracing::error!(%duty, error, ?pause, "maintenance failed; trying again after a pause");
                 }
                 if stop.is_cancelled() {

@@ -134,7 +134,7 @@ impl Retainer {
 
     /// Time until a segment can be removed as a whole because of its age.
     pub fn due_in(&self) -> Option<Duration> {
-        let keep = decisive(&self.settings).iter().map(|rule| keep_ns(rule)).max()?;
+        let keep = decisive(&self.settings).iter().map(keep_ns).max()?;
         let catalog = self.masker.catalog().snapshot();
         let oldest_ns = catalog.segments.iter().map(|segment| segment.time.max_ns).min()?;
         Some(self.after_period(oldest_ns.saturating_add(1).saturating_add(keep)))

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::answer::Problem;
 use super::state::ServerState;
+use crate::db::DutyState;
 use crate::error::{Error, ErrorKind, Result};
 
 /// `GET /healthz`: 200, or 503 with the reason when only a restart helps.
@@ -31,9 +32,9 @@ pub(super) async fn ready(State(state): State<ServerState>) -> Response {
     if let Err(error) = state.gate.readiness() {
         return Problem::from(error).into_response();
     }
-    let failing = state.gate.duties().into_iter().filter(|state| state.is_failing());
-    let lines: String = failing.map(|state| format!("failing: {state}\n")).collect();
-    format!("ok\n{lines}").into_response()
+    let failing = state.gate.duties().into_iter().filter(DutyState::is_failing);
+    let lines = std::iter::once("ok\n".to_owned()).chain(failing.map(|state| format!("failing: {state}\n")));
+    lines.collect::<Vec<_>>().concat().into_response()
 }
 
 #[cfg(test)]

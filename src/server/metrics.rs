@@ -31,7 +31,7 @@ mod tests {
     async fn duties_that_fail_are_counted_by_name() {
         let (database, _directory) = with_a_failing_rule().await;
         let state = ServerState::new(database, Limits::default());
-        let text = state.metrics.encode(&state).unwrap();
+        let text = state.gate.metrics().unwrap();
         for line in [
             "broadloom_maintenance_failures_total{duty=\"retention_rule_1\"} 0",
             "broadloom_maintenance_failures_total{duty=\"retention_rule_2\"} 1",
