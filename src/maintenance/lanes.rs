@@ -209,17 +209,17 @@ mod tests {
         let mut lane = Lane::by_catalog(&Arc::default(), turns);
         let now = Instant::now();
         for duty in [Duty::Rewriting, Duty::Merging] {
-            done(&mut lane, now, duty, Ok(None));
+            done(&mut lane, now, duty, &Ok(None));
         }
         assert!(lane.next(now + 1000 * SECOND).is_none(), "it waits for a signal");
         (lane, now)
     }
 
     /// Has the first duty that is due, which is `duty`, end so.
-    fn done(lane: &mut Lane, now: Instant, duty: Duty, outcome: Result<Option<Duration>>) {
+    fn done(lane: &mut Lane, now: Instant, duty: Duty, outcome: &Result<Option<Duration>>) {
         let turn = lane.next(now).expect("a duty is due");
         assert_eq!(turn.duty, duty);
-        turn.done(&outcome, now);
+        turn.done(outcome, now);
     }
 
     fn failed(kind: ErrorKind) -> Result<Option<Duration>> {
@@ -230,18 +230,18 @@ mod tests {
     fn a_duty_that_fails_keeps_no_other_in_its_lane() {
         let (mut lane, now) = lane();
         lane.hurry(Wakeup::Urgent, now);
-        done(&mut lane, now, Duty::Rewriting, failed(ErrorKind::Corrupt));
-        done(&mut lane, now, Duty::Merging, Ok(Some(Duration::ZERO)));
-        done(&mut lane, now, Duty::Merging, Ok(None));
+        done(&mut lane, now, Duty::Rewriting, &failed(ErrorKind::Corrupt));
+        done(&mut lane, now, Duty::Merging, &Ok(Some(Duration::ZERO)));
+        done(&mut lane, now, Duty::Merging, &Ok(None));
         assert!(lane.next(now).is_none());
-        done(&mut lane, now + SECOND, Duty::Rewriting, failed(ErrorKind::Corrupt));
+        done(&mut lane, now + SECOND, Duty::Rewriting, &failed(ErrorKind::Corrupt));
         assert!(lane.next(now + 2 * SECOND).is_none(), "the pause has grown");
         lane.hurry(Wakeup::Urgent, now + 2 * SECOND);
-        done(&mut lane, now + 2 * SECOND, Duty::Merging, Ok(None));
+        done(&mut lane, now + 2 * SECOND, Duty::Merging, &Ok(None));
         assert!(lane.next(now + 2 * SECOND).is_none(), "no signal shortens it");
-        done(&mut lane, now + 3 * SECOND, Duty::Rewriting, Ok(None));
+        done(&mut lane, now + 3 * SECOND, Duty::Rewriting, &Ok(None));
         lane.hurry(Wakeup::Urgent, now + 4 * SECOND);
-        done(&mut lane, now + 4 * SECOND, Duty::Rewriting, Ok(None));
+        done(&mut lane, now + 4 * SECOND, Duty::Rewriting, &Ok(None));
     }
 
     #[test]
@@ -250,10 +250,10 @@ mod tests {
         lane.hurry(Wakeup::Signal, now);
         lane.hurry(Wakeup::Signal, now + SECOND / 2);
         assert!(lane.next(now + SECOND / 2).is_none());
-        done(&mut lane, now + SECOND, Duty::Rewriting, Ok(Some(60 * SECOND)));
-        done(&mut lane, now + SECOND, Duty::Merging, Ok(Some(Duration::MAX)));
+        done(&mut lane, now + SECOND, Duty::Rewriting, &Ok(Some(60 * SECOND)));
+        done(&mut lane, now + SECOND, Duty::Merging, &Ok(Some(Duration::MAX)));
         lane.hurry(Wakeup::Deadline, now + 61 * SECOND);
-        done(&mut lane, now + 61 * SECOND, Duty::Rewriting, Ok(None));
+        done(&mut lane, now + 61 * SECOND, Duty::Rewriting, &Ok(None));
         assert!(lane.next(now + 1_000_000 * SECOND).is_none(), "nothing is due at the end of time");
     }
 
@@ -261,9 +261,9 @@ mod tests {
     fn others_that_came_first_are_no_failure() {
         let (mut lane, now) = lane();
         lane.hurry(Wakeup::Urgent, now);
-        done(&mut lane, now, Duty::Rewriting, failed(ErrorKind::Conflict));
+        done(&mut lane, now, Duty::Rewriting, &failed(ErrorKind::Conflict));
         lane.hurry(Wakeup::Urgent, now);
-        done(&mut lane, now, Duty::Rewriting, Ok(None));
+        done(&mut lane, now, Duty::Rewriting, &Ok(None));
     }
 
     #[tokio::test]
@@ -271,7 +271,7 @@ mod tests {
         let signals = Arc::<Signals>::default();
         let mut lane = Lane::by_buffer(&signals, Duty::Flush, SECOND);
         let now = Instant::now();
-        done(&mut lane, now, Duty::Flush, Ok(None));
+        done(&mut lane, now, Duty::Flush, &Ok(None));
         assert!(futures::poll!(std::pin::pin!(lane.wakeup())).is_pending());
         signals.batches_arrived();
         assert_eq!(lane.wakeup().await, Wakeup::Signal);

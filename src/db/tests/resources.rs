@@ -44,7 +44,7 @@ async fn a_limit_of_memory_holds_for_all_databases_together() {
     other.append(batch(0..1000)).await.unwrap();
     let sorted = || async {
         let result = other.sql("SELECT n FROM events ORDER BY n % 10, n").await.unwrap();
-        result.collect().await.map(|batches| batches.iter().map(|batch| batch.num_rows()).sum::<usize>())
+        result.collect().await.map(|batches| batches.iter().map(RecordBatch::num_rows).sum::<usize>())
     };
     // As a query on the other database would.
     let pool = Arc::clone(&one.session_context().runtime_env().memory_pool);
