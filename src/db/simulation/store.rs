@@ -206,7 +206,9 @@ impl ObjectStore for SimulatedStore {
                 return Err(failed("delete fails"));
             }
             let file = root.join(location.as_ref());
-            let removed = disk.remove(&file).inspect(|()| drop(put_at.lock().remove(&file)));
+            let removed = disk.remove(&file).inspect(|()| {
+                put_at.lock().remove(&file);
+            });
             if chaos.strikes("answer to a delete is lost") {
                 return Err(failed("answer to a delete is lost"));
             }
