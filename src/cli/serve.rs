@@ -126,7 +126,7 @@ pub(super) struct ServeArgs {
     redelivery_window: Duration,
     /// Queries that run at the same time; beyond it clients must retry
     ///
-    /// The client gets HTTP 429.
+    /// The client gets HTTP 503, with a pause after which it asks again.
     #[arg(long, value_name = "COUNT", env = "BROADLOOM_QUERIES_MAX", default_value_t = 64)]
     queries_max: usize,
     /// Time limit of a query that does not set one, such as 30s or 5m; after it the query fails
