@@ -70,7 +70,7 @@ impl Database {
                 Err(error) => return Err(error),
             }
         }
-        let message = format!("the database has changed {ATTEMPTS_MAX} times while it was copied: try again");
+        let message = format!("the database changed {ATTEMPTS_MAX} times during the copy: try again");
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 }
@@ -201,7 +201,7 @@ pub async fn restore_to(
     if let Some(directory) = place.at.directory()
         && !is_empty(directory)?
     {
-        let message = format!("{} is not empty: a database is restored to where nothing is", place.at);
+        let message = format!("{} is not empty: restore to an empty place", place.at);
         return Err(Error::invalid(message));
     }
     let copied = place.receive(source, Purpose::Restore, progress).await;
@@ -215,7 +215,7 @@ fn outside(data: &Location, target: Location) -> Result<Location> {
     let there = std::path::absolute(to)?;
     let there = there.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
     if there.is_some_and(|there| from.canonicalize().is_ok_and(|from| there.starts_with(from))) {
-        return Err(Error::invalid(format!("{target} is inside of {data}: name a place outside of it")));
+        return Err(Error::invalid(format!("{target} is inside {data}: choose a place outside it")));
     }
     Ok(target)
 }

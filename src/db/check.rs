@@ -80,7 +80,7 @@ impl Part {
                  wrong"
             }
             Self::Indexes | Self::Runs => {
-                "restore the file from a backup, or delete it: answers are right without it, and take longer"
+                "restore the file from a backup, or delete it: answers are right without it, but slower"
             }
             Self::Masks => "restore the file from a backup; until then queries that read its segment fail",
             Self::Log => {
@@ -170,7 +170,10 @@ pub async fn check(settings: &Settings, mut progress: impl FnMut(CheckProgress))
     report.parts = Part::ALL.into_iter().map(|part| (part, PartTotals::default())).collect();
     report.parts.insert(Part::Catalog, PartTotals { objects, bytes, problems: 0 });
     if objects == 0 {
-        report.add(Part::Catalog, [Problem::new("catalog/log", "there is no catalog beside other files")]);
+        report.add(
+            Part::Catalog,
+            [Problem::new("catalog/log", "the catalog is missing although other files exist")],
+        );
     }
     report.add(Part::Catalog, problems);
 
@@ -240,7 +243,7 @@ impl Checker {
         };
         let read = tokio::task::spawn_blocking(read).await;
         let (found, problems, misses) =
-            read.map_err(|e| Error::internal(format!("looking at {path} failed")).with_source(e))?;
+            read.map_err(|e| Error::internal(format!("checking {path} failed")).with_source(e))?;
         self.report.add(Part::Segments, problems);
         self.report.add(Part::Indexes, misses);
         if let Some(found) = found {
@@ -293,7 +296,11 @@ impl Checker {
                 Fact::Absent => "no such column".to_owned(),
                 Fact::Present(known) => format!("{known:?}"),
             };
-            differs(format!("what is known of column {:?}", column.name), expected, format!("{fact:?}"));
+            differs(
+                format!("the catalog's facts on column {:?}", column.name),
+                expected,
+                format!("{fact:?}"),
+            );
         }
         self.report.add(Part::Segments, problems);
     }
@@ -405,8 +412,8 @@ impl Checker {
         if let Some((file, keep)) = replay.torn_file() {
             let file = below(file);
             self.report.notes.push(format!(
-                "{file} ends with {} bytes of an incomplete batch from offset {keep} on, as a crash leaves them or \
-                 a writer that is writing: they were never acknowledged",
+                "{file} ends with {} bytes of an incomplete batch from offset {keep} on, left by a crash or \
+                 still being written: they were never acknowledged",
                 replay.torn_bytes()
             ));
         }
@@ -434,9 +441,9 @@ impl Checker {
             }
             let stem = path.trim_end_matches(".parquet").trim_end_matches(".index");
             let why = if retired.contains(stem) {
-                "was replaced, and is kept for queries that began before"
+                "was replaced; kept for queries that began earlier"
             } else {
-                "is in no commit, as a crash leaves it or a writer that is at work; it is deleted at the next start"
+                "is in no commit: left by a crash, or being made by a writer; the next start deletes orphans"
             };
             self.report.notes.push(format!("{path} {why}"));
         }
@@ -463,7 +470,7 @@ impl Checker {
         if self.unsealed > 0 {
             let count = self.unsealed;
             report.notes.push(format!(
-                "{count} segments have no checksums that can be read: that they can be decoded was checked"
+                "{count} segments have no readable checksums: checked only that they can be decoded"
             ));
         }
         for problem in &report.problems {

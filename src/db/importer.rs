@@ -71,7 +71,7 @@ impl Importer {
     /// An error may be that of an earlier batch; the import cannot go on after it.
     pub async fn append(&mut self, batch: EventBatch) -> Result<()> {
         if batch.rows() > ROWS_MAX {
-            let message = format!("batch of {} events, at most {ROWS_MAX} go in one: split it", batch.rows());
+            let message = format!("the batch has {} events, the limit is {ROWS_MAX}: split it", batch.rows());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         if self.rows + batch.rows() > ROWS_MAX {

@@ -128,14 +128,14 @@ pub async fn inspect(settings: &Settings, what: &Path) -> Result<Inspection> {
     }
     let (what, data) = (what.display(), &settings.data);
     let message =
-        format!("{what} is neither a file, nor one below {data}, nor the id of a segment or run there");
+        format!("{what} is neither a file, nor a path below {data}, nor the id of a segment or run there");
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
 /// What is in the object at `path` of `store`; fails as [`inspect_file`] does.
 pub async fn inspect_object(store: &Arc<dyn ObjectStore>, path: &str) -> Result<Inspection> {
     let location = ObjectPath::parse(path)
-        .map_err(|e| Error::invalid(format!("{path:?} is no name of a file of ours")).with_source(e))?;
+        .map_err(|e| Error::invalid(format!("{path:?} is not a valid object path")).with_source(e))?;
     let found = store.head(&location).await.map_err(|e| Error::from(e).context(path))?;
     // A store below a prefix says the whole name.
     let object = ObjectMeta { location: location.clone(), ..found };
@@ -144,14 +144,17 @@ pub async fn inspect_object(store: &Arc<dyn ObjectStore>, path: &str) -> Result<
         0 => Bytes::new(),
         bytes => store.get_range(&location, 0..bytes).await?,
     };
-    let unknown =
-        || Error::invalid(format!("{path} is no file of a data directory, by its name or its first bytes"));
+    let unknown = || {
+        Error::invalid(format!(
+            "{path} is not a Broadloom file: its name and first bytes match no known kind"
+        ))
+    };
     let (named, found) = (kind_of_name(path), kind_of_bytes(&begin));
     let mut inspector = Inspector { store, object, begin, problems: Vec::new() };
     let kind = match (found, named) {
         (Found::Kind(kind), named) => {
             if named.is_some_and(|named| named != kind) {
-                inspector.problem("it is named like something else");
+                inspector.problem("its name belongs to another kind of file");
             }
             kind
         }
@@ -277,9 +280,7 @@ impl Inspector<'_> {
         let footer = match (segment_inspect::footer(self.store, &self.object).await, &sidecar) {
             (Ok(footer), _) => Some(footer),
             (Err(error), Some(sidecar)) => {
-                self.damage(&[
-                    error.context("its footer cannot be read; what is said here is from its index")
-                ]);
+                self.damage(&[error.context("its footer cannot be read; this output is from its index")]);
                 index_inspect::footer(sidecar).await.ok().flatten()
             }
             (Err(error), None) => return Err(error),

@@ -134,7 +134,7 @@ async fn renew_or_find_successor(
                 tracing::warn!(%error, "could not renew LOCK");
             }
         }
-        Err(error) => tracing::warn!(%error, "could not look at LOCK"),
+        Err(error) => tracing::warn!(%error, "could not read LOCK"),
     }
     None
 }

@@ -57,7 +57,7 @@ pub(super) async fn open_in(
 ) -> Result<Database> {
     if let Some(placement) = storage.placement.clone() {
         let settled = tokio::task::spawn_blocking(move || placement.settle()).await;
-        settled.map_err(|e| Error::internal("looking through the directory failed").with_source(e))??;
+        settled.map_err(|e| Error::internal("scanning the data directory failed").with_source(e))??;
     }
     let inner = inner(settings, storage, Access::Write, resources);
     let catalog = Arc::new(inner.load_catalog().await?);
@@ -221,7 +221,7 @@ async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn L
             Ok((intake.buffer, Box::new(log.through(Arc::clone(client)))))
         }
         (LogStorage::Objects { .. }, None) => {
-            Err(Error::internal("a log in a store is written without a claim"))
+            Err(Error::internal("the log in the store cannot be written without a claim"))
         }
         (LogStorage::Files { directory, options }, _) => {
             let (buffer, replay) = read_log(inner, catalog).await?;
@@ -236,7 +236,7 @@ async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn L
 /// Damage is not silently skipped, and does not keep the rest from being read.
 fn report(catalog: &Catalog, replay: &Replay) {
     for damage in &replay.damage {
-        tracing::error!(%damage, "a part of the log cannot be read; its file will be kept aside");
+        tracing::error!(%damage, "a part of the log cannot be read; its file will be set aside");
     }
     let after = catalog.snapshot().wal_watermark;
     if replay.has_gap_after(after) {

@@ -39,7 +39,7 @@ impl SpillDirectory {
         let spill = data.join("spill");
         match fs::remove_dir_all(&spill) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, directory = %spill.display(), "could not remove what queries had spilled");
+                tracing::warn!(%error, directory = %spill.display(), "could not remove old spill files");
             }
             _ => {}
         }
@@ -49,7 +49,7 @@ impl SpillDirectory {
     /// A new one in `parent`, from which the leftovers of processes that have died are removed.
     pub(super) fn private(parent: &Path) -> Result<Self> {
         let made = make(parent).map_err(|e| {
-            let message = format!("cannot make a directory for what queries spill in {}", parent.display());
+            let message = format!("cannot create a spill directory in {}", parent.display());
             Error::from(e).context(message)
         })?;
         remove_leftovers(parent, &made);
@@ -95,9 +95,9 @@ fn remove_leftovers(parent: &Path, (own, _): &(TempDir, File)) {
             let removed = fs::remove_dir_all(&path);
             let directory = path.display();
             match removed {
-                Ok(()) => tracing::info!(%directory, "removed what a dead process had spilled"),
+                Ok(()) => tracing::info!(%directory, "removed the spill directory of a dead process"),
                 Err(error) => {
-                    tracing::warn!(%error, %directory, "could not remove what a dead process had spilled");
+                    tracing::warn!(%error, %directory, "could not remove the spill directory of a dead process");
                 }
             }
         }

@@ -99,7 +99,7 @@ impl Storage {
         let now_ns = settings.clock.now_ns();
         let url = match &settings.data {
             Location::Directory(_) if settings.remote.log != LogPlace::Store => {
-                let message = "the log of data in a directory is there too: leave --wal out";
+                let message = "a database in a directory keeps its log there too: leave out --wal";
                 return Err(Error::invalid(message));
             }
             Location::Directory(data) => {

@@ -127,7 +127,7 @@ impl Writer {
         }
         if batch.rows() > segment::ROWS_MAX {
             let message = format!(
-                "batch of {} events, at most {} go in one: send smaller batches",
+                "the batch has {} events, the limit is {}: send smaller batches",
                 batch.rows(),
                 segment::ROWS_MAX
             );

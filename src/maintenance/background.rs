@@ -44,6 +44,6 @@ fn lower_priority() {
     let lowered = ThreadPriorityValue::try_from(PRIORITY_PERCENT)
         .map(|value| set_current_thread_priority(ThreadPriority::Crossplatform(value)));
     if !matches!(lowered, Ok(Ok(()))) {
-        tracing::debug!("the priority of maintenance could not be lowered");
+        tracing::debug!("could not lower the priority of a maintenance thread");
     }
 }

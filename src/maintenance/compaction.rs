@@ -209,7 +209,7 @@ impl Compactor {
     ) -> Result<CompactionReport> {
         if !(1..=ROWS_MAX).contains(&limits.rows) {
             let rows = limits.rows;
-            return Err(Error::invalid(format!("a segment has 1 to {ROWS_MAX} rows, not {rows}")));
+            return Err(Error::invalid(format!("rows per segment must be 1 to {ROWS_MAX}, not {rows}")));
         }
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let before = SegmentTotals::of(&self.ground.catalog.snapshot());
@@ -311,7 +311,7 @@ impl Compactor {
         if written == rows {
             return Ok(true);
         }
-        Err(Error::internal(format!("a merge of {rows} events has {written}: nothing was changed")))
+        Err(Error::internal(format!("a merge of {rows} events wrote {written}: nothing was changed")))
     }
 }
 

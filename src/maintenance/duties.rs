@@ -214,13 +214,13 @@ impl Maintenance {
         progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
         if let Err(error) = self.retain().await {
-            tracing::error!(error = error.chain(), "events cannot expire; segments are merged all the same");
+            tracing::error!(error = error.chain(), "retention failed; merging segments anyway");
         }
         let report = self.compactor.run(options.segment, progress).await?;
         let swept = self.sweeper.remove_retired(options.grace).await;
         self.states.record(Duty::RetiredObjects, swept.as_ref().err(), self.ground.clock.now_ns());
         if let Err(error) = swept {
-            tracing::error!(error = error.chain(), "objects of merged segments cannot be deleted");
+            tracing::error!(error = error.chain(), "could not delete objects of merged segments");
         }
         Ok(report)
     }

@@ -129,7 +129,7 @@ impl Masker {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "segments were merged all the time: try again"))
+        Err(Error::new(ErrorKind::Conflict, "merges of the same segments kept coming first: try again"))
     }
 
     /// The rows that fulfil `condition` and are not hidden yet. `known` keeps what was found in a segment.

@@ -90,7 +90,7 @@ impl RunKeeper {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "could not merge indexes; lookups ask more objects until it works");
+                    tracing::warn!(%error, "could not merge indexes; lookups read more objects until a merge succeeds");
                     return;
                 }
             }
@@ -118,7 +118,7 @@ impl RunKeeper {
         for (meta, alive) in runs {
             match Run::open(&self.ground.store, &meta).await {
                 Ok(run) => inputs.push(RunInput::Run(Arc::new(run), alive)),
-                Err(error) => tracing::error!(%error, "a run cannot be read; it is made again"),
+                Err(error) => tracing::error!(%error, "a run cannot be read; it will be rebuilt"),
             }
         }
         inputs

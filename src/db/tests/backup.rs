@@ -136,7 +136,7 @@ async fn what_is_no_backup_of_this_database_is_not_touched() {
     };
     refused(&other, "no backup").await;
     for within in [data.clone(), data.join("segments/backup"), data.join("backups/../of/today")] {
-        refused(&within, "is inside of").await;
+        refused(&within, "is inside ").await;
     }
     assert!(!data.join("backups").exists() && !data.join("segments/backup").exists());
     backup(&other, &target).await;

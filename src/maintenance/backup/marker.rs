@@ -43,7 +43,7 @@ impl Marker {
         }
         let json = match read(store, &Path::from(MARKER)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::invalid("it holds other files, and no backup: choose an empty place"));
+                return Err(Error::invalid("it holds other files but no backup: choose an empty place"));
             }
             json => json?,
         };
@@ -62,9 +62,7 @@ impl Marker {
         }
         let written = |path: &&String| path.starts_with("catalog/log/") || path.starts_with("wal/");
         if let Some(path) = present.keys().find(written) {
-            let message = format!(
-                "it has been written to since it was a backup, as {path} shows: choose another place"
-            );
+            let message = format!("it was written to after the backup ({path} exists): choose another place");
             return Err(Error::invalid(message));
         }
         Ok(marker)

@@ -74,7 +74,7 @@ impl BackupTarget {
             Purpose::BackupOf(of) => Some(Marker::claim(&store, &present, of).await?),
             Purpose::Restore if present.is_empty() => None,
             Purpose::Restore => {
-                return Err(Error::invalid("it is not empty: a database is restored to where nothing is"));
+                return Err(Error::invalid("it is not empty: restore to an empty place"));
             }
         };
         let catalog = Catalog::load(Arc::clone(&store), Arc::clone(&clock)).await?.snapshot();
@@ -255,7 +255,7 @@ impl BackupTarget {
         let mut removed = 0;
         match self.try_to_remove_others(published, &mut removed).await {
             Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
-            Err(error) => tracing::warn!(%error, "could not remove what the database has no more"),
+            Err(error) => tracing::warn!(%error, "could not remove objects that the database no longer has"),
             Ok(()) => {}
         }
         Ok(removed)
