@@ -45,7 +45,7 @@ impl DirectoryLock {
     }
 }
 
-/// This process, for people: `process 7 on loom-1 since 2026-11-21T08:00:00Z`.
+/// Describes this process for people: `process 7 on loom-1 since 2026-11-21T08:00:00Z`.
 pub(super) fn owner(now_ns: i64) -> String {
     let since =
         chrono::DateTime::from_timestamp_nanos(now_ns).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
