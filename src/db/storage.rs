@@ -179,7 +179,7 @@ impl Storage {
     }
 }
 
-/// Opens the cache on disk, or one in memory when no directory is set.
+/// Opens the cache on disk; in memory when no directory is set, or another process uses it.
 async fn cache(settings: &RemoteSettings) -> Result<Arc<BlockCache>> {
     match &settings.cache {
         Some(directory) => BlockCache::open(directory, settings.cache_bytes).await.map(Arc::new),
