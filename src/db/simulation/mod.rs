@@ -177,7 +177,7 @@ impl Life {
         Self { scheduler, steps, disk, placement, store, storage, world: Rc::clone(world) }
     }
 
-    /// Halts the process. Actors that compare, read or commit beside it do not continue: they cannot know of later work.
+    /// Halts the process. Actors that compare, read or commit beside it end: they cannot know of later work.
     fn halt(self) -> Remains {
         let goes_on = |name: &str| !["watcher", "reader", "importer", "stale writer"].contains(&name);
         let actors = self.scheduler.halt(goes_on);

@@ -187,7 +187,7 @@ async fn what_is_damaged_is_told_copied_as_it_is_and_copied_again_when_it_is_who
     assert_sound(&target).await;
 }
 
-/// A directory in which an [`Interruption`] happens at put number `at`, counted from 0.
+/// A directory in which something happens at put number `at`, counted from 0: see [`Then`].
 struct Interrupted {
     directory: PathBuf,
     inner: DurableFileSystem,
