@@ -47,7 +47,7 @@ pub enum Part {
     Masks,
     /// Indexes of many segments.
     Runs,
-    /// Batches, in segments or not yet.
+    /// Files or objects of the log.
     Log,
 }
 

@@ -20,7 +20,7 @@
 //! - After that, small neighbours are merged with each other.
 //!
 //! Each merge leaves fewer segments, or fewer overlaps. When [`plan`] has nothing more to do, no two small segments are
-//! neighbours, and loose segments overlap only settled ones with more than ten times their events.
+//! neighbours, and loose segments overlap only settled ones with at least ten times their events.
 
 use std::cmp::Reverse;
 use std::ops::Range;
