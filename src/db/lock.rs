@@ -16,7 +16,7 @@ pub(super) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Fails with [`ErrorKind::Conflict`], naming directory and owner, while somebody else holds it.
+    /// Takes the lock; fails with [`ErrorKind::Conflict`], naming directory and owner, while another process holds it.
     pub(super) fn acquire(data: &Path, now_ns: i64) -> Result<Self> {
         let path = data.join("LOCK");
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;

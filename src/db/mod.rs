@@ -12,7 +12,7 @@
 //!
 //! A [`Database`] is a handle: cheap to clone, safe to use from many tasks. One process writes to a data
 //! directory at a time ([`lock`]); any number of others may [`open_read_only`](Database::open_read_only)
-//! beside it. Several databases in one process know nothing of each other; they may share [`Resources`].
+//! beside it. Several databases in one process are independent; they may share [`Resources`].
 //!
 //! # The story of a write
 //!

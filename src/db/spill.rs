@@ -137,12 +137,12 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(alive.path()).unwrap().permissions().mode() & 0o777, 0o700);
         }
-        // Of a process that was killed: nobody holds its lock.
+        // Directory of a killed process: its lock is free.
         let dead = parent.path().join("broadloom-spill-dead");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
         fs::write(dead.join("spilled"), "rows").unwrap();
-        // Of a process that is just making it, and of somebody else altogether.
+        // Directories of a process that is still making its own, and of another program.
         fs::create_dir(parent.path().join("broadloom-spill-young")).unwrap();
         fs::create_dir(parent.path().join("other")).unwrap();
         let next = SpillDirectory::private(parent.path()).unwrap();

@@ -42,7 +42,7 @@ pub(super) struct Writer {
     /// Background task. It is asked to end, never aborted.
     background: Mutex<Option<JoinHandle<()>>>,
     placement: Option<Arc<Placement>>,
-    /// Lease of the store; none in a directory.
+    /// Lease of the store; none where the log is in a directory.
     lease: Option<Arc<StoreLease>>,
 }
 

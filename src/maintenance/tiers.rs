@@ -34,7 +34,7 @@
 //!   ones and in a closed one `T`, as many of each of the [`REGIONS_MAX`] next ones, and `F - 1` that reach
 //!   farther: 28 where new events come, 32 at worst elsewhere, and hardly ever more than 10.
 //! - *Space.* Besides the segments there are the objects that were replaced within the grace period, and the
-//!   outputs of the one merge that is under way.
+//!   outputs of the one running merge.
 //!
 //! A test of this module simulates months of flushes and checks these bounds.
 

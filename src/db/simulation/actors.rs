@@ -257,7 +257,7 @@ impl Process {
             }
             match done {
                 Some(Ok(0)) if what == "expirations" && self.is_replaced() => {
-                    // Nobody was promised anything.
+                    // Another process has replaced this one, and nothing was expired: no promise was made.
                 }
                 Some(Ok(rows)) => {
                     self.note("deleted", format!("{rows} of {numbers:?}"));
