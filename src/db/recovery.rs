@@ -1,12 +1,12 @@
 //! What happens when a database is opened?
 //!
-//! 1. Take the lock, and make sure that what a killed process left is on disk (writer only).
+//! 1. Take the lock, and make sure that the files of a killed process are durable (writer only).
 //! 2. Load the catalog: segments and watermark. In a store, claim it (writer only).
 //! 3. Replay the log behind the watermark into the buffer.
-//! 4. Cut off the log's torn tail, delete what nobody needs, start the log and the background task (writer only).
+//! 4. Cut off the log's torn tail, delete orphans, start the log and the background task (writer only).
 //!
-//! A reader beside a writer does 2 and 3, and looks at the catalog again: if a flush has committed
-//! meanwhile, the log may have been truncated under its eyes, so it starts over.
+//! A reader beside a writer does 2 and 3, and then checks the catalog again: if a flush has committed meanwhile, the
+//! log may have been truncated during the replay, so it starts over.
 
 use std::sync::Arc;
 
@@ -24,11 +24,11 @@ use crate::event::{EventBatch, KeyDictionary};
 use crate::maintenance::{Deliveries, Ground, Hold, Live, Sweeper};
 use crate::wal::{self, FileLog, Log, ObjectLog, Replay, SequenceNumber, delivery};
 
-/// How often a reader starts over because a flush came in between. One flush takes longer than one
+/// Most attempts of a reader that starts over because a flush came in between. One flush takes longer than one
 /// attempt, so more than a few in a row mean that something else is wrong.
 const READ_ATTEMPTS_MAX: usize = 20;
 
-/// See [`Database::open_with`]; without resources it has its own.
+/// See [`Database::open_with`]; without `resources` the database gets its own.
 pub(super) async fn open(settings: Settings, resources: Option<&Resources>) -> Result<Database> {
     let (storage, lock) = Storage::open(&settings).await?;
     let lease = storage.lease.clone();
@@ -47,8 +47,7 @@ pub(super) async fn open(settings: Settings, resources: Option<&Resources>) -> R
     Ok(database)
 }
 
-/// Opens the database in `storage`, where nothing happens by itself; `lock` is held until nothing is written
-/// any more.
+/// Opens the database in `storage` without background work; `lock` is held until the last write has ended.
 pub(super) async fn open_in(
     settings: Settings,
     storage: Storage,
@@ -57,7 +56,7 @@ pub(super) async fn open_in(
 ) -> Result<Database> {
     if let Some(placement) = storage.placement.clone() {
         let settled = tokio::task::spawn_blocking(move || placement.settle()).await;
-        settled.map_err(|e| Error::internal("looking through the directory failed").with_source(e))??;
+        settled.map_err(|e| Error::internal("scanning the data directory failed").with_source(e))??;
     }
     let inner = inner(settings, storage, Access::Write, resources);
     let catalog = Arc::new(inner.load_catalog().await?);
@@ -77,7 +76,7 @@ pub(super) async fn open_in(
     }
     for delivered in catalog.snapshot().deliveries.iter() {
         for id in delivered.ids.iter() {
-            // They are in segments, so their numbers do not matter any more.
+            // They are in segments, so their sequence numbers do not matter any more.
             inner.live.deliveries().remember(*id, SequenceNumber::ZERO, delivered.at_ns);
         }
     }
@@ -93,7 +92,7 @@ pub(super) async fn open_in(
     Ok(Database { inner: Arc::new(inner) })
 }
 
-/// See [`Database::open_read_only_with`]; without resources it has its own.
+/// See [`Database::open_read_only_with`]; without `resources` the database gets its own.
 pub(super) async fn open_read_only(settings: Settings, resources: Option<&Resources>) -> Result<Database> {
     let Some(storage) = Storage::open_read_only(&settings).await? else { return Err(no_database(&settings)) };
     let resources = resources.cloned().map_or_else(|| Resources::of_reader(&settings), Ok)?;
@@ -140,7 +139,7 @@ pub(super) async fn refresh(inner: &Inner) -> Result<()> {
     ))
 }
 
-/// What a process may do with the data directory.
+/// Access of a process to the data directory.
 #[derive(Debug, Clone, Copy)]
 enum Access {
     Read,
@@ -155,7 +154,7 @@ fn inner(settings: Settings, storage: Storage, access: Access, resources: Resour
     Inner { settings, storage, live, engine, resources, writer: RwLock::new(None), read_only }
 }
 
-/// Takes in what the log holds.
+/// Collects the batches and messages of a replay.
 struct Intake {
     buffer: Buffer,
     keys: Arc<KeyDictionary>,
@@ -185,7 +184,7 @@ impl Intake {
     }
 }
 
-/// The batches behind the catalog's watermark.
+/// Reads the batches above the catalog's watermark.
 async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> {
     let after = catalog.snapshot().wal_watermark;
     let mut intake = Intake::new(inner);
@@ -207,7 +206,7 @@ async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> 
     }
 }
 
-/// The same, and the log ready to be written.
+/// Like [`read_log`], and opens the log for writing.
 async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn Log>)> {
     let after = catalog.snapshot().wal_watermark;
     match (&inner.storage.log, &inner.storage.claim) {
@@ -221,7 +220,7 @@ async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn L
             Ok((intake.buffer, Box::new(log.through(Arc::clone(client)))))
         }
         (LogStorage::Objects { .. }, None) => {
-            Err(Error::internal("a log in a store is written without a claim"))
+            Err(Error::internal("the log in the store cannot be written without a claim"))
         }
         (LogStorage::Files { directory, options }, _) => {
             let (buffer, replay) = read_log(inner, catalog).await?;
@@ -233,10 +232,10 @@ async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn L
     }
 }
 
-/// Damage is not silently skipped, and does not keep the rest from being read.
+/// Logs damage and gaps. The rest of the log is read all the same.
 fn report(catalog: &Catalog, replay: &Replay) {
     for damage in &replay.damage {
-        tracing::error!(%damage, "a part of the log cannot be read; its file will be kept aside");
+        tracing::error!(%damage, "a part of the log cannot be read; its file will be set aside");
     }
     let after = catalog.snapshot().wal_watermark;
     if replay.has_gap_after(after) {

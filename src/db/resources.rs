@@ -1,8 +1,8 @@
 //! What do all databases of a process share?
 //!
-//! Everything that costs much and depends on no database: memory for queries and where they spill, caches of columns,
-//! indexes, footers and masks, the registry of functions and views, and limits of the work in the background. Made
-//! once, it is given to every [`Database::open_with`](crate::Database::open_with), so that its limits hold for all
+//! Everything that is costly and independent of any one database: memory and spill directory of queries; caches of
+//! columns, indexes, footers and masks; the registry of functions and views; limits of background work. Create it
+//! once and pass it to every [`Database::open_with`](crate::Database::open_with): its limits then hold for all these
 //! databases together:
 //!
 //! ```no_run
@@ -18,10 +18,10 @@
 //!
 //! # Invariants
 //!
-//! - Caches are keyed by ids of segments, runs and masks, which are UUIDs: databases cannot meet in them. A copy of a
-//!   database has the same ids and, since segments never change, the same bytes behind them.
-//! - A database that is idle does not run: timers of all databases are those of the tokio runtime, and wake a task only
-//!   when it has something to do. [`Resources::wakeups`] counts.
+//! - Caches are keyed by ids of segments, runs and masks, which are UUIDs, so entries of different databases never
+//!   collide. A copy of a database has the same ids and, since segments never change, the same bytes behind them.
+//! - An idle database does not run. All databases use timers of the tokio runtime, which wake a task only when it has
+//!   work. [`Resources::wakeups`] counts the wake-ups.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,23 +33,23 @@ use crate::index::IndexCache;
 use crate::maintenance::Capacity;
 use crate::query::Engine;
 
-/// Limits of what all databases of a process share.
+/// Limits shared by all databases of a process.
 #[derive(Debug, Clone)]
 pub struct ResourceSettings {
-    /// Memory of queries, and when columns are kept in memory.
+    /// Memory of queries, and of columns kept in memory.
     pub query: QuerySettings,
-    /// Memory for indexes that are open, in bytes.
+    /// Memory for open indexes, in bytes.
     pub index_bytes_max: usize,
-    /// Directory in which queries get a private one for what they spill; none is that of temporary files.
+    /// Parent of the private spill directory of queries; none means the system's directory for temporary files.
     pub spill: Option<PathBuf>,
-    /// Number of buffers that are made segments at one time.
+    /// Flushes at one time.
     pub flushes_max: usize,
-    /// Number of merges in the background at one time, each on a thread of low priority.
+    /// Background merges at one time, each on a thread of low priority.
     pub merges_max: usize,
 }
 
 impl Default for ResourceSettings {
-    /// One flush per processor, since encoding is all computation; half as many merges.
+    /// One flush per processor, since encoding only computes; half as many merges.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
@@ -62,25 +62,25 @@ impl Default for ResourceSettings {
     }
 }
 
-/// What all databases of a process share. Cheap to clone.
+/// Resources shared by all databases of a process. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Resources {
     engine: Engine,
     capacity: Arc<Capacity>,
-    /// Dropped after the engine, which may be spilling.
+    /// Dropped after the engine, which may still be spilling.
     _spill: Arc<SpillDirectory>,
 }
 
 impl Resources {
-    /// Resources with these limits.
+    /// Creates resources with these limits.
     ///
-    /// Fails when no directory can be made for what queries spill.
+    /// Fails when the spill directory cannot be created.
     pub fn new(settings: &ResourceSettings) -> Result<Self> {
         let parent = settings.spill.clone().unwrap_or_else(std::env::temp_dir);
         Self::spilling_to(settings, SpillDirectory::private(&parent)?)
     }
 
-    /// The resources of one database alone, which this process has locked for writing.
+    /// Creates resources for a single database that this process has locked for writing.
     pub(super) fn of_writer(settings: &Settings) -> Result<Self> {
         match settings.data.directory() {
             Some(data) => Self::spilling_to(&limits(settings), SpillDirectory::of_data(data)),
@@ -88,7 +88,7 @@ impl Resources {
         }
     }
 
-    /// The resources of one database alone, in whose directory this process changes nothing.
+    /// Creates resources for a single database that this process only reads: nothing changes in its directory.
     pub(super) fn of_reader(settings: &Settings) -> Result<Self> {
         Self::new(&limits(settings))
     }
@@ -100,7 +100,7 @@ impl Resources {
         Ok(Self { engine, capacity, _spill: Arc::new(spill) })
     }
 
-    /// Number of times that a task in the background of a database has begun to run. An idle database adds nothing.
+    /// Number of wake-ups of background tasks, of all databases. An idle database adds none.
     pub fn wakeups(&self) -> u64 {
         self.capacity.wakeups()
     }

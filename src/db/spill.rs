@@ -1,15 +1,16 @@
-//! Where do queries put what does not fit into memory?
+//! Where do queries spill data that does not fit into memory?
 //!
-//! The writer of a directory into that directory, which it empties when it opens it. Everybody else into a private
-//! directory for the process: nobody else can read or guess it, and it is removed with its last user.
+//! The writer of a data directory spills into `spill/` there and empties it when it opens the database. All other
+//! processes use a private directory with a random name that only their user can read. It is removed with its
+//! last user.
 //!
 //! ```text
 //! {temporary files}/broadloom-spill-{random}/LOCK     mode 0700; locked (`flock`) as long as the process lives
 //! ```
 //!
-//! What a killed process has left is recognised by its lock, which the system has given up, and is removed by the
-//! next process of the same user. A directory gets its lock before it gets the name `LOCK`, so that one without
-//! that is left alone: it is just being made.
+//! The next process of the same user removes the directories of killed processes: the system has released their
+//! locks. The lock file is locked before it is renamed to `LOCK`. A directory without `LOCK` is still being made and
+//! is left alone.
 
 use std::fs::{self, File, Metadata};
 use std::path::{Path, PathBuf};
@@ -18,38 +19,38 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
-/// How names of private directories begin.
+/// Prefix of the names of private directories.
 const PREFIX: &str = "broadloom-spill-";
 const LOCK: &str = "LOCK";
-/// Name of the lock until it is locked.
+/// Name of the lock file until it is locked.
 const LOCK_IN_THE_MAKING: &str = "LOCK.new";
 
-/// A directory for what queries spill.
+/// A directory for spill files of queries.
 #[derive(Debug)]
 pub(super) enum SpillDirectory {
-    /// In a data directory; it stays.
+    /// In a data directory; not removed when dropped.
     OfData(PathBuf),
     /// Removed when dropped.
     Private { directory: TempDir, _lock: File },
 }
 
 impl SpillDirectory {
-    /// The one in the data directory `data`, emptied. Only for the owner of that.
+    /// Empties and returns `spill/` in the data directory `data`. Only for the process that holds the directory's lock.
     pub(super) fn of_data(data: &Path) -> Self {
         let spill = data.join("spill");
         match fs::remove_dir_all(&spill) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!(%error, directory = %spill.display(), "could not remove what queries had spilled");
+                tracing::warn!(%error, directory = %spill.display(), "could not remove old spill files");
             }
             _ => {}
         }
         Self::OfData(spill)
     }
 
-    /// A new one in `parent`, from which the leftovers of processes that have died are removed.
+    /// Creates a private directory in `parent`, and removes the directories of dead processes there.
     pub(super) fn private(parent: &Path) -> Result<Self> {
         let made = make(parent).map_err(|e| {
-            let message = format!("cannot make a directory for what queries spill in {}", parent.display());
+            let message = format!("cannot create a spill directory in {}", parent.display());
             Error::from(e).context(message)
         })?;
         remove_leftovers(parent, &made);
@@ -84,7 +85,7 @@ fn remove_leftovers(parent: &Path, (own, _): &(TempDir, File)) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_named_so = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        // Links are not followed.
+        // `metadata` of an entry does not follow links.
         let is_ours =
             entry.metadata().is_ok_and(|found| found.is_dir() && is_of_same_user(&found, &own_metadata));
         if !is_named_so || !is_ours || path == own.path() {
@@ -95,9 +96,9 @@ fn remove_leftovers(parent: &Path, (own, _): &(TempDir, File)) {
             let removed = fs::remove_dir_all(&path);
             let directory = path.display();
             match removed {
-                Ok(()) => tracing::info!(%directory, "removed what a dead process had spilled"),
+                Ok(()) => tracing::info!(%directory, "removed the spill directory of a dead process"),
                 Err(error) => {
-                    tracing::warn!(%error, %directory, "could not remove what a dead process had spilled");
+                    tracing::warn!(%error, %directory, "could not remove the spill directory of a dead process");
                 }
             }
         }
@@ -136,12 +137,12 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(alive.path()).unwrap().permissions().mode() & 0o777, 0o700);
         }
-        // Of a process that was killed: nobody holds its lock.
+        // Directory of a killed process: its lock is free.
         let dead = parent.path().join("broadloom-spill-dead");
         fs::create_dir(&dead).unwrap();
         fs::write(dead.join(LOCK), "").unwrap();
         fs::write(dead.join("spilled"), "rows").unwrap();
-        // Of a process that is just making it, and of somebody else altogether.
+        // Directories of a process that is still making its own, and of another program.
         fs::create_dir(parent.path().join("broadloom-spill-young")).unwrap();
         fs::create_dir(parent.path().join("other")).unwrap();
         let next = SpillDirectory::private(parent.path()).unwrap();

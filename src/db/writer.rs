@@ -7,8 +7,8 @@
 //!
 //! # Invariants
 //!
-//! - A batch that is on its way through the log holds a ticket, whoever waits for its answer, until queries see it or
-//!   never will. So when `close` says that the log is empty, it is.
+//! - A batch on its way through the log holds a ticket until queries see it or it has failed, even if its caller has
+//!   gone. `close` waits for all tickets before it flushes, so no batch is left in the log.
 //! - After a failed fsync or a takeover every append fails; [`readiness`](Writer::readiness) says so.
 
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use crate::segment;
 use crate::store::placement::Placement;
 use crate::wal::{DeliveryId, Log, Payload, SequenceNumber, Wal, WalStats};
 
-/// Smaller batches are encoded where they are: going to another thread would take longer.
+/// Batches up to this size are encoded on the caller's thread: a switch to another thread would take longer.
 const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// The write half of an open database.
@@ -37,12 +37,12 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 pub(super) struct Writer {
     maintenance: Arc<Maintenance>,
     wal: Arc<Wal<Arrival>>,
-    /// Appends that are under way.
+    /// Appends in progress.
     tickets: TaskTracker,
-    /// Ends when told so. It is never aborted.
+    /// Background task. It is asked to end, never aborted.
     background: Mutex<Option<JoinHandle<()>>>,
     placement: Option<Arc<Placement>>,
-    /// The sign of life, in a store.
+    /// Lease of the store; none where the log is in a directory.
     lease: Option<Arc<StoreLease>>,
 }
 
@@ -53,8 +53,7 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// Starts the log. `lock` is given up last: the log thread and what maintains the database have their shares
-    /// until they have ended.
+    /// Starts the log. `lock` is released last: the log thread and the maintenance hold shares of it until they end.
     pub(super) async fn start(
         inner: &Inner,
         ground: Ground,
@@ -83,13 +82,13 @@ impl Writer {
         })
     }
 
-    /// Starts the background task, which does by itself what is due.
+    /// Starts the background task, which carries out due maintenance.
     pub(super) fn start_background(&self) {
         *self.background.lock() = Some(self.maintenance.start());
     }
 
-    /// Makes `batch`, which came in the message `id`, durable and visible, unless the message was taken in
-    /// before. Returns whether it was new.
+    /// Makes `batch` of the message `id` durable and visible, unless the message was stored before. Returns true if
+    /// it was new.
     pub(super) async fn deliver(
         &self,
         id: DeliveryId,
@@ -103,7 +102,7 @@ impl Writer {
         loop {
             match deliveries.claim(id, self.ground().clock.now_ns()) {
                 Verdict::Known => return Ok(false),
-                // It ends with an error: nothing is ever sent.
+                // The wait ends with an error, as nothing is ever sent: the claim was stored or dropped.
                 Verdict::Waiting(mut decided) => drop(decided.changed().await),
                 Verdict::Claimed(claim) => {
                     return self.append(batch, Some(claim), limits).await.map(|_: SequenceNumber| true);
@@ -121,13 +120,13 @@ impl Writer {
     ) -> Result<SequenceNumber> {
         let id = claim.as_ref().map(Claim::id);
         let under_way = self.tickets.token();
-        // In this order: whoever closes either sees the ticket, or is seen.
+        // In this order: either `close` sees the ticket, or this sees that the database is closed.
         if self.tickets.is_closed() {
             return Err(Error::new(ErrorKind::Unavailable, "the database was closed: open it again"));
         }
         if batch.rows() > segment::ROWS_MAX {
             let message = format!(
-                "batch of {} events, at most {} go in one: send smaller batches",
+                "the batch has {} events, the limit is {}: send smaller batches",
                 batch.rows(),
                 segment::ROWS_MAX
             );
@@ -154,7 +153,7 @@ impl Writer {
         Ok(seq)
     }
 
-    /// Flushes until everything that is in the buffer now is in segments.
+    /// Flushes until all events that are in the buffer now are in segments.
     pub(super) async fn flush_all(&self) -> Result<()> {
         let Some((_, all)) = self.live().seal(usize::MAX) else { return Ok(()) };
         while self.catalog().snapshot().wal_watermark < all.through {
@@ -163,7 +162,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Waits for the appends under way, flushes, does what is due for the runs, and ends the background task.
+    /// Waits for appends in progress, flushes, merges indexes that are due, and ends the background task.
     pub(super) async fn close(self: Arc<Self>) -> Result<()> {
         self.tickets.close();
         self.tickets.wait().await;
@@ -184,7 +183,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Fails with [`ErrorKind::Poisoned`], and the reason, when no append will work any more until a restart.
+    /// Fails with [`ErrorKind::Poisoned`], and the reason, when no append will work until a restart.
     pub(super) fn readiness(&self) -> Result<()> {
         let poisoned = |why: String| Err(Error::new(ErrorKind::Poisoned, why));
         self.catalog().is_owner()?;
@@ -197,7 +196,7 @@ impl Writer {
         }
     }
 
-    /// Makes one segment of about so many events.
+    /// Flushes about this many events into one segment.
     #[cfg(test)]
     pub(super) async fn flush_some(&self, rows_max: usize) -> Result<()> {
         self.maintenance.flusher().flush(rows_max).await.map(drop)
@@ -209,13 +208,13 @@ impl Writer {
         self.maintenance.flusher().merge_small().await
     }
 
-    /// Merges the indexes of segments as far as is due, now.
+    /// Carries out all due merges of indexes.
     #[cfg(test)]
     pub(super) async fn settle_runs(&self) {
         self.maintenance.runs().settle().await;
     }
 
-    /// What maintains the database.
+    /// Returns the maintenance of the database.
     pub(super) fn maintenance(&self) -> &Maintenance {
         &self.maintenance
     }

@@ -5,16 +5,14 @@
 //!                                                                    after the grace period: delete objects
 //! ```
 //!
-//! [`plan`] says which segments to merge when it is done once, [`tiers`] when it is done all the time. Each
-//! group is one commit, so that events are in the old segments or in the new ones, never in both. A crash
-//! before the commit leaves objects that are deleted after the next start; one after it leaves objects that are deleted
-//! when their time has come. Either way the next run goes on from what is committed. When one of the inputs
-//! has left the catalog meanwhile, the commit is refused, its outputs are deleted, and the next step begins
-//! with what there is.
+//! [`plan`] chooses the segments for a single compaction, [`tiers`] for one that never ends. Each group is one commit,
+//! so that events are in the old segments or in the new ones, never in both. A crash before the commit leaves orphans,
+//! deleted after the next start; a crash after it leaves replaced objects, deleted after the grace period. Either way
+//! the next run continues from the committed state. When an input has left the catalog meanwhile, the commit is
+//! refused, its outputs are deleted, and the next step plans anew.
 //!
-//! In the background everything that costs time is done by one thread of low priority: flushes and queries
-//! come first. What it holds in memory is the columns of one output, which [`SegmentLimits`] keep small however wide
-//! the events are.
+//! In the background, one thread of low priority does all costly work: flushes and queries come first. It holds the
+//! columns of one output in memory, which [`SegmentLimits`] keep small however wide the events are.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -33,19 +31,19 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::index::IndexBuilder;
 use crate::segment::{Merge, NewSegment, ROWS_MAX, SegmentId, SegmentMeta};
 
-/// Plans that are carried out one after the other. Each merges up to 256 segments into one, so a few are
-/// enough for any catalog.
+/// Most plans that one compaction carries out in a row. Each merges up to 256 segments into one, so a few are enough
+/// for any catalog.
 const ROUNDS_MAX: usize = 16;
 
-/// A segment is written again when one in so many of its events has expired.
+/// A segment is rewritten when one in this many of its events has expired.
 const MASKED_SHARE: u64 = 4;
 
-/// What a compaction aims at.
+/// Aims of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompactionOptions {
-    /// How large segments become.
+    /// Limits of the new segments.
     pub segment: SegmentLimits,
-    /// How long the objects of merged segments are kept, for queries that began before.
+    /// Time for which the objects of merged segments are kept, for queries that began earlier.
     pub grace: Duration,
 }
 
@@ -55,34 +53,34 @@ impl Default for CompactionOptions {
     }
 }
 
-/// How far a compaction is.
+/// Progress of a compaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CompactionProgress {
-    /// Events that were written to new segments.
+    /// Events written to new segments so far.
     pub rows_done: u64,
-    /// Events that are to be written, as far as is known.
+    /// Events planned to be written, as known so far.
     pub rows_planned: u64,
 }
 
-/// How many segments there are.
+/// Number and size of segments.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SegmentTotals {
-    /// Segments.
+    /// Number of segments.
     pub segments: u64,
-    /// Their events.
+    /// Number of their events.
     pub rows: u64,
-    /// Size of their objects, indexes included.
+    /// Size of their objects in bytes, indexes included.
     pub bytes: u64,
 }
 
-/// What a compaction has done.
+/// Result of a compaction.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CompactionReport {
-    /// The segments at the beginning.
+    /// Segments at the beginning.
     pub before: SegmentTotals,
-    /// The segments at the end.
+    /// Segments at the end.
     pub after: SegmentTotals,
-    /// Events that were written to new segments; some maybe more than once.
+    /// Events written to new segments, counted each time that they are written.
     pub rewritten_rows: u64,
 }
 
@@ -103,35 +101,35 @@ pub struct Compactor {
     ground: Ground,
     index: IndexSettings,
     one_at_a_time: tokio::sync::Mutex<()>,
-    /// Segments of merges that failed because of what they are: others are merged first, and without them.
+    /// Inputs of merges that failed because of an input: other segments are merged first, and without these.
     suspects: Mutex<HashSet<SegmentId>>,
 }
 
-/// Who does the work of a merge.
+/// Priority of a merge's work.
 #[derive(Debug, Clone, Copy)]
 enum Priority<'a> {
-    /// As many threads as encoding a segment takes, as for everything else.
+    /// Normal priority, on as many threads as encoding a segment takes.
     Normal,
-    /// One thread that leaves the machine to others, until this says stop.
+    /// One thread of low priority, until the token is cancelled.
     Low(&'a CancellationToken),
 }
 
 impl Compactor {
-    /// Merges the segments of `ground`; new ones get indexes as `index` says.
+    /// Creates a compactor of the segments of `ground`; new segments are indexed by `index`.
     pub fn new(ground: Ground, index: IndexSettings) -> Self {
         let (one_at_a_time, suspects) = Default::default();
         Self { ground, index, one_at_a_time, suspects }
     }
 
-    /// Merges what is due next by [`tiers`], in the background, and returns whether anything was.
+    /// Carries out the next merge by [`tiers`], at low priority; returns false when none was due.
     ///
-    /// When it fails nothing has changed; [`ErrorKind::Conflict`] means that others came first, and that
-    /// there may be something else to do at once. A step that `stop` ends counts as none. Segments that cannot be
-    /// merged do not keep the others: they are tried again when there is nothing else to do.
+    /// When it fails nothing has changed; [`ErrorKind::Conflict`] means that another commit came first, and another
+    /// merge may be due at once. Returns false for a step that `stop` ends. Segments that cannot be merged do not stop
+    /// the others: they are retried when nothing else is due.
     pub async fn merge_step(&self, limits: SegmentLimits, stop: &CancellationToken) -> Result<bool> {
         self.step(limits, stop, |segments| {
             let steps = tiers::steps(&extents(segments, &limits), limits.rows as u64);
-            // The smallest first: it is done soon, and what is new is what queries ask most.
+            // The smallest first: it ends soon, and queries mostly read new segments.
             let rows = |step: &tiers::Step| step.members.iter().map(|i| segments[*i].rows).sum::<u64>();
             let tiers::Step { members, cuts } = steps.into_iter().min_by_key(rows)?;
             Some((members.into_iter().map(|i| Arc::clone(&segments[i])).collect(), cuts))
@@ -139,8 +137,8 @@ impl Compactor {
         .await
     }
 
-    /// Writes one segment again without its deleted events, when they are many or somebody asked for it; else as
-    /// [`merge_step`](Self::merge_step).
+    /// Rewrites one segment without its hidden events, if their deletion was requested or they are many. Returns and
+    /// fails like [`merge_step`](Self::merge_step).
     pub async fn rewrite_step(&self, limits: SegmentLimits, stop: &CancellationToken) -> Result<bool> {
         let catalog = self.ground.catalog.snapshot();
         let deleted = deleted_objects(&catalog);
@@ -151,7 +149,7 @@ impl Compactor {
         .await
     }
 
-    /// Merges the group that `choose` chooses, with the times at which its outputs end.
+    /// Merges the group that `choose` returns, with the times at which its outputs end.
     async fn step(
         &self,
         limits: SegmentLimits,
@@ -182,7 +180,7 @@ impl Compactor {
         merged
     }
 
-    /// Writes the masked segments again without what is deleted.
+    /// Rewrites the masked segments without their hidden events.
     pub async fn rewrite_deleted(&self, limits: SegmentLimits) -> Result<()> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let catalog = self.ground.catalog.snapshot();
@@ -197,9 +195,9 @@ impl Compactor {
         Ok(())
     }
 
-    /// Merges until there is nothing left to merge; `progress` hears of every new segment.
+    /// Merges until nothing is left to merge; `progress` is called for every new segment.
     ///
-    /// What was committed stays when it fails or is dropped. Fails with
+    /// Committed merges stay when it fails or is dropped. Fails with
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) on impossible options,
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when a segment cannot be read.
     pub async fn run(
@@ -209,7 +207,7 @@ impl Compactor {
     ) -> Result<CompactionReport> {
         if !(1..=ROWS_MAX).contains(&limits.rows) {
             let rows = limits.rows;
-            return Err(Error::invalid(format!("a segment has 1 to {ROWS_MAX} rows, not {rows}")));
+            return Err(Error::invalid(format!("rows per segment must be 1 to {ROWS_MAX}, not {rows}")));
         }
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let before = SegmentTotals::of(&self.ground.catalog.snapshot());
@@ -218,7 +216,7 @@ impl Compactor {
             let catalog = self.ground.catalog.snapshot();
             let mut groups = planned(&catalog, limits);
             let merged: HashSet<SegmentId> = groups.iter().flatten().map(|segment| segment.id).collect();
-            // Once and for all, whatever their number.
+            // Once, without a bound on their number.
             let masked = catalog.segments.iter().filter(|segment| segment.mask.is_some());
             let masked = masked.filter(|segment| !merged.contains(&segment.id));
             groups.extend(masked.map(|segment| vec![Arc::clone(segment)]));
@@ -240,9 +238,9 @@ impl Compactor {
         Ok(CompactionReport { before, after, rewritten_rows: so_far.rows_done })
     }
 
-    /// Replaces segments by ones that have the same events; `false` when it was stopped.
+    /// Replaces segments by new ones with the same events; `false` when it was stopped.
     ///
-    /// Unless it is not known whether the commit got through, a merge that fails leaves no objects.
+    /// A failed merge leaves no objects, unless the outcome of its commit is unknown.
     async fn merge(&self, plan: Plan<'_>, progress: impl FnMut(u64) + Send) -> Result<bool> {
         let unchanged = plan.group.clone();
         let remove: Vec<SegmentId> = unchanged.iter().map(|segment| segment.id).collect();
@@ -294,7 +292,7 @@ impl Compactor {
             };
             let next = match priority {
                 Priority::Normal => background::on_own_thread(next).await?,
-                // A merge that nobody waits for any more has read, and changes nothing.
+                // A merge that is no longer awaited has only read, and changes nothing.
                 Priority::Low(stop) => match stop.run_until_cancelled(background::run(next)).await {
                     Some(next) => next?,
                     None => return Ok(false),
@@ -311,20 +309,20 @@ impl Compactor {
         if written == rows {
             return Ok(true);
         }
-        Err(Error::internal(format!("a merge of {rows} events has {written}: nothing was changed")))
+        Err(Error::internal(format!("a merge of {rows} events wrote {written}: nothing was changed")))
     }
 }
 
-/// New segments that do not count yet.
+/// New segments that are not committed yet.
 #[derive(Default)]
 struct Outputs {
     add: Vec<NewSegment>,
     births: Vec<Birth>,
-    /// Paths of all objects that may have been stored, also of a segment whose storing failed.
+    /// Paths of all objects that may be stored, also of a segment whose put failed.
     paths: Vec<String>,
 }
 
-/// Whether a merge failed because of the segments that it was to merge.
+/// True if a merge failed because of its inputs.
 fn is_of_its_inputs(error: &Error) -> bool {
     matches!(
         error.kind(),
@@ -332,7 +330,7 @@ fn is_of_its_inputs(error: &Error) -> bool {
     )
 }
 
-/// One merge.
+/// Inputs and limits of one merge.
 struct Plan<'a> {
     group: Vec<Arc<SegmentMeta>>,
     cuts: Vec<i64>,
@@ -340,15 +338,15 @@ struct Plan<'a> {
     priority: Priority<'a>,
 }
 
-/// Paths of objects that may hold events that somebody deleted.
+/// Paths of objects that may hold events of requested deletions.
 fn deleted_objects(catalog: &CatalogSnapshot) -> HashSet<String> {
     let masked = catalog.segments.iter().any(|segment| segment.mask.is_some());
     let deletions = catalog.deletions.iter().filter(|_| masked);
     deletions.flat_map(|deletion| &deletion.objects).cloned().collect()
 }
 
-/// Whether a segment is to be written again: without events that somebody deleted, which are in the objects
-/// `deleted`, or because a good part of it has expired.
+/// True if a segment is due for a rewrite: it is in `deleted`, the objects with events of requested deletions, or
+/// one in [`MASKED_SHARE`] of its events has expired.
 fn is_to_be_rewritten(segment: &SegmentMeta, deleted: &HashSet<String>) -> bool {
     let masked = segment.mask.map_or(0, |mask| mask.rows);
     masked > 0 && (masked * MASKED_SHARE >= segment.rows || deleted.contains(&segment.path()))
@@ -358,7 +356,7 @@ fn extents(segments: &[Arc<SegmentMeta>], limits: &SegmentLimits) -> Vec<Extent>
     segments.iter().map(|s| Extent { size: s.size(s.live_rows(), limits), time: s.time }).collect()
 }
 
-/// Groups of segments to merge, newest first.
+/// Plans the groups of segments to merge, newest first.
 fn planned(catalog: &CatalogSnapshot, limits: SegmentLimits) -> Vec<Vec<Arc<SegmentMeta>>> {
     let segments = &catalog.segments;
     let group = |group: Vec<usize>| group.into_iter().map(|i| Arc::clone(&segments[i])).collect();

@@ -1,7 +1,7 @@
-//! Conditions on events, as syntax trees.
+//! How are conditions on events combined? As syntax trees.
 //!
-//! Text is parsed once, by the layers above; from then on conditions are combined as trees. Work on a tree
-//! recurses, and so does dropping one: it is done on a stack that is large enough for the deepest.
+//! The layers above parse the text once; after that, conditions are combined as trees. Work on a tree recurses, and so
+//! does dropping one, so both run on a stack that is large enough for the deepest tree.
 
 use std::fmt;
 use std::mem::replace;
@@ -12,10 +12,10 @@ use sqlparser::ast::{BinaryOperator, CaseWhen, Expr, Ident, Value};
 
 use crate::event::schema;
 
-/// Stack for the deepest tree that is let through; memory that is not touched is not used.
+/// Stack for the deepest tree that parsing accepts; untouched pages take no memory.
 const STACK_BYTES: usize = 64 << 20;
 
-/// A stack with less left than this is not enough.
+/// Remaining stack below which a new one is allocated.
 const STACK_MIN_BYTES: usize = 32 << 20;
 
 /// Runs `work`, which recurses over a syntax tree, with enough stack.
@@ -27,16 +27,16 @@ pub(crate) fn with_stack<R>(work: impl FnOnce() -> R) -> R {
 #[derive(Clone)]
 pub struct Condition(Arc<Expr>);
 
-/// Stands where a tree was taken away.
+/// Placeholder for a tree that was moved out.
 static NOTHING: LazyLock<Arc<Expr>> = LazyLock::new(|| Arc::new(Expr::Value(Value::Null.with_empty_span())));
 
 impl Condition {
-    /// Takes the tree of a condition.
+    /// Creates a condition from its tree.
     pub fn new(expr: Expr) -> Self {
         Self(Arc::new(expr))
     }
 
-    /// A copy of the tree. Work on it needs a large stack.
+    /// Copies the tree. Work on the copy needs a large stack.
     pub fn expr(&self) -> Expr {
         with_stack(|| self.0.as_ref().clone())
     }
@@ -46,17 +46,17 @@ impl Condition {
         with_stack(|| Arc::unwrap_or_clone(expr))
     }
 
-    /// A condition that every event fulfils, or none.
+    /// Makes a condition that is `value` for every event.
     pub(super) fn always(value: bool) -> Self {
         Self::new(Expr::Value(Value::Boolean(value).with_empty_span()))
     }
 
-    /// The events before a time.
+    /// Matches the events before a time.
     pub(super) fn before(ns: i64) -> Self {
         Self::of_time(BinaryOperator::Lt, ns)
     }
 
-    /// The events at or after a time.
+    /// Matches the events at or after a time.
     pub(super) fn from(ns: i64) -> Self {
         Self::of_time(BinaryOperator::GtEq, ns)
     }
@@ -67,14 +67,14 @@ impl Condition {
         Self::new(binary(Expr::Identifier(column), op, Expr::Value(time)))
     }
 
-    /// The events that fulfil both.
+    /// Matches the events that fulfil both conditions.
     pub(super) fn and(self, other: Self) -> Self {
         let nested = |expr| Expr::Nested(Box::new(expr));
         Self::new(binary(nested(self.into_expr()), BinaryOperator::And, nested(other.into_expr())))
     }
 
-    /// Decides by the first of `cases` whose first condition an event fulfils: then by the second one. Where none
-    /// fits, `otherwise` decides.
+    /// For each event, the first of `cases` whose first condition it fulfils applies its second condition. If there is
+    /// no such case, `otherwise` applies.
     pub(super) fn by_first(cases: Vec<(Self, Self)>, otherwise: Self) -> Self {
         if cases.is_empty() {
             return otherwise;
@@ -116,7 +116,7 @@ fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
     Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }
 }
 
-/// A time as SQL has it.
+/// Formats a time as SQL writes it.
 fn time_text(ns: i64) -> String {
     chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::Nanos, true)
 }

@@ -1,17 +1,17 @@
-//! What is done by itself while a database is open?
+//! Which maintenance runs by itself while a database is open?
 //!
 //! | lane | duties | when |
 //! |---|---|---|
 //! | buffer | flush; small batches merged otherwise | the buffer is full, or its oldest event old; a moment after batches arrive |
 //! | indexes | runs | after commits |
-//! | orphans | objects that no commit knows | at the start, then every hour |
-//! | retired | objects of removed segments | their time of grace is over |
+//! | orphans | objects that are in no commit | at the start, then every hour |
+//! | retired | objects of removed segments | their grace period is over |
 //! | retention | old segments, then each rule | after commits, and when a segment reaches an age |
 //! | segments | rewriting, merging | after commits, as long as there is something to gain |
 //!
-//! The last three, and orphans after the start, only with [`MaintenanceSettings::background`]. Each duty has a
-//! retry and a [`DutyState`] of its own. A step is never cut off: a commit cut off half-way could still reach the
-//! disk after the directory was given back; so steps look at [`Maintenance::stop`] where they may take long.
+//! The last three, and orphans after the start, run only with [`MaintenanceSettings::background`]. Each duty has its
+//! own retry and [`DutyState`]. A step is never cut off, as a commit cut off half-way could still reach the disk after
+//! the directory's lock was released; so long steps check [`Maintenance::stop`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,20 +31,20 @@ use crate::error::Result;
 use crate::segment;
 use crate::wal::Wal;
 
-/// Time from the arrival of batches to the merging of small ones.
+/// Delay from the arrival of batches to the merge of small ones.
 const ARRIVAL_DELAY: Duration = Duration::from_millis(250);
-/// Time from a commit to the merging of indexes.
+/// Delay from a commit to the merge of indexes.
 const RUNS_DELAY: Duration = Duration::from_millis(500);
-/// Time from a commit to a look at what has expired.
+/// Delay from a commit to the next check for expired events.
 const RETENTION_DELAY: Duration = Duration::from_mins(1);
-/// Time from a commit to a look at what can be merged, at most.
+/// Longest delay from a commit to the next check for segments to merge.
 const LOOK_DELAY_MAX: Duration = Duration::from_secs(1);
-/// Time between two searches for orphans.
+/// Interval between searches for orphans.
 const ORPHANS_PERIOD: Duration = Duration::from_hours(1);
-/// Time until objects are looked at again that only queries keep.
+/// Interval between checks of objects that only queries still hold.
 const HELD_PERIOD: Duration = Duration::from_secs(1);
 
-/// Keeps others from writing while it exists.
+/// A lock that keeps other processes from writing while it exists.
 pub type Hold = dyn std::fmt::Debug + Send + Sync;
 
 /// Everything that maintains one database.
@@ -61,12 +61,12 @@ pub struct Maintenance {
     settings: MaintenanceSettings,
     states: DutyStates,
     stop: CancellationToken,
-    /// Given up last.
+    /// Released last.
     _hold: Arc<Hold>,
 }
 
 impl Maintenance {
-    /// What maintains `ground`, of which `wal` is the log, as `settings` say. Steps under way keep `hold`.
+    /// Creates the maintenance of `ground` and its log `wal` by `settings`. Running steps keep `hold`.
     ///
     /// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when the condition of a retention rule is wrong.
     pub async fn new(
@@ -118,7 +118,7 @@ impl Maintenance {
         lanes
     }
 
-    /// The duties by which events expire.
+    /// Lists the duties of retention.
     fn retention(&self) -> Vec<Duty> {
         if self.retainer.keeps_all() {
             return Vec::new();
@@ -126,8 +126,8 @@ impl Maintenance {
         std::iter::once(Duty::Retention).chain((0..self.retainer.rules()).map(Duty::RetentionRule)).collect()
     }
 
-    /// Does what is due of `duty`, and takes note of how that went. Returns the time until more is due; none when
-    /// that depends on signals.
+    /// Carries out the due work of `duty`, and records the outcome. Returns the time until it is due again; none when a
+    /// signal decides that.
     pub(super) async fn attempt(&self, duty: Duty) -> Result<Option<Duration>> {
         let outcome = match duty {
             Duty::Flush => self.flush().await,
@@ -148,7 +148,7 @@ impl Maintenance {
         outcome
     }
 
-    /// Flushes when the buffer is full or old, and merges small batches otherwise.
+    /// Flushes when the buffer is full or its oldest event old; otherwise merges small batches.
     async fn flush(&self) -> Result<Option<Duration>> {
         let level = self.ground.live.level();
         if self.is_full(level) || self.old_in(level).is_some_and(|left| left.is_zero()) {
@@ -163,7 +163,7 @@ impl Maintenance {
         level.rows > 0 && (level.bytes >= self.buffer.flush_bytes || level.rows >= self.buffer.flush_rows)
     }
 
-    /// Time until the oldest event has waited long enough.
+    /// Time until the oldest event must be flushed.
     fn old_in(&self, level: BufferLevel) -> Option<Duration> {
         let oldest_ns = level.oldest_ns.filter(|_| level.rows > 0)?;
         let age_ns = self.ground.clock.now_ns().saturating_sub(oldest_ns);
@@ -178,7 +178,7 @@ impl Maintenance {
         Ok(next.map(|next| if next.is_zero() { held } else { next }))
     }
 
-    /// A search may take a request for every thousand objects, so `stop` cuts it off: it changes nothing.
+    /// Removes orphans. `stop` cuts off the search, which may take a request per thousand objects and changes nothing.
     async fn remove_orphans(&self) -> Result<Option<Duration>> {
         if let Some(orphans) = self.stop.run_until_cancelled(self.sweeper.orphans(self.settings.grace)).await
         {
@@ -187,8 +187,8 @@ impl Maintenance {
         Ok(self.settings.background.then_some(ORPHANS_PERIOD))
     }
 
-    /// Removes what has expired; returns how many events. A rule that fails does not keep the others; its error is
-    /// returned after them.
+    /// Removes expired events; returns their number. A failing rule does not stop the others; its error is returned
+    /// after them.
     pub async fn retain(&self) -> Result<u64> {
         let (mut rows, mut failed) = (0, None);
         for duty in self.retention() {
@@ -205,48 +205,49 @@ impl Maintenance {
         failed.map_or(Ok(rows), Err)
     }
 
-    /// Removes what has expired, merges segments, and deletes objects whose time of grace is over.
+    /// Removes expired events, merges segments, and deletes objects whose grace period is over.
     ///
-    /// What cannot expire or be deleted is logged and stays in the [states](Self::states): the merges count.
+    /// Failures of retention and deletes are logged and stay in the [states](Self::states); only a failing merge fails
+    /// this.
     pub async fn compact(
         &self,
         options: CompactionOptions,
         progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
         if let Err(error) = self.retain().await {
-            tracing::error!(error = error.chain(), "events cannot expire; segments are merged all the same");
+            tracing::error!(error = error.chain(), "retention failed; merging segments anyway");
         }
         let report = self.compactor.run(options.segment, progress).await?;
         let swept = self.sweeper.remove_retired(options.grace).await;
         self.states.record(Duty::RetiredObjects, swept.as_ref().err(), self.ground.clock.now_ns());
         if let Err(error) = swept {
-            tracing::error!(error = error.chain(), "objects of merged segments cannot be deleted");
+            tracing::error!(error = error.chain(), "could not delete objects of merged segments");
         }
         Ok(report)
     }
 
-    /// Writes the segments again that have deleted events, and deletes the objects whose time of grace is over.
+    /// Rewrites the segments that have deleted events, and deletes the objects whose grace period is over.
     pub async fn rewrite_deleted(&self, options: CompactionOptions) -> Result<()> {
         self.compactor.rewrite_deleted(options.segment).await?;
         self.sweeper.remove_retired(options.grace).await.map(drop)
     }
 
-    /// How each duty is doing that was tried since the database was opened.
+    /// State of each duty that was tried since the database was opened.
     pub fn states(&self) -> Vec<DutyState> {
         self.states.list()
     }
 
-    /// Tells steps and duties to end.
+    /// Token that ends steps and duties.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop
     }
 
-    /// State of the database, and what it is kept in.
+    /// State and storage of the database.
     pub fn ground(&self) -> &Ground {
         &self.ground
     }
 
-    /// Makes segments of the buffer.
+    /// Flushes the buffer into segments.
     pub fn flusher(&self) -> &Flusher {
         &self.flusher
     }
@@ -278,7 +279,7 @@ impl Maintenance {
     }
 }
 
-/// At once when there may be more, else `later`.
+/// Returns zero when there may be more to do, else `later`.
 fn next(more: bool, later: Option<Duration>) -> Option<Duration> {
     if more { Some(Duration::ZERO) } else { later }
 }

@@ -1,4 +1,4 @@
-//! How is each kind of maintenance doing?
+//! Does each kind of maintenance succeed?
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,44 +11,44 @@ use crate::error::{Error, ErrorKind};
 /// A kind of maintenance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Duty {
-    /// Segments are made of the buffer, and its small batches merged.
+    /// Flushes the buffer into segments, and merges its small batches.
     Flush,
-    /// Indexes of many segments are merged.
+    /// Merges the indexes of many segments.
     Runs,
-    /// Objects of segments that were removed are deleted.
+    /// Deletes objects of removed segments.
     RetiredObjects,
-    /// Objects that no commit knows are deleted.
+    /// Deletes objects that are in no commit.
     Orphans,
-    /// Segments are removed because of their age, or because there are too many bytes.
+    /// Removes segments that are too old, or the oldest when there are too many bytes.
     Retention,
-    /// Events expire by the retention rule of this number, counted from zero.
+    /// Hides events that have expired by the retention rule of this number, counted from zero.
     RetentionRule(usize),
-    /// Segments are written again without their deleted events.
+    /// Rewrites segments without their deleted events.
     Rewriting,
-    /// Segments are merged.
+    /// Merges segments.
     Merging,
 }
 
 impl Duty {
-    /// Pauses before the first retry, and at most. They double in between.
+    /// Shortest and longest pause before a retry. Pauses double in between.
     fn pauses(self) -> (Duration, Duration) {
         match self {
-            // Producers are refused when the buffer is full.
+            // Short, as producers are refused when the buffer is full.
             Self::Flush => (Duration::from_millis(500), Duration::from_secs(30)),
-            // It reads every segment that is due.
+            // Long, as an attempt reads every segment that is due.
             Self::RetentionRule(_) => (Duration::from_mins(1), Duration::from_hours(1)),
             _ => (Duration::from_secs(1), Duration::from_mins(5)),
         }
     }
 
-    /// Pause after so many failures in a row.
+    /// Pause after `failures` failures in a row.
     pub(super) fn pause(self, failures: u32) -> Duration {
         let (first, most) = self.pauses();
         first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most)
     }
 }
 
-/// As in metrics: `flush`, `retention_rule_1`.
+/// Name as in metrics: `flush`, `retention_rule_1`.
 impl fmt::Display for Duty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,25 +64,25 @@ impl fmt::Display for Duty {
     }
 }
 
-/// What is known of a duty since the database was opened.
+/// State of a duty since the database was opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DutyState {
-    /// The duty.
+    /// Duty that this is about.
     pub duty: Duty,
-    /// When it last did what was due, or found nothing to do.
+    /// Time of the last success: all due work was done, or nothing was due.
     pub last_success_ns: Option<i64>,
-    /// When the first failure since then was, if there was one.
+    /// Time of the first failure after the last success; none while it works.
     pub failing_since_ns: Option<i64>,
     /// Failures since the last success.
     pub failures_in_a_row: u32,
-    /// Failures in all.
+    /// Failures since the database was opened.
     pub failures: u64,
-    /// The last failure, also when it is over.
+    /// Message of the last failure; kept after a success.
     pub last_error: Option<String>,
 }
 
 impl DutyState {
-    /// Whether the last attempt has failed.
+    /// True if the last attempt has failed.
     pub fn is_failing(&self) -> bool {
         self.failures_in_a_row > 0
     }
@@ -94,7 +94,7 @@ impl DutyState {
     }
 }
 
-/// As `/readyz` says it: `merging failed 3 times in a row: …`.
+/// Text as in `/readyz`: `merging failed 3 times in a row: …`.
 impl fmt::Display for DutyState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.last_error, self.failures_in_a_row) {
@@ -105,12 +105,12 @@ impl fmt::Display for DutyState {
     }
 }
 
-/// The states of all duties that were tried.
+/// States of all duties that were tried.
 #[derive(Debug, Default)]
 pub(super) struct DutyStates(Mutex<BTreeMap<Duty, DutyState>>);
 
 impl DutyStates {
-    /// Takes note of an attempt. That others came first is not a failure.
+    /// Records an attempt. A conflict with another commit is not a failure.
     pub(super) fn record(&self, duty: Duty, error: Option<&Error>, now_ns: i64) {
         let mut states = self.0.lock();
         let state = states.entry(duty).or_insert(DutyState {
@@ -137,7 +137,7 @@ impl DutyStates {
         }
     }
 
-    /// The states, in the order of [`Duty`].
+    /// Lists the states, in the order of [`Duty`].
     pub(super) fn list(&self) -> Vec<DutyState> {
         self.0.lock().values().cloned().collect()
     }

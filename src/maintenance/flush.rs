@@ -27,30 +27,30 @@ pub struct Flusher {
     flushes: AtomicU64,
 }
 
-/// What a flush has done.
+/// Result of a flush.
 #[derive(Debug, Clone)]
 pub struct Flushed {
-    /// The new segment.
+    /// New segment.
     pub segment: SegmentMeta,
-    /// The log up to here is in segments.
+    /// Last batch of the log that is in segments.
     pub through: SequenceNumber,
 }
 
 impl Flusher {
-    /// Flushes the buffer of `ground` into segments with indexes as `index` says, and truncates `wal`.
+    /// Creates a flusher of the buffer of `ground`, which indexes segments by `index` and truncates `wal`.
     pub fn new(ground: Ground, wal: Arc<Wal<Arrival>>, index: IndexSettings) -> Self {
         let (one_at_a_time, flushes) = Default::default();
         Self { ground, wal, index, one_at_a_time, flushes }
     }
 
-    /// Segments written so far.
+    /// Number of segments written so far.
     pub fn flushes(&self) -> u64 {
         self.flushes.load(Ordering::Relaxed)
     }
 
-    /// Makes one segment of the oldest `rows_max` events; `None` when there are none.
+    /// Writes one segment of the oldest events, about `rows_max`; `None` when there are none.
     ///
-    /// When it fails, the events stay in buffer and log, and the next flush tries again.
+    /// When it fails, the events stay in buffer and log, and the next flush retries.
     ///
     /// # Panics
     /// If the segment has other events than were sealed.
@@ -58,7 +58,7 @@ impl Flusher {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let Ground { live, catalog, store, clock, capacity, .. } = &self.ground;
         let encoding = capacity.flush().await?;
-        // Should an earlier commit have got through although it failed for us, learn of it first.
+        // An earlier commit may have got through although it failed for us: take it over first.
         live.committed(&catalog.snapshot());
         let Some((sealed, range)) = live.seal(rows_max.min(segment::ROWS_MAX)) else {
             return Ok(None);
@@ -96,13 +96,13 @@ impl Flusher {
             "flushed the buffer into a segment"
         );
         if let Err(error) = self.wal.truncate(range.through).await {
-            // The watermark already says that the log's copy does not count; the next flush deletes it.
+            // The watermark already excludes the log's copy; the next flush deletes it.
             tracing::warn!(%error, "could not truncate the log");
         }
         Ok(Some(Flushed { segment, through: range.through }))
     }
 
-    /// Merges runs of small batches in the buffer, so that queries meet few. Not while a flush has sealed
+    /// Merges runs of small batches in the buffer, so that queries read few. Does not run while a flush has sealed
     /// some of them.
     pub async fn merge_small(&self) -> Result<()> {
         let _no_flush = self.one_at_a_time.lock().await;
@@ -118,7 +118,7 @@ impl Flusher {
     }
 }
 
-/// Encodes `batches` and stores the segment and its index durably; it counts once it is committed.
+/// Encodes `batches` and stores the segment and its index durably; the caller commits it.
 ///
 /// Until then the caller keeps the [`Birth`](super::Birth) of `id`.
 pub async fn store_segment(

@@ -1,7 +1,7 @@
-//! What does every part of maintenance stand on?
+//! What do all parts of maintenance share?
 //!
 //! The state of one database and its store, and the [`Capacity`] that all databases of a process share. Cheap to
-//! clone; whatever commits, commits through [`Ground::commit`], so that queries learn of it.
+//! clone. All commits go through [`Ground::commit`], so that queries see them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,16 +16,16 @@ use crate::catalog::{Catalog, Change};
 use crate::config::Clock;
 use crate::error::{Error, Result};
 
-/// The state of one database, and what it is kept in.
+/// State and storage of one database.
 #[derive(Debug, Clone)]
 pub struct Ground {
     /// Segments and buffer, as queries see them.
     pub live: Arc<Live>,
-    /// The catalog that is changed.
+    /// Catalog that commits change.
     pub catalog: Arc<Catalog>,
     /// Objects of segments, runs and masks.
     pub store: Arc<dyn ObjectStore>,
-    /// Source of "now".
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
     /// Counts of the work done.
     pub stats: Arc<MaintenanceStats>,
@@ -34,7 +34,7 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// The ground of one database, which has done no work yet.
+    /// Creates the ground of one database, with all counts at zero.
     pub fn new(
         live: Arc<Live>,
         catalog: Arc<Catalog>,
@@ -45,14 +45,14 @@ impl Ground {
         Self { live, catalog, store, clock, stats: Arc::default(), capacity }
     }
 
-    /// Commits `change`, in which the objects of `births` begin to count, and tells queries.
+    /// Commits `change`, which adds the objects of `births`, and makes it visible to queries.
     ///
-    /// Fails as [`Catalog::commit`] does. After a [`Conflict`](crate::ErrorKind::Conflict) the objects will never
-    /// count; after any other failure they may.
+    /// Fails as [`Catalog::commit`] does. After a [`Conflict`](crate::ErrorKind::Conflict) the objects will never be
+    /// in the catalog; after any other failure they may be.
     pub(super) async fn commit(&self, births: Vec<Birth>, change: Change) -> Result<()> {
         let through = change.wal.map(|range| range.through);
         let committed = decide(births, self.catalog.commit(change)).await;
-        // After a failure too: the commit may have got through, and another's is known after a conflict.
+        // After a failure too: the commit may have got through, or a conflict has loaded another's commit.
         self.live.committed(&self.catalog.snapshot());
         let watermark = committed?.wal_watermark;
         assert!(
@@ -62,8 +62,8 @@ impl Ground {
         Ok(())
     }
 
-    /// Deletes objects that will never be committed, until the store refuses: the rest are orphans, which are
-    /// deleted with the others.
+    /// Deletes objects that will never be committed. Stops at the first failure: the rest are orphans, which the
+    /// sweeper deletes.
     pub(super) async fn discard(&self, paths: &[String]) {
         for path in paths {
             match self.store.delete(&Path::from(path.as_str())).await {
@@ -77,7 +77,7 @@ impl Ground {
     }
 }
 
-/// Limits of the work that all databases of a process do at one time.
+/// Limits of concurrent work, shared by all databases of a process.
 #[derive(Debug)]
 pub struct Capacity {
     flushes: Semaphore,
@@ -86,13 +86,13 @@ pub struct Capacity {
 }
 
 impl Capacity {
-    /// At most `flushes_max` flushes at one time, and `merges_max` merges in the background; at least one of each.
+    /// Allows `flushes_max` flushes and `merges_max` background merges at one time; at least one of each.
     pub fn new(flushes_max: usize, merges_max: usize) -> Self {
         let permits = |most: usize| Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS));
         Self { flushes: permits(flushes_max), merges: permits(merges_max), wakeups: AtomicU64::new(0) }
     }
 
-    /// Waits until one more buffer may be encoded.
+    /// Waits until one more flush may run.
     pub(super) async fn flush(&self) -> Result<SemaphorePermit<'_>> {
         permit(&self.flushes).await
     }
@@ -102,7 +102,7 @@ impl Capacity {
         permit(&self.merges).await
     }
 
-    /// Number of times that a background task began to run since the process started.
+    /// Number of wake-ups of background tasks.
     pub fn wakeups(&self) -> u64 {
         self.wakeups.load(Ordering::Relaxed)
     }
@@ -113,8 +113,7 @@ impl Capacity {
 }
 
 impl Default for Capacity {
-    /// A flush per processor, since encoding is all computation; half as many merges, which take longer and more
-    /// memory.
+    /// One flush per processor, since encoding only computes; half as many merges, which take longer and more memory.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self::new(processors, processors.div_ceil(2))

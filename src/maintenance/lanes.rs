@@ -1,8 +1,8 @@
 //! When is a duty due?
 //!
-//! Duties that must not wait for each other have a *lane* each, which is a task; in a lane they take turns, the
-//! first that is due first. A lane sleeps until a signal of the database or the earliest deadline of its duties, so
-//! that an idle database costs nothing:
+//! Duties that must not wait for each other run in different *lanes*; a lane is a task. In a lane, duties take turns;
+//! the first one listed that is due goes first. A lane sleeps until a signal of the database or the earliest deadline
+//! of its duties, so that an idle database costs nothing:
 //!
 //! ```text
 //! signal ──▶ due after a moment ─┐                   worked: due again at once, at a deadline, or after a signal
@@ -21,22 +21,22 @@ use super::duties::Maintenance;
 use super::signals::Signals;
 use crate::error::{ErrorKind, Result};
 
-/// Pause after others came first.
+/// Pause after a conflict with another commit.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A duty in its lane.
 #[derive(Debug)]
 struct Turn {
     duty: Duty,
-    /// None: after the next signal.
+    /// Time of the next attempt; none: after the next signal.
     due: Option<Instant>,
-    /// Time from a signal to the attempt.
+    /// Delay from a signal to the attempt.
     after_signal: Duration,
     failures: u32,
 }
 
 impl Turn {
-    /// Makes it due at `at` or before. One that has failed waits for its retry.
+    /// Makes the duty due at `at` at the latest. A failed duty still waits for its retry.
     fn hurry(&mut self, at: Instant) {
         if self.is_later_than(at) {
             self.due = Some(at);
@@ -47,7 +47,7 @@ impl Turn {
         self.failures == 0 && self.due.is_none_or(|due| due > at)
     }
 
-    /// Takes note of an attempt, after which it is due as that says, at `now` the earliest.
+    /// Records an attempt, and makes the duty due as its outcome says, not before `now`.
     fn done(&mut self, outcome: &Result<Option<Duration>>, now: Instant) {
         let pause = match outcome {
             Ok(next) => {
@@ -60,7 +60,7 @@ impl Turn {
                 Some(self.duty.pause(self.failures))
             }
         };
-        // What is due after the end of time waits for a signal.
+        // A deadline that overflows the clock waits for a signal.
         self.due = pause.and_then(|pause| now.checked_add(pause));
     }
 }
@@ -68,24 +68,24 @@ impl Turn {
 /// Signals that make duties due.
 #[derive(Debug)]
 enum Source {
-    /// None: only deadlines.
+    /// No signals: only deadlines.
     Deadlines,
-    /// Batches in the buffer.
+    /// Arrivals of batches in the buffer, and a full buffer.
     Buffer,
     /// Commits.
     Catalog(watch::Receiver<u64>),
 }
 
-/// What has made a lane run.
+/// Reason for which a lane runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wakeup {
     Signal,
-    /// A signal that cannot wait.
+    /// Signal that cannot wait.
     Urgent,
     Deadline,
 }
 
-/// Duties that take turns.
+/// Task whose duties take turns.
 #[derive(Debug)]
 pub(super) struct Lane {
     turns: Vec<Turn>,
@@ -94,17 +94,17 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// A lane without signals.
+    /// Makes a lane without signals.
     pub(super) fn by_deadline(signals: &Arc<Signals>, duty: Duty) -> Self {
         Self::new(signals, Source::Deadlines, [(duty, Duration::ZERO)])
     }
 
-    /// A lane that runs some time after batches have arrived, and at once when the buffer is full.
+    /// Makes a lane that runs `after_arrival` of batches, and at once when the buffer is full.
     pub(super) fn by_buffer(signals: &Arc<Signals>, duty: Duty, after_arrival: Duration) -> Self {
         Self::new(signals, Source::Buffer, [(duty, after_arrival)])
     }
 
-    /// A lane of duties that run some time after a commit.
+    /// Makes a lane of duties that run some time after a commit.
     pub(super) fn by_catalog(
         signals: &Arc<Signals>,
         turns: impl IntoIterator<Item = (Duty, Duration)>,
@@ -123,7 +123,7 @@ impl Lane {
         Self { turns: turns.collect(), source, signals: Arc::clone(signals) }
     }
 
-    /// Does the duties when they are due, until `maintenance` is stopped or gone.
+    /// Runs the duties when they are due, until `maintenance` is stopped or dropped.
     pub(super) async fn run(mut self, maintenance: Weak<Maintenance>) {
         let Some(stop) = maintenance.upgrade().map(|maintenance| maintenance.stop().clone()) else { return };
         while let Some(wakeup) = stop.run_until_cancelled(self.wakeup()).await {
@@ -147,7 +147,7 @@ impl Lane {
         }
     }
 
-    /// The first duty that is due. What is changed until now is seen by its attempt.
+    /// Returns the first duty that is due. Its attempt sees all changes up to now.
     fn next(&mut self, now: Instant) -> Option<&mut Turn> {
         if let Source::Catalog(versions) = &mut self.source {
             versions.borrow_and_update();
@@ -165,7 +165,7 @@ impl Lane {
         }
     }
 
-    /// Returns at a signal that makes a duty due earlier, or at the earliest deadline.
+    /// Waits for a signal that makes a duty due earlier, or for the earliest deadline.
     async fn wakeup(&mut self) -> Wakeup {
         let now = Instant::now();
         let heeds_signals = self.turns.iter().any(|turn| turn.is_later_than(now + turn.after_signal));
@@ -190,7 +190,7 @@ async fn changed(source: &mut Source, signals: &Signals) {
     match source {
         Source::Buffer => signals.arrival().await,
         Source::Catalog(versions) => {
-            // The sender is kept by the lane.
+            // Cannot fail, as the lane keeps the sender.
             let _ = versions.changed().await;
         }
         Source::Deadlines => std::future::pending().await,
@@ -215,7 +215,7 @@ mod tests {
         (lane, now)
     }
 
-    /// Has the first duty that is due, which is `duty`, end so.
+    /// Ends the first due duty, which must be `duty`, with `outcome`.
     fn done(lane: &mut Lane, now: Instant, duty: Duty, outcome: &Result<Option<Duration>>) {
         let turn = lane.next(now).expect("a duty is due");
         assert_eq!(turn.duty, duty);

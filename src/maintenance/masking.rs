@@ -5,9 +5,8 @@
 //!                                                           later: compaction without them ─▶ sweep
 //! ```
 //!
-//! One commit makes all rows of a deletion invisible. When a segment was merged meanwhile, the commit is
-//! refused and what came of it is looked at again; a merge whose inputs got masks meanwhile is refused
-//! likewise. So no row comes back.
+//! One commit hides all rows of a deletion. If a segment was merged meanwhile, the commit is refused and the merged
+//! segment is evaluated; a merge whose inputs got masks meanwhile is refused likewise. So no deleted row comes back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,21 +25,21 @@ use crate::event::TimeRange;
 use crate::segment::mask::{MaskId, NewMask, deleted_rows};
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// How often a deletion starts over because segments were merged meanwhile.
+/// Most attempts of a deletion that starts over because segments were merged meanwhile.
 const ATTEMPTS_MAX: usize = 20;
 
-/// Which events are to be deleted.
+/// Request to delete events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeleteRequest {
-    /// An SQL condition on events.
+    /// SQL condition on events.
     pub condition: String,
-    /// Only events at or after this time.
+    /// Limits the deletion to events at or after this time.
     pub from_ns: Option<i64>,
-    /// Only events before this time.
+    /// Limits the deletion to events before this time.
     pub to_ns: Option<i64>,
 }
 
-/// Hides rows, and remembers what for.
+/// Hides rows, and records deletions in the catalog.
 #[derive(Debug)]
 pub struct Masker {
     ground: Ground,
@@ -52,14 +51,14 @@ pub struct Masker {
 #[derive(Debug, Clone)]
 pub(super) struct Hidden {
     pub(super) segment: Arc<SegmentMeta>,
-    /// With those that are hidden already.
+    /// All hidden rows, with those hidden before.
     pub(super) rows: RoaringBitmap,
-    /// Without those.
+    /// Number of rows that were not hidden before.
     pub(super) new_rows: u64,
 }
 
 impl DeleteRequest {
-    /// The condition with the range of time, which can be evaluated.
+    /// Returns the condition with the time range, after checking that it can be evaluated.
     async fn condition(&self, matcher: &dyn RowMatcher) -> Result<Condition> {
         let condition = matcher.parse(&self.condition)?;
         matcher.check(&condition).await?;
@@ -69,24 +68,24 @@ impl DeleteRequest {
 }
 
 impl Masker {
-    /// Hides rows in the segments of `ground` that `matcher` finds.
+    /// Creates a masker of the segments of `ground`, whose rows `matcher` finds.
     pub fn new(ground: Ground, matcher: Arc<dyn RowMatcher>) -> Self {
         Self { ground, matcher, one_at_a_time: tokio::sync::Mutex::default() }
     }
 
-    /// What evaluates conditions.
+    /// Evaluates conditions.
     pub(super) fn matcher(&self) -> &Arc<dyn RowMatcher> {
         &self.matcher
     }
 
-    /// How many events of how many segments [`delete`](Self::delete) would hide.
+    /// Counts the events that [`delete`](Self::delete) would hide, and their segments.
     pub async fn count(&self, request: &DeleteRequest) -> Result<(u64, u64)> {
         let condition = request.condition(self.matcher.as_ref()).await?;
         let hidden = self.find(&condition, &mut HashMap::new()).await?;
         Ok((hidden.iter().map(|hidden| hidden.new_rows).sum(), hidden.len() as u64))
     }
 
-    /// Hides the events that are asked for, of those in segments, from every later query, and says so in the
+    /// Hides the requested events that are in segments from every later query, and records the deletion in the
     /// catalog.
     ///
     /// Fails with [`ErrorKind::InvalidInput`] on a wrong condition; nothing is hidden when it fails.
@@ -98,7 +97,7 @@ impl Masker {
             let hidden = self.find(&condition, &mut known).await?;
             let catalog = self.ground.catalog.snapshot();
             let mut objects: Vec<String> = hidden.iter().map(|hidden| hidden.segment.path()).collect();
-            // What was merged lately may hold them too, until it is swept.
+            // Objects of recently merged segments may hold the events too, until they are swept.
             for removed in catalog.removed.iter().filter(|removed| removed.path.ends_with(".parquet")) {
                 if self.ground.store.head(&Path::from(removed.path.as_str())).await.is_ok() {
                     objects.push(removed.path.clone());
@@ -129,10 +128,10 @@ impl Masker {
                 }
             }
         }
-        Err(Error::new(ErrorKind::Conflict, "segments were merged all the time: try again"))
+        Err(Error::new(ErrorKind::Conflict, "merges of the same segments kept coming first: try again"))
     }
 
-    /// The rows that fulfil `condition` and are not hidden yet. `known` keeps what was found in a segment.
+    /// Finds the rows that fulfil `condition` and are not hidden yet. `known` caches the rows found in each segment.
     async fn find(
         &self,
         condition: &Condition,
@@ -152,7 +151,7 @@ impl Masker {
         Ok(found)
     }
 
-    /// The rows of one segment that fulfil `condition` and are not hidden yet, if there are any.
+    /// Finds the rows of one segment that fulfil `condition` and are not hidden yet; none if there are none.
     pub(super) async fn rows(
         &self,
         catalog: &Arc<CatalogSnapshot>,
@@ -166,7 +165,7 @@ impl Masker {
         Ok((new_rows > 0).then_some(Hidden { segment, rows, new_rows }))
     }
 
-    /// Hides rows and removes segments in one commit. A segment of which nothing is left is removed.
+    /// Hides rows and removes segments in one commit. A segment without visible rows is removed.
     pub(super) async fn hide(
         &self,
         hidden: Vec<Hidden>,
@@ -203,7 +202,7 @@ impl Masker {
         committed
     }
 
-    /// Hides what has expired, and counts it.
+    /// Hides expired rows and removes expired segments; counts the events.
     pub(super) async fn expire(&self, hidden: Vec<Hidden>, remove: Vec<Arc<SegmentMeta>>) -> Result<u64> {
         let of_segments: u64 = remove.iter().map(|segment| segment.live_rows()).sum();
         let rows = of_segments + hidden.iter().map(|hidden| hidden.new_rows).sum::<u64>();
@@ -218,18 +217,18 @@ impl Masker {
         Ok(rows)
     }
 
-    /// The catalog that is being changed.
+    /// Catalog that is changed.
     pub(super) fn catalog(&self) -> &Arc<Catalog> {
         &self.ground.catalog
     }
 
-    /// When it is.
+    /// Current time.
     pub(super) fn now_ns(&self) -> i64 {
         self.ground.clock.now_ns()
     }
 }
 
-/// Whether a range of time ends before `ns`.
+/// True if a time range ends before `ns`.
 pub(super) fn is_before(time: TimeRange, ns: i64) -> bool {
     time.max_ns < ns
 }

@@ -1,7 +1,6 @@
-//! Who finds the rows that a condition is about?
+//! How does maintenance find the rows that fulfil a condition?
 //!
-//! Deleting and retention know SQL conditions; parsing and evaluating them is the business of the layers
-//! above, which hand in a [`RowMatcher`].
+//! Deletion and retention use SQL conditions. The layers above parse and evaluate them, through a [`RowMatcher`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,21 +16,21 @@ use crate::segment::SegmentMeta;
 /// Evaluates SQL conditions on segments.
 #[async_trait]
 pub trait RowMatcher: fmt::Debug + Send + Sync {
-    /// Parses a condition, which must be one expression of SQL.
+    /// Parses a condition, which must be one SQL expression.
     fn parse(&self, condition: &str) -> Result<Condition>;
 
     /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when `condition` cannot be
     /// evaluated row by row.
     async fn check(&self, condition: &Condition) -> Result<()>;
 
-    /// The segments in which rows may fulfil `condition`; no other has any.
+    /// Returns the segments in which rows may fulfil `condition`; no other segment has any.
     async fn candidates(
         &self,
         catalog: &Arc<CatalogSnapshot>,
         condition: &Condition,
     ) -> Result<Vec<Arc<SegmentMeta>>>;
 
-    /// The rows of a segment of `catalog` on which `condition` is true, whether they are deleted or not.
+    /// Returns the rows of a segment of `catalog` for which `condition` is true, deleted or not.
     async fn rows(
         &self,
         catalog: &Arc<CatalogSnapshot>,

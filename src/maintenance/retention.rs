@@ -1,8 +1,8 @@
 //! Which events are too old, or too many?
 //!
-//! Rules say how long to keep what; of each event the first that its condition fits decides, and what none
-//! fits is kept. Segments of which everything has expired leave the catalog at once. In others the expired
-//! rows are hidden, as if they were deleted; compaction removes them when they are a quarter.
+//! A rule keeps the events that match its condition for a given time. The first matching rule decides about an event;
+//! events without a matching rule are kept. Segments whose events have all expired leave the catalog at once. In
+//! others the expired rows are hidden like deleted ones; compaction removes them when they are a quarter.
 //!
 //! ```text
 //! rule 1: 90 days where status = 'error'           segments   ▇▇▇▇▇ ▇▇▇▇▇ ▇▇▇▇▇ ▇▇▇▇▇ ▇▇▇▇▇  time ─▶
@@ -10,14 +10,14 @@
 //!                                                                 90 d            14 d
 //! ```
 //!
-//! A rule is applied to a segment when all of it has passed the rule's age, or an eighth of that age more
-//! than at the last time. So an event is gone between `keep` and 9/8 `keep` after its time, and the condition
-//! is evaluated a few times per segment.
+//! A rule is applied to a segment when the whole segment has passed the rule's age, or has passed an eighth of that
+//! age since the last application. So an event is gone between `keep` and 9/8 `keep` after its time, and the
+//! condition is evaluated a few times per segment.
 //!
-//! A condition may fail on a value, as a cast does on `'N/A'`. Then the segment keeps its events, since nobody can say
-//! which rule decides about them; other segments, and rules that come before, are not affected.
+//! A condition may fail on a value, as a cast does on `'N/A'`. Then the segment keeps its events, since the rule that
+//! decides about them is unknown; other segments and earlier rules are not affected.
 //!
-//! When segments have more bytes than they may, the ones whose newest events are oldest go, as a whole.
+//! When segments exceed their byte limit, whole segments are removed, those with the oldest newest event first.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -34,13 +34,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::TimeRange;
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// Segments that are looked at for one commit.
+/// Segments evaluated for one commit.
 const SEGMENTS_AT_ONCE: usize = 64;
 
-/// Shortest time between two applications of a rule: what expires in between is done at once.
+/// Shortest time between two applications of a rule: events that expire in between are hidden together.
 const PERIOD: Duration = Duration::from_mins(1);
 
-/// Hides and removes what has expired.
+/// Hides and removes expired events.
 #[derive(Debug)]
 pub struct Retainer {
     masker: Arc<Masker>,
@@ -53,8 +53,8 @@ pub struct Retainer {
 }
 
 impl Retainer {
-    /// Applies `settings` by `masker`. Fails with [`InvalidInput`](ErrorKind::InvalidInput), naming the
-    /// rule, when its condition is wrong.
+    /// Creates a retention of `settings`, which hides rows through `masker`. Fails with
+    /// [`InvalidInput`](ErrorKind::InvalidInput), naming the rule, when a condition is wrong.
     pub async fn new(masker: Arc<Masker>, settings: RetentionSettings) -> Result<Self> {
         let matcher = Arc::clone(masker.matcher());
         let mut conditions = Vec::with_capacity(settings.rules.len());
@@ -86,8 +86,8 @@ impl Retainer {
         self.settings.rules.len()
     }
 
-    /// Removes the segments of which everything has expired, and the oldest while there are too many bytes; returns
-    /// how many events. Evaluates no condition.
+    /// Removes the segments whose events have all expired, and the oldest segments while there are too many bytes.
+    /// Returns the number of events removed. Evaluates no condition.
     pub async fn remove_expired(&self) -> Result<u64> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let catalog = self.masker.catalog().snapshot();
@@ -95,11 +95,11 @@ impl Retainer {
         self.masker.expire(Vec::new(), gone).await
     }
 
-    /// Hides what has expired by the rule of this number, counted from zero; returns how many events. What is not
-    /// done when `stop` says so is done the next time.
+    /// Hides the events that have expired by rule number `rule`, counted from zero; returns their number. When `stop`
+    /// is cancelled, the remaining segments wait for the next call.
     ///
-    /// A segment in which the condition cannot be evaluated keeps its events and is tried again the next time; the
-    /// others are done before that error is returned.
+    /// A segment in which the condition cannot be evaluated keeps its events and is retried at the next call; the error
+    /// is returned after all other segments are done.
     pub async fn apply_rule(&self, rule: usize, stop: &CancellationToken) -> Result<u64> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         let (now_ns, catalog) = (self.masker.now_ns(), self.masker.catalog().snapshot());
@@ -140,7 +140,7 @@ impl Retainer {
         Some(self.after_period(oldest_ns.saturating_add(1).saturating_add(keep)))
     }
 
-    /// Time until the rule of this number is to be applied to a segment.
+    /// Time until rule number `rule` is due in a segment.
     pub fn rule_due_in(&self, rule: usize) -> Option<Duration> {
         let catalog = self.masker.catalog().snapshot();
         let applied = self.applied.lock();
@@ -156,7 +156,7 @@ impl Retainer {
         Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0)).max(PERIOD)
     }
 
-    /// The segments to which a rule is to be applied.
+    /// Returns the segments in which a rule is due.
     fn due(&self, rule: usize, catalog: &CatalogSnapshot, now_ns: i64) -> Vec<Arc<SegmentMeta>> {
         let mut applied = self.applied.lock();
         let present: HashSet<SegmentId> = catalog.segments.iter().map(|segment| segment.id).collect();
@@ -168,7 +168,7 @@ impl Retainer {
         catalog.segments.iter().filter(is_due).cloned().collect()
     }
 
-    /// Remembers that a rule was applied.
+    /// Records that a rule was applied to `segments`.
     fn note(&self, rule: usize, segments: &[SegmentId], now_ns: i64) {
         let rules = &self.settings.rules;
         let mut applied = self.applied.lock();
@@ -178,7 +178,7 @@ impl Retainer {
         }
     }
 
-    /// Name of the rule of this number, for people.
+    /// Name of rule number `rule` in error messages.
     fn name(&self, rule: usize) -> String {
         name(rule, &self.settings.rules[rule])
     }
@@ -190,7 +190,7 @@ fn name(number: usize, rule: &RetentionRule) -> String {
     format!("retention rule {}{condition}", number + 1)
 }
 
-/// True if an error says nothing about other segments.
+/// True if an error concerns a single segment only.
 fn is_of_one_segment(error: &Error) -> bool {
     !matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Poisoned | ErrorKind::Conflict)
 }
@@ -203,14 +203,14 @@ fn cutoff(rule: &RetentionRule, now_ns: i64) -> i64 {
     now_ns.saturating_sub(keep_ns(rule))
 }
 
-/// The rules of which one decides about every event; empty when some are kept for ever.
+/// Returns rules that together decide about every event; empty when some events are kept for ever.
 fn decisive(settings: &RetentionSettings) -> &[RetentionRule] {
-    // After a rule that fits everything no other matters.
+    // Rules after one without a condition never apply.
     let last = settings.rules.iter().position(|rule| rule.condition.is_none());
     last.map(|last| &settings.rules[..=last]).unwrap_or_default()
 }
 
-/// The segments that go as a whole: all their events have expired, or there is no room for them.
+/// Returns the segments to remove as a whole: all their events have expired, or the byte limit is exceeded.
 fn expired(
     segments: &[Arc<SegmentMeta>],
     settings: &RetentionSettings,
@@ -232,8 +232,8 @@ fn expired(
     gone.into_iter().cloned().collect()
 }
 
-/// When a rule is to be applied to a segment that covers `time`; none when that was done for good. `applied` is
-/// the time up to which it was.
+/// Returns the time at which a rule is due in a segment that covers `time`; none when it never is again. The rule was
+/// last applied with the cutoff `applied`.
 fn due_at(rule: &RetentionRule, time: TimeRange, applied: i64) -> Option<i64> {
     if applied > time.max_ns {
         return None;
@@ -244,8 +244,8 @@ fn due_at(rule: &RetentionRule, time: TimeRange, applied: i64) -> Option<i64> {
     Some(all.min(since.saturating_add((keep / 8).max(1))).saturating_add(keep))
 }
 
-/// Condition of the events that the rule of this number decides about, and that are older than `cutoff_ns`. A rule
-/// decides about the events that no earlier rule fits.
+/// Condition of the events older than `cutoff_ns` that rule number `rule` decides about: those that match it and no
+/// earlier rule.
 fn expired_by(conditions: &[Option<Condition>], rule: usize, cutoff_ns: i64) -> Condition {
     let mut cases = Vec::new();
     for earlier in &conditions[..rule] {

@@ -1,7 +1,7 @@
-//! Has anything changed that maintenance should look at?
+//! Has anything changed that maintenance must react to?
 //!
-//! Duties in the background sleep until one of these signals or a deadline. A signal that nobody waits for costs
-//! an atomic operation; one that comes while a duty is busy is kept until it waits again.
+//! Background duties sleep until one of these signals or a deadline. A signal without a waiting duty costs one atomic
+//! operation; a signal during a duty's work is kept until the duty waits again.
 
 use tokio::sync::{Notify, watch};
 
@@ -20,32 +20,32 @@ impl Default for Signals {
 }
 
 impl Signals {
-    /// Batches have entered the buffer.
+    /// Signals that batches have entered the buffer.
     pub(super) fn batches_arrived(&self) {
         self.arrived.notify_one();
     }
 
-    /// The buffer is full, or a batch did not fit.
+    /// Signals that the buffer is full, or a batch did not fit.
     pub fn buffer_is_full(&self) {
         self.full.notify_one();
     }
 
-    /// The catalog is at `version`.
+    /// Signals that the catalog is at `version`.
     pub(super) fn committed(&self, version: u64) {
         self.committed.send_replace(version);
     }
 
-    /// Returns when batches have entered the buffer since it returned last. For one caller.
+    /// Waits until batches have entered the buffer since the last call returned. For one caller.
     pub(super) async fn arrival(&self) {
         self.arrived.notified().await;
     }
 
-    /// Returns when the buffer was full since it returned last. For one caller.
+    /// Waits until the buffer was full since the last call returned. For one caller.
     pub(super) async fn full(&self) {
         self.full.notified().await;
     }
 
-    /// A receiver of the versions of the catalog.
+    /// Returns a receiver of the catalog's versions.
     pub(super) fn versions(&self) -> watch::Receiver<u64> {
         self.committed.subscribe()
     }

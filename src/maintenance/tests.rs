@@ -1,4 +1,4 @@
-//! Merges and sweeps keep every event, in order, within the limits of segments.
+//! Do merges and sweeps keep every event, in order, within the limits of segments?
 
 use std::fmt;
 use std::ops::Range;
@@ -45,7 +45,7 @@ struct Made {
     attributes: Vec<(usize, usize, u8)>,
 }
 
-/// Keys of every kind: common ones, such as collide with core columns, and too long for a column.
+/// Keys of every kind: common ones, ones that collide with core columns, and ones too long for a column.
 fn key(i: usize) -> (Level, String) {
     let level = Level::ALL[i % 4];
     let key = match i / 4 {
@@ -122,7 +122,7 @@ fn made() -> impl Strategy<Value = Made> {
     })
 }
 
-/// Every event as text that says all: core values, and attributes with their types.
+/// Describes every event as text: core values, and attributes with their types.
 fn described(batch: &EventBatch) -> Vec<String> {
     let mut rows: Vec<Vec<String>> = vec![Vec::new(); batch.rows()];
     for (field, column) in batch.core().schema_ref().fields().iter().zip(batch.core().columns()) {
@@ -143,7 +143,7 @@ fn described(batch: &EventBatch) -> Vec<String> {
     rows.into_iter().map(|row| row.join(" ")).collect()
 }
 
-/// A database without a log: a store, its catalog, and what compacts.
+/// A database without a log: a store, its catalog, and a compactor.
 struct Bench {
     store: Arc<dyn ObjectStore>,
     catalog: Arc<Catalog>,
@@ -186,7 +186,7 @@ impl Bench {
         self.compactor.run(segment, |_| {}).await
     }
 
-    /// All events in the order of each segment, and their timestamps.
+    /// Reads all segments with their events, in each segment's order.
     async fn segments(&self) -> Vec<(Arc<SegmentMeta>, Vec<String>)> {
         let mut segments = Vec::new();
         for segment in &self.catalog.snapshot().segments {
@@ -208,7 +208,7 @@ impl Bench {
     }
 }
 
-/// Reads a segment by the way of imports, which knows nothing of how segments are merged.
+/// Reads a segment with the code of imports, which is independent of merges.
 fn read(object: Bytes) -> Vec<String> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(object).unwrap();
     let schema = Arc::clone(reader.schema());
@@ -228,7 +228,7 @@ fn all(parts: &[Vec<Made>]) -> Vec<String> {
     events
 }
 
-/// Segments that have many and few values of some keys: columns come and go when they are merged.
+/// Events with many or few values of some keys, so that merges add and drop columns.
 fn uneven(rows: Range<usize>) -> Vec<Made> {
     rows.map(|i| {
         let mut attributes = vec![(0, if i % 3000 == 0 { 3 } else { 0 }, i as u8)];
@@ -295,7 +295,7 @@ async fn events_of_one_instant_stay_in_the_order_in_which_they_came() {
     bench.compact(1000).await.unwrap();
     let expected: Vec<_> = parts.iter().flat_map(|part| described(&batch(part))).collect();
     let segments = bench.segments().await;
-    // Ids are made in a millisecond, so which segment came first is not said; events of one are in order.
+    // Ids of the same millisecond do not order the segments; events of one segment are in order.
     let place = |event: &String| segments[0].1.iter().position(|e| e == event).unwrap();
     for part in expected.chunks(30) {
         let places: Vec<_> = part.iter().map(place).collect();
@@ -383,7 +383,7 @@ async fn what_somebody_is_making_is_no_orphan() {
     assert_eq!(bench.objects().await, 2 * 2);
 }
 
-/// Steps until nothing is due.
+/// Merges step by step until nothing is due; returns the number of steps.
 async fn settle(bench: &Bench, limits: SegmentLimits) -> usize {
     let stop = CancellationToken::new();
     let mut steps = 0;
@@ -436,7 +436,7 @@ async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
     assert_eq!(bench.objects().await, 9 * 2);
 }
 
-/// Events with a text of a kilobyte that nothing makes smaller.
+/// Events with an incompressible text of a kilobyte each.
 fn noise(range: std::ops::Range<i64>) -> Arc<EventBatch> {
     let mut builder = EventBatchBuilder::new();
     for i in range {
@@ -467,7 +467,7 @@ async fn segments_are_full_when_they_have_enough_bytes() {
         }
         let segments = bench.catalog.snapshot().segments.clone();
         assert!(segments.iter().all(|segment| segment.bytes < 700_000), "{segments:?}");
-        // By number they would all fit into one.
+        // By their number they would all fit into one segment.
         let full = segments.iter().filter(|segment| segment.bytes >= 300_000).count();
         assert!(full >= 4, "{full}");
         assert_eq!(segments.iter().map(|segment| segment.rows).sum::<u64>(), 4000);
@@ -537,7 +537,7 @@ proptest! {
     }
 }
 
-/// A store whose `put` fails from some call on: before it stores anything, or after.
+/// A store whose `put` fails from some call on: before or after it stores the object.
 #[derive(Debug)]
 struct Failing {
     inner: InMemory,
@@ -605,7 +605,7 @@ impl ObjectStore for Failing {
 #[tokio::test]
 async fn a_merge_whose_outputs_cannot_all_be_stored_leaves_none_of_them() {
     for stores_all_the_same in [false, true] {
-        // The index and the object of each of three outputs.
+        // Six puts: the index and the object of each of three outputs.
         for puts in 0..6 {
             let failing = Arc::new(Failing {
                 inner: InMemory::new(),

@@ -187,7 +187,7 @@ fn inspect_shows_every_kind_of_file() {
     assert_eq!((code, &mask["ranges"]), (Some(0), &json!([{"first": 0, "last": 0}])), "{mask}");
     assert_eq!(commit(4)["masks"][0]["rows"], json!(1), "{}", commit(4));
     assert_eq!(inspect(data.path(), "").0["deletions"][0]["condition"], json!("name = 'span 2'"));
-    for (wrong, says) in [("no-such-file", "is neither a file"), (file!(), "no file of a data directory")] {
+    for (wrong, says) in [("no-such-file", "is neither a file"), (file!(), "is not a Broadloom file")] {
         let output = run(&["inspect", "--data", path, wrong]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(says), "{}", stderr(&output));

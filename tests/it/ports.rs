@@ -15,8 +15,8 @@ const ANNOUNCED_BYTES: u32 = 64 << 20;
 /// Idle connections on each of the two ports, where the process may have so many.
 const IDLE_MAX: usize = 1_000;
 
-/// As many idle connections as fit into a quarter of the open files of this process: each is two of them, and there
-/// are two ports.
+/// Number of idle connections per port that fit into a quarter of this process's open files: each takes two files,
+/// and there are two ports.
 fn idle_connections() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

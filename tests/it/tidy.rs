@@ -175,7 +175,7 @@ fn tests_that_documents_name_exist() {
     assert!(wrong.is_empty(), "tests that do not exist:\n{}", wrong.join("\n"));
 }
 
-/// What DataFusion calls experimental changes with its versions: one file of ours has to follow.
+/// Experimental parts of DataFusion change with its versions: only one of our files may depend on them.
 #[test]
 fn one_file_names_the_morsel_traits() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -1,4 +1,4 @@
-//! Does maintenance that fails keep other maintenance from its work? Who learns of it?
+//! Does a failing maintenance duty stop other duties? Is the failure reported?
 
 use std::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ use crate::disk::simulated::SimulatedDisk;
 use crate::store::placement::Placement;
 use crate::wal::WalOptions;
 
-/// Events of seconds, with a `size` that is a number, but for that of `wrong`.
+/// One event per second of `range` with a numeric `size`, except for the event `wrong`.
 fn sizes(range: Range<i64>, wrong: i64) -> EventBatch {
     let mut builder = EventBatchBuilder::new();
     let (n, size) = (builder.key(Level::Record, "n"), builder.key(Level::Record, "size"));
@@ -35,7 +35,7 @@ fn sizes(range: Range<i64>, wrong: i64) -> EventBatch {
     builder.finish().unwrap()
 }
 
-/// A rule that fails on a size that is not a number, and one that does not.
+/// Two rules, one of which fails on a size that is not a number.
 fn retention() -> RetentionSettings {
     let rule = |condition: &str, seconds| RetentionRule {
         condition: Some(condition.to_owned()),
@@ -66,8 +66,8 @@ async fn append(database: &Database, parts: Range<i64>, wrong: i64) {
     }
 }
 
-/// A database with eight segments; the size of `wrong` is not a number. Rules are set when there are the attributes
-/// that they name.
+/// A database with eight segments; the size of `wrong` is not a number. Rules are set once the attributes that they
+/// name exist.
 async fn filled(settings: Settings, wrong: i64) -> Database {
     let mut without_rules = settings.clone();
     without_rules.maintenance.retention = RetentionSettings::default();
@@ -79,12 +79,12 @@ async fn filled(settings: Settings, wrong: i64) -> Database {
     database
 }
 
-/// The events that stay: of the segment with the wrong size only the first rule has removed any.
+/// Events that stay: in the segment with the wrong size, only the first rule has removed events.
 fn kept() -> Vec<i64> {
     (0..80).filter(|n| *n != 5 && (n % 2 == 1 || (30..40).contains(n))).collect()
 }
 
-/// A database of which a retention rule fails.
+/// A database with a failing retention rule.
 pub(crate) async fn with_a_failing_rule() -> (Database, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let database = filled(settings(dir.path()), 33).await;
@@ -124,7 +124,7 @@ async fn a_retention_rule_that_fails_does_not_keep_the_background_from_merging()
     let mut settings = settings(dir.path());
     settings.maintenance.background = true;
     settings.maintenance.grace = Duration::ZERO;
-    // In the segment that is there when the rules are applied first.
+    // In the segment that exists when the rules are first applied.
     let database = filled(settings, 3).await;
     let has = |duty, is: fn(&DutyState) -> bool| {
         database.duties().iter().any(|state| state.duty == duty && is(state))
@@ -277,7 +277,7 @@ async fn an_object_that_cannot_be_deleted_keeps_no_other() {
     let left = || async { store.list(Some(&"segments".into())).count().await };
     assert_eq!(left().await, 2 + 1);
 
-    // As many as make a pass end: in the next one they come last.
+    // Enough failures to end a pass: in the next pass they come last.
     let orphans = |name: &'static str| (0..8).map(move |i| ObjectPath::from(format!("segments/{name}-{i}")));
     for path in orphans("a").chain(orphans("b")) {
         store.put(&path, "left by a crash".into()).await.unwrap();
@@ -291,7 +291,7 @@ async fn an_object_that_cannot_be_deleted_keeps_no_other() {
     database.close().await.unwrap();
 }
 
-/// A database whose next append meets an fsync that fails.
+/// A database whose next fsync of the log fails.
 pub(crate) async fn about_to_be_poisoned() -> (Database, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let chaos = Chaos::new(1);
@@ -305,7 +305,7 @@ pub(crate) async fn about_to_be_poisoned() -> (Database, tempfile::TempDir) {
     (database, dir)
 }
 
-/// Has it meet it.
+/// Makes that fsync fail, by an append.
 pub(crate) async fn poison(database: &Database) {
     assert_eq!(database.append(batch(5..9)).await.unwrap_err().kind(), ErrorKind::Poisoned);
 }

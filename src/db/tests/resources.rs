@@ -1,4 +1,4 @@
-//! Do databases that share everything costly share nothing else?
+//! Do databases with shared resources stay separate otherwise?
 
 use datafusion::execution::memory_pool::MemoryConsumer;
 
@@ -16,7 +16,7 @@ async fn databases_that_share_resources_answer_for_themselves() {
         database.delete(&delete(&format!("n = {}", i + 3))).await.unwrap();
         databases.push(database);
     }
-    // The second time answers come from the caches.
+    // The second time the answers come from the caches.
     for _ in 0..2 {
         for (i, database) in (0_i64..).zip(&databases) {
             let expected: i64 = (i..10 + 2 * i).filter(|n| *n != i + 3).sum();
@@ -46,7 +46,7 @@ async fn a_limit_of_memory_holds_for_all_databases_together() {
         let result = other.sql("SELECT n FROM events ORDER BY n % 10, n").await.unwrap();
         result.collect().await.map(|batches| batches.iter().map(RecordBatch::num_rows).sum::<usize>())
     };
-    // As a query on the other database would.
+    // Like a query on the other database.
     let pool = Arc::clone(&one.session_context().runtime_env().memory_pool);
     let taken = MemoryConsumer::new("a query").register(&pool);
     taken.try_grow(63 << 20).unwrap();

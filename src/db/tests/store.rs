@@ -1,4 +1,4 @@
-//! A database in an object store, without the store's own network.
+//! Does a database work in an object store? Tested without a network.
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -17,7 +17,7 @@ fn resources() -> Resources {
     Resources::of_reader(&settings()).unwrap()
 }
 
-/// Objects in `store`, with the log there, or in a directory.
+/// Storage with objects in `store`, and the log there or in a directory.
 fn storage(store: &Arc<dyn ObjectStore>, log: Option<&Path>) -> Storage {
     let log = match log {
         Some(log) => LogStorage::Files { directory: log.to_owned(), options: WalOptions::default() },
@@ -28,7 +28,7 @@ fn storage(store: &Arc<dyn ObjectStore>, log: Option<&Path>) -> Storage {
     Storage { store: Arc::clone(store), placement: None, log, claim: None, lease: None, cache: None }
 }
 
-/// Opens the store as the process `writer`, with the log there, or in a directory.
+/// Opens the store as the process `writer`, with the log there or in a directory.
 async fn open(store: &Arc<dyn ObjectStore>, writer: &str, log: Option<&Path>) -> Result<Database> {
     let id = log.map(|log| crate::wal::identity(&crate::disk::SystemDisk, log).unwrap());
     let claim = Claim { writer: writer.into(), log: id, owner: writer.into(), released: false };
@@ -56,7 +56,7 @@ async fn who_was_taken_over_from_neither_acknowledges_nor_commits_nor_deletes() 
 
     let owner = open(&store, "owner", None).await.unwrap();
     assert_eq!(count(&owner), 20);
-    // It does not know of the other's claim yet: the log tells it.
+    // It does not know of the other's claim yet: the log will report it.
     assert!(stale.readiness().is_ok());
     assert_eq!(stale.append(batch(20..30)).await.unwrap_err().kind(), ErrorKind::Poisoned);
     assert_eq!(stale.readiness().unwrap_err().kind(), ErrorKind::Poisoned);
@@ -105,7 +105,7 @@ async fn a_log_in_a_directory_is_not_passed_over() {
     assert!(passed_over.message().contains("in the store"), "{passed_over}");
 }
 
-/// Otherwise it would tell the catalog that its log is empty, and another machine would go on without that log.
+/// Otherwise the close would record in the catalog that its log is empty, and another machine would open without it.
 #[tokio::test]
 async fn whoever_closes_waits_for_the_appends_under_way() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
