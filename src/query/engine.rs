@@ -357,7 +357,7 @@ pub(crate) fn timed_out(timeout: Duration) -> Error {
     Error::new(
         ErrorKind::Cancelled,
         format!(
-            "the query was not done within its timeout of {}: narrow the time range, or raise `timeout`",
+            "the query did not finish within its timeout of {}: narrow the time range, or raise `timeout`",
             humantime::format_duration(timeout)
         ),
     )
@@ -457,7 +457,7 @@ impl Stream for Limited {
                 let limit = this.row_limit;
                 this.fail(Error::new(
                     ErrorKind::LimitExceeded,
-                    format!("the result has more than {limit} rows, the row limit: add LIMIT, or raise it"),
+                    format!("the result has more than {limit} rows, its row limit: add LIMIT, or raise the row limit"),
                 ))
             }
             Some(left) => {

@@ -57,7 +57,7 @@ pub fn query_error(e: DataFusionError) -> Error {
     let message = match kind {
         ErrorKind::TooLarge => format!(
             "the query needs more memory than `query-memory` allows: {text}; \
-             narrow the time range, or raise it"
+             narrow the time range, or raise `query-memory`"
         ),
         _ => text,
     };
@@ -113,14 +113,14 @@ fn overflow(text: &str) -> String {
 /// What is wrong with a regular expression, with the expression and a caret under the place, if that is what `text`
 /// is about.
 fn bad_pattern(text: &str) -> Option<String> {
-    const WHAT: &str = "this is no regular expression";
+    const WHAT: &str = "not a regular expression";
     if let Some((_, detail)) = text.split_once("regex parse error:\n") {
         let (picture, rest) = detail.split_once("error: ")?;
         let reason = rest.lines().next().unwrap_or_default();
         return Some(format!("{WHAT}: {reason}\n{}", picture.trim_end()));
     }
     if text.contains("CompiledTooBig(") || text.contains("Compiled regex exceeds size limit") {
-        return Some("the regular expression is too large: repeat less in it".to_owned());
+        return Some("the regular expression is too large; use smaller repeat counts".to_owned());
     }
     let (_, pattern) = text.split_once("Regular expression did not compile: ")?;
     Some(format!("{WHAT}: {pattern}"))
@@ -179,7 +179,7 @@ fn words(e: &DataFusionError) -> String {
         return what;
     }
     if let Some(data_type) = without_order(&text) {
-        return format!("min and max need values that have an order, not {data_type}");
+        return format!("min and max take values that have an order, not {data_type}");
     }
     if let Some((what, _)) = text.split_once("\n\tCandidate functions:") {
         text = String::from(what);
@@ -233,7 +233,7 @@ mod tests {
             (arrow(ArrowError::DivideByZero), "division by zero"),
             (
                 arrow(ArrowError::ArithmeticOverflow("Overflow happened on: 1 - 2".into())),
-                "1 - 2 does not fit in its type: cast what is calculated with to double, or to decimal(38, 0)",
+                "1 - 2 does not fit in its type: cast the operands to double, or to decimal(38, 0)",
             ),
             (DataFusionError::Execution("5 * 2 does not fit".into()), "5 * 2 does not fit"),
         ] {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_bad_regular_expression_is_shown_without_what_found_it() {
         let parse = "regex parse error:\n    (unclosed\n    ^\nerror: unclosed group";
-        let wanted = "this is no regular expression: unclosed group\n    (unclosed\n    ^";
+        let wanted = "not a regular expression: unclosed group\n    (unclosed\n    ^";
         let dynamic = format!(
             "failed to call 'x' Compute error: Regular expression did not compile: Syntax(\n~~~\n{parse}\n~~~\n)"
         );
@@ -259,7 +259,7 @@ mod tests {
         }
         let bare = ArrowError::ComputeError("Regular expression did not compile: (unclosed".into());
         let bare = message(DataFusionError::ArrowError(Box::new(bare), None));
-        assert_eq!(bare, "this is no regular expression: (unclosed");
+        assert_eq!(bare, "not a regular expression: (unclosed");
     }
 
     #[test]

@@ -58,13 +58,13 @@ impl Parameter {
                 let fits = |integer: &i128| integer.unsigned_abs() < 10_u128.pow(DIGITS_MAX.into());
                 integer.filter(fits).map(Self::Integer).ok_or_else(|| {
                     Error::invalid(format!(
-                        "parameter {digits}: an integer has at most {DIGITS_MAX} digits; write it with a point or \
-                         an exponent for a double"
+                        "parameter {digits}: an integer has at most {DIGITS_MAX} digits; for a double, write it with a \
+                         point or an exponent"
                     ))
                 })
             }
             other => Err(Error::invalid(format!(
-                "parameter {other}: parameters are null, booleans, numbers or strings"
+                "parameter {other}: a parameter is null, a boolean, a number or a string"
             ))),
         }
     }
@@ -158,6 +158,6 @@ mod tests {
         let read: Vec<Parameter> = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), json);
         let error = serde_json::from_str::<Vec<Parameter>>("[[1]]").unwrap_err();
-        assert!(error.to_string().contains("null, booleans, numbers or strings"), "{error}");
+        assert!(error.to_string().contains("null, a boolean, a number or a string"), "{error}");
     }
 }

@@ -149,7 +149,5 @@ fn by_row(plan: &LogicalPlan) -> Result<()> {
 }
 
 fn not_by_row() -> Error {
-    Error::invalid(
-        "the condition has a subquery or a random function: it must be decided by each event alone",
-    )
+    Error::invalid("the condition has a subquery or a random function; it must depend on each event alone")
 }

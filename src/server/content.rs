@@ -14,7 +14,7 @@ pub(super) fn otlp_encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
         Some("application/x-protobuf" | "application/protobuf") => Ok(Encoding::Protobuf),
         Some("application/json") => Ok(Encoding::Json),
         other => Err(unsupported(format!(
-            "Content-Type is {}; OTLP is sent as application/x-protobuf or application/json",
+            "Content-Type is {}; send OTLP as application/x-protobuf or application/json",
             other.unwrap_or("missing")
         ))),
     }
@@ -27,9 +27,7 @@ pub(super) fn compression(headers: &HeaderMap) -> Result<Compression, Problem> {
         "" | "identity" => Ok(Compression::Identity),
         "gzip" | "x-gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),
-        other => {
-            Err(unsupported(format!("Content-Encoding is {other:?}; gzip, zstd and identity are understood")))
-        }
+        other => Err(unsupported(format!("Content-Encoding is {other:?}; use gzip, zstd or identity"))),
     }
 }
 
@@ -37,7 +35,7 @@ pub(super) fn compression(headers: &HeaderMap) -> Result<Compression, Problem> {
 /// all of it again.
 pub(super) fn broken_off(error: axum::Error) -> Error {
     let kind = if is_stalled(&error) { ErrorKind::Unavailable } else { ErrorKind::InvalidInput };
-    Error::new(kind, "the body broke off").with_source(error)
+    Error::new(kind, "the body ended early").with_source(error)
 }
 
 fn unsupported(message: String) -> Problem {

@@ -87,7 +87,7 @@ impl Server {
     pub async fn failed(&mut self) -> Error {
         match self.ports.join_next().await {
             Some(Err(panic)) => Error::internal("a listener failed").with_source(panic),
-            Some(Ok(())) => Error::internal("a listener ended without being told to"),
+            Some(Ok(())) => Error::internal("a listener ended although the server was not stopping"),
             None => std::future::pending().await,
         }
     }

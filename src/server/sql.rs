@@ -33,7 +33,7 @@ const STATEMENT_BYTES_MAX: usize = 4 << 20;
 pub(super) async fn get(caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let options = Options::parse(uri.query().unwrap_or_default())?;
     let Some(sql) = options.query.clone() else {
-        return Err(Error::invalid("no statement: write it as ?query=… or POST it").into());
+        return Err(Error::invalid("no statement; write it as ?query=… or POST it").into());
     };
     let params = options.params.clone();
     answer(&caller, &headers, options, sql, params).await
@@ -56,7 +56,7 @@ pub(super) async fn post(
     })?;
     let (sql, params) = if media_type(&headers).as_deref() == Some("application/json") {
         let statement: Statement = serde_json::from_slice(&body).map_err(|e| {
-            Error::invalid(format!("the body is no {{\"query\": \"…\", \"params\": […]}}: {e}"))
+            Error::invalid(format!("the body is not {{\"query\": \"…\", \"params\": […]}}: {e}"))
                 .with_source(e)
         })?;
         (statement.query, statement.params)
@@ -98,13 +98,13 @@ impl Options {
                 "timeout" => options.timeout = Some(timeout(&value)?),
                 "limit" => {
                     let limit = value.parse();
-                    options.limit = Some(
-                        limit.map_err(|_| Error::invalid(format!("limit={value} is no number of rows")))?,
-                    );
+                    options.limit = Some(limit.map_err(|_| {
+                        Error::invalid(format!("limit={value} is not a number of rows; write limit=1000"))
+                    })?);
                 }
                 other => {
                     return Err(Error::invalid(format!(
-                        "there is no option {other:?}; there are query, param, format, timeout and limit"
+                        "unknown option {other:?}; the options are query, param, format, timeout and limit"
                     )));
                 }
             }
@@ -118,7 +118,9 @@ fn timeout(text: &str) -> Result<Duration> {
         Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
         Err(_) => humantime::parse_duration(text),
     };
-    parsed.map_err(|e| Error::invalid(format!("timeout={text} is no time such as 30s: {e}")).with_source(e))
+    parsed.map_err(|e| {
+        Error::invalid(format!("timeout={text} is not a duration; write 30s or 2m: {e}")).with_source(e)
+    })
 }
 
 /// The format that the client wants; 406 when it wants none that there is.
@@ -132,7 +134,8 @@ fn negotiate(asked: Option<Format>, headers: &HeaderMap) -> Result<Format, Probl
     }
     accepted.iter().find_map(|media| of_media_range(media)).ok_or_else(|| {
         let known = Format::ALL.map(essence);
-        let message = format!("nothing that Accept lists can be written; there are {}", known.join(", "));
+        let message =
+            format!("no format that Accept lists is available; the formats are {}", known.join(", "));
         Problem::with_status(StatusCode::NOT_ACCEPTABLE, Error::invalid(message))
     })
 }

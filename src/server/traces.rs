@@ -53,7 +53,7 @@ async fn encode(
         rows += batch.num_rows();
         if rows > ROWS_MAX {
             let message = format!(
-                "the trace {id} has more than {ROWS_MAX} spans and span events: ask for some of them with /v1/sql"
+                "the trace {id} has more than {ROWS_MAX} spans and span events; query some of them with /v1/sql"
             );
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
@@ -67,7 +67,7 @@ async fn encode(
         encoding.await.map_err(|e| Error::internal("encoding a trace failed").with_source(e))?;
     let (traces, reservation) = encoded?;
     if traces.resource_spans.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, format!("there are no spans of the trace {id}")));
+        return Err(Error::new(ErrorKind::NotFound, format!("no spans of the trace {id} are stored")));
     }
     Ok(futures::stream::iter(chunks(traces).map(move |chunk| {
         let _held_until_all_is_sent = &reservation;

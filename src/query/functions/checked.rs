@@ -122,9 +122,7 @@ fn overflow(error: DataFusionError, data_type: &DataType) -> DataFusionError {
 /// `text` is arrow's: "Overflow happened on: 5000000000000000000 * 2".
 pub(crate) fn does_not_fit(text: &str, data_type: impl fmt::Display) -> String {
     let operation = text.rsplit_once(": ").map_or(text, |(_, operation)| operation);
-    format!(
-        "{operation} does not fit in {data_type}: cast what is calculated with to double, or to decimal(38, 0)"
-    )
+    format!("{operation} does not fit in {data_type}: cast the operands to double, or to decimal(38, 0)")
 }
 
 #[cfg(test)]

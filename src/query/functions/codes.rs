@@ -123,8 +123,9 @@ impl Texts {
         }
         // All but the last, so that a pair has a place for null.
         let code = u32::try_from(self.all.ends.len()).ok().filter(|code| *code < u32::MAX);
-        let code = code
-            .ok_or_else(|| DataFusionError::ResourcesExhausted("2^32 different texts or more".to_owned()))?;
+        let code = code.ok_or_else(|| {
+            DataFusionError::ResourcesExhausted("the groups have 2^32 or more different texts".to_owned())
+        })?;
         self.reservation.try_grow(text.len() + TEXT_BYTES)?;
         self.all.push(text);
         let Self { codes, all, hasher, .. } = self;

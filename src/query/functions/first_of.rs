@@ -45,7 +45,7 @@ impl ScalarUDFImpl for FirstOf {
 /// In each row the first value that is not null, of arrays of one type and length.
 pub(super) fn first(mut arrays: impl Iterator<Item = Result<ArrayRef>>) -> Result<ArrayRef> {
     let Some(result) = arrays.next() else {
-        return Err(DataFusionError::Internal("the first value of no arguments".to_owned()));
+        return Err(DataFusionError::Internal("first_of needs an argument".to_owned()));
     };
     let mut result = result?;
     for next in arrays {

@@ -139,10 +139,10 @@ impl ScalarUDFImpl for JsonAt {
         }
         match steps.iter().find(|ty| !is_text(ty) && !ty.is_integer() && !ty.is_null()) {
             Some(ty) => datafusion::common::plan_err!(
-                "a place in a list is a whole number and an entry of a map is named by text, not by the type {ty}"
+                "a list takes an integer place and a map takes a text key, not the type {ty}"
             ),
             None if steps.is_empty() => {
-                datafusion::common::plan_err!("{JSON_AT} needs a path: a key or a place")
+                datafusion::common::plan_err!("{JSON_AT} needs a path of keys or places")
             }
             None => Ok(DataType::Utf8View),
         }

@@ -167,7 +167,7 @@ impl Narrow {
     fn failed(&self, sum: Option<i128>) -> DataFusionError {
         let sum = sum.unwrap_or_default();
         let (data_type, name) = (&self.data_type, readable(&self.name));
-        let way_out = "cast what is added up to double, or to decimal(38, 0)";
+        let way_out = "cast the values to double, or to decimal(38, 0)";
         DataFusionError::Execution(format!("{name} is {sum}, which does not fit in {data_type}: {way_out}"))
     }
 }

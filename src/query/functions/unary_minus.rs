@@ -51,7 +51,7 @@ impl ScalarUDFImpl for UnaryMinus {
         match types {
             [of] => match negative(of) {
                 Some(negative) => Ok(vec![negative]),
-                None => plan_err!("a minus needs a signed number or an interval after it, not {of}"),
+                None => plan_err!("unary minus takes a signed number or an interval, not {of}"),
             },
             _ => plan_err!("{UNARY_MINUS} takes one argument, not {}", types.len()),
         }

@@ -376,7 +376,7 @@ impl Opener {
             let message =
                 format!("bytes {} to {} of {segment}", range.start, range.end, segment = segment.id);
             return Err(DataFusionError::Internal(format!(
-                "asked for {message}: segments are read as a whole"
+                "cannot read {message}: a segment is read as a whole"
             )));
         }
         let context = self.source.context();

@@ -28,7 +28,7 @@ const PARENTHESES_MAX: usize = 200;
 pub(crate) fn parse(sql: &str) -> Result<Statement> {
     let mut statements = parser(sql)?.parse_statements().map_err(|e| explained(&e))?;
     match (statements.pop_front(), statements.len()) {
-        (None, _) => Err(Error::invalid("there is no statement in the text")),
+        (None, _) => Err(Error::invalid("the text has no statement")),
         (Some(statement), 0) => Ok(statement),
         (Some(_), more) => Err(Error::invalid(format!("one statement at a time: the text has {}", more + 1))),
     }
@@ -81,7 +81,7 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
     check_operators(operators, comparisons)?;
     if depth_max > PARENTHESES_MAX {
         return Err(Error::invalid(format!(
-            "the statement has parentheses in parentheses, {depth_max} deep: at most {PARENTHESES_MAX} are allowed"
+            "the statement has parentheses nested {depth_max} deep; at most {PARENTHESES_MAX} levels are allowed"
         )));
     }
     Ok(())
@@ -92,7 +92,7 @@ pub(super) fn check_operators(operators: usize, comparisons: usize) -> Result<()
     for (count, what) in [(operators, "operators"), (comparisons, "comparisons")] {
         if count > OPERATORS_MAX {
             return Err(Error::invalid(format!(
-                "the statement has {count} {what}, at most {OPERATORS_MAX} are allowed: \
+                "the statement has {count} {what}; at most {OPERATORS_MAX} are allowed: \
                  write `x IN (…)` in place of a long chain of OR"
             )));
         }

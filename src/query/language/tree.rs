@@ -181,7 +181,7 @@ impl Visitor for Size {
     }
 
     fn pre_visit_statement(&mut self, _: &SqlStatement) -> ControlFlow<Box<Error>> {
-        refuse("a statement inside of a query: only SELECT, VALUES and TABLE can be there".to_owned())
+        refuse("a statement inside a query must be SELECT, VALUES or TABLE".to_owned())
     }
 }
 

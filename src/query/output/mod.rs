@@ -94,7 +94,7 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
             let known = Self::ALL.map(Self::name).join(", ");
-            Error::invalid(format!("there is no format '{name}': the formats are {known}"))
+            Error::invalid(format!("unknown format '{name}': the formats are {known}"))
         })
     }
 }

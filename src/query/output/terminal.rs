@@ -126,7 +126,7 @@ impl Encoder for Table {
         let rows = if self.total == 1 { "row" } else { "rows" };
         let _ = write!(text, "\n{} {rows}", self.total);
         if hidden > 0 {
-            let _ = write!(text, ", {hidden} of them not shown: use another format, or LIMIT");
+            let _ = write!(text, ", {hidden} not shown: use another format, or LIMIT");
         }
         text.push('\n');
         Ok(text.into_bytes())

@@ -100,7 +100,7 @@ fn rewrite_like(like: Like, schema: &DFSchema) -> Result<Transformed<Expr>> {
         .filter(|p| p.len() <= bytes as usize * 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
     let Some(prefix) = prefix else {
         return Err(DataFusionError::Plan(format!(
-            "{} is an id: LIKE takes hexadecimal digits and a final %, such as '4bf9%'",
+            "{} is an id: LIKE takes hexadecimal digits and a final % here, such as '4bf9%'",
             like.expr
         )));
     };
@@ -164,7 +164,7 @@ fn id_literal(text: &str, bytes: i32) -> Result<Expr> {
     let what = if bytes == 16 { "a trace id" } else { "a span id" };
     let id = hex::decode(text).ok().filter(|id| id.len() * 2 == digits).ok_or_else(|| {
         let found = match text.chars().find(|c| !c.is_ascii_hexdigit()) {
-            Some(c) => format!("{c:?} is none"),
+            Some(c) => format!("{c:?} is not one"),
             None => format!("it has {}", text.len()),
         };
         DataFusionError::Plan(format!(
@@ -204,7 +204,7 @@ mod tests {
     fn text_that_is_no_id_is_an_error_that_says_why() {
         let message = |expr| run(expr).unwrap_err().strip_backtrace();
         assert!(message(col("trace_id").eq(lit("4bf9"))).contains("32 hexadecimal digits, it has 4"));
-        assert!(message(col("span_id").eq(lit("xyz"))).contains("'x' is none"));
+        assert!(message(col("span_id").eq(lit("xyz"))).contains("'x' is not one"));
         assert!(message(col("trace_id").like(lit("%4bf9"))).contains("LIKE takes hexadecimal digits"));
     }
 }

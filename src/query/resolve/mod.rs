@@ -176,7 +176,7 @@ impl Resolver<'_> {
 /// The error for statements that would change something.
 fn read_only(what: &str) -> Error {
     Error::invalid(format!(
-        "Broadloom's SQL is read-only: {what} is not allowed; SELECT, EXPLAIN, SHOW and DESCRIBE are"
+        "Broadloom's SQL is read-only: {what} is not allowed; use SELECT, EXPLAIN, SHOW or DESCRIBE"
     ))
 }
 

@@ -282,8 +282,8 @@ impl Resolver<'_> {
     pub(super) fn demand(&mut self, node: NodeId, hidden: &Hidden, name: &Name) -> Result<()> {
         self.nodes.demand(node, hidden).map_err(|SeveralSources(sources)| {
             Error::invalid(format!(
-                "column \"{}\"{} is ambiguous: the * it would come through reads {}; select it there, as \
-                 {}.{} for example",
+                "column \"{}\"{} is ambiguous: the * that would provide it reads {}; select it there, \
+                 for example {}.{}",
                 name.exact,
                 at(name.at),
                 sources.join(" and "),

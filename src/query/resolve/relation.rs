@@ -75,7 +75,7 @@ impl Resolver<'_> {
     fn resolve_recursive(&mut self, cte: &mut Cte, name: &str) -> Result<NodeId> {
         let query = &mut *cte.query;
         let SetExpr::SetOperation { left, right, .. } = &mut *query.body else {
-            return Err(Error::invalid(format!("recursive \"{name}\" must be a UNION")));
+            return Err(Error::invalid(format!("recursive \"{name}\" must be a UNION of two queries")));
         };
         let first = self.resolve_body(left, None)?;
         let columns = self.nodes.star(first).unwrap_or_default();
@@ -297,7 +297,7 @@ impl Resolver<'_> {
     /// Resolves a copy of a view's query as if nothing were around it.
     fn resolve_view(&mut self, query: &mut Query) -> Result<NodeId> {
         if self.view_depth == VIEW_DEPTH_MAX {
-            return Err(Error::invalid(format!("views use each other more than {VIEW_DEPTH_MAX} deep")));
+            return Err(Error::invalid(format!("views are nested more than {VIEW_DEPTH_MAX} levels deep")));
         }
         self.view_depth += 1;
         let (scopes, ctes) = (std::mem::take(&mut self.scopes), std::mem::take(&mut self.ctes));
@@ -363,8 +363,8 @@ impl Resolver<'_> {
             JoinConstraint::Natural => {
                 if self.relations()[start..].iter().any(|r| self.nodes.is_open(r.node)) {
                     return Err(Error::invalid(
-                        "NATURAL JOIN of relations with attributes would compare whatever they have in \
-                         common: say USING (…) or ON …",
+                        "NATURAL JOIN of relations with attributes would compare every attribute they have in \
+                         common: write USING (…) or ON …",
                     ));
                 }
             }
@@ -420,7 +420,7 @@ impl Resolver<'_> {
                 scope.merged.push(Merged { name: label, expr, members });
             }
         }
-        condition.ok_or_else(|| Error::invalid("USING needs a column"))
+        condition.ok_or_else(|| Error::invalid("USING needs at least one column"))
     }
 
     fn declares_any(&self, name: &Name, start: usize) -> bool {
@@ -474,7 +474,7 @@ impl Resolver<'_> {
                 Err(unknown("column", &name.exact, name.at, &found))
             }
             _ => Err(Error::invalid(format!(
-                "column \"{}\"{} in USING is in several relations of one side: say ON …",
+                "column \"{}\"{} in USING is in several relations of one side: write ON …",
                 name.exact,
                 at(name.at)
             ))

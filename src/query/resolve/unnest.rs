@@ -123,7 +123,7 @@ fn put_in(from: &mut [TableWithJoins], unnest: Unnest) -> Result<Unfolded> {
     let Some(factor) = owner.and_then(|owner| factors.get_mut(owner)) else {
         let list = unnest.lists.first().map(ToString::to_string).unwrap_or_default();
         return Err(Error::invalid(format!(
-            "unnest({list}) in FROM: write which of the relations before it the list is of, as s.{list}"
+            "unnest({list}) in FROM: name the relation that the list comes from, for example s.{list}"
         )));
     };
     let relation = name_of(factor).unwrap_or_else(|| "unfolded".to_owned());

@@ -25,16 +25,16 @@ pub(super) struct Words {
 /// The budget of messages.
 pub(super) const MESSAGES: Words = Words {
     limit: "in-flight-max",
-    busy: "too much is being received at once",
-    large: "the message, or what it becomes, takes more memory than all messages may at once, as each of its attribute \
-            keys takes about a kilobyte: send smaller batches",
+    busy: "too many messages are being received at once",
+    large: "the message, encoded or decoded, takes more memory than all messages together may (each of its attribute \
+            keys takes about a kilobyte): send smaller batches",
 };
 
 /// The budget of answers that are made in memory.
 pub(super) const ANSWERS: Words = Words {
     limit: "the memory for answers",
-    busy: "too many large answers are being made at once",
-    large: "the answer is too large to be made in one piece: ask for its rows with /v1/sql",
+    busy: "too many large answers are being built at once",
+    large: "the answer is too large to build in memory: query its rows with /v1/sql",
 };
 
 /// Bytes that may be held at once, shared by every protocol.
@@ -90,8 +90,8 @@ impl Reservation {
             }
             Err(used) => {
                 let message = format!(
-                    "{busy}: {used} bytes are in memory and {more} more do not fit into {limit} ({max} bytes); send \
-                     it again later"
+                    "{busy}: {used} bytes are in memory and {more} more do not fit into {limit} ({max} bytes); retry \
+                     later"
                 );
                 Err(Error::new(ErrorKind::Busy, message))
             }

@@ -192,7 +192,7 @@ impl<T: Send + Unpin> Stream for Items<T> {
             Ok(Err(error)) => Poll::Ready(Some(Err(error))),
             // The panic itself is on stderr, with its place.
             Err(gone) => Poll::Ready(Some(Err(Error::internal(
-                "the question hit a defect of the server; its log says which",
+                "the query hit a defect of the server; see the server's log",
             )
             .with_source(gone)))),
         }

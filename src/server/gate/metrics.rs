@@ -110,15 +110,15 @@ impl Metrics {
         let r = &mut registry;
         r.register("http_requests", "Requests answered, by route", metrics.http_requests.clone());
         r.register("ingest_requests", "Messages of producers, by outcome", metrics.ingest_requests.clone());
-        r.register("ingest_events", "Events taken in", metrics.ingest_events.clone());
+        r.register("ingest_events", "Events accepted", metrics.ingest_events.clone());
         r.register(
             "ingest_duplicates",
-            "Events of messages that had been taken in before",
+            "Events of redelivered messages, which were stored before",
             metrics.ingest_duplicates.clone(),
         );
         r.register(
             "ingest_rejected",
-            "Records refused in messages that were taken",
+            "Records refused within accepted messages",
             metrics.ingest_rejected.clone(),
         );
         r.register_with_unit(
@@ -129,24 +129,24 @@ impl Metrics {
         );
         r.register_with_unit(
             "ingest_duration",
-            "From the whole message to durable",
+            "Time from the whole message's arrival until its events are durable",
             Unit::Seconds,
             metrics.ingest_seconds.clone(),
         );
         r.register_with_unit(
             "in_flight",
-            "Requests held in memory now",
+            "Memory of messages that are not durable yet",
             Unit::Bytes,
             metrics.in_flight_bytes.clone(),
         );
-        r.register("queries", "Questions answered, by outcome", metrics.queries.clone());
+        r.register("queries", "Queries answered, by outcome", metrics.queries.clone());
         r.register_with_unit(
             "query_duration",
-            "From the question to the last row that the client took",
+            "Time from the request until the client took the last row",
             Unit::Seconds,
             metrics.query_seconds.clone(),
         );
-        r.register("queries_running", "Questions being answered now", metrics.queries_running.clone());
+        r.register("queries_running", "Queries running", metrics.queries_running.clone());
         r.register_collector(Box::new(OfDatabase(database)));
         Self { registry, ..metrics }
     }
@@ -213,9 +213,9 @@ impl Collector for OfDatabase {
             ("catalog_version", "Version of the catalog", None, stats.catalog_version),
             ("buffer_events", "Events that are durable and not yet in a segment", None, stats.buffer_events),
             ("buffer", "Memory of the buffer", Some(Unit::Bytes), stats.buffer_bytes),
-            ("attribute_keys", "Attribute keys that are known", None, stats.attribute_keys),
+            ("attribute_keys", "Known attribute keys", None, stats.attribute_keys),
             ("index", "Memory of open indexes and bitmaps", Some(Unit::Bytes), stats.index_bytes),
-            ("masked_events", "Events deleted or expired and still in files", None, stats.masked_events),
+            ("masked_events", "Deleted or expired events that are still in files", None, stats.masked_events),
             ("wal_files", "Files of the write-ahead log", None, stats.wal_files),
         ];
         for (name, help, unit, value) in gauges {
@@ -224,27 +224,17 @@ impl Collector for OfDatabase {
         }
         let maintenance = stats.maintenance;
         let counters: [(&str, &str, Option<Unit>, u64); 11] = [
-            ("flushes", "Segments made of the buffer", None, stats.flushes),
+            ("flushes", "Segments made from the buffer", None, stats.flushes),
             ("wal_batches", "Batches made durable", None, stats.wal_batches),
-            ("wal", "Written to the write-ahead log", Some(Unit::Bytes), stats.wal_bytes),
+            ("wal", "Bytes written to the write-ahead log", Some(Unit::Bytes), stats.wal_bytes),
             ("fsyncs", "Calls of fsync", None, stats.fsyncs),
-            ("cache_hits", "Blocks of a store that were kept on this machine", None, stats.cache_hits),
-            ("cache_misses", "Blocks that were fetched from a store", None, stats.cache_misses),
+            ("cache_hits", "Object store blocks found in the local cache", None, stats.cache_hits),
+            ("cache_misses", "Blocks fetched from the object store", None, stats.cache_misses),
             ("compactions", "Merges of segments", None, maintenance.compactions),
-            (
-                "compacted_events",
-                "Events that were written again by merges",
-                None,
-                maintenance.compacted_rows,
-            ),
-            ("compacted", "Written by merges", Some(Unit::Bytes), maintenance.compacted_bytes),
+            ("compacted_events", "Events rewritten by merges", None, maintenance.compacted_rows),
+            ("compacted", "Bytes written by merges", Some(Unit::Bytes), maintenance.compacted_bytes),
             ("expired_events", "Events that retention has removed", None, maintenance.expired_rows),
-            (
-                "removed_objects",
-                "Objects deleted because nothing needed them any more",
-                None,
-                maintenance.removed_objects,
-            ),
+            ("removed_objects", "Unreferenced objects deleted", None, maintenance.removed_objects),
         ];
         for (name, help, unit, value) in counters {
             let counter = ConstCounter::new(value);
@@ -264,8 +254,10 @@ impl OfDatabase {
         for state in &duties {
             ConstCounter::new(state.failures).encode(family.encode_family(&label(state))?)?;
         }
-        let (name, help) =
-            ("maintenance_failing", "Time since the first failure in a row; zero when it works");
+        let (name, help) = (
+            "maintenance_failing",
+            "Time since the first of the current failures in a row; zero when the duty works",
+        );
         let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
         for state in &duties {
             let seconds = state.failing_for(now_ns).as_secs_f64();

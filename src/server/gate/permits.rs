@@ -32,7 +32,7 @@ impl Permits {
             Err(TryAcquireError::NoPermits) => Err(Error::new(
                 ErrorKind::Busy,
                 format!(
-                    "{} questions are being answered, which is queries-max: ask again later, or raise it",
+                    "{} queries are running, which is the limit queries-max: retry later, or raise queries-max",
                     self.count_max
                 ),
             )),
@@ -48,7 +48,7 @@ impl Permits {
 
 /// The error of what cannot begin, or cannot end, because the server is stopping.
 pub(super) fn stopping() -> Error {
-    Error::new(ErrorKind::Unavailable, "the server is stopping: ask again later")
+    Error::new(ErrorKind::Unavailable, "the server is stopping: retry later")
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ pub(crate) fn unpack_all(body: &Bytes, bytes_max: usize) -> Vec<Bytes> {
 }
 
 fn damaged(error: std::io::Error) -> Error {
-    Error::invalid(format!("the body is not compressed as it says: {error}")).with_source(error)
+    Error::invalid(format!("the body is not compressed as its headers declare: {error}")).with_source(error)
 }
 
 fn read_limited(mut from: impl Read, bytes_max: usize, reservation: &mut Reservation) -> Result<Bytes> {

@@ -80,8 +80,8 @@ impl Hosts {
             return Err(refused(
                 StatusCode::MISDIRECTED_REQUEST,
                 format!(
-                    "Host is {host:?}; data is read as localhost, by IP address, or under a name that \
-                     --allowed-host gives to the server"
+                    "Host is {host:?}; use localhost, an IP address, or a name that the server was given \
+                     with --allowed-host"
                 ),
             ));
         }
@@ -92,8 +92,8 @@ impl Hosts {
                 return Err(refused(
                     StatusCode::FORBIDDEN,
                     format!(
-                        "Origin is {origin:?}: a web page of another origin does not read data, unless \
-                         --allowed-host gives its host to the server"
+                        "Origin is {origin:?}: a web page of another origin may read data only if the server \
+                         was given its host with --allowed-host"
                     ),
                 ));
             }
@@ -102,7 +102,7 @@ impl Hosts {
         let fetch = |name| text(request.headers(), &HeaderName::from_static(name));
         if fetch("sec-fetch-site") == Some("cross-site") && fetch("sec-fetch-mode") != Some("navigate") {
             let message =
-                "Sec-Fetch-Site is cross-site: a web page of another site does not read data".to_owned();
+                "Sec-Fetch-Site is cross-site: a web page of another site may not read data".to_owned();
             return Err(refused(StatusCode::FORBIDDEN, message));
         }
         Ok(())

@@ -38,7 +38,7 @@ pub(in crate::server) fn router(port: Port, state: &ServerState, around: &Surrou
         .layer(CompressionLayer::new().compress_when(is_worth_packing))
         .layer(CatchPanicLayer::custom(|_| {
             // The panic itself is on stderr already, with its place.
-            Problem::from(Error::internal("the request hit a defect of the server; its log says which"))
+            Problem::from(Error::internal("the request hit a defect of the server; see the server's log"))
                 .into_response()
         }))
         .layer(from_fn_with_state(around.hosts.clone(), guard))

@@ -204,7 +204,7 @@ fn not_found_text(port: Port, path: &str) -> String {
     };
     let all: Vec<_> =
         routes_of(port).map(|route| format!("{} {}", route.methods(" or "), route.path)).collect();
-    format!("there is no {path} on the port {port}; {hint} There are: {}", all.join(", "))
+    format!("no route {path} on the port {port}; {hint} The routes are: {}", all.join(", "))
 }
 
 async fn no_such_method(method: Method, matched: Option<MatchedPath>) -> Response {
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_told_with_what_is_near() {
         let text = not_found_text(Port::Http, "/v1/sqll");
-        assert!(text.starts_with("there is no /v1/sqll on the port http; did you mean /v1/sql ("), "{text}");
+        assert!(text.starts_with("no route /v1/sqll on the port http; did you mean /v1/sql ("), "{text}");
         assert!(text.contains("GET or POST /v1/sql, GET /v1/traces/{id}, POST /v1/traces"), "{text}");
         let text = not_found_text(Port::OtlpHttp, "/v1/sql");
         assert!(text.contains("/v1/sql is served on the port http."), "{text}");

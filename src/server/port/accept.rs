@@ -121,7 +121,7 @@ impl Acceptor {
         let quiet = waiting.filter_map(|activity| Some((activity.quiet_since()?, activity)));
         if let Some((since, quietest)) = quiet.min_by_key(|(since, _)| *since) {
             let quiet_ms = quietest.clock.now().duration_since(since).as_millis() as u64;
-            tracing::debug!(port = self.port.name(), quiet_ms, "a connection gives up its place");
+            tracing::debug!(port = self.port.name(), quiet_ms, "closed the quietest connection to make room");
             quietest.evicted.cancel();
         }
     }

@@ -22,7 +22,7 @@ struct Stalled;
 
 impl std::fmt::Display for Stalled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no byte of the body has arrived for {} s", SILENCE_MAX.as_secs())
+        write!(f, "no byte of the body arrived for {} s", SILENCE_MAX.as_secs())
     }
 }
 

@@ -111,8 +111,8 @@ async fn bind(port: Port, address: &str) -> Result<TcpListener> {
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(Error::new(
             ErrorKind::Conflict,
             format!(
-                "cannot listen on {address} for {port}: another process does (another broadloom, an OpenTelemetry \
-                 Collector?); choose another with --{port} ADDRESS:PORT, where port 0 takes any free one"
+                "cannot listen on {address} for {port}: another process listens there (another broadloom, an OpenTelemetry \
+                 Collector?); choose another address with --{port} ADDRESS:PORT, where port 0 takes any free one"
             ),
         )),
         Err(e) => Err(Error::invalid(format!("cannot listen on {address} for {port}: {e}")).with_source(e)),
