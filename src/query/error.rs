@@ -1,4 +1,4 @@
-//! Errors of the engine, as ours.
+//! How does an error of DataFusion become an error of Broadloom?
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -13,7 +13,7 @@ impl From<DataFusionError> for Error {
     }
 }
 
-/// Kind and message of what [`query_error`] makes of `e`, except that our own errors have no words here.
+/// Kind and message that [`query_error`] gives to `e`. Errors of Broadloom itself have no message here.
 pub(super) fn in_words(e: &DataFusionError) -> (ErrorKind, String) {
     match e.find_root() {
         DataFusionError::ArrowError(arrow, _) => (arrow_kind(arrow), words(e)),
@@ -22,10 +22,10 @@ pub(super) fn in_words(e: &DataFusionError) -> (ErrorKind, String) {
     }
 }
 
-/// What an error of the engine means to the one who asked.
+/// Converts an error of the engine to one for the query's author.
 ///
 /// Statements that do not fit the data are [`ErrorKind::InvalidInput`], exhausted memory is
-/// [`ErrorKind::TooLarge`], and our own errors that came through the engine are unwrapped.
+/// [`ErrorKind::TooLarge`], and Broadloom's own errors that passed through the engine are unwrapped.
 pub fn query_error(e: DataFusionError) -> Error {
     let kind = match e.find_root() {
         DataFusionError::External(source) => match source.downcast_ref::<Error>() {
@@ -62,14 +62,14 @@ pub fn query_error(e: DataFusionError) -> Error {
         _ => text,
     };
     match kind {
-        // The cause says the same in other words.
+        // The cause would repeat the message.
         ErrorKind::InvalidInput | ErrorKind::TooLarge => Error::new(kind, message),
         _ => Error::new(kind, message).with_source(e),
     }
 }
 
-/// What went wrong when the Parquet reader evaluated a filter; it only passes on the text, as for developers:
-/// `ArrowError(CastError("Cannot cast …"), Some(""))`.
+/// Message of an error while the Parquet reader evaluated a filter. The reader passes on only the error's debug
+/// text: `ArrowError(CastError("Cannot cast …"), Some(""))`.
 fn filter_failure(text: &str) -> Option<String> {
     let (_, cause) = text.split_once("Error evaluating filter predicate: ")?;
     if cause.contains("DivideByZero") {
@@ -79,7 +79,7 @@ fn filter_failure(text: &str) -> Option<String> {
     Some(if cause.contains("ArithmeticOverflow(") { overflow(&message) } else { message })
 }
 
-/// The first text in quotes, as it was before it was put there.
+/// Returns the first text in quotes, unescaped.
 fn quoted(debug: &str) -> Option<String> {
     let (_, rest) = debug.split_once("(\"")?;
     let mut text = String::new();
@@ -102,7 +102,7 @@ fn quoted(debug: &str) -> Option<String> {
     }
 }
 
-/// What arrow says when a result does not fit: "Overflow happened on: 1 - 2".
+/// Explains arrow's message for a result that does not fit: "Overflow happened on: 1 - 2".
 fn overflow(text: &str) -> String {
     match text.strip_prefix("Overflow happened on: ") {
         Some(_) => does_not_fit(text, "its type"),
@@ -110,8 +110,8 @@ fn overflow(text: &str) -> String {
     }
 }
 
-/// What is wrong with a regular expression, with the expression and a caret under the place, if that is what `text`
-/// is about.
+/// Error of a regular expression, with the expression and a caret under the place; `None` if `text` is about
+/// something else.
 fn bad_pattern(text: &str) -> Option<String> {
     const WHAT: &str = "not a regular expression";
     if let Some((_, detail)) = text.split_once("regex parse error:\n") {
@@ -126,14 +126,14 @@ fn bad_pattern(text: &str) -> Option<String> {
     Some(format!("{WHAT}: {pattern}"))
 }
 
-/// The absolute value that does not fit, if `text` is about one.
+/// Error of an absolute value that does not fit; `None` if `text` is about something else.
 fn bad_abs(text: &str) -> Option<String> {
     let (array, operation) = text.split_once("Array overflow on abs(")?;
     Some(does_not_fit(&format!("abs({operation}"), array))
 }
 
-/// The type of which `min` or `max` was asked for, though its values have no order; DataFusion takes that for a
-/// mistake of its own.
+/// Type without an order that `min` or `max` was called on. DataFusion reports that as an internal error of its
+/// own.
 fn without_order(text: &str) -> Option<&str> {
     let (_, data_type) = text.split_once("Min/Max accumulator not implemented for type ")?;
     data_type.lines().next()
@@ -158,7 +158,7 @@ fn arrow_kind(e: &ArrowError) -> ErrorKind {
     }
 }
 
-/// The message without what only helps developers of the engine.
+/// The message without the parts that only help DataFusion's developers.
 fn words(e: &DataFusionError) -> String {
     let root = e.find_root();
     if let DataFusionError::ArrowError(arrow, _) = root
