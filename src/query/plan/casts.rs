@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 
 /// Most casts that an error names.
 const NAMED_MAX: usize = 3;
-/// Characters of a message with a value, beyond which it is shortened.
+/// Characters kept from the start of a message that is shortened; half as many from its end.
 const VALUE_CHARS_MAX: usize = 200;
 
 /// Explicit casts of a statement.
