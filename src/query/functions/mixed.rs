@@ -1,4 +1,4 @@
-//! The text of an attribute whose values have several types, as numbers: see [`number`](super::number).
+//! Functions that read numbers in attributes with values of several types: see [`number`](super::number).
 //!
 //! | function                          | result                                                        |
 //! |-----------------------------------|---------------------------------------------------------------|
@@ -34,7 +34,7 @@ pub(crate) fn is_marked(field: &Field) -> bool {
     text && field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == MARK)
 }
 
-/// What becomes of the text.
+/// Result of reading the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reading {
     /// Bytes that sort.
@@ -55,7 +55,7 @@ pub(crate) struct Mixed {
 }
 
 impl Mixed {
-    /// The function that reads so.
+    /// Creates the function of this reading.
     pub(crate) fn new(reading: Reading) -> Self {
         Self { reading, signature: Signature::any(1, Volatility::Immutable) }
     }
