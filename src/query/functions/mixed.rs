@@ -28,7 +28,7 @@ pub(crate) fn mark(field: Field) -> Field {
     field.with_metadata(metadata.into())
 }
 
-/// Whether a field is marked.
+/// True if a field is marked.
 pub(crate) fn is_marked(field: &Field) -> bool {
     let text = matches!(field.data_type(), DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8);
     text && field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == MARK)

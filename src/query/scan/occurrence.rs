@@ -18,7 +18,7 @@ use crate::query::indexed::column_cache::ColumnCache;
 use crate::query::resolve::attribute_column;
 use crate::query::snapshot::ReadSnapshot;
 
-/// What all scans share.
+/// State that all scans share.
 #[derive(Debug)]
 pub(crate) struct ScanShared {
     /// Footers of segments.
@@ -40,7 +40,7 @@ pub(crate) struct ScanShared {
 pub(crate) struct Occurrence {
     /// The events.
     pub(super) snapshot: ReadSnapshot,
-    /// What all scans share.
+    /// State that all scans share.
     pub(super) shared: Arc<ScanShared>,
     /// The attributes that it shows.
     pub(super) demanded: Vec<Demanded>,

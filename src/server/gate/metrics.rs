@@ -1,9 +1,9 @@
-//! How many messages and questions, how they ended, and how long they took.
+//! Metrics of messages and questions: numbers, outcomes and durations.
 //!
-//! Every protocol counts in the same words. The label `outcome` is `ok`, the [name](ErrorKind::name) of the kind of
-//! the error, or for questions `abandoned`, when the client left before the end.
+//! All protocols use the same labels. The label `outcome` is `ok`, the [name](ErrorKind::name) of the error's kind,
+//! or, for questions, `abandoned` when the client left before the end.
 //!
-//! The registry belongs to one server; nothing is global, so two servers in one process count apart.
+//! The registry belongs to one server; nothing is global, so two servers in one process count separately.
 
 use std::time::Duration;
 
@@ -22,14 +22,14 @@ use crate::db::{Database, DutyState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::otlp::RequestKind;
 
-/// How a producer's message arrived.
+/// Protocol and signal of a producer's message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Channel {
     protocol: &'static str,
     signal: &'static str,
 }
 
-/// A [`Channel`] and how the message ended.
+/// A [`Channel`] and the outcome of the message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MessageOutcome {
     protocol: &'static str,
@@ -37,14 +37,14 @@ struct MessageOutcome {
     outcome: &'static str,
 }
 
-/// How a question arrived, and how it ended.
+/// Protocol and outcome of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QuestionOutcome {
     protocol: &'static str,
     outcome: &'static str,
 }
 
-/// Request over HTTP. All three labels come from lists of the program.
+/// Request over HTTP. All three labels have fixed sets of values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HttpRequest {
     route: &'static str,
@@ -52,9 +52,9 @@ struct HttpRequest {
     status: u16,
 }
 
-/// The outcome of what went well.
+/// Outcome of success.
 pub(super) const OK: &str = "ok";
-/// The outcome of a question whose client left before the end.
+/// Outcome of a question whose client left before the end.
 pub(super) const ABANDONED: &str = "abandoned";
 
 /// Counters and gauges of one server.
@@ -74,12 +74,12 @@ pub(super) struct Metrics {
     queries_running: Gauge,
 }
 
-/// What a message amounted to.
+/// Counts of one accepted message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
-    /// Events taken in.
+    /// Events accepted.
     pub(super) events: u64,
-    /// Events of a message that had been taken in before.
+    /// Events that were stored before, as the message was redelivered.
     pub(super) duplicates: u64,
     /// Records refused, one by one.
     pub(super) rejected: u64,
@@ -88,7 +88,7 @@ pub(super) struct Received {
 }
 
 impl Metrics {
-    /// All metrics of a server of `database`, at zero.
+    /// Creates the metrics of a server of `database`, at zero.
     pub(super) fn new(database: Database) -> Self {
         let mut registry = Registry::with_prefix("broadloom");
         // From 0.5 ms to 65 s.
@@ -156,7 +156,7 @@ impl Metrics {
         self.http_requests.get_or_create(&HttpRequest { route, method, status }).inc();
     }
 
-    /// Counts a message that was taken.
+    /// Counts an accepted message.
     pub(super) fn received(&self, protocol: Protocol, kind: RequestKind, received: Received, took: Duration) {
         let channel = Channel { protocol: protocol.name(), signal: signal_name(kind) };
         self.ingest_events.get_or_create(&channel).inc_by(received.events);
@@ -189,7 +189,7 @@ impl Metrics {
         self.queries.get_or_create(&QuestionOutcome { protocol: protocol.name(), outcome }).inc();
     }
 
-    /// Everything as text, while messages of so many bytes are in memory.
+    /// All metrics as text. `in_flight_bytes` is the memory of messages now.
     pub(super) fn encode(&self, in_flight_bytes: usize) -> Result<String> {
         self.in_flight_bytes.set(in_flight_bytes as i64);
         let mut text = String::new();
@@ -199,7 +199,7 @@ impl Metrics {
     }
 }
 
-/// What the database counts itself, read when it is asked for.
+/// Collector of the database's own statistics, read on each scrape.
 #[derive(Debug)]
 struct OfDatabase(Database);
 
@@ -245,7 +245,7 @@ impl Collector for OfDatabase {
 }
 
 impl OfDatabase {
-    /// Writes how each maintenance duty is doing.
+    /// Writes the state of each maintenance duty.
     fn encode_duties(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let (duties, now_ns) = (self.0.duties(), self.0.settings().clock.now_ns());
         let label = |state: &DutyState| [("duty", state.duty.to_string())];
