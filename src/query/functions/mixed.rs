@@ -39,11 +39,11 @@ pub(crate) fn is_marked(field: &Field) -> bool {
 pub(crate) enum Reading {
     /// Bytes that sort.
     Key(Texts),
-    /// The same in hexadecimal digits, for the frames of windows, which take no bytes.
+    /// The same in hexadecimal digits, for the frames of windows, which do not take bytes.
     Digits(Texts),
     /// A double.
     Number,
-    /// From a number to its spelling.
+    /// The spelling of a number.
     Spelling,
 }
 

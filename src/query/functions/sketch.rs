@@ -38,7 +38,7 @@ pub(crate) struct Sketch(Buckets);
 
 #[derive(Debug, Clone)]
 enum Buckets {
-    /// One for each value of weight 1, in any order.
+    /// Bucket of each value of weight 1, in any order.
     Few(Vec<i32>),
     /// Ascending, no weight is zero.
     Sparse(Vec<(i32, f64)>),

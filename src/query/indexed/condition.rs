@@ -26,7 +26,7 @@ pub(crate) enum BitmapCondition {
     Leaf(Leaf),
     /// All hold.
     And(Vec<BitmapCondition>),
-    /// One holds.
+    /// At least one holds.
     Or(Vec<BitmapCondition>),
     /// It does not hold.
     Not(Box<BitmapCondition>),

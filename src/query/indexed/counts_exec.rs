@@ -181,7 +181,7 @@ impl CountsExec {
         let scan = self.events.over(DataSourceExec::from_data_source(config));
         match self.fallback.downcast_ref::<AggregateExec>() {
             Some(partial) => over(partial, scan),
-            None => Err(DataFusionError::Internal("the fallback is no aggregation".to_owned())),
+            None => Err(DataFusionError::Internal("the fallback is not an aggregation".to_owned())),
         }
     }
 }

@@ -92,7 +92,7 @@ pub(super) struct ArrowStream {
 }
 
 impl ArrowStream {
-    /// Of rows of `schema`.
+    /// Creates an encoder for rows of `schema`.
     pub(super) fn new(schema: &Schema) -> Result<Self> {
         let schema = plain_schema(schema);
         let sink = Sink::default();
@@ -125,7 +125,7 @@ pub(super) struct Parquet {
 }
 
 impl Parquet {
-    /// Of rows of `schema`.
+    /// Creates an encoder for rows of `schema`.
     pub(super) fn new(schema: &Schema) -> Result<Self> {
         let schema = plain_schema(schema);
         let sink = Sink::default();

@@ -29,7 +29,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// For rows of `schema`.
+    /// Creates a table for rows of `schema`.
     pub(super) fn new(schema: SchemaRef) -> Self {
         Self { schema, rows: Vec::new(), total: 0 }
     }

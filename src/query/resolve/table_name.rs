@@ -3,7 +3,7 @@
 //! ```text
 //! events["http.route","user.id"]        one occurrence of the table that shows two attributes
 //! events[]                              one that shows none
-//! events                                what a person writes
+//! events                                as written in statements
 //! ```
 //!
 //! The brackets hold a JSON array, so any key can be encoded. Every occurrence of the table in a resolved

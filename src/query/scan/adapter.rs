@@ -245,6 +245,6 @@ impl Rewrite<'_> {
 
 fn null(data_type: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
     let null = ScalarValue::try_from(data_type)
-        .map_err(|e| DataFusionError::Internal(format!("no null of type {data_type}: {e}")))?;
+        .map_err(|e| DataFusionError::Internal(format!("cannot make a null of type {data_type}: {e}")))?;
     Ok(Arc::new(Literal::new(null)))
 }
