@@ -1,4 +1,4 @@
-//! What comes back when a question is asked?
+//! What does a query return?
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use futures::StreamExt;
 
 use crate::error::Result;
 
-/// The answer: rows as they are found. Dropping it cancels the query.
+/// Rows of a query, as they are found. Dropping it cancels the query.
 pub struct QueryResult {
     /// Names and types of the columns.
     pub schema: SchemaRef,
     /// The rows.
     pub stream: SendableRecordBatchStream,
-    /// Warnings for whoever wrote the statement, although it works.
+    /// Warnings for the author of a statement that works.
     pub warnings: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ impl std::fmt::Debug for QueryResult {
 }
 
 impl QueryResult {
-    /// Waits for the first rows, so that what fails early fails here. The rows stay in the stream.
+    /// Waits for the first rows, so that early failures are returned here. The rows stay in the stream.
     pub async fn begin(&mut self) -> Result<()> {
         match self.stream.next().await {
             None => Ok(()),
@@ -46,7 +46,7 @@ impl QueryResult {
         }
     }
 
-    /// The first `rows_max` rows. More are no error here, unlike under the
+    /// Keeps the first `rows_max` rows. Further rows are dropped without an error, unlike with the
     /// [row limit](super::Question::row_limit) of a question.
     #[must_use]
     pub fn first_rows(self, rows_max: usize) -> Self {
@@ -63,7 +63,7 @@ impl QueryResult {
         Self { schema, stream, warnings }
     }
 
-    /// All rows.
+    /// Collects all rows.
     pub async fn collect(self) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
         let mut stream = self.stream;

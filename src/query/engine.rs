@@ -1,8 +1,8 @@
 //! Runs statements.
 //!
-//! Each statement gets a session of its own, made from shared parts and bound to one [`ReadSnapshot`]:
-//! nothing that it sees changes, and nothing of it is left behind. The session's catalog is
-//! [`SnapshotSchema`], which makes a table out of every name that the resolver gives to an occurrence of
+//! Each statement runs in its own session, made from shared parts and bound to one [`ReadSnapshot`]. Its data
+//! does not change while it runs, and it leaves no state behind. The session's catalog is
+//! [`SnapshotSchema`], which provides a table for every name that the resolver gives to an occurrence of
 //! `events`.
 
 use std::collections::BTreeMap;
@@ -66,11 +66,11 @@ use crate::index::IndexCache;
 
 /// Name of the catalog in `information_schema`.
 const CATALOG: &str = "broadloom";
-/// Name of the schema that events and views are in.
+/// Name of the schema of events and views.
 const SCHEMA: &str = "public";
-/// How many of the largest consumers of memory an error names.
+/// Number of the largest memory consumers that an error names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(2);
-/// Functions that the planner knows though they are in no registry.
+/// Functions that the planner knows although no registry lists them.
 const PLANNED_FUNCTIONS: [&str; 12] = [
     "grouping",
     "unnest",
@@ -86,7 +86,7 @@ const PLANNED_FUNCTIONS: [&str; 12] = [
     "ceil",
 ];
 
-/// What all statements of a database share. Cheap to clone.
+/// State that all statements of a database share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -94,9 +94,9 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
-    /// With everything but a catalog.
+    /// Session state that is complete except for its catalog.
     template: SessionState,
-    /// The same without what stands for functions while a statement is planned.
+    /// The same without the stand-ins that replace functions while a statement is planned.
     plain: SessionState,
     shared: Arc<ScanShared>,
     views: Views,
@@ -107,8 +107,8 @@ struct Inner {
 }
 
 impl Engine {
-    /// An engine that keeps within `settings`, opens indexes through `indexes`, and spills to `spill`, which
-    /// it creates.
+    /// Creates an engine that keeps within `settings`, opens indexes through `indexes`, and spills to the
+    /// directory `spill`, which it creates.
     pub fn new(
         settings: &QuerySettings,
         indexes: Arc<IndexCache>,
@@ -138,18 +138,18 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Memory that columns and open indexes take, in bytes.
+    /// Memory of cached columns and open indexes, in bytes.
     pub fn index_memory_bytes(&self) -> usize {
         self.inner.shared.columns.memory_bytes() + self.inner.shared.indexes.memory_bytes()
     }
 
-    /// Starts a statement on what `snapshot` holds.
+    /// Starts a statement over `snapshot`.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong; what goes wrong later comes
-    /// through the stream.
+    /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong; later errors come through the
+    /// stream.
     pub async fn query(&self, snapshot: &ReadSnapshot, question: Question) -> Result<QueryResult> {
         let deadline = question.timeout.and_then(|timeout| {
-            // A time that does not fit is no limit.
+            // A timeout beyond the range of `Instant` is not a limit.
             Some((tokio::time::Instant::now().checked_add(timeout)?, timeout))
         });
         let start = Box::pin(self.start(snapshot, &question));
@@ -185,7 +185,7 @@ impl Engine {
         Ok((stream, warnings, casts))
     }
 
-    /// The logical plan of a question, its warnings, and what the attributes in it hold.
+    /// Returns the logical plan of a question, its warnings, and the types of the attributes in it.
     pub(super) async fn plan(
         &self,
         state: &SessionState,
@@ -221,26 +221,26 @@ impl Engine {
         resolve(ask, &context)
     }
 
-    /// A session of DataFusion bound to `snapshot`, for programs that embed the engine: the table `events`
-    /// has the core columns and `attributes`, the views are there too, and so are our functions.
+    /// Returns a DataFusion session bound to `snapshot`, for programs that embed the engine. It has the table
+    /// `events` with the core columns and `attributes`, the views, and Broadloom's functions.
     ///
-    /// Its own SQL does not resolve attribute names: write `attributes['http.route']`, or use
+    /// SQL run on the session does not resolve attribute names: write `attributes['http.route']`, or use
     /// [`query`](Self::query).
     pub fn session_context(&self, snapshot: &ReadSnapshot) -> SessionContext {
         SessionContext::new_with_state(self.state(snapshot))
     }
 
-    /// The table of events with a column for each attribute of `keys`, called `attributes['key']`.
+    /// Returns the table of events with a column `attributes['key']` for each key of `keys`.
     pub fn table(&self, snapshot: &ReadSnapshot, keys: &[String]) -> Arc<dyn TableProvider> {
         Arc::new(EventsTable::new(snapshot.clone(), Arc::clone(&self.inner.shared), keys))
     }
 
-    /// A session bound to `snapshot`.
+    /// Creates a session bound to `snapshot`.
     pub(super) fn state(&self, snapshot: &ReadSnapshot) -> SessionState {
         let schema = SnapshotSchema { engine: self.clone(), snapshot: snapshot.clone() };
         let catalog = MemoryCatalogProvider::new();
         let catalogs = MemoryCatalogProviderList::new();
-        // Neither refuses a first registration.
+        // A first registration is never refused here.
         let _ = catalog.register_schema(SCHEMA, Arc::new(schema));
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.template.clone();
@@ -269,7 +269,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     let options = config.options_mut();
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
-    // A segment is one row group: parts of a file would all be read by one partition.
+    // A segment is one row group, so one partition would read all parts of a split file.
     options.optimizer.repartition_file_scans = false;
     // `SELECT * FROM trace('…')` keeps the order that the function's text asks for.
     options.sql_parser.enable_subquery_sort_elimination = false;
@@ -299,7 +299,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     state
 }
 
-/// The columns of the tables of `information_schema`.
+/// Returns the columns of the tables of `information_schema`, by table.
 async fn information_schema() -> Result<BTreeMap<String, Vec<String>>> {
     let provider = InformationSchemaProvider::new(Arc::new(MemoryCatalogProviderList::new()));
     let mut tables = BTreeMap::new();
@@ -325,7 +325,7 @@ fn is_query(plan: &LogicalPlan) -> bool {
     )
 }
 
-/// What the attributes of a statement hold, in words: `http.route holds text`.
+/// Describes the types of a statement's attributes: `http.route holds text`.
 fn attribute_types(state: &SessionState, statement: &Statement, snapshot: &ReadSnapshot) -> Vec<String> {
     let tables = state.resolve_table_references(statement).unwrap_or_default();
     let keys = tables.iter().filter_map(|table| decode_table_name(table.table())).flatten();
@@ -341,7 +341,7 @@ fn attribute_types(state: &SessionState, statement: &Statement, snapshot: &ReadS
     hints
 }
 
-/// Adds what the columns hold to an error that is about types.
+/// Adds the types of the columns to an error about types.
 fn explain_types(error: Error, hints: &[String]) -> Error {
     const SIGNS: [&str; 8] =
         ["coerc", "cast", "Cast", "type", "signature", "argument", "compar", "Cannot parse"];
@@ -352,18 +352,18 @@ fn explain_types(error: Error, hints: &[String]) -> Error {
     error.followed_by(format!(" ({})", hints.join("; ")))
 }
 
-/// The error of a question that was not answered within `timeout`.
+/// Error of a query that did not finish within `timeout`.
 pub(crate) fn timed_out(timeout: Duration) -> Error {
     Error::new(
         ErrorKind::Cancelled,
         format!(
-            "the query was not done within its timeout of {}: narrow the time range, or raise `timeout`",
+            "the query did not finish within its timeout of {}: narrow the time range, or raise `timeout`",
             humantime::format_duration(timeout)
         ),
     )
 }
 
-/// The schema that events and views are in.
+/// Schema of events and views.
 #[derive(Debug)]
 struct SnapshotSchema {
     engine: Engine,
@@ -406,10 +406,10 @@ impl SchemaProvider for SnapshotSchema {
 /// Ends a stream at its deadline and row limit.
 struct Limited {
     schema: SchemaRef,
-    /// None once the stream is over: what it holds is freed then.
+    /// `None` once the stream has ended, which frees its memory.
     inner: Option<SendableRecordBatchStream>,
     deadline: Option<(Pin<Box<Sleep>>, Duration)>,
-    /// What may fail by a value.
+    /// Casts that may fail for a value.
     casts: Casts,
     rows_left: Option<usize>,
     row_limit: usize,
@@ -457,7 +457,7 @@ impl Stream for Limited {
                 let limit = this.row_limit;
                 this.fail(Error::new(
                     ErrorKind::LimitExceeded,
-                    format!("the result has more than {limit} rows, the row limit: add LIMIT, or raise it"),
+                    format!("the result has more than {limit} rows, its row limit: add LIMIT, or raise the row limit"),
                 ))
             }
             Some(left) => {
@@ -465,7 +465,7 @@ impl Stream for Limited {
                 let overflow = batch.num_rows() > *left;
                 *left -= rows;
                 if overflow {
-                    // The next poll says so; the rows that fit come first.
+                    // The rows that fit come first; the next poll returns the error.
                     let rest = batch.slice(rows, batch.num_rows() - rows);
                     let tail = futures::stream::iter([Ok(rest)]);
                     let schema = Arc::clone(&this.schema);

@@ -1,18 +1,17 @@
 //! How does a SQL statement become rows?
 //!
-//! 1. A [`question`] is a text or a tree, with the values of its [`parameter`]s and its limits. Text becomes
-//!    a tree in [`language`]; from there on there is one way.
-//! 2. [`resolve`] gives every name its meaning and leaves a statement in which each occurrence of the table
-//!    carries the attributes that it needs: `events["http.route"]`. [`views`] are queries that it puts in
-//!    place of their names.
-//! 3. [`engine`] plans it in a session of its own, bound to one [`ReadSnapshot`], and rewrites the [`plan`]
-//!    where types decide what is meant.
-//! 4. [`scan`] makes narrow tables of the occurrences, leaves out the segments that cannot matter and reads the
-//!    rest and the buffer; [`indexed`] are the faster ways to read a segment.
-//! 5. DataFusion does what remains, with our [`functions`]. The [`answer`] is a stream of batches, which
+//! 1. A [`question`] is SQL text or a syntax tree, with [`parameter`] values and limits. [`language`] parses
+//!    text to a tree; the later steps are the same for both.
+//! 2. [`resolve`] resolves every name. In the resulting statement each occurrence of the table carries the
+//!    attributes that it needs: `events["http.route"]`. The names of [`views`] are replaced by their queries.
+//! 3. [`engine`] plans the statement in its own session, bound to one [`ReadSnapshot`], and rewrites the
+//!    [`plan`] where the meaning depends on types.
+//! 4. [`scan`] makes a narrow table of each occurrence, skips the segments that cannot match, and reads the
+//!    other segments and the buffer; [`indexed`] has the faster ways to read a segment.
+//! 5. DataFusion does the rest, with our [`functions`]. The [`answer`] is a stream of batches, which
 //!    [`output`] turns into bytes.
 //!
-//! [`row_matcher`] finds the rows of a segment that a condition is about, for those who delete.
+//! [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
 //!
 //! A query sees one snapshot, whatever is written meanwhile. Nothing here writes.
 

@@ -1,7 +1,7 @@
 //! Values of `$1`, `$2`, … in a statement.
 //!
-//! They are written as JSON, but integers keep all of their digits, whatever their size: `18446744073709551615`
-//! is not a double.
+//! Parameters are JSON values, except that integers keep all their digits: `18446744073709551615` does not
+//! become a double.
 
 use std::fmt;
 
@@ -13,15 +13,15 @@ use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 
-/// Digits of the largest integer: those of a `decimal(38, 0)`.
+/// Most digits of an integer, as of a `decimal(38, 0)`.
 const DIGITS_MAX: u8 = 38;
 
 /// A value of a parameter. Prints, and is serialized, as JSON.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Parameter {
-    /// Null of any type.
+    /// NULL of any type.
     Null,
-    /// A truth value.
+    /// A boolean.
     Boolean(bool),
     /// An integer of at most 38 digits: `bigint` if it fits, else `bigint unsigned`, else `decimal(38, 0)`.
     Integer(i128),
@@ -32,8 +32,8 @@ pub enum Parameter {
 }
 
 impl Parameter {
-    /// Reads a parameter: as JSON where it is null, a truth value, a number or a string in quotes (`7`, `true`,
-    /// `null`, `"7"`), else as the text that it is.
+    /// Reads a parameter: as JSON if it is null, a boolean, a number or a string in quotes (`7`, `true`, `null`,
+    /// `"7"`), else as plain text.
     ///
     /// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) on an integer of more than 38 digits.
     pub fn read(text: &str) -> Result<Self> {
@@ -43,7 +43,7 @@ impl Parameter {
         }
     }
 
-    /// The parameter that is `value`, whose JSON is `json`.
+    /// Converts `value`, whose JSON is `json`.
     fn of(value: Value, json: &str) -> Result<Self> {
         match value {
             Value::Null => Ok(Self::Null),
@@ -58,13 +58,13 @@ impl Parameter {
                 let fits = |integer: &i128| integer.unsigned_abs() < 10_u128.pow(DIGITS_MAX.into());
                 integer.filter(fits).map(Self::Integer).ok_or_else(|| {
                     Error::invalid(format!(
-                        "parameter {digits}: an integer has at most {DIGITS_MAX} digits; write it with a point or \
-                         an exponent for a double"
+                        "parameter {digits}: an integer has at most {DIGITS_MAX} digits; for a double, write it with a \
+                         point or an exponent"
                     ))
                 })
             }
             other => Err(Error::invalid(format!(
-                "parameter {other}: parameters are null, booleans, numbers or strings"
+                "parameter {other}: a parameter is null, a boolean, a number or a string"
             ))),
         }
     }
@@ -158,6 +158,6 @@ mod tests {
         let read: Vec<Parameter> = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), json);
         let error = serde_json::from_str::<Vec<Parameter>>("[[1]]").unwrap_err();
-        assert!(error.to_string().contains("null, booleans, numbers or strings"), "{error}");
+        assert!(error.to_string().contains("null, a boolean, a number or a string"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
-//! What can be asked, and within which limits?
+//! What can be queried, and within which limits?
 //!
-//! A question is a text or a tree, and both go the same way: a text is parsed to a tree, and names are
-//! resolved in that. Languages other than SQL, and code that asks, make trees and never print text.
+//! A question is SQL text or a syntax tree. Text is parsed to a tree first; names are resolved in the tree
+//! either way. Other query languages, and code that queries, build trees and never print SQL.
 
 use std::time::Duration;
 
@@ -13,40 +13,40 @@ use super::resolve::EVENTS;
 use crate::error::Result;
 use crate::event::{Signal, TraceId, schema};
 
-/// A statement that reads, with the values of its parameters and the limits of its answer.
+/// A read-only statement, with the values of its parameters and the limits of its answer.
 #[derive(Debug, Clone)]
 pub struct Question {
     /// The statement.
     pub ask: Ask,
     /// Values of `$1`, `$2`, ….
     pub params: Vec<Parameter>,
-    /// The query fails with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled) when it is not done by then.
+    /// Time after which the query fails with [`ErrorKind::Cancelled`](crate::ErrorKind::Cancelled).
     pub timeout: Option<Duration>,
-    /// At most so many rows come; more are an error of kind
-    /// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) after them.
+    /// Largest number of rows. If there are more, the stream ends with
+    /// [`ErrorKind::LimitExceeded`](crate::ErrorKind::LimitExceeded) after that many.
     pub row_limit: Option<usize>,
 }
 
 impl Question {
-    /// Makes a question of a statement, without parameters or limits.
+    /// Creates a question without parameters or limits.
     pub fn new(ask: Ask) -> Self {
         Self { ask, params: Vec::new(), timeout: None, row_limit: None }
     }
 
-    /// Asks one SQL statement.
+    /// Creates a question of one SQL statement.
     pub fn sql(sql: impl Into<String>) -> Self {
         Self::new(Ask::Sql(sql.into()))
     }
 
-    /// Asks a query that is a syntax tree. Its names are resolved as if they were written.
+    /// Creates a question of a syntax tree. Its names are resolved as in SQL text.
     ///
     /// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when the tree is too deep; see [`Tree::new`].
     pub fn query(query: Query) -> Result<Self> {
         Tree::new(query).map(|tree| Self::new(Ask::Query(tree)))
     }
 
-    /// Asks for the spans and span events of the trace `id`: all core columns, and the attributes as
-    /// [`schema::TYPED_ATTRIBUTES`], which is all that OTLP needs. In no order.
+    /// Creates a question for the spans and span events of the trace `id`: all core columns, and the attributes
+    /// as [`schema::TYPED_ATTRIBUTES`], which is all that OTLP needs. Rows come in no particular order.
     pub fn trace(id: TraceId) -> Result<Self> {
         let core = schema::core_schema();
         let names = core.fields().iter().map(|field| field.name().as_str()).chain([schema::TYPED_ATTRIBUTES]);

@@ -1,7 +1,7 @@
-//! Which rows fulfil a condition, by their place in the segment?
+//! Which row numbers of a segment match a condition?
 //!
-//! The condition becomes a column of a query on the one segment as it was written, so that it means what it
-//! means in every query, and row numbers are those of the file.
+//! The condition becomes a column of a query on that segment alone, without masks. So it means the same as in
+//! any query, and row numbers are those of the file.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(crate) struct EngineMatcher {
 }
 
 impl EngineMatcher {
-    /// On segments in `store`, whose attributes are `keys`.
+    /// Creates a matcher for segments in `store`, whose attributes are `keys`.
     pub(crate) fn new(engine: Engine, store: Arc<dyn ObjectStore>, keys: Arc<KeyDictionary>) -> Self {
         Self { engine, store, keys }
     }
@@ -49,7 +49,7 @@ impl EngineMatcher {
         ReadSnapshot { catalog, buffer: Arc::from([]), keys, store }
     }
 
-    /// The plan of a question, on one thread: rows come in the order of the file.
+    /// Plans a question for one thread, so that rows come in the order of the file.
     async fn physical(&self, snapshot: &ReadSnapshot, question: Question) -> Result<Planned> {
         let mut state = self.engine.state(snapshot);
         state.config_mut().options_mut().execution.target_partitions = 1;
@@ -118,19 +118,19 @@ impl RowMatcher for EngineMatcher {
             Ok(rows)
         } else {
             let path = segment.path();
-            Err(Error::corrupt(format!("{path} has {seen} events, and {} in the catalog", segment.rows)))
+            Err(Error::corrupt(format!("{path} has {seen} events, but {} by the catalog", segment.rows)))
         }
     }
 }
 
-/// Selects the events that fulfil `condition`.
+/// Question for the events that match `condition`.
 fn filtering(condition: &Condition) -> Result<Question> {
     let timestamp = SelectItem::UnnamedExpr(build::name(schema::column::TIMESTAMP));
     let select = build::select(vec![timestamp], build::table(EVENTS));
     Question::query(build::query_of(Select { selection: Some(condition.expr()), ..select }))
 }
 
-/// Refuses conditions whose value depends on other rows, or on chance.
+/// Refuses conditions that depend on other rows (subqueries) or are random.
 fn by_row(plan: &LogicalPlan) -> Result<()> {
     plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
@@ -149,7 +149,5 @@ fn by_row(plan: &LogicalPlan) -> Result<()> {
 }
 
 fn not_by_row() -> Error {
-    Error::invalid(
-        "the condition has a subquery or a random function: it must be decided by each event alone",
-    )
+    Error::invalid("the condition has a subquery or a random function; it must depend on each event alone")
 }

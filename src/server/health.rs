@@ -4,9 +4,9 @@
 //! |---|---|---|
 //! | the server is stopping | 200 | 503 |
 //! | the writer is poisoned: a failed fsync, a takeover | 503: only a restart helps | 503 |
-//! | a maintenance duty fails | 200 | 200, and says which and why |
+//! | a maintenance duty fails | 200 | 200, with its name and the reason |
 //!
-//! Duties are retried, and queries and ingest go on without them: taking the server out of rotation would help nobody.
+//! Duties are retried, and queries and ingest work without them, so taking the server out of rotation would not help.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -24,7 +24,7 @@ pub(super) async fn alive(State(state): State<ServerState>) -> Result<&'static s
     }
 }
 
-/// `GET /readyz`: 200 with the duties that fail, or 503 with the reason.
+/// `GET /readyz`: 200 with the failing duties, or 503 with the reason.
 pub(super) async fn ready(State(state): State<ServerState>) -> Response {
     if state.is_draining() {
         return Problem::from(Error::new(ErrorKind::Unavailable, "the server is stopping")).into_response();

@@ -1,4 +1,4 @@
-//! `GET /metrics`: the server about itself, in the Prometheus text format (OpenMetrics).
+//! `GET /metrics`: metrics of the server, in the Prometheus text format (OpenMetrics).
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -8,8 +8,8 @@ use super::answer::Problem;
 use super::content::accepted;
 use super::state::ServerState;
 
-/// `GET /metrics`: OpenMetrics to whom asks for it, and to others the same lines as what they also are,
-/// the older Prometheus text format (where `# UNIT` and `# EOF` are comments).
+/// `GET /metrics`: OpenMetrics if `Accept` asks for it. Other clients get the same lines as the older Prometheus text
+/// format, in which `# UNIT` and `# EOF` are comments.
 pub(super) async fn get(State(state): State<ServerState>, headers: HeaderMap) -> Result<Response, Problem> {
     let text = state.gate.metrics()?;
     let open_metrics = accepted(&headers).iter().any(|media| media == "application/openmetrics-text");

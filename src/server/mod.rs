@@ -1,7 +1,7 @@
-//! How do producers and questions reach the database over the network?
+//! How do messages and queries reach the database over the network?
 //!
-//! `port` is the table of ports, and how connections live; `http::routes` is the list of routes. Each protocol has a file
-//! or a folder, which maps it onto a `gate::Caller`; only the `gate` holds the [`Database`]:
+//! `port` has the table of ports and the life of connections; `http::routes` is the list of routes. Each protocol has
+//! a file or a folder, which maps it to a `gate::Caller`; only the `gate` holds the [`Database`]:
 //!
 //! | routes | file |
 //! |---|---|
@@ -11,17 +11,16 @@
 //! | `POST /v1/traces`, `/v1/logs`, `/v1/metrics` | `otlp/http.rs` |
 //! | `…TraceService/Export` and the other two | `otlp/grpc.rs` |
 //!
-//! A message of a producer goes `otlp/http` or `otlp/grpc` → `gate/receive` (unpack, decode, deliver) →
-//! `otlp/answer`. A question goes `sql` or `traces` → `gate/ask` (permit, deadline, rows) → items of the protocol's
-//! own. A request that is refused is a `answer::Refusal`, which `answer` maps to the codes of each
-//! protocol by the kind of the error.
+//! A producer's message goes `otlp/http` or `otlp/grpc` → `gate/receive` (unpack, decode, deliver) →
+//! `otlp/answer`. A question goes `sql` or `traces` → `gate/ask` (permit, deadline, rows) → the protocol's items. A
+//! refused request becomes an `answer::Refusal`; `answer` maps the kind of its error to the codes of each protocol.
 //!
-//! Invariants: everything that waits is bounded (connections, bytes in flight, decoders, questions), and beyond the bound
-//! clients are told to retry; a client that does nothing takes a connection and no other memory; every question,
-//! `/v1/traces/{id}` too, has a permit and a deadline; nothing is acknowledged before [`Database::deliver`] returned;
-//! nothing here knows Parquet; no state outside [`Server`].
+//! Invariants: all waiting is bounded (connections, bytes in flight, decoders, questions), and beyond the bound
+//! clients are asked to retry; an idle client takes a connection and no other memory; every question, `/v1/traces/{id}`
+//! included, has a permit and a deadline; nothing is acknowledged before [`Database::deliver`] has returned; nothing
+//! here knows Parquet; no state outside [`Server`].
 //!
-//! Not here: authentication and TLS. The default is to listen on the loopback interface only.
+//! Not here: authentication and TLS. By default the server listens only on the loopback interface.
 
 mod answer;
 mod content;
@@ -78,22 +77,22 @@ impl Server {
         Ok(Self { state, addresses, stop, lingerers, ports })
     }
 
-    /// Returns the addresses that it listens on.
+    /// Returns the addresses that the server listens on.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// Returns when a listener stopped that was not told to.
+    /// Returns the error when a listener ends although the server is not stopping.
     pub async fn failed(&mut self) -> Error {
         match self.ports.join_next().await {
             Some(Err(panic)) => Error::internal("a listener failed").with_source(panic),
-            Some(Ok(())) => Error::internal("a listener ended without being told to"),
+            Some(Ok(())) => Error::internal("a listener ended although the server was not stopping"),
             None => std::future::pending().await,
         }
     }
 
-    /// Stops accepting, closes idle connections at once, and lets requests that have begun end, within a time. The
-    /// database stays open: closing it is for whoever opened it.
+    /// Stops accepting, closes idle connections at once, and lets running requests finish within a time limit. The
+    /// database stays open: its owner closes it.
     pub async fn stop(mut self) {
         self.state.drain();
         self.stop.cancel();

@@ -1,15 +1,15 @@
 //! How does a statement come in over HTTP, and how do its rows go out? `/v1/sql`.
 //!
-//! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` when Content-Type
-//! says so; `GET` takes it as `?query=…`, with `?param=…` for each parameter. The answer is written as
-//! `?format=` says, else as `Accept` wants: `json` (an array of objects; the default), `ndjson`, `csv`,
-//! `arrow` (IPC stream), `parquet`, `table` (for terminals). `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in
-//! the header `broadloom-warnings`, a JSON array of strings.
+//! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` if Content-Type is JSON;
+//! `GET` takes it as `?query=…`, with `?param=…` for each parameter. `?format=`, else `Accept`, chooses the format
+//! of the answer: `json` (an array of objects; the default), `ndjson`, `csv`, `arrow` (IPC stream), `parquet`,
+//! `table` (for terminals). `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in the header
+//! `broadloom-warnings`, a JSON array of strings.
 //!
-//! The answer is streamed while the query runs, and the query ends when the client goes. A query that
-//! fails before its first rows is answered with a problem; one that fails later cannot take its status
-//! back, so the connection is cut: the end of the chunked body never comes, which every HTTP client
-//! reports as an error. Such an answer is also never a whole JSON, Arrow or Parquet document.
+//! The answer is streamed while the query runs, and the query ends when the client disconnects. A query that fails
+//! before its first rows is answered with a problem. A later failure cannot change the status, so the connection is
+//! cut: the chunked body has no end, which every HTTP client reports as an error. Such an answer is also never a
+//! complete JSON, Arrow or Parquet document.
 
 use std::time::Duration;
 
@@ -26,14 +26,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
 use crate::query::{Ask, Parameter, QueryResult, Question};
 
-/// Largest statement with its parameters: no person writes more, and programs have parameters.
+/// Most bytes of a statement with its parameters: no person writes more, and programs can use parameters.
 const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
 /// `GET /v1/sql?query=…`.
 pub(super) async fn get(caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let options = Options::parse(uri.query().unwrap_or_default())?;
     let Some(sql) = options.query.clone() else {
-        return Err(Error::invalid("no statement: write it as ?query=… or POST it").into());
+        return Err(Error::invalid("no statement; write it as ?query=… or POST it").into());
     };
     let params = options.params.clone();
     answer(&caller, &headers, options, sql, params).await
@@ -56,7 +56,7 @@ pub(super) async fn post(
     })?;
     let (sql, params) = if media_type(&headers).as_deref() == Some("application/json") {
         let statement: Statement = serde_json::from_slice(&body).map_err(|e| {
-            Error::invalid(format!("the body is no {{\"query\": \"…\", \"params\": […]}}: {e}"))
+            Error::invalid(format!("the body is not {{\"query\": \"…\", \"params\": […]}}: {e}"))
                 .with_source(e)
         })?;
         (statement.query, statement.params)
@@ -77,7 +77,7 @@ struct Statement {
     params: Vec<Parameter>,
 }
 
-/// What stands after the `?`.
+/// Options in the query string.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     query: Option<String>,
@@ -98,13 +98,13 @@ impl Options {
                 "timeout" => options.timeout = Some(timeout(&value)?),
                 "limit" => {
                     let limit = value.parse();
-                    options.limit = Some(
-                        limit.map_err(|_| Error::invalid(format!("limit={value} is no number of rows")))?,
-                    );
+                    options.limit = Some(limit.map_err(|_| {
+                        Error::invalid(format!("limit={value} is not a number of rows; write limit=1000"))
+                    })?);
                 }
                 other => {
                     return Err(Error::invalid(format!(
-                        "there is no option {other:?}; there are query, param, format, timeout and limit"
+                        "unknown option {other:?}; the options are query, param, format, timeout and limit"
                     )));
                 }
             }
@@ -118,10 +118,12 @@ fn timeout(text: &str) -> Result<Duration> {
         Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
         Err(_) => humantime::parse_duration(text),
     };
-    parsed.map_err(|e| Error::invalid(format!("timeout={text} is no time such as 30s: {e}")).with_source(e))
+    parsed.map_err(|e| {
+        Error::invalid(format!("timeout={text} is not a duration; write 30s or 2m: {e}")).with_source(e)
+    })
 }
 
-/// The format that the client wants; 406 when it wants none that there is.
+/// Chooses the format by the option, else by `Accept`; 406 if none that `Accept` lists is available.
 fn negotiate(asked: Option<Format>, headers: &HeaderMap) -> Result<Format, Problem> {
     if let Some(format) = asked {
         return Ok(format);
@@ -132,7 +134,8 @@ fn negotiate(asked: Option<Format>, headers: &HeaderMap) -> Result<Format, Probl
     }
     accepted.iter().find_map(|media| of_media_range(media)).ok_or_else(|| {
         let known = Format::ALL.map(essence);
-        let message = format!("nothing that Accept lists can be written; there are {}", known.join(", "));
+        let message =
+            format!("no format that Accept lists is available; the formats are {}", known.join(", "));
         Problem::with_status(StatusCode::NOT_ACCEPTABLE, Error::invalid(message))
     })
 }
@@ -180,7 +183,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Most bytes of warnings that are sent: proxies refuse long headers.
+/// Most bytes of the header with warnings: proxies refuse long headers.
 const WARNINGS_BYTES_MAX: usize = 4 << 10;
 
 /// Warnings as a JSON array in ASCII; those that do not fit are left out.

@@ -1,4 +1,4 @@
-//! What every handler of one server shares.
+//! State that all handlers of one server share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +12,24 @@ use super::gate::{Caller, Gate};
 use super::port::CONNECTIONS_MAX;
 use crate::db::Database;
 
-/// Limits of what clients may ask of a server.
+/// Limits for the clients of a server.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Largest OTLP message, packed or unpacked, in bytes.
+    /// Largest OTLP message, compressed or unpacked, in bytes.
     pub message_bytes_max: usize,
-    /// Bytes of OTLP messages that may be in memory at once; beyond it producers are told to wait.
+    /// Most bytes of OTLP messages in memory at once; beyond it producers are asked to retry later.
     pub in_flight_bytes_max: usize,
-    /// Questions answered at once; beyond it clients are told to wait.
+    /// Most questions that run at once; beyond it clients are asked to retry later.
     pub queries_max: usize,
-    /// Time that a question may take when its client does not say.
+    /// Default timeout of a question.
     pub query_timeout: Duration,
-    /// Connections of each port; beyond it the one that has waited longest for its client is closed.
+    /// Most connections of each port; beyond it the one that has waited longest for its client is closed.
     pub connections_max: usize,
 }
 
 impl Default for Limits {
-    /// 64 MiB is four times what the Collector's exporters send at most by default; 256 MiB of messages
-    /// in flight leaves room for what they become (about three times as much) within 1 GiB.
+    /// 64 MiB is four times the default maximum of the Collector's exporters. 256 MiB of messages in flight, and
+    /// their decoded events (about three times as much), fit into 1 GiB.
     fn default() -> Self {
         Self {
             message_bytes_max: 64 << 20,
@@ -41,14 +41,14 @@ impl Default for Limits {
     }
 }
 
-/// What every handler of one server shares; cheap to clone. The data is behind the [`Gate`].
+/// State that all handlers of one server share; cheap to clone. The data is behind the [`Gate`].
 #[derive(Debug, Clone)]
 pub(super) struct ServerState(Arc<Shared>);
 
 /// The inside of [`ServerState`].
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The way to the data.
+    /// Access to the data.
     pub(super) gate: Gate,
     draining: AtomicBool,
 }
@@ -62,18 +62,18 @@ impl std::ops::Deref for ServerState {
 }
 
 impl ServerState {
-    /// The state of a server of `database`.
+    /// Creates the state of a server of `database`.
     pub(super) fn new(database: Database, limits: Limits) -> Self {
         let gate = Gate::new(database, limits);
         Self(Arc::new(Shared { gate, draining: AtomicBool::new(false) }))
     }
 
-    /// From now on the server is not ready: it finishes what it has.
+    /// Makes the server not ready: it finishes running requests.
     pub(super) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Is the server about to stop?
+    /// True if the server is about to stop.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

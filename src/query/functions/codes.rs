@@ -1,9 +1,9 @@
-//! Numbers in place of texts, for the length of one query.
+//! Integer codes for texts, within one query.
 //!
-//! Columns in memory have repeated text as a dictionary per segment. An [`Interner`] gives each distinct text one
-//! number across all segments, by looking at dictionaries and not at rows; `code_of` and `text_of` are the way
-//! there and back, [`pair_of`] and [`part_of`] make one number of two. SQL cannot name them:
-//! [`GroupByCodes`](crate::query::plan::group_by_codes::GroupByCodes) does.
+//! Columns in memory hold repeated text as a dictionary per segment. An [`Interner`] gives each distinct text one
+//! number across all segments, from the dictionaries and not from the rows. `code_of` and `text_of` convert text
+//! to numbers and back; [`pair_of`] packs two numbers into one, and [`part_of`] unpacks them. SQL cannot name them:
+//! only [`GroupByCodes`](crate::query::plan::group_by_codes::GroupByCodes) uses them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -23,7 +23,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 
-/// What a text takes besides its bytes, about: where it ends, its number in the table, and room for both to grow.
+/// Approximate memory of a text besides its bytes: its end, its number in the table, and spare capacity of both.
 pub(crate) const TEXT_BYTES: usize = 32;
 
 /// Gives texts numbers, in the order in which they come.
@@ -37,23 +37,22 @@ struct Texts {
     all: Joined,
     codes: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    /// The codes of dictionaries that were seen, by address. The dictionaries are kept, so that no other comes to
-    /// be at the same.
+    /// Codes of known dictionaries, by address. The dictionaries are kept, so that addresses stay unique.
     dictionaries: HashMap<usize, (ArrayRef, ArrayRef)>,
     reservation: MemoryReservation,
 }
 
-/// Texts by their number.
+/// Texts by number.
 #[derive(Debug, Default)]
 struct Joined {
-    /// One after the other.
+    /// All texts, one after another.
     bytes: String,
-    /// Where each ends.
+    /// End of each text in `bytes`.
     ends: Vec<usize>,
 }
 
 impl Interner {
-    /// An empty one, whose memory is `pool`'s. It cannot spill.
+    /// Creates an empty interner that accounts its memory to `pool`. It cannot spill.
     pub(crate) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
         let reservation = MemoryConsumer::new("Texts that are grouped by").register(pool);
         Self {
@@ -67,13 +66,13 @@ impl Interner {
         }
     }
 
-    /// The number of each text; null for null.
+    /// Number of each text; null for null.
     fn codes(&self, texts: &StringViewArray) -> Result<UInt32Array> {
         let mut known = self.texts.lock();
         texts.iter().map(|text| text.map(|text| known.code(text)).transpose()).collect()
     }
 
-    /// As [`codes`](Self::codes), of the values of a dictionary, which is looked at once.
+    /// Like [`codes`](Self::codes), for the values of a dictionary, which are interned once.
     fn codes_of_dictionary(&self, values: &ArrayRef) -> Result<ArrayRef> {
         let address = Arc::as_ptr(values).cast::<()>() as usize;
         if let Some((_, codes)) = self.texts.lock().dictionaries.get(&address) {
@@ -86,7 +85,7 @@ impl Interner {
         Ok(codes)
     }
 
-    /// The text of each number.
+    /// Text of each number.
     fn texts(&self, codes: &UInt32Array) -> Result<StringViewArray> {
         let known = self.texts.lock();
         let mut texts = StringViewBuilder::with_capacity(codes.len());
@@ -121,10 +120,11 @@ impl Texts {
         if let Some(code) = self.codes.find(hash, |code| self.all.text(*code) == Some(text)) {
             return Ok(*code);
         }
-        // All but the last, so that a pair has a place for null.
+        // All but the last number, which stands for null in pairs.
         let code = u32::try_from(self.all.ends.len()).ok().filter(|code| *code < u32::MAX);
-        let code = code
-            .ok_or_else(|| DataFusionError::ResourcesExhausted("2^32 different texts or more".to_owned()))?;
+        let code = code.ok_or_else(|| {
+            DataFusionError::ResourcesExhausted("the groups have 2^32 or more different texts".to_owned())
+        })?;
         self.reservation.try_grow(text.len() + TEXT_BYTES)?;
         self.all.push(text);
         let Self { codes, all, hasher, .. } = self;
@@ -133,7 +133,7 @@ impl Texts {
     }
 }
 
-/// Two functions are the same when they share their interner.
+/// Equality and hash of functions by the address of their interner.
 macro_rules! same_interner {
     ($function:ty) => {
         impl PartialEq for $function {
@@ -150,7 +150,7 @@ macro_rules! same_interner {
     };
 }
 
-/// `code_of(text)`: its number in this query.
+/// `code_of(text)`: the number of the text in this query.
 #[derive(Debug)]
 pub(crate) struct CodeOf {
     interner: Arc<Interner>,
@@ -173,14 +173,14 @@ impl CodeOf {
         Self { interner, signature: Signature::exact(vec![DataType::Utf8View], Volatility::Stable) }
     }
 
-    /// The function and the column, when `expr` is `code_of(column)`.
+    /// Returns the function and the column if `expr` is `code_of(column)`.
     pub(crate) fn called(expr: &Arc<dyn PhysicalExpr>) -> Option<(&Self, &Column)> {
         let call = expr.downcast_ref::<ScalarFunctionExpr>()?;
         let function = call.fun().inner().downcast_ref::<Self>()?;
         Some((function, call.args().first()?.downcast_ref::<Column>()?))
     }
 
-    /// The codes of `texts` as a dictionary, when they are one; of them only the values are looked at.
+    /// Codes of `texts` as a dictionary, if `texts` is one; only its values are interned.
     pub(crate) fn of_dictionary(&self, texts: &ArrayRef) -> Result<Option<ArrayRef>> {
         let Some(coded) = texts.as_any_dictionary_opt() else { return Ok(None) };
         Ok(Some(coded.with_values(self.interner.codes_of_dictionary(coded.values())?)))
@@ -290,7 +290,7 @@ mod tests {
         let codes = interner.codes(&texts).unwrap();
         assert_eq!(interner.texts(&codes).unwrap(), texts);
         assert_eq!(interner.codes(&texts).unwrap(), codes);
-        // Of a dictionary the same, whatever its order.
+        // A dictionary gives the same codes, whatever its order.
         let dictionary: ArrayRef =
             Arc::new(StringViewArray::from(vec![texts.value(2), "new", texts.value(1)]));
         let of_dictionary = interner.codes_of_dictionary(&dictionary).unwrap();

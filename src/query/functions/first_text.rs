@@ -1,4 +1,4 @@
-//! A key that some events have as it is, and others inside a map: `order.id`.
+//! A key that some events have as an attribute, and others inside a map: `order.id`.
 
 use std::sync::Arc;
 

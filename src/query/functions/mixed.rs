@@ -1,4 +1,4 @@
-//! The text of an attribute whose values have several types, as numbers: see [`number`](super::number).
+//! Functions that read numbers in attributes with values of several types: see [`number`](super::number).
 //!
 //! | function                          | result                                                        |
 //! |-----------------------------------|---------------------------------------------------------------|
@@ -28,22 +28,22 @@ pub(crate) fn mark(field: Field) -> Field {
     field.with_metadata(metadata.into())
 }
 
-/// Whether a field is marked.
+/// True if a field is marked.
 pub(crate) fn is_marked(field: &Field) -> bool {
     let text = matches!(field.data_type(), DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8);
     text && field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == MARK)
 }
 
-/// What becomes of the text.
+/// Result of reading the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reading {
     /// Bytes that sort.
     Key(Texts),
-    /// The same in hexadecimal digits, for the frames of windows, which take no bytes.
+    /// The same in hexadecimal digits, for the frames of windows, which do not take bytes.
     Digits(Texts),
     /// A double.
     Number,
-    /// From a number to its spelling.
+    /// The spelling of a number.
     Spelling,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct Mixed {
 }
 
 impl Mixed {
-    /// The function that reads so.
+    /// Creates the function of this reading.
     pub(crate) fn new(reading: Reading) -> Self {
         Self { reading, signature: Signature::any(1, Volatility::Immutable) }
     }

@@ -1,4 +1,4 @@
-//! One of several values, some of which are of an attribute whose values have several types.
+//! `greatest`, `least` and `nullif` for attributes with values of several types.
 //!
 //! | function                        | result                                                            |
 //! |---------------------------------|-------------------------------------------------------------------|
@@ -6,7 +6,7 @@
 //! | `mixed_least(x, y, …)`          | the least number; the least text where there is no number          |
 //! | `mixed_unless(x, condition)`    | `x`, but null where the condition is true                         |
 //!
-//! So `greatest` and `least` of a row choose as `max` and `min` of a column do ([`Extreme`](super::Extreme)).
+//! So `greatest` and `least` in a row choose like `max` and `min` over a column ([`Extreme`](super::Extreme)).
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use datafusion::logical_expr::{
 use super::mixed::{mark, views};
 use super::number::{self, Texts};
 
-/// Which value is chosen.
+/// Rule that chooses a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Choice {
     /// The greatest.
@@ -40,7 +40,7 @@ pub(crate) struct MixedChoice {
 }
 
 impl MixedChoice {
-    /// The function that chooses so.
+    /// Creates the function of this rule.
     pub(crate) fn new(choice: Choice) -> Self {
         Self { choice, signature: Signature::variadic_any(Volatility::Immutable) }
     }
@@ -79,7 +79,7 @@ impl ScalarUDFImpl for MixedChoice {
     }
 }
 
-/// Of each row the text whose key among `texts` is better than that of all others.
+/// Per row, the text whose key, with `texts` placed so, is better than all others.
 fn extreme(arrays: &[ArrayRef], texts: Texts, is_better: impl Fn(&[u8], &[u8]) -> bool) -> Result<ArrayRef> {
     let columns = arrays.iter().map(views).collect::<Result<Vec<StringViewArray>>>()?;
     let rows = columns.first().map_or(0, Array::len);

@@ -1,15 +1,14 @@
-//! Functions that SQL lacks for telemetry, and those with which scans read attributes.
+//! Functions for telemetry that SQL lacks, and functions by which scans read attributes.
 //!
-//! - for everybody: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
+//! - for users: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
 //!   `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around; functions of JSON text, from
 //!   `datafusion-functions-json` ([`json`])
-//! - for the resolver and the planner: what is at a place in JSON text ([`json_at`]), JSON text as lists and maps
-//!   ([`json_list`]), a key that is here an attribute and there in a map ([`first_text`]); in the place of operators
-//!   [`checked`] arithmetic, and a minus before anything ([`unary_minus`])
+//! - for the resolver and the planner: values at a path in JSON text ([`json_at`]), JSON text as lists and maps
+//!   ([`json_list`]), a key that is an attribute or in a map ([`first_text`]); instead of operators, [`checked`]
+//!   arithmetic and [`unary_minus`]
 //! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `plain_json`, `attributes_map`,
-//!   `typed_attributes`; SQL cannot name them, nor those of text that holds [`number`]s ([`mixed`], [`mixed_choice`],
-//!   [`extreme`]), nor
-//!   [`codes`] in place of text
+//!   `typed_attributes`. SQL cannot name these, nor those for text that holds [`number`]s ([`mixed`],
+//!   [`mixed_choice`], [`extreme`]), nor the [`codes`] of texts
 
 mod attributes;
 mod checked;

@@ -1,17 +1,17 @@
-//! Numbers in the text of an attribute whose values have several types.
+//! Numbers in the text of attributes with values of several types.
 //!
-//! Such an attribute reads as text, in which each number has one spelling, whatever type it was stored with:
+//! Such an attribute reads as text, in which each number has one spelling, independent of its stored type:
 //!
 //! | number                          | spelling                                               |
 //! |---------------------------------|--------------------------------------------------------|
 //! | an integer, or a double that is one of 64 bits | its digits: `200`, `-7`; zero is `0`    |
 //! | another double                  | the shortest that reads back equal: `0.5`, `1e300`, `inf` |
 //!
-//! So equality, groups and joins are those of the text. A text that is spelled that way counts as the number:
-//! `'200'` does, and so do integers of more than 64 bits; `'200.0'`, `'1e3'`, `' 7'` and `'007'` are texts. Not a
-//! number, `NaN`, is a text too: it has no place among numbers.
+//! So equality, groups and joins compare the text. A text with the spelling of a number counts as the number:
+//! `'200'` does, and so do integers of more than 64 bits; `'200.0'`, `'1e3'`, `' 7'` and `'007'` are texts. `NaN`
+//! is a text too: it has no place in the order of numbers.
 //!
-//! A [`key`] is bytes that sort as people mean it: numbers by their value, to the last digit, then texts.
+//! A [`key`] is bytes that sort numbers by their value, exact to the last digit, then texts.
 //!
 //! ```text
 //! key      = number | text
@@ -23,10 +23,10 @@
 //! text     = 0x20 utf8                                       after numbers, or 0x00 utf8 before them
 //! ```
 //!
-//! It is made of the spelling, whose digits are those of 0.d₁d₂d₃… · 10^(exponent − 2^15), and not of a double:
-//! integers keep all digits beside fractions.
+//! It is made from the spelling, not from a double, so that integers keep all digits when compared with fractions.
+//! Its digits are those of 0.d₁d₂d₃… · 10^(exponent − 2^15).
 
-/// Longest spelling that is a number; longer ones are texts.
+/// Most bytes of the spelling of a number; longer ones are texts.
 const SPELLING_BYTES_MAX: usize = 400;
 /// The first integer that is not one of 64 bits, as a double.
 const BEYOND: f64 = 9_223_372_036_854_775_808.0;
@@ -41,7 +41,7 @@ const TEXT_FIRST: u8 = 0x00;
 /// Bytes before the digits of a key.
 const HEAD: usize = 3;
 
-/// Where texts are among the keys of numbers.
+/// Place of texts among the keys of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Texts {
     /// After them: for ascending order, and the least.
@@ -57,19 +57,18 @@ pub(crate) fn spell(value: f64) -> String {
     if let Some(integer) = integer(value) {
         return integer.to_string();
     }
-    // As columns of doubles read.
+    // The format of columns of doubles.
     if (1e-5..1e16).contains(&value.abs()) { format!("{value}") } else { format!("{value:?}") }
 }
 
-/// The 64-bit integer that a double is.
+/// Converts a whole double to the 64-bit integer; `None` if it is not whole or out of range.
 pub(crate) fn integer(value: f64) -> Option<i64> {
     let fits = value.fract() == 0.0 && (-BEYOND..BEYOND).contains(&value);
     // Exact, as it has no fraction and is in range.
     fits.then_some(value as i64)
 }
 
-/// The spellings by which a literal text may mean a value: its own, and that of the number that it is another
-/// spelling of.
+/// Spelling of the number that a literal text is, if the text spells the number differently.
 pub(crate) fn other_spelling(text: &str) -> Option<String> {
     if Decimal::of(text).is_some() {
         return None;
@@ -82,13 +81,13 @@ pub(crate) fn other_spelling(text: &str) -> Option<String> {
     (spelling != text).then_some(spelling)
 }
 
-/// The number that a text is the spelling of, as the nearest double.
+/// Number with the spelling `text`, as the nearest double; `None` if `text` is not a number.
 pub(crate) fn value(text: &str) -> Option<f64> {
     Decimal::of(text)?;
     text.parse().ok()
 }
 
-/// Writes the key of a text in place of what is in `out`; `false` when it has none.
+/// Replaces `out` by the key of a text; returns `false` if it has none.
 pub(crate) fn key(out: &mut Vec<u8>, text: &str, texts: Texts) -> bool {
     out.clear();
     let Some(decimal) = Decimal::of(text) else {
@@ -104,7 +103,7 @@ pub(crate) fn key(out: &mut Vec<u8>, text: &str, texts: Texts) -> bool {
         Decimal::Infinite { negative } => out.push(if negative { BELOW_ALL } else { ABOVE_ALL }),
         Decimal::Zero => out.push(ZERO),
         Decimal::Finite { negative, exponent, mantissa } => {
-            // Numbers are not longer than this allows.
+            // `SPELLING_BYTES_MAX` keeps the exponent in range.
             let exponent = (exponent + (1 << 15)).clamp(0, i32::from(u16::MAX)) as u16;
             out.push(if negative { NEGATIVE } else { POSITIVE });
             out.extend_from_slice(&exponent.to_be_bytes());
@@ -122,7 +121,7 @@ pub(crate) fn key(out: &mut Vec<u8>, text: &str, texts: Texts) -> bool {
     true
 }
 
-/// The text that a key is of.
+/// Text of a key.
 pub(crate) fn text_of(key: &[u8]) -> &str {
     let (first, rest) = key.split_first().unwrap_or((&TEXT_FIRST, &[]));
     let spelling = match *first {
@@ -136,17 +135,17 @@ pub(crate) fn text_of(key: &[u8]) -> &str {
         }
         _ => rest,
     };
-    // Keys are made of texts.
+    // Keys are made from valid text.
     std::str::from_utf8(spelling).unwrap_or_default()
 }
 
-/// What comes after the first such byte.
+/// Bytes after the first `byte`.
 fn after(bytes: &[u8], byte: u8) -> &[u8] {
     let at = bytes.iter().position(|b| *b == byte);
     at.and_then(|at| bytes.get(at + 1..)).unwrap_or_default()
 }
 
-/// What a spelling means.
+/// Value of a spelling.
 enum Decimal<'a> {
     Infinite {
         negative: bool,
@@ -161,7 +160,7 @@ enum Decimal<'a> {
 }
 
 impl<'a> Decimal<'a> {
-    /// `None` when `text` is the spelling of no number.
+    /// Parses a spelling; `None` if `text` is not the spelling of a number.
     fn of(text: &'a str) -> Option<Self> {
         let (negative, digits) = match text.strip_prefix('-') {
             Some(digits) => (true, digits),
@@ -184,7 +183,7 @@ impl<'a> Decimal<'a> {
         (value.is_finite() && spell(value) == text).then(|| Self::of_double(negative, digits))
     }
 
-    /// Of the spelling of a double without its sign, which is no integer of 64 bits.
+    /// Parses the spelling, without its sign, of a double that is not a 64-bit integer.
     fn of_double(negative: bool, digits: &'a str) -> Self {
         let (mantissa, exponent) = digits.split_once('e').unwrap_or((digits, "0"));
         let exponent: i32 = exponent.parse().unwrap_or_default();

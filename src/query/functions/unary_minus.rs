@@ -1,8 +1,8 @@
-//! `-x` of whatever type, until types are settled.
+//! `-x` of any type, until type coercion.
 //!
-//! The planner refuses a minus before text while it plans, before any rewrite can say that the text has numbers.
-//! So the resolver writes a call of this function, and [`calculate`](crate::query::plan::calculate) puts the
-//! operator back.
+//! The planner refuses a minus before text during planning, before any rewrite can convert the text to numbers. So
+//! the resolver writes a call of this function, and [`calculate`](crate::query::plan::calculate) restores the
+//! operator.
 
 use arrow::compute::kernels::numeric::neg;
 use arrow::datatypes::DataType;
@@ -26,7 +26,7 @@ impl UnaryMinus {
     }
 }
 
-/// The type of `-x`, where `x` is of this type; text is a number. None if it has no negative.
+/// Type of `-x` for `x` of this type; text counts as a number. `None` if the type has no negative values.
 fn negative(of: &DataType) -> Option<DataType> {
     use DataType::{Duration, Interval, Null, UInt8, UInt16, UInt32, UInt64};
     match of {
@@ -51,7 +51,7 @@ impl ScalarUDFImpl for UnaryMinus {
         match types {
             [of] => match negative(of) {
                 Some(negative) => Ok(vec![negative]),
-                None => plan_err!("a minus needs a signed number or an interval after it, not {of}"),
+                None => plan_err!("unary minus takes a signed number or an interval, not {of}"),
             },
             _ => plan_err!("{UNARY_MINUS} takes one argument, not {}", types.len()),
         }

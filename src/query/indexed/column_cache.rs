@@ -1,9 +1,9 @@
-//! Which columns of segments are in memory?
+//! Which columns of segments are kept in memory?
 //!
-//! In two forms: *inverted*, the rows of each value, for predicates and counts; and *decoded*, the value of
-//! each row, for scans. A column of a segment earns either by being asked for a second time: the first query
-//! reads Parquet, as it would without any cache, so that a question that is asked once costs nothing extra.
-//! Both share one limit of bytes; what is rarely used goes first.
+//! There are two forms: *inverted*, the rows of each value, for predicates and counts; and *decoded*, the value of
+//! each row, for scans. A column of a segment is cached in a form when it is requested again: the first query
+//! reads Parquet as it would without a cache, so one-off queries cost nothing extra. Both forms share one limit of
+//! bytes; rarely used columns are evicted first.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,15 +19,15 @@ use crate::config::QuerySettings;
 use crate::index::byte_cache::ByteCache;
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// How often columns were asked for is remembered up to this size: of some 100,000 columns.
+/// Memory for the numbers of requests of columns: enough for some 100,000 columns.
 const ASKED_BYTES_MAX: usize = 16 << 20;
-/// A decoded column may take this share of the limit.
+/// Largest share of the limit for one decoded column.
 const LARGE_SHARE: usize = 8;
 
 #[derive(Debug, Clone)]
 enum Held {
     Inverted(Inverted),
-    /// None: it is not to be held, as it is too large, or of a type that scans decode in their own way.
+    /// `None` if it is not to be cached: too large, or of a type that scans decode in their own way.
     Decoded(Option<ArrayRef>),
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct ColumnCache {
     asks: Asks,
 }
 
-/// How often a column is asked for before it is held.
+/// Numbers of requests for a column before it is cached.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Asks {
     inverted: u32,
@@ -56,25 +56,25 @@ pub(crate) struct Asks {
 }
 
 impl Asks {
-    /// As `settings` say.
+    /// Takes the numbers from `settings`.
     pub(crate) fn of(settings: &QuerySettings) -> Self {
         Self { inverted: settings.bitmap_asks, decoded: settings.decoded_asks }
     }
 }
 
 impl ColumnCache {
-    /// Keeps at most `bytes_max` bytes, of columns that were asked for as often as `asks` says.
+    /// Creates a cache of at most `bytes_max` bytes. Columns are cached after the requests in `asks`.
     pub(crate) fn new(bytes_max: usize, asks: Asks) -> Self {
         Self { held: ByteCache::new(bytes_max), asked: ByteCache::new(ASKED_BYTES_MAX), bytes_max, asks }
     }
 
-    /// Memory that is in use, in bytes.
+    /// Memory in use, in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.held.memory_bytes() + self.asked.memory_bytes()
     }
 
-    /// The rows by value of `columns`, with their types in memory, of `segment`. Those that have not been
-    /// asked for often enough are left out; they now have been once more.
+    /// The rows by value of `columns`, given with their types in memory, of `segment`. Counts a request for each;
+    /// columns without enough requests are left out.
     pub(crate) async fn inverted(
         &self,
         segment: &Arc<SegmentMeta>,
@@ -98,9 +98,8 @@ impl ColumnCache {
         Ok(known)
     }
 
-    /// All values of `columns`, with their types, of `segment`, in the form of [`Files::decode`]; `None`
-    /// when not all of them are to be held. With `read` those that are missing are read, once they have been
-    /// asked for often enough.
+    /// All values of `columns`, given with their types, of `segment`, in the form of [`Files::decode`]; `None`
+    /// if some are not cached. With `read`, missing columns are read once they have enough requests.
     pub(crate) async fn decoded(
         &self,
         segment: &Arc<SegmentMeta>,
@@ -124,7 +123,7 @@ impl ColumnCache {
             return Ok(None);
         }
         let missing = columns.iter().zip(&found).filter(|(_, found)| found.is_none());
-        // All are asked for, whatever the first of them says.
+        // Counts a request for every column, so no short circuit.
         let unearned = missing.filter(|((name, _), _)| !self.is_earned(&key(name))).count();
         if unearned > 0 {
             return Ok(None);
@@ -142,8 +141,8 @@ impl ColumnCache {
         Ok(Some(found.into_iter().flatten().collect()))
     }
 
-    /// How many values the dictionary of `names`, the columns of a segment that are one attribute, has; `None`
-    /// when none or several of them are in memory, or not as a dictionary.
+    /// Number of values in the dictionary of `names`, the columns of one attribute in a segment. `None` if none or
+    /// several of them are in memory, or the one in memory is not a dictionary.
     pub(crate) fn dictionary_len(&self, segment: SegmentId, names: &[String]) -> Option<usize> {
         let held = |name: &String| match self.held.get(&(segment, Box::from(name.as_str()), HeldAs::Decoded))
         {
@@ -155,7 +154,7 @@ impl ColumnCache {
         Some(column.as_any_dictionary_opt()?.values().len())
     }
 
-    /// Whether a column has been asked for often enough to be held; it now has been once more.
+    /// Counts a request for a column. True if it has had enough to be cached.
     fn is_earned(&self, key: &Key) -> bool {
         let asks = match key.2 {
             HeldAs::Inverted => self.asks.inverted,

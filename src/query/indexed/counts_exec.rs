@@ -1,9 +1,9 @@
-//! Counts that need no Parquet.
+//! Answers counts from bitmaps, without Parquet.
 //!
-//! `count(*)` by attributes of few values, by minute, with filters over such attributes: all of it is
-//! intersections of bitmaps and their sizes. A rule finds such aggregations in the physical plan and puts
-//! [`CountsExec`] in the place of the partial aggregation and the scan below it. Segments that cannot be
-//! answered, or not yet, are aggregated as before.
+//! `count(*)` by attributes with few values or by minute, with filters over such attributes, needs only
+//! intersections of bitmaps and their sizes. A rule finds such aggregations in the physical plan and replaces the
+//! partial aggregation and the scan below it by [`CountsExec`]. Segments whose bitmaps cannot answer, or are not in
+//! memory yet, are aggregated by a scan.
 //!
 //! ```text
 //! AggregateExec: Final                     AggregateExec: Final
@@ -43,7 +43,7 @@ use super::source::IndexedSource;
 use crate::query::scan::events_exec::EventsExec;
 use crate::segment::SegmentMeta;
 
-/// Puts [`CountsExec`] where it can answer.
+/// Optimizer rule that replaces partial aggregations by [`CountsExec`] where possible.
 #[derive(Debug)]
 pub(crate) struct CountFromBitmaps;
 
@@ -70,12 +70,12 @@ impl PhysicalOptimizerRule for CountFromBitmaps {
     }
 }
 
-/// The plan that does what `aggregate` does, with bitmaps.
+/// Plan that computes `aggregate` with bitmaps; `None` if that is not possible.
 fn replace(aggregate: &AggregateExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
     let Some(events) = aggregate.input().downcast_ref::<EventsExec>() else { return Ok(None) };
     match aggregate.mode() {
         AggregateMode::Partial => replace_partial(aggregate, events),
-        // One partition, so that partial and final were made one.
+        // With one partition, partial and final aggregation are one node.
         AggregateMode::Single => {
             let partial = AggregateExec::try_new(
                 AggregateMode::Partial,
@@ -139,7 +139,7 @@ fn over(partial: &AggregateExec, input: Arc<dyn ExecutionPlan>) -> Result<Arc<dy
     )?))
 }
 
-/// A partial aggregation that is answered from bitmaps where they can, and by `fallback` where not.
+/// A partial aggregation, answered from bitmaps where possible, else by `fallback`.
 #[derive(Debug)]
 pub(crate) struct CountsExec {
     /// The aggregation of all files, as it would be without bitmaps.
@@ -181,7 +181,7 @@ impl CountsExec {
         let scan = self.events.over(DataSourceExec::from_data_source(config));
         match self.fallback.downcast_ref::<AggregateExec>() {
             Some(partial) => over(partial, scan),
-            None => Err(DataFusionError::Internal("the fallback is no aggregation".to_owned())),
+            None => Err(DataFusionError::Internal("the fallback is not an aggregation".to_owned())),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One column of a segment, turned around: the rows of each value.
+//! The inverted form of a column of a segment: the rows of each value.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use crate::index::bitmap::{ColumnBitmaps, SecondRuns};
 pub(crate) enum Inverted {
     /// The rows of each value.
     Bitmaps(Arc<ColumnBitmaps>),
-    /// The rows of each second; of the timestamp only.
+    /// The rows of each second, only for the timestamp.
     Seconds(Arc<SecondRuns>),
-    /// Nothing can be known: its type has no bitmaps, or the file is out of order.
+    /// Not invertible: its type has no bitmaps, or the file is out of order.
     Unfit,
 }
 
 impl Inverted {
-    /// Memory that it takes, in bytes.
+    /// Memory, in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         match self {
             Self::Bitmaps(bitmaps) => bitmaps.memory_bytes(),

@@ -1,9 +1,9 @@
-//! How does DataFusion want a file to be read?
+//! How are rows of a file passed to DataFusion?
 //!
-//! It asks a *morselizer* for a *planner* of each file, and that for *morsels*, which are streams of batches,
-//! and for more planners; what needs a store is a planner that is pending. These traits are experimental: "APIs
-//! that may change substantially" (`datafusion_datasource::morsel`). They are named in this file alone; the rest
-//! of the scan knows a [`Reader`] of files and a [`FileRows`] of one.
+//! DataFusion takes from a *morselizer* a *planner* per file, and from that *morsels*, which are streams of batches,
+//! and further planners. A planner that needs the store is pending. These traits are experimental: "APIs that may
+//! change substantially" (`datafusion_datasource::morsel`). Only this file names them; the rest of the scan uses a
+//! [`Reader`] of files and the [`FileRows`] of one file.
 //!
 //! ```text
 //! Reader ─ read(file) ─▶ FileRows = nothing | a stream | pending ─▶ FileRows | parts, each a FileRows
@@ -26,10 +26,10 @@ use object_store::ObjectStore;
 /// The rows of a file, or of a part of one.
 pub(super) type BatchStream = BoxStream<'static, Result<RecordBatch>>;
 
-/// What a [`FileSource`] gives DataFusion to open its files with.
+/// Object by which DataFusion opens the files of a [`FileSource`].
 pub(super) type FileReader = Box<dyn Morselizer>;
 
-/// Opens files as a source of DataFusion's does.
+/// Opens files as one of DataFusion's sources does.
 pub(super) struct Reader(FileReader);
 
 impl Reader {
@@ -49,7 +49,7 @@ impl Reader {
     }
 }
 
-/// Makes a reader for DataFusion, which reads each file as `read` says.
+/// Creates a reader for DataFusion that reads each file by `read`.
 pub(super) fn file_reader(read: impl Fn(PartitionedFile) -> FileRows + Send + Sync + 'static) -> FileReader {
     Box::new(ReadBy(read))
 }
@@ -62,26 +62,26 @@ impl<F: Fn(PartitionedFile) -> FileRows + Send + Sync> Morselizer for ReadBy<F> 
     }
 }
 
-/// What is left to read of a file.
+/// Rows of a file that are still to be read.
 pub(super) struct FileRows(Box<dyn MorselPlanner>);
 
 impl FileRows {
-    /// A file of which nothing is read.
+    /// No rows.
     pub(super) fn nothing() -> Self {
         Self(Box::new(Nothing))
     }
 
-    /// One stream, which `open` makes from what is in memory.
+    /// One stream, which `open` makes without I/O.
     pub(super) fn stream(open: impl FnOnce() -> BatchStream + Send + 'static) -> Self {
         Self(Box::new(One(Box::new(Stream(open)))))
     }
 
-    /// What `reading` finds out, which may take a store.
+    /// Rows that `reading` yields, which may access the store.
     pub(super) fn pending(reading: impl Future<Output = Result<Self>> + Send + 'static) -> Self {
         Self(Box::new(Pending(reading)))
     }
 
-    /// The `parts` of a file one after the other: each is opened when the one before it was read.
+    /// The `parts` of a file, one after another: each is opened when the one before has been read.
     pub(super) fn in_parts(
         parts: Vec<Range<u32>>,
         open: impl FnMut(Range<u32>) -> Result<Self> + Send + 'static,
@@ -89,8 +89,8 @@ impl FileRows {
         Self(Box::new(Parts { parts: parts.into(), open, opened: VecDeque::new() }))
     }
 
-    /// What is read after it went through `map`. Fails later if it comes as several streams, since a map may count
-    /// rows from the first: a segment is one row group, and comes as one.
+    /// Passes the rows through `map`. Reading fails if they come as several streams, since a map may count rows
+    /// from the first. A segment is one row group, so it comes as one stream.
     pub(super) fn mapped(self, map: impl Fn(BatchStream) -> BatchStream + Send + Sync + 'static) -> Self {
         Self(Box::new(Mapped { inner: self.0, map: Arc::new(map) }))
     }
@@ -143,7 +143,7 @@ impl<F: Future<Output = Result<FileRows>> + Send + 'static> MorselPlanner for Pe
 struct Parts<F> {
     parts: VecDeque<Range<u32>>,
     open: F,
-    /// What is left to plan of the part that was opened last, in order.
+    /// Planners left of the part that was opened last, in order.
     opened: VecDeque<Box<dyn MorselPlanner>>,
 }
 
@@ -163,7 +163,7 @@ where
             for planner in plan.take_ready_planners().into_iter().rev() {
                 self.opened.push_front(planner);
             }
-            // Streams of these are read to their ends before this is asked for more.
+            // DataFusion reads these streams to their ends before it plans more.
             let next = MorselPlan::new().with_morsels(plan.take_morsels());
             return Ok(Some(match plan.take_pending_planner() {
                 Some(pending) => next.with_pending_planner(async move {

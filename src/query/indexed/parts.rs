@@ -1,9 +1,9 @@
 //! How much of a segment is in memory at once?
 //!
-//! The Parquet reader fetches all pages of a row group before it decodes the first, and a segment is one row group: for
-//! a query of many columns that is most of an object, in each partition of each query. So where much is to be read,
-//! it is read in parts of a limited size, one after the other. What can end early, like a search for the newest rows,
-//! then does so before the rest is fetched.
+//! The Parquet reader fetches all pages of a row group before it decodes the first, and a segment is one row group. A
+//! query of many columns would hold most of an object in each partition. So large reads are split into parts of a
+//! limited size, read one after another. A query that ends early, such as a search for the newest rows, does not
+//! fetch the later parts.
 
 use std::ops::Range;
 
@@ -13,18 +13,18 @@ use crate::segment::encoding::PAGE_ROWS;
 
 /// Largest part of a segment that is fetched at once, in bytes.
 const BYTES_MAX: u64 = 16 << 20;
-/// Smallest one: less is not worth the work of opening it.
+/// Smallest part, in bytes: opening smaller ones costs more than it saves.
 const BYTES_MIN: u64 = 1 << 20;
-/// Parts of this share of the memory of queries are what all partitions of one scan hold.
+/// Share of the queries' memory that the parts in all partitions of one scan take.
 const MEMORY_SHARE: usize = 16;
 
-/// How many bytes of a segment a partition fetches at once, about, when queries have `memory` bytes.
+/// Approximate bytes of a segment that a partition fetches at once, if queries have `memory` bytes.
 pub(crate) fn bytes_max(memory: usize, partitions: usize) -> u64 {
     ((memory / MEMORY_SHARE / partitions.max(1)) as u64).clamp(BYTES_MIN, BYTES_MAX)
 }
 
-/// Cuts the `rows` of `total`, or all, into ranges of whole pages, when a scan reads `bytes` for `total` rows; `None`
-/// when they can be read at once.
+/// Cuts the `rows` of `total`, or all rows, into ranges of whole pages, for a scan that reads `bytes` for `total`
+/// rows; `None` if they can be read at once.
 pub(super) fn cut(
     rows: Option<&RoaringBitmap>,
     total: u32,
@@ -55,7 +55,7 @@ mod tests {
         assert_eq!(cut(None, 0, 0, 1), None);
         let parts = cut(None, total, 11 << 20, 4 << 20).unwrap();
         assert_eq!(parts, [0..4 * page, 4 * page..8 * page, 8 * page..total]);
-        // A page is the least.
+        // A part has at least one page.
         assert_eq!(cut(None, total, 11 << 20, 1).unwrap().len(), 11);
         // Pages without rows are not counted.
         let rows = RoaringBitmap::from_iter([3, page * 5, page * 5 + 1, page * 9]);

@@ -1,8 +1,8 @@
-//! Filters rows by their number after they were decoded.
+//! Filters rows by their number after decoding.
 //!
-//! A row selection of many small pieces costs the Parquet reader more than the rows that it skips would:
-//! it looks at every piece several times. Where many rows match, it is quicker to decode all of them and to
-//! filter the batches, vector by vector. That is what this does to the stream of one file.
+//! A row selection of many small pieces costs the Parquet reader more than decoding the skipped rows would: it
+//! processes every piece several times. If many rows match, it is faster to decode all rows and to filter the
+//! batches, as this module does for the stream of one file.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use super::morsel::{BatchStream, FileRows};
 
 /// Rows of an output batch.
 const BATCH_ROWS: usize = 8192;
-/// Gaps between matching rows that are decoded rather than skipped, in rows.
+/// Largest gap between matching rows that is decoded rather than skipped, in rows.
 const GAP_ROWS: u32 = 4096;
 
-/// Which rows of what is read are to be kept.
+/// Selection of the rows that are read.
 #[derive(Debug, Clone)]
 pub(super) struct RowFilter {
     /// One bit for each row that is read, in order.
     pub(super) keep: BooleanBuffer,
-    /// What also must hold, over the columns that are read.
+    /// Further condition, over the columns that are read.
     pub(super) residual: Option<Arc<dyn PhysicalExpr>>,
-    /// Columns of the result; those that are read begin with them.
+    /// Columns of the result: the first of the columns that are read.
     pub(super) output: SchemaRef,
 }
 
-/// The pieces of a file that have matching rows, with small gaps filled.
+/// Ranges of a file that have matching rows, with small gaps filled.
 pub(super) fn coarse(rows: &RoaringBitmap) -> Vec<Range<usize>> {
     let mut iter = rows.iter();
     let mut pieces: Vec<Range<usize>> = Vec::new();
@@ -98,7 +98,7 @@ fn filtered(
 }
 
 impl RowFilter {
-    /// What of `reading`, a file that was just opened, passes the filter.
+    /// Filters `reading`, the rows of a file that was just opened.
     pub(super) fn over(self, reading: FileRows) -> FileRows {
         let filter = Arc::new(self);
         reading.mapped(move |rows| filtered(rows, Arc::clone(&filter)).boxed())

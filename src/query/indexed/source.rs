@@ -1,8 +1,8 @@
-//! A Parquet source that asks the indexes when it opens a file.
+//! A Parquet source that consults the indexes when it opens a file.
 //!
 //! It is DataFusion's own source with one step before each file: the rows that can match become a row
-//! selection, which the Parquet reader skips by, page by page. Where bitmaps answered a part of the
-//! predicate exactly, that part is not evaluated again, and its columns are not read.
+//! selection, by which the Parquet reader skips pages and rows. A part of the predicate that bitmaps answered
+//! exactly is not evaluated again, and its columns are not read.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -45,9 +45,9 @@ use crate::segment::SegmentMeta;
 pub(crate) struct IndexedSource {
     /// All columns of the table, without a predicate.
     root: ParquetSource,
-    /// The columns that are asked for, without a predicate.
+    /// The requested columns, without a predicate.
     bare: ParquetSource,
-    /// What `bare` agreed to evaluate; all must hold.
+    /// Filters that `bare` agreed to evaluate; all must hold.
     filters: Vec<Arc<dyn PhysicalExpr>>,
     context: Arc<Context>,
 }
@@ -58,17 +58,17 @@ impl IndexedSource {
         Self { root: bare.clone(), bare, filters: Vec::new(), context }
     }
 
-    /// What evaluating conditions needs.
+    /// Context for evaluating conditions.
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
     }
 
-    /// What the columns of the output are, over the table.
+    /// Expressions of the output columns, over the table.
     pub(crate) fn projection_exprs(&self) -> Option<&ProjectionExprs> {
         self.bare.projection()
     }
 
-    /// The predicate, taken apart.
+    /// The predicate, split.
     pub(crate) fn conditions(&self) -> Conditions {
         Conditions::of(self.filter().as_ref())
     }
@@ -81,14 +81,14 @@ impl IndexedSource {
         self.bare.with_predicate(conjunction(filters.iter().cloned()))
     }
 
-    /// The same over another source, which a method of `bare` gave.
+    /// The same over another source, which a method of `bare` returned.
     fn over(&self, bare: &Arc<dyn FileSource>) -> Option<Arc<dyn FileSource>> {
         let bare = bare.downcast_ref::<ParquetSource>()?.clone();
         Some(Arc::new(Self { bare, ..self.clone() }))
     }
 
-    /// Reads the wanted columns and those of `residual`, without a predicate. Returns also `residual` over
-    /// what is read, and the schema of the wanted columns.
+    /// Reads the wanted columns and those of `residual`, without a predicate. Also returns `residual` over the
+    /// columns read, and the schema of the wanted columns.
     fn wide(
         &self,
         residual: &[Arc<dyn PhysicalExpr>],
@@ -125,12 +125,12 @@ impl IndexedSource {
     }
 }
 
-/// How a file is read whose rows are filtered after decoding.
+/// Reads files whose rows are filtered after decoding.
 struct Wide {
     reader: Reader,
     residual: Option<Arc<dyn PhysicalExpr>>,
     output: SchemaRef,
-    /// Columns that are wanted, apart from filtering.
+    /// Number of wanted columns, without those only for filtering.
     others: usize,
 }
 
@@ -195,7 +195,7 @@ impl FileSource for IndexedSource {
         self.bare.file_type()
     }
 
-    /// A segment is opened once, as a whole: what is in memory, and what an index says, is of all of its rows.
+    /// False: a segment is opened once, as columns in memory and answers of indexes cover all of its rows.
     fn supports_repartitioning(&self) -> bool {
         false
     }
@@ -250,7 +250,7 @@ impl FileSource for IndexedSource {
     }
 }
 
-/// What EXPLAIN ANALYZE says of indexes.
+/// Metrics of indexes in EXPLAIN ANALYZE.
 #[derive(Debug)]
 struct IndexMetrics {
     looked_up: Count,
@@ -274,7 +274,7 @@ impl IndexMetrics {
         }
     }
 
-    /// Counts what an index said of a segment. Returns whether any rows remain.
+    /// Counts an index's answer for a segment. Returns true if any rows remain.
     fn selects(&self, rows: &RoaringBitmap, segment: &SegmentMeta) -> bool {
         self.considered.add(segment.rows as usize);
         self.selected.add(rows.len() as usize);
@@ -289,21 +289,21 @@ struct Opener {
     store: Arc<dyn ObjectStore>,
     config: FileScanConfig,
     partition: usize,
-    /// With the whole predicate.
+    /// Reads with the whole predicate.
     full: Reader,
     conditions: Conditions,
     metrics: IndexMetrics,
-    /// By which of the conditions bitmaps answered.
+    /// Plans by which of the conditions bitmaps answered.
     plans: Mutex<HashMap<Vec<bool>, Arc<ReadPlan>>>,
 }
 
-/// How to read files of which bitmaps answered the same part of the predicate.
+/// Readers for files for which bitmaps answered the same part of the predicate.
 struct ReadPlan {
-    /// What they did not answer.
+    /// Conditions that bitmaps did not answer.
     residual: Vec<Arc<dyn PhysicalExpr>>,
-    /// Evaluates that while decoding.
+    /// Evaluates `residual` while decoding.
     selected: Reader,
-    /// Evaluates the whole predicate while decoding, that first.
+    /// Evaluates the whole predicate while decoding, `residual` first.
     ordered: Reader,
     /// Evaluates nothing: batches are filtered.
     wide: Option<Wide>,
@@ -359,7 +359,7 @@ impl ReadPlan {
         }
     }
 
-    /// Whether columns are so few that nothing is gained by evaluating the rest of the predicate first.
+    /// True if columns are too few for evaluating the rest of the predicate first to pay off.
     fn is_cheap_to_decode(&self, wide: &Wide) -> bool {
         let dynamic =
             |expr: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(expr).contains_dynamic_filter();
@@ -376,7 +376,7 @@ impl Opener {
             let message =
                 format!("bytes {} to {} of {segment}", range.start, range.end, segment = segment.id);
             return Err(DataFusionError::Internal(format!(
-                "asked for {message}: segments are read as a whole"
+                "cannot read {message}: a segment is read as a whole"
             )));
         }
         let context = self.source.context();
@@ -391,7 +391,7 @@ impl Opener {
             if !self.metrics.selects(&rows, &segment) {
                 return Ok(FileRows::nothing());
             }
-            // Whole pages: which of their rows match is for the predicate to say.
+            // Whole pages: the predicate then selects their matching rows.
             return SegmentRead { file, segment, rows: Some(rows), plan: None }.read(self).await;
         }
         let Some((rows, answered)) = self.answer(&segment).await? else {
@@ -415,8 +415,8 @@ impl Opener {
         SegmentRead { file, segment, rows: Some(rows), plan: Some(plan) }.read(self).await
     }
 
-    /// The rows for which bitmaps say that a part of the predicate is true, and which part that is; `None`
-    /// when they can say nothing.
+    /// Rows for which a part of the predicate is true by the bitmaps, and which conditions that part has; `None` if
+    /// bitmaps have no answer.
     async fn answer(&self, segment: &Arc<SegmentMeta>) -> Result<Option<(RoaringBitmap, Vec<bool>)>> {
         let leaves: Vec<&Leaf> = self.conditions.indexed.iter().flat_map(|c| c.leaves()).collect();
         if leaves.is_empty() {
@@ -436,7 +436,7 @@ impl Opener {
         Ok(rows.map(|rows| (rows, answered)))
     }
 
-    /// The scan of a segment of which all columns that it takes are in memory.
+    /// Opens a scan from memory, if all columns that it needs are in memory.
     async fn resident(
         &self,
         segment: &Arc<SegmentMeta>,
@@ -462,13 +462,13 @@ impl Opener {
     }
 }
 
-/// What is read of a Parquet file.
+/// A read of a Parquet file.
 struct SegmentRead {
     file: PartitionedFile,
     segment: Arc<SegmentMeta>,
-    /// These rows, or all.
+    /// Rows to read; `None`: all.
     rows: Option<RoaringBitmap>,
-    /// How, when bitmaps have answered a part of the predicate.
+    /// Plan, if bitmaps have answered a part of the predicate.
     plan: Option<Arc<ReadPlan>>,
 }
 
@@ -503,7 +503,7 @@ fn with_selection(file: PartitionedFile, selection: RowSelection) -> Partitioned
     file.with_extension(ParquetAccessPlan::new(vec![RowGroupAccess::Selection(selection)]))
 }
 
-/// `rows` as what the Parquet reader understands.
+/// `rows` as a selection for the Parquet reader.
 pub(super) fn selection(rows: &RoaringBitmap, total: usize) -> RowSelection {
     let mut iter = rows.iter();
     let ranges = std::iter::from_fn(|| iter.next_range().map(|r| *r.start() as usize..*r.end() as usize + 1));

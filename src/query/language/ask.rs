@@ -1,10 +1,10 @@
-//! The statement of a question: a text or a tree.
+//! The statement of a question: SQL text or a syntax tree.
 
 use std::fmt;
 
 use super::Tree;
 
-/// The statement of a question. Prints as SQL.
+/// The statement of a question: text or tree. Prints as SQL.
 #[derive(Debug, Clone)]
 pub enum Ask {
     /// One statement as text.

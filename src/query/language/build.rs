@@ -1,7 +1,7 @@
-//! Parts of syntax trees, for code that asks questions.
+//! Builders of syntax trees, for code that queries.
 //!
-//! Names are quoted, so that they mean exactly what they spell, and operands are in parentheses where they are
-//! more than a name or a value, so that a tree prints as SQL of the same meaning.
+//! Names are quoted, so that case and dots are kept. Operands other than names and values are put in
+//! parentheses, so that a tree prints as SQL of the same meaning.
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
@@ -51,7 +51,7 @@ pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
     })
 }
 
-/// An expression that may stand beside any operator.
+/// Wraps `expr` in parentheses unless it can stand beside any operator.
 fn operand(expr: Expr) -> Expr {
     match expr {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::Nested(_) => expr,
@@ -59,7 +59,7 @@ fn operand(expr: Expr) -> Expr {
     }
 }
 
-/// A select item that is called `alias`.
+/// `expr AS alias`.
 pub(crate) fn aliased(expr: Expr, alias: &str) -> SelectItem {
     SelectItem::ExprWithAlias { expr, alias: Ident::with_quote('"', alias) }
 }
@@ -74,7 +74,7 @@ pub(crate) fn table(name: &str) -> TableFactor {
     table_named(vec![Ident::with_quote('"', name)])
 }
 
-/// The table or view of these parts of a name.
+/// The table or view with a name of several parts.
 pub(crate) fn table_named(parts: Vec<Ident>) -> TableFactor {
     TableFactor::Table {
         name: ObjectName::from(parts),
@@ -125,7 +125,7 @@ pub(crate) fn select_all(relation: TableFactor) -> Select {
     select(vec![star()], relation)
 }
 
-/// A query that is nothing but its body.
+/// A query of `body` alone, without ORDER BY, LIMIT or WITH.
 pub(crate) fn query(body: SetExpr) -> Query {
     Query {
         with: None,
@@ -141,12 +141,12 @@ pub(crate) fn query(body: SetExpr) -> Query {
     }
 }
 
-/// A query that is nothing but a SELECT.
+/// A query of one SELECT.
 pub(crate) fn query_of(select: Select) -> Query {
     query(SetExpr::Select(Box::new(select)))
 }
 
-/// A query of no rows and no columns.
+/// A query without rows and columns.
 pub(crate) fn no_rows() -> Query {
     query(SetExpr::Values(Values { explicit_row: false, value_keyword: false, rows: Vec::new() }))
 }

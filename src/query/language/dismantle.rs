@@ -1,7 +1,7 @@
-//! How is a tree dropped that is too deep to be dropped?
+//! How is a tree dropped that is too deep for a recursive drop?
 //!
-//! Dropping recurses. So a tree is cut in pieces first, each at most [`PIECE_DEPTH`] deep, and those are
-//! dropped one by one.
+//! Dropping a tree recurses over it. So it is cut into pieces of at most [`PIECE_DEPTH`] levels first, and
+//! these are dropped one by one.
 
 use std::mem::replace;
 use std::ops::ControlFlow;
@@ -27,7 +27,7 @@ pub(super) fn dismantle(query: Query) {
 
 struct Scissors {
     depth: usize,
-    /// What was cut off.
+    /// Pieces that were cut off.
     pieces: Vec<Expr>,
 }
 

@@ -1,14 +1,13 @@
-//! Which tree does a question mean?
+//! How does a question become a syntax tree?
 //!
-//! Whatever language a question is written in, it becomes one syntax tree of SQL, which the resolver then gives
-//! meaning to. [`parse`] makes trees of SQL text, [`build`] has the parts of trees that code makes. A tree
-//! prints as SQL, and that text means the same.
+//! A question in any language becomes one syntax tree of SQL, which the resolver works on. [`parse`] parses SQL
+//! text, [`build`] has the builders for trees made by code. A tree prints as SQL of the same meaning.
 //!
-//! Everything that walks, prints or drops a tree recurses over it. So no tree is deeper than what the longest
-//! statement can nest: [`parse`] counts the tokens of a text before it makes a tree, and a [`Tree`] that did not
-//! come from text is measured when it is made. Recursion over such trees fits [`with_stack`].
+//! Code that walks, prints or drops a tree recurses over it, so the depth of every tree is limited: [`parse`]
+//! counts the tokens of a text before it builds a tree, and a [`Tree`] built by code is measured when it is
+//! created. Recursion over a tree within the limit fits the stack of [`with_stack`].
 //!
-//! Nothing here knows which names exist, and nothing here knows DataFusion's plans.
+//! Nothing here knows which names exist, or DataFusion's plans.
 
 mod ask;
 pub(crate) mod build;

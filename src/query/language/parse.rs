@@ -1,8 +1,7 @@
-//! Which syntax tree does a text mean?
+//! How does SQL text become a syntax tree?
 //!
-//! A text is one statement, or one condition. Its tokens are counted before the parser sees them, so that
-//! neither the parser nor anything after it recurses too deeply. A tree comes as the parser yields it: names
-//! are the resolver's business.
+//! A text is one statement, or one condition. Its tokens are counted before it is parsed, so that neither the
+//! parser nor later code recurses too deeply. Names in the tree are unresolved: the resolver does that.
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement};
@@ -15,26 +14,26 @@ use crate::error::{Error, Position, Result};
 
 static DIALECT: GenericDialect = GenericDialect {};
 
-/// Operators in one statement. Each may nest the tree by one, and the tree is walked recursively.
+/// Most operators in one statement. Each may nest the tree by one level, and walking the tree recurses.
 pub(super) const OPERATORS_MAX: usize = 1000;
 
-/// Depth of expressions, subqueries and tables.
+/// Largest depth of expressions, subqueries and tables.
 const NESTING_MAX: usize = 50;
 
-/// Depth of parentheses, wherever: the parser does not count those of types and of patterns.
+/// Largest depth of parentheses anywhere: the parser does not count those of types and patterns.
 const PARENTHESES_MAX: usize = 200;
 
 /// Parses `sql`, which must be exactly one statement.
 pub(crate) fn parse(sql: &str) -> Result<Statement> {
     let mut statements = parser(sql)?.parse_statements().map_err(|e| explained(&e))?;
     match (statements.pop_front(), statements.len()) {
-        (None, _) => Err(Error::invalid("there is no statement in the text")),
+        (None, _) => Err(Error::invalid("the text has no statement")),
         (Some(statement), 0) => Ok(statement),
         (Some(_), more) => Err(Error::invalid(format!("one statement at a time: the text has {}", more + 1))),
     }
 }
 
-/// Parses `text`, which must be exactly one expression, as it could stand after WHERE.
+/// Parses `text`, which must be exactly one expression, as after WHERE.
 pub(crate) fn parse_condition(text: &str) -> Result<Expr> {
     let parse = || parser(text)?.parse_into_expr().map_err(|e| explained(&e));
     let parsed = with_stack(parse).map_err(|e| e.context("the condition"))?;
@@ -46,7 +45,7 @@ pub(crate) fn parse_condition(text: &str) -> Result<Expr> {
     }
 }
 
-/// A parser of `text`, which is not nested too deeply.
+/// Creates a parser of `text`; fails if `text` is nested too deeply.
 fn parser(text: &str) -> Result<DFParser<'static>> {
     let tokens = Tokenizer::new(&DIALECT, text)
         .tokenize_with_location()
@@ -63,7 +62,7 @@ fn explained(error: &DataFusionError) -> Error {
     }
 }
 
-/// Refuses what might make a tree that is too deep, whatever the parser makes of it.
+/// Refuses tokens that could become a tree deeper than the limits.
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
     let (mut operators, mut comparisons, mut depth, mut depth_max) = (0, 0, 0_usize, 0);
     for TokenWithSpan { token, .. } in tokens {
@@ -81,18 +80,18 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
     check_operators(operators, comparisons)?;
     if depth_max > PARENTHESES_MAX {
         return Err(Error::invalid(format!(
-            "the statement has parentheses in parentheses, {depth_max} deep: at most {PARENTHESES_MAX} are allowed"
+            "the statement has parentheses nested {depth_max} deep; at most {PARENTHESES_MAX} levels are allowed"
         )));
     }
     Ok(())
 }
 
-/// Refuses a statement that has more operators or comparisons than are allowed.
+/// Refuses a statement with more than [`OPERATORS_MAX`] operators or comparisons.
 pub(super) fn check_operators(operators: usize, comparisons: usize) -> Result<()> {
     for (count, what) in [(operators, "operators"), (comparisons, "comparisons")] {
         if count > OPERATORS_MAX {
             return Err(Error::invalid(format!(
-                "the statement has {count} {what}, at most {OPERATORS_MAX} are allowed: \
+                "the statement has {count} {what}; at most {OPERATORS_MAX} are allowed: \
                  write `x IN (…)` in place of a long chain of OR"
             )));
         }
@@ -100,11 +99,11 @@ pub(super) fn check_operators(operators: usize, comparisons: usize) -> Result<()
     Ok(())
 }
 
-/// What a token may do to the depth of the tree.
+/// Effect of a token on the depth of the tree.
 enum Role {
     /// Nothing.
     Flat,
-    /// Nests it by one.
+    /// Nests by one level.
     Operator,
     /// Also nests by one. Counted separately: a condition has one comparison per logical operator.
     Comparison,
@@ -147,12 +146,12 @@ fn role(token: &Token) -> Role {
         | Token::Period
         | Token::RBracket
         | Token::SemiColon => Role::Flat,
-        // Every other sign is one operator or another, a subscript's `[` too.
+        // Every other sign is an operator, or the `[` of a subscript.
         _ => Role::Operator,
     }
 }
 
-/// The parser says "sql parser error: Expected: …, found: x at Line: 1, Column: 8".
+/// Converts the parser's message: "sql parser error: Expected: …, found: x at Line: 1, Column: 8".
 fn syntax_error(error: &sqlparser::parser::ParserError) -> Error {
     use sqlparser::parser::ParserError;
     let message = match error {
@@ -164,8 +163,8 @@ fn syntax_error(error: &sqlparser::parser::ParserError) -> Error {
     Error::invalid(format!("syntax error: {message}")).at(position)
 }
 
-/// The place that the parser's words name, which has it in no other form. It stands last: what comes before may
-/// quote the statement.
+/// Position from the end of the parser's message; the parser gives it in no other form. Text before it may quote
+/// the statement.
 fn place_in(message: &str) -> Option<Position> {
     let (_, place) = message.rsplit_once(" at Line: ")?;
     let (line, rest) = place.split_once(", Column: ")?;
@@ -200,7 +199,7 @@ mod tests {
             let error = parse_condition(wrong).unwrap_err();
             assert!(error.message().starts_with("the condition: syntax error:"), "{wrong}: {error}");
         }
-        // The deepest fits the stack of a thread of the server.
+        // The deepest accepted condition fits the stack of a server thread.
         let deepest = || {
             let text = format!("{} OR {}", vec!["a"; 1000].join(" = "), vec!["a"; 1000].join(" + "));
             let condition = Condition::new(parse_condition(&text).unwrap());

@@ -1,7 +1,7 @@
-//! A question that code has built, and not a person.
+//! Syntax trees that code has built, limited in depth.
 //!
-//! Text is refused before it becomes too deep a tree. A tree that was built is measured here instead, by
-//! a visitor that goes no further down than is allowed.
+//! Text that would become too deep a tree is refused before it is parsed. A tree built by code is measured here
+//! instead, by a visitor that descends no further than the limit.
 
 use std::fmt;
 use std::mem::replace;
@@ -19,25 +19,25 @@ use super::parse::{OPERATORS_MAX, check_operators};
 use super::with_stack;
 use crate::error::{Error, Result};
 
-/// Depth of a tree: about that of the deepest which text can make, of operators, comparisons, and whatever
-/// nests besides.
+/// Largest depth of a tree: about that of the deepest tree from text, which nests operators, comparisons, and
+/// other levels.
 const DEPTH_MAX: usize = 2 * OPERATORS_MAX + 500;
 
-/// Depth of a type, as of lists of lists.
+/// Largest depth of a type, such as lists of lists.
 const TYPE_DEPTH_MAX: usize = 50;
 
-/// A query as a syntax tree that is not too deep to be worked with. Prints as SQL; cheap to clone.
+/// A query as a syntax tree of limited depth. Prints as SQL; cheap to clone.
 #[derive(Clone)]
 pub struct Tree {
     query: Arc<Query>,
 }
 
-/// A query of no rows, to stand where a tree was taken away.
+/// A query without rows, which replaces a tree that was taken out.
 static EMPTY: LazyLock<Arc<Query>> = LazyLock::new(|| Arc::new(build::no_rows()));
 
 impl Tree {
     /// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when `query` is nested too deeply, has too many
-    /// operators, or has parts that no question has.
+    /// operators, or has parts that questions do not support.
     pub fn new(query: Query) -> Result<Self> {
         match with_stack(|| measure(&query)) {
             Ok(()) => Ok(Self { query: Arc::new(query) }),
@@ -48,7 +48,7 @@ impl Tree {
         }
     }
 
-    /// The tree as a statement. Work on it needs [`with_stack`].
+    /// Returns the tree as a statement. Code that recurses over it needs [`with_stack`].
     pub(crate) fn into_statement(mut self) -> Statement {
         let query = Arc::unwrap_or_clone(replace(&mut self.query, Arc::clone(&EMPTY)));
         Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))))
@@ -115,7 +115,7 @@ impl Visitor for Size {
         if !query.pipe_operators.is_empty() {
             return refuse("pipe operators (|>) are not supported".to_owned());
         }
-        // UNION and its like nest without queries between them, and the visitor does not stop there.
+        // Set operations nest without queries between them, so the visitor does not see their depth.
         let (mut bodies, mut operations) = (vec![query.body.as_ref()], 0);
         while let Some(body) = bodies.pop() {
             if let SetExpr::SetOperation { left, right, .. } = body {
@@ -181,7 +181,7 @@ impl Visitor for Size {
     }
 
     fn pre_visit_statement(&mut self, _: &SqlStatement) -> ControlFlow<Box<Error>> {
-        refuse("a statement inside of a query: only SELECT, VALUES and TABLE can be there".to_owned())
+        refuse("a statement inside a query must be SELECT, VALUES or TABLE".to_owned())
     }
 }
 
@@ -193,7 +193,7 @@ fn deep_type() -> String {
     format!("a type is nested more than {TYPE_DEPTH_MAX} levels deep")
 }
 
-/// Whether a type is nested too deeply, as far as types in questions nest.
+/// True if a type is nested deeper than [`TYPE_DEPTH_MAX`].
 fn is_deep(data_type: &DataType) -> bool {
     use sqlparser::ast::ArrayElemTypeDef as Element;
     let mut left = vec![(data_type, 0)];
@@ -220,7 +220,7 @@ fn is_deep(data_type: &DataType) -> bool {
     false
 }
 
-/// As what an expression is counted; the same as its tokens in text.
+/// Counting class of an expression; the same as for its tokens in text.
 enum Role {
     Operator,
     Comparison,
@@ -281,7 +281,7 @@ mod tests {
         TableFactor::Derived { lateral: false, subquery: Box::new(query), alias: Some(alias), sample: None }
     }
 
-    /// On the stack of a small thread.
+    /// Message of the refusal, on the stack of a small thread.
     fn refused(make: impl FnOnce() -> Query + Send + 'static) -> String {
         let run = move || Tree::new(make()).unwrap_err().message().to_owned();
         std::thread::Builder::new().stack_size(512 << 10).spawn(run).unwrap().join().unwrap()

@@ -1,8 +1,8 @@
 //! Integer operators that do not wrap around.
 //!
-//! Once types are settled, `a + b`, `a - b`, `a * b` and `-a` of integers become [`Checked`] functions, whose
-//! result is right or an error. It is done in the logical plan because the planner calculates constants by itself:
-//! `9223372036854775807 + 1` is never seen by a physical operator. Division and remainder are checked anyway.
+//! After type coercion, `a + b`, `a - b`, `a * b` and `-a` of integers become [`Checked`] functions, which return
+//! the right result or an error. The logical plan is rewritten because the planner folds constants: no physical
+//! operator ever sees `9223372036854775807 + 1`. Division and remainder are checked anyway.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::walk::rewrite_expressions;
 use crate::query::functions::{self, Checked, Operation};
 
-/// Puts functions that check in the place of operators. Runs after type coercion. Idempotent.
+/// Replaces operators by checked functions. Runs after type coercion. Idempotent.
 #[derive(Debug)]
 pub(crate) struct CheckedArithmetic {
     add: Arc<ScalarUDF>,
@@ -68,7 +68,7 @@ impl CheckedArithmetic {
                 }
                 _ => Transformed::no(Expr::BinaryExpr(binary)),
             },
-            // Of programs that embed us and name no function by its name.
+            // From programs that embed us and use DataFusion's function objects.
             Expr::AggregateFunction(mut call) if wraps_around(&call.func) => {
                 call.func = Arc::clone(&self.sum);
                 Transformed::yes(Expr::AggregateFunction(call))
@@ -79,8 +79,8 @@ impl CheckedArithmetic {
     }
 }
 
-/// Rewrites the top of `expr`, before type coercion: a difference of unsigned integers may be negative, so it gets a
-/// type for that, as a difference of an unsigned and a signed one has.
+/// Rewrites the top of `expr`, before type coercion: a difference of unsigned integers may be negative, so it gets
+/// the type that the difference of an unsigned and a signed integer has.
 pub(super) fn widen(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     let Expr::BinaryExpr(binary) = expr else { return Transformed::no(expr) };
     let BinaryExpr { left, op, right } = binary;
@@ -97,7 +97,7 @@ pub(super) fn widen(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::yes(Expr::BinaryExpr(BinaryExpr { left, op, right }))
 }
 
-/// Whether it is DataFusion's own sum.
+/// True for DataFusion's own sum.
 fn wraps_around(function: &AggregateUDF) -> bool {
     let function: &dyn Any = function.inner().as_ref();
     function.is::<Sum>()

@@ -1,8 +1,8 @@
-//! Text where numbers are calculated with.
+//! Calculations with attributes that are text but hold numbers.
 //!
-//! Functions and aggregates of numbers refuse text while a statement is planned, before any rewrite of the plan can
-//! run. [`Lenient`] stands for each of them until then: it takes text for numbers, and [`rewrite`] puts the function
-//! itself in its place, of what numbers the text has.
+//! Functions and aggregates of numbers refuse text during planning, before any rewrite of the plan can run. So
+//! [`Lenient`] stands in for each of them: it accepts text as numbers. [`rewrite`] then replaces it by the function
+//! itself, applied to the numbers in the text.
 //!
 //! | written                      | becomes                                                              |
 //! |------------------------------|----------------------------------------------------------------------|
@@ -55,7 +55,7 @@ const AGGREGATES: [&str; 12] = [
     "percentile_cont",
 ];
 
-/// Those of ours, which take text as it is.
+/// Broadloom's quantiles, which take text as it is.
 const QUANTILES: [&str; 7] = ["p50", "p75", "p90", "p95", "p99", "p999", "quantile"];
 
 /// Functions of numbers.
@@ -65,7 +65,7 @@ const FUNCTIONS: [&str; 27] = [
     "sqrt", "tan", "trunc",
 ];
 
-/// Puts stand-ins into the place of the functions of numbers of `state`.
+/// Replaces the number functions of `state` by stand-ins.
 pub(crate) fn register(state: &mut SessionState) {
     let _ = state.register_expr_planner(Arc::new(Arithmetic));
     choose::register(state);
@@ -81,7 +81,7 @@ pub(crate) fn register(state: &mut SessionState) {
     }
 }
 
-/// Plans arithmetic with text, which has no type before.
+/// Plans arithmetic with text, for which DataFusion finds no type.
 #[derive(Debug)]
 struct Arithmetic;
 
@@ -104,7 +104,7 @@ impl ExprPlanner for Arithmetic {
     }
 }
 
-/// Stands for a function that would refuse text.
+/// Stand-in for a function that would refuse text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Lenient<F> {
     inner: Arc<F>,
@@ -119,7 +119,7 @@ impl<F> Lenient<F> {
 }
 
 impl<F: UDFCoercionExt> Lenient<F> {
-    /// The types that the function takes, where it is given these and text is a number.
+    /// Argument types of the function if called with `types`, where text counts as a number.
     fn coerced(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         let number = |ty: &DataType| if ty.is_string() { DataType::Float64 } else { ty.clone() };
         let fields = types.iter().map(|ty| Arc::new(Field::new("", number(ty), true)));
@@ -268,7 +268,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// Rewrites the call of an aggregate; the function that is meant, and whether anything is another now.
+/// Rewrites the call of an aggregate. Returns the function to call, and whether anything changed.
 fn aggregate(
     func: Arc<AggregateUDF>,
     args: &mut [Expr],
@@ -282,7 +282,7 @@ fn aggregate(
             *arg = number(std::mem::take(arg), schema);
         }
         if lenient.inner.supports_within_group_clause() {
-            // What is ordered is the argument.
+            // The ordered expression is the argument.
             let ordered = order_by.iter_mut().map(|sort| &mut sort.expr);
             for expr in ordered {
                 *expr = number(std::mem::take(expr), schema);
@@ -312,7 +312,7 @@ fn aggregate(
     (func, new)
 }
 
-/// Rewrites orders; whether one is another now.
+/// Rewrites sort expressions. Returns whether anything changed.
 fn order(order_by: &mut [Sort], schema: &DFSchema, key: fn(Texts) -> Reading) -> bool {
     let mut new = false;
     for sort in order_by {
@@ -324,9 +324,9 @@ fn order(order_by: &mut [Sort], schema: &DFSchema, key: fn(Texts) -> Reading) ->
     new
 }
 
-/// Text of an attribute, or in JSON, as a number; anything else as it is, and refused if it is text.
+/// Converts text of an attribute or from JSON to a number. Other text stays, and is refused.
 fn number(expr: Expr, schema: &DFSchema) -> Expr {
-    // A function that is called by an alias has that for its name.
+    // A function that is called by an alias has the alias as its name.
     let named = match &expr {
         Expr::Alias(alias) => alias.expr.as_ref(),
         other => other,

@@ -1,7 +1,8 @@
-//! Which expression of the statement a value could not be cast in.
+//! Which cast of the statement failed?
 //!
-//! The engine fails with the value and the type: "Cannot cast string 'N/A' to value of Int64 type". The casts of the
-//! statement are noted while it is planned; those to that type are named then, and `try_cast` as the way out.
+//! The engine's error names only the value and the type: "Cannot cast string 'N/A' to value of Int64 type". So the
+//! casts of the statement are recorded while it is planned. The error then names those to that type, and suggests
+//! `try_cast`.
 
 use arrow::datatypes::DataType;
 use datafusion::common::Column;
@@ -12,30 +13,30 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use super::compare::attribute_of_column;
 use crate::error::{Error, ErrorKind};
 
-/// Casts that an error names at most.
+/// Most casts that an error names.
 const NAMED_MAX: usize = 3;
-/// An error shows so much of a value.
+/// Characters kept from the start of a message that is shortened; half as many from its end.
 const VALUE_CHARS_MAX: usize = 200;
 
-/// The casts that a statement asks for.
+/// Explicit casts of a statement.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Casts(Vec<Noted>);
 
 #[derive(Debug, Clone, PartialEq)]
 struct Noted {
-    /// The type, without what is in its parentheses.
+    /// The target type, without its parenthesised arguments.
     to: String,
     /// `cast(amount as bigint)`
     written: String,
-    /// What gives null in its place.
+    /// Expression that returns null instead of failing.
     instead: Option<String>,
 }
 
 impl Casts {
-    /// Those in `plan`, in its order.
+    /// Casts in `plan`, in its order.
     pub(crate) fn of(plan: &LogicalPlan) -> Self {
         let mut noted: Vec<Noted> = Vec::new();
-        // Looking cannot fail.
+        // The closure never fails.
         let _ = plan.apply_with_subqueries(|node| {
             node.apply_expressions(|expr| {
                 expr.apply(|part| {
@@ -47,9 +48,9 @@ impl Casts {
         Self(noted)
     }
 
-    /// `error` with the expression and the way out, if it is about a value that could not be cast.
+    /// Adds the expression and a way out to `error`, if it is about a value that cannot be cast.
     pub(crate) fn explain(&self, error: &DataFusionError) -> Option<Error> {
-        // Whose words these are is found out by those who make errors of ours out of them.
+        // `in_words` returns no message for Broadloom's own errors.
         let (kind, message) = crate::query::error::in_words(error);
         let (to, message) = (refused_type(&message)?, shortened(&message));
         if kind != ErrorKind::InvalidInput {
@@ -93,7 +94,7 @@ fn note(expr: &Expr) -> Option<Noted> {
     }
 }
 
-/// `expr` with attributes by their keys, and without names of relations.
+/// `expr` as text, with attributes by their keys, without names of relations.
 fn readable(expr: &Expr) -> String {
     let bare = expr.clone().transform(|part| match part {
         Expr::Column(column) => {
@@ -105,7 +106,7 @@ fn readable(expr: &Expr) -> String {
     bare.data().unwrap_or_else(|_| expr.clone()).to_string()
 }
 
-/// A type as SQL has it.
+/// A type as SQL spells it.
 fn sql_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Int8 => "tinyint".to_owned(),
@@ -127,12 +128,12 @@ fn sql_type(data_type: &DataType) -> String {
     }
 }
 
-/// A type without what is in its parentheses.
+/// A type without its parenthesised arguments.
 fn head(data_type: &str) -> &str {
     data_type.split_once('(').map_or(data_type, |(head, _)| head)
 }
 
-/// The type that a value was refused for, if `message` is about that.
+/// Target type of a failed cast; `None` if `message` is about something else.
 fn refused_type(message: &str) -> Option<&str> {
     if let Some((_, rest)) = message.rsplit_once(" to value of ") {
         return Some(head(rest.split_once(" type").map_or(rest, |(data_type, _)| data_type)));
@@ -146,7 +147,7 @@ fn refused_type(message: &str) -> Option<&str> {
     message.starts_with("Invalid input syntax for type interval").then_some("Interval")
 }
 
-/// `message`, of which a value of a row may be the most.
+/// Shortens `message`, which may quote a long value.
 fn shortened(message: &str) -> String {
     let chars = message.chars().count();
     if chars <= 2 * VALUE_CHARS_MAX {

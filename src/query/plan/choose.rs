@@ -1,8 +1,8 @@
-//! Text where one of several values is chosen by comparing them.
+//! Attributes of several types in `greatest`, `least` and `nullif`.
 //!
-//! The planner gives the arguments of `greatest`, `least` and `nullif` one type, while a statement is planned.
-//! [`Chooser`] stands for each of them until then, and [`rewrite`] puts in its place what compares a
-//! [mixed](super::mixed) attribute as `=` and `<` do, else the function itself.
+//! During planning DataFusion gives the arguments of these functions one type. So [`Chooser`] stands in for each of
+//! them. [`rewrite`] then replaces it by an expression that compares a [mixed](super::mixed) attribute as `=` and
+//! `<` do, else by the function itself.
 //!
 //! | written                       | becomes                                                |
 //! |-------------------------------|--------------------------------------------------------|
@@ -27,10 +27,10 @@ use datafusion::logical_expr::{
 use super::mixed::{self, is_mixed};
 use crate::query::functions::{Choice, MixedChoice, is_marked, mark};
 
-/// The functions that choose.
+/// Functions that choose one of their arguments by comparing them.
 const FUNCTIONS: [&str; 3] = ["greatest", "least", "nullif"];
 
-/// Puts stand-ins into the place of the functions that choose of `state`.
+/// Replaces the functions [`FUNCTIONS`] of `state` by stand-ins.
 pub(super) fn register(state: &mut SessionState) {
     for name in FUNCTIONS {
         let Ok(inner) = state.udf(name) else { continue };
@@ -39,7 +39,7 @@ pub(super) fn register(state: &mut SessionState) {
     }
 }
 
-/// Stands for a function that chooses by comparing.
+/// Stand-in for a function that chooses by comparing.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Chooser {
     inner: Arc<ScalarUDF>,
@@ -60,7 +60,7 @@ impl ScalarUDFImpl for Chooser {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        // The first decides what comes out of nullif.
+        // The first argument decides the result of nullif.
         let which = if self.name() == "nullif" { 1 } else { args.arg_fields.len() };
         if args.arg_fields.iter().take(which).any(|field| is_marked(field)) {
             return Ok(Arc::new(mark(Field::new(self.name(), DataType::Utf8View, true))));
@@ -69,7 +69,7 @@ impl ScalarUDFImpl for Chooser {
         self.inner.return_field_from_args(ReturnFieldArgs { arg_fields: &fields, ..args })
     }
 
-    /// Leaves text as it is: only its field tells whether it is mixed.
+    /// Leaves text as it is: only its field shows whether it is mixed.
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
         if types.iter().any(DataType::is_string) {
             return Ok(types.to_vec());

@@ -1,15 +1,15 @@
-//! An attribute that holds text, compared or calculated with as if it were a number.
+//! Text attributes that are compared or calculated with as numbers.
 //!
-//! Some producers send numbers as text. Left alone, the planner would cast the column to a number and the query would
-//! fail on the first value that is none. Keys that hold numbers beside other values are [`mixed`](super::mixed).
+//! Some producers send numbers as text. The planner would cast the column to a number, and the query would fail on
+//! the first value that is not one. Keys that hold both numbers and other values are [`mixed`](super::mixed).
 //!
 //! | written                          | becomes                                               |
 //! |----------------------------------|-------------------------------------------------------|
 //! | `code = 200`, `<>`, IN (200, 201) | `code = '200'`                                        |
 //! | `code > 399`, BETWEEN, `code + 1` | `try_cast(code AS DOUBLE) > 399`: others are null     |
 //!
-//! Integers beside a double that is one are compared as integers: the planner would make doubles of them, which have
-//! fewer digits. `duration_ns > 1e9` becomes `duration_ns > 1000000000`.
+//! An integer column is compared with a whole double as integers: the planner would convert the column to doubles,
+//! which have fewer digits. `duration_ns > 1e9` becomes `duration_ns > 1000000000`.
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
@@ -103,12 +103,12 @@ fn rewrite_in(list: InList, schema: &DFSchema) -> Transformed<Expr> {
     }))
 }
 
-/// Whether `expr` has integers of 64 bits, by row.
+/// True if `expr` is 64-bit integers that vary by row.
 fn is_integer(expr: &Expr, schema: &DFSchema) -> bool {
     !matches!(expr, Expr::Literal(..)) && matches!(expr.get_type(schema), Ok(DataType::Int64))
 }
 
-/// The integer that a literal double is.
+/// Turns a literal double that is whole into an integer.
 fn as_integer(expr: Expr) -> Transformed<Expr> {
     if let Expr::Literal(ScalarValue::Float64(Some(value)), metadata) = &expr
         && let Some(integer) = number::integer(*value)
@@ -128,7 +128,7 @@ fn is_arithmetic(op: Operator) -> bool {
     matches!(op, Divide | Minus | Modulo | Multiply | Plus)
 }
 
-/// Whether `expr` is text that varies by row; literals are the planner's to cast.
+/// True if `expr` is text that varies by row. The planner casts literals.
 pub(super) fn is_text_expr(expr: &Expr, schema: &DFSchema) -> bool {
     let literal = matches!(expr, Expr::Literal(..) | Expr::Placeholder(_));
     !literal && matches!(expr.get_type(schema), Ok(DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8))
@@ -138,7 +138,7 @@ fn is_numeric(expr: &Expr, schema: &DFSchema) -> bool {
     expr.get_type(schema).is_ok_and(|ty| ty.is_numeric())
 }
 
-/// A literal that has one spelling as text: integers and booleans.
+/// Text of a literal that has only one spelling: integers and booleans.
 fn as_text(expr: &Expr) -> Option<Expr> {
     let Expr::Literal(value, metadata) = expr else { return None };
     let text = match value {
@@ -149,7 +149,7 @@ fn as_text(expr: &Expr) -> Option<Expr> {
     Some(Expr::Literal(ScalarValue::Utf8View(Some(text)), metadata.clone()))
 }
 
-/// Text as a number, null where it is none.
+/// Converts text to a number, or to null if it is not one.
 pub(super) fn as_number(expr: Expr, schema: &DFSchema) -> Expr {
     if is_mixed(&expr, schema) {
         return number_of(expr);
@@ -157,7 +157,7 @@ pub(super) fn as_number(expr: Expr, schema: &DFSchema) -> Expr {
     Expr::TryCast(TryCast::new(Box::new(expr), DataType::Float64))
 }
 
-/// The key of a column called `attributes['key']`.
+/// Key of a column named `attributes['key']`.
 pub(super) fn attribute_of_column(name: &str) -> Option<String> {
     let key = name.strip_prefix("attributes['")?.strip_suffix("']")?;
     Some(key.replace("''", "'"))

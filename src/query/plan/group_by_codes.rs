@@ -1,7 +1,7 @@
-//! Groups by numbers where a query asks to group by text.
+//! Groups by integer codes instead of text.
 //!
-//! To group by text is to hash the text of each row. Where all of it is in memory as dictionaries of segments,
-//! each row has a code already, and only dictionaries need hashing:
+//! Grouping by text hashes the text of each row. If the column is in memory as dictionaries of segments, each row
+//! has a code already, and only the dictionaries need hashing:
 //!
 //! ```text
 //! Aggregate: user.id, max(x)         Projection: text_of(code) AS user.id, max(x)
@@ -10,15 +10,15 @@
 //!                                          Scan: user.id, x
 //! ```
 //!
-//! Two texts become one number, as that is grouped by faster than two.
+//! Two text columns become one number, which groups faster than two.
 //!
-//! What is in memory is looked at when a plan is about to be carried out here, and not before: the optimized
-//! plan is the same whatever is cached, so EXPLAIN can be repeated, and such a plan can be kept or sent. Texts
-//! become codes in the last step, from the logical plan to the physical one, of which EXPLAIN ANALYZE tells.
-//! Codes mean something to one query in one process only.
+//! The cache is consulted only when a plan is about to run in this process: the optimized plan does not depend on
+//! the cache, so EXPLAIN is repeatable, and such a plan can be kept or sent. Texts become codes in the last step,
+//! from the logical to the physical plan, which EXPLAIN ANALYZE shows. Codes are valid for one query in one
+//! process.
 //!
-//! It is a guess. Where a scan then reads Parquet, or events are buffered, `code_of` hashes texts as the grouping
-//! would have.
+//! The choice is a guess. If a scan then reads Parquet, or events are buffered, `code_of` hashes the texts as
+//! grouping would have.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -40,27 +40,27 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use crate::query::functions::codes::{self, CodeOf, Interner, TEXT_BYTES, TextOf};
 use crate::query::scan::table::EventsTable;
 
-/// A column with fewer values in each segment is left to bitmaps.
+/// Columns with fewer values in each segment are left to bitmaps.
 const VALUES_MIN: usize = 1024;
-/// What a text takes while it is interned, about: its bytes, and what is kept of it.
+/// Approximate memory of an interned text: its bytes and its bookkeeping.
 const VALUE_BYTES: usize = 32 + TEXT_BYTES;
-/// All texts may take this share of the memory of queries, as they cannot spill.
+/// All texts may take this share of the queries' memory, as they cannot spill.
 const MEMORY_SHARE: usize = 8;
 
-/// Plans what is carried out in this process.
+/// Physical planner for queries that run in this process.
 #[derive(Debug)]
 pub(crate) struct GroupByCodes {
     pool: Arc<dyn MemoryPool>,
 }
 
 impl GroupByCodes {
-    /// Texts that are interned count as `pool`'s.
+    /// Creates a planner that accounts interned texts to `pool`.
     pub(crate) fn new(pool: Arc<dyn MemoryPool>) -> Self {
         Self { pool }
     }
 
-    /// How many texts dictionaries may have together, the same ones counted again. Of more, rows are grouped by
-    /// text, which can spill.
+    /// Most texts in all dictionaries together, duplicates counted. Beyond it rows are grouped by text, which can
+    /// spill.
     fn values_max(&self) -> usize {
         match self.pool.memory_limit() {
             MemoryLimit::Finite(bytes) => bytes / MEMORY_SHARE / VALUE_BYTES,
@@ -106,7 +106,7 @@ impl GroupByCodes {
     }
 }
 
-/// The column that is grouped by, if it has text and nothing else is known of its meaning.
+/// The grouping column, if it is text without another meaning attached to its field.
 fn text<'a>(expr: &'a Expr, input: &LogicalPlan) -> Option<&'a Column> {
     let column = match expr {
         Expr::Column(column) => column,
@@ -120,15 +120,15 @@ fn text<'a>(expr: &'a Expr, input: &LogicalPlan) -> Option<&'a Column> {
     (*field.data_type() == DataType::Utf8View && field.metadata().is_empty()).then_some(column)
 }
 
-/// Values in the dictionaries of segments.
+/// Numbers of values in the dictionaries of segments.
 struct Values {
-    /// In that of the segment with the most.
+    /// In the segment with the most.
     most: usize,
-    /// In all.
+    /// In all segments together.
     sum: usize,
 }
 
-/// Of `column` of `plan`, as far as it is one of events and all segments that may be scanned have it in memory.
+/// Counts for `column`, if it is a column of events that all segments to be scanned have in memory.
 fn in_memory(plan: &LogicalPlan, column: &Column) -> Option<Values> {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => {
@@ -160,7 +160,7 @@ fn in_memory(plan: &LogicalPlan, column: &Column) -> Option<Values> {
     }
 }
 
-/// `aggregate`, grouped by the codes of `texts`, one for each expression that it is grouped by.
+/// `aggregate`, grouped by the codes of `texts`, which has one entry per grouping expression.
 fn coded(aggregate: &Aggregate, texts: &[Option<&Column>], interner: &Arc<Interner>) -> Result<LogicalPlan> {
     let Numbers { below, names, text_of } = numbers(texts, interner);
     let below = columns_besides(aggregate, texts)?.into_iter().chain(below).collect();
@@ -183,7 +183,7 @@ fn coded(aggregate: &Aggregate, texts: &[Option<&Column>], interner: &Arc<Intern
     Ok(LogicalPlan::Projection(outer))
 }
 
-/// The columns of the input that `aggregate` reads, but for those that are only grouped by, as `texts`.
+/// Input columns that `aggregate` reads, except columns of `texts` that it only groups by.
 fn columns_besides(aggregate: &Aggregate, texts: &[Option<&Column>]) -> Result<Vec<Expr>> {
     let grouped = aggregate.group_expr.iter().zip(texts);
     let plain = grouped.filter(|(_, text)| text.is_none()).map(|(expr, _)| expr);
@@ -191,18 +191,18 @@ fn columns_besides(aggregate: &Aggregate, texts: &[Option<&Column>]) -> Result<V
     for expr in plain.chain(&aggregate.aggr_expr) {
         expr_to_columns(expr, &mut read)?;
     }
-    // In the order of the input, so that plans can be repeated.
+    // In the order of the input, so that plans are repeatable.
     let columns = aggregate.input.schema().columns().into_iter();
     Ok(columns.filter(|column| read.contains(column)).map(Expr::Column).collect())
 }
 
-/// What stands for texts.
+/// Expressions that replace texts.
 struct Numbers<'a> {
-    /// Expressions over the input: a number for two texts, or for one.
+    /// Expressions over the input: one number for two texts, or for one.
     below: Vec<Expr>,
-    /// The columns that those become.
+    /// Columns of those expressions.
     names: Vec<Expr>,
-    /// Each text again, of these columns.
+    /// Each text, computed from these columns.
     text_of: HashMap<&'a Column, Expr>,
 }
 
@@ -211,7 +211,7 @@ fn numbers<'a>(texts: &[Option<&'a Column>], interner: &Arc<Interner>) -> Number
     let text_of = Arc::new(ScalarUDF::from(TextOf::new(Arc::clone(interner))));
     let pair_of = Arc::new(codes::pair_of());
     let parts = [false, true].map(|second| Arc::new(codes::part_of(second)));
-    // What is counted distinctly may be grouped by too.
+    // A column of count(DISTINCT) may also be a grouping column.
     let mut distinct: Vec<&Column> = texts.iter().copied().flatten().collect();
     distinct.sort();
     distinct.dedup();

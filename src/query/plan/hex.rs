@@ -1,4 +1,4 @@
-//! Ids are bytes in storage and hexadecimal text to people.
+//! Comparisons of ids, which are bytes in storage, with hexadecimal text.
 //!
 //! | written                               | becomes                                  |
 //! |---------------------------------------|------------------------------------------|
@@ -6,8 +6,7 @@
 //! | `trace_id = attributes['parent']`      | `trace_id = trace_id_from_hex(…)`        |
 //! | `trace_id LIKE '4bf9%'`                | `trace_id BETWEEN 4bf900… AND 4bf9ff…`   |
 //!
-//! Literals keep pruning and filters in the scan possible. Text that cannot be an id is an error that says
-//! why.
+//! Literals allow pruning and filters in the scan. Text that is not an id is an error that says why.
 
 use std::sync::Arc;
 
@@ -42,7 +41,7 @@ pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>
     }
 }
 
-/// Operators whose sides must have one type.
+/// True for operators whose sides must have one type.
 pub(super) fn is_comparison(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
@@ -100,7 +99,7 @@ fn rewrite_like(like: Like, schema: &DFSchema) -> Result<Transformed<Expr>> {
         .filter(|p| p.len() <= bytes as usize * 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
     let Some(prefix) = prefix else {
         return Err(DataFusionError::Plan(format!(
-            "{} is an id: LIKE takes hexadecimal digits and a final %, such as '4bf9%'",
+            "{} is an id: LIKE takes hexadecimal digits and a final % here, such as '4bf9%'",
             like.expr
         )));
     };
@@ -116,7 +115,7 @@ fn rewrite_like(like: Like, schema: &DFSchema) -> Result<Transformed<Expr>> {
     })))
 }
 
-/// Length of the ids that text is compared with here; `None` when there is nothing to rewrite.
+/// Length in bytes of the ids that text is compared with; `None` if there is nothing to rewrite.
 fn id_bytes(sides: &[&Expr], schema: &DFSchema) -> Option<i32> {
     let types: Vec<_> = sides.iter().map(|side| side.get_type(schema).ok()).collect();
     let bytes = types.iter().find_map(|ty| match ty {
@@ -134,7 +133,7 @@ fn boxed(expr: Expr, bytes: i32, schema: &DFSchema) -> Result<Box<Expr>> {
     Ok(Box::new(to_id(expr, bytes, schema)?))
 }
 
-/// `expr` as an id: text literals are decoded, other text is decoded when the statement runs.
+/// Converts `expr` to an id: text literals are decoded now, other text when the statement runs.
 fn to_id(expr: Expr, bytes: i32, schema: &DFSchema) -> Result<Expr> {
     match text_literal(&expr) {
         Some(Some(text)) => id_literal(text, bytes),
@@ -164,7 +163,7 @@ fn id_literal(text: &str, bytes: i32) -> Result<Expr> {
     let what = if bytes == 16 { "a trace id" } else { "a span id" };
     let id = hex::decode(text).ok().filter(|id| id.len() * 2 == digits).ok_or_else(|| {
         let found = match text.chars().find(|c| !c.is_ascii_hexdigit()) {
-            Some(c) => format!("{c:?} is none"),
+            Some(c) => format!("{c:?} is not one"),
             None => format!("it has {}", text.len()),
         };
         DataFusionError::Plan(format!(
@@ -204,7 +203,7 @@ mod tests {
     fn text_that_is_no_id_is_an_error_that_says_why() {
         let message = |expr| run(expr).unwrap_err().strip_backtrace();
         assert!(message(col("trace_id").eq(lit("4bf9"))).contains("32 hexadecimal digits, it has 4"));
-        assert!(message(col("span_id").eq(lit("xyz"))).contains("'x' is none"));
+        assert!(message(col("span_id").eq(lit("xyz"))).contains("'x' is not one"));
         assert!(message(col("trace_id").like(lit("%4bf9"))).contains("LIKE takes hexadecimal digits"));
     }
 }

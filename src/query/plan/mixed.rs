@@ -1,8 +1,8 @@
-//! Attributes whose values have several types, numbers among them: they read as text, but people mean numbers.
+//! Attributes with values of several types, numbers among them: they read as text, but queries mean the numbers.
 //!
-//! Their fields are marked, and what is written about a marked column becomes what is meant. The mark stays with a
-//! column through views, subqueries, aliases and `UNION ALL`; a cast takes it away, so that `CAST(x AS VARCHAR)` is
-//! text like any other. [`number`](crate::query::functions::number) has the spelling of numbers and their order.
+//! Their fields carry a mark, and expressions over a marked column are rewritten as in the table. The mark passes
+//! through views, subqueries, aliases and `UNION ALL`. A cast removes it, so `CAST(x AS VARCHAR)` is ordinary text.
+//! [`number`](crate::query::functions::number) defines the spelling of numbers and their order.
 //!
 //! | written                               | becomes                                                   |
 //! |---------------------------------------|-----------------------------------------------------------|
@@ -27,18 +27,18 @@ use super::hex::is_comparison;
 use crate::query::functions::number::{self, Texts};
 use crate::query::functions::{Mixed, Reading, is_marked};
 
-/// Whether `expr` is, or passes on, a marked column.
+/// True if `expr` is, or passes on, a marked column.
 pub(super) fn is_mixed(expr: &Expr, schema: &DFSchema) -> bool {
     let passes_on = !matches!(expr, Expr::Literal(..) | Expr::Placeholder(_) | Expr::BinaryExpr(_));
     passes_on && expr.to_field(schema).is_ok_and(|(_, field)| is_marked(&field))
 }
 
-/// What is calculated with: a number, or null.
+/// The number in `expr`, or null.
 pub(super) fn number_of(expr: Expr) -> Expr {
     call(Reading::Number, expr)
 }
 
-/// The order that is meant by ordering by `sort`, of keys that are read so.
+/// Rewrites `sort` to order by keys, with the reading that `key` chooses.
 pub(super) fn order(sort: Sort, schema: &DFSchema, key: fn(Texts) -> Reading) -> Transformed<Sort> {
     if !is_mixed(&sort.expr, schema) {
         return Transformed::no(sort);
@@ -47,7 +47,7 @@ pub(super) fn order(sort: Sort, schema: &DFSchema, key: fn(Texts) -> Reading) ->
     Transformed::yes(Sort { expr: call(key(texts), sort.expr), ..sort })
 }
 
-/// Rewrites the top of a comparison one side of which is mixed.
+/// Rewrites the top of a comparison with a mixed side.
 pub(super) fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(match expr {
         Expr::BinaryExpr(binary) if is_comparison(binary.op) => compare(binary, schema),
@@ -70,10 +70,10 @@ enum Side {
     Literal(String),
     /// Another number.
     Number,
-    /// Text that is no number, or may be one.
+    /// Text that may or may not be a number.
     Text,
     Null,
-    /// Nothing that compares with text.
+    /// A value that does not compare with text.
     Other,
 }
 
@@ -197,8 +197,8 @@ fn compare_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::yes(Expr::Case(case))
 }
 
-/// Bytes that compare as `sides` do, one of which is mixed. If one is a number, those that are none have no key.
-/// `Err` with the sides as they are when one does not compare.
+/// Keys, as bytes, that compare like `sides`, one of which is mixed. If a side is a number, texts have no key.
+/// `Err` with the unchanged sides if one does not compare.
 fn keys<const N: usize>(sides: [Expr; N], schema: &DFSchema) -> std::result::Result<[Expr; N], [Expr; N]> {
     let of = sides.each_ref().map(|side| Side::of(side, schema));
     if of.iter().any(|side| matches!(side, Side::Other)) {
@@ -220,8 +220,8 @@ fn key_literal(text: &str, texts: Texts) -> Expr {
     Expr::Literal(ScalarValue::Binary(key), None)
 }
 
-/// The texts that equal a mixed column where `expr` is meant: that of a number; of a literal text itself, and the
-/// number's if it is another spelling of one.
+/// Texts that a mixed column must equal to equal `expr`. For a number: its spelling. For a literal text: itself,
+/// and the number's spelling if it is another spelling of a number.
 fn spellings(expr: Expr, schema: &DFSchema) -> (Expr, Option<Expr>) {
     let text = match &expr {
         Expr::Literal(value, _) => value.try_as_str().flatten(),
@@ -248,7 +248,7 @@ pub(super) fn as_spelling(expr: Expr, schema: &DFSchema) -> Expr {
     }
 }
 
-/// The spelling of the number that a literal is.
+/// Spelling of a literal number.
 fn spelling(value: &ScalarValue) -> Option<String> {
     if value.data_type().is_integer() {
         return Some(value.to_string());

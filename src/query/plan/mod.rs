@@ -1,21 +1,21 @@
-//! What does a planned statement mean, where types decide it?
+//! How are planned statements rewritten where types decide the meaning?
 //!
-//! The resolver knows names and no types. Once DataFusion has planned a statement, [`rewrite`] goes over it:
+//! The resolver knows names but not types. Once DataFusion has planned a statement, [`rewrite`] applies these:
 //!
 //! | module         | rewrites                                                                   |
 //! |----------------|----------------------------------------------------------------------------|
 //! | [`hex`]        | comparisons of ids with text                                               |
 //! | [`compare`]    | comparisons of text with numbers                                           |
 //! | [`mixed`]      | attributes whose values have several types                                 |
-//! | [`calculate`]  | functions of numbers that are given text                                   |
+//! | [`calculate`]  | functions of numbers with text arguments                                   |
 //! | [`choose`]     | `greatest`, `least` and `nullif` of attributes of several types            |
 //! | [`arithmetic`] | integer operators, so that none wraps around                               |
-//! | [`nested`]     | operators that look into JSON text                                         |
-//! | [`zones`]      | nothing, but refuses zones of time that do not exist                       |
-//! | [`casts`]      | nothing, but notes the casts that may fail by a value, for their errors    |
+//! | [`nested`]     | operators that read JSON text                                              |
+//! | [`zones`]      | nothing; refuses unknown time zones                                        |
+//! | [`casts`]      | nothing; records casts that may fail for a value, for their errors         |
 //!
-//! None of it looks at data, or at what is in memory: a statement over a snapshot has one plan.
-//! [`group_by_codes`] does look, but only when a plan is about to be carried out in this process.
+//! These rewrites read neither data nor caches: a statement over a snapshot has one plan. [`group_by_codes`] does
+//! consult the cache, but only when a plan is about to run in this process.
 
 pub(crate) mod walk;
 pub(crate) mod rewrite;

@@ -6,7 +6,7 @@
 //! | `accept[1:2]`                        | `json_list(accept)[1:2]`                           |
 //! | `body -> 'a'`, `body ->> 'a'`        | `json_as_text(body, 'a')`                          |
 //!
-//! The resolver cannot do so, as it knows no types. What is a list, a map or a struct to the planner is left to it.
+//! The resolver cannot do this, as it does not know types. Lists, maps and structs are left to the planner.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, l
 
 use crate::query::functions::{JSON_AT, JsonAt, JsonList, JsonReading, is_text, json_operator};
 
-/// Plans what looks into JSON text.
+/// Plans subscripts and operators that read JSON text.
 #[derive(Debug)]
 pub(crate) struct JsonText {
     at: Arc<ScalarUDF>,
@@ -32,7 +32,7 @@ impl JsonText {
         Self { at: Arc::new(JsonAt::new().into()), list: Arc::new(list.into()) }
     }
 
-    /// `json_at(expr, step)`, or one step more of the path that `expr` is.
+    /// `json_at(expr, step)`, or `expr` with one more step if it is already a path.
     fn at(&self, expr: Expr, step: Expr) -> Expr {
         let (json, mut steps) = match expr {
             Expr::ScalarFunction(ScalarFunction { func, args }) if func.name() == JSON_AT => (None, args),

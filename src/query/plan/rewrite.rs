@@ -1,11 +1,10 @@
-//! Rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text beside numbers
-//! ([`compare`](super::compare)), attributes of several types ([`mixed`](super::mixed)), what is calculated of
-//! text ([`calculate`](super::calculate)), and differences of unsigned integers
-//! ([`arithmetic`](super::arithmetic)). And what has to be looked at that needs types: time zones
-//! ([`zones`](super::zones)).
+//! Applies the rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text compared
+//! with numbers ([`compare`](super::compare)), attributes of several types ([`mixed`](super::mixed)), calculations
+//! with text ([`calculate`](super::calculate)), and differences of unsigned integers
+//! ([`arithmetic`](super::arithmetic)). Also checks time zones ([`zones`](super::zones)).
 //!
-//! They run before type coercion, which would refuse the first and make the second fail on the first value
-//! that is not a number.
+//! They run before type coercion, which would refuse ids as text, and would make text compared with numbers fail on
+//! the first value that is not a number.
 
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
@@ -23,13 +22,13 @@ use crate::query::functions::Reading;
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
         let rewritten = rewrite_node(ordered(node), &rewrite_expr)?;
-        // Also where only the input is another: what is known of a column is in all schemas above it.
+        // Also if only the input changed: marks of a column are in all schemas above it.
         Ok(Transformed::yes(rewritten.data.recompute_schema()?))
     })
     .data()
 }
 
-/// `ORDER BY` as it is meant.
+/// Rewrites the sort expressions of `ORDER BY`.
 fn ordered(plan: LogicalPlan) -> LogicalPlan {
     let LogicalPlan::Sort(mut sort) = plan else { return plan };
     let schema = merge_schema(&[&sort.input]);
@@ -47,7 +46,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         .transform_data(|expr| Ok(arithmetic::widen(expr, schema)))
 }
 
-/// [`rewrite_plan`] for those who plan without us: `DataFrame`s of an embedder.
+/// [`rewrite_plan`] as a rule, for plans not made by [`Engine`](crate::query::Engine), such as `DataFrame`s.
 #[derive(Debug)]
 pub(crate) struct RewriteRule;
 

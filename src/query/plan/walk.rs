@@ -1,4 +1,4 @@
-//! Goes over the expressions of a plan, each with the schema that it is over.
+//! Visits the expressions of a plan, each with the schema that it is over.
 
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
@@ -33,7 +33,7 @@ pub(super) fn rewrite_node(plan: LogicalPlan, rewrite: &Rewrite<'_>) -> Result<T
     })
 }
 
-/// What the expressions of a node refer to.
+/// Schema of the columns that the expressions of a node refer to.
 fn node_schema(plan: &LogicalPlan) -> DFSchema {
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = plan {

@@ -1,7 +1,7 @@
-//! Time zones that nobody knows.
+//! Refuses unknown time zones.
 //!
-//! A zone is a part of a type, and casting to a type does not look at it: `AT TIME ZONE 'Mars/Olympus'` would be
-//! taken, and go wrong somewhere else, or nowhere. So wherever a statement names a type, its zone is looked up.
+//! A zone is part of a type, and a cast to the type does not check it: `AT TIME ZONE 'Mars/Olympus'` would be
+//! accepted, and fail later or never. So wherever a statement names a type, its zone is looked up.
 
 use arrow::array::timezone::Tz;
 use arrow::datatypes::DataType;
@@ -9,7 +9,7 @@ use datafusion::common::DFSchema;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
-/// Where most zones are.
+/// Areas that have most zones.
 const AREAS: [&str; 10] = [
     "Europe",
     "America",
@@ -22,18 +22,18 @@ const AREAS: [&str; 10] = [
     "Antarctica",
     "America/Argentina",
 ];
-/// How many names an error proposes.
+/// Most names that an error proposes.
 const PROPOSED_MAX: usize = 3;
-/// Longer than the name of any zone.
+/// More bytes than the name of any zone has.
 const NAME_BYTES_MAX: usize = 40;
 
-/// Fails when the top of `expr` makes times of an unknown zone.
+/// Fails if the top of `expr` yields times of an unknown zone.
 pub(super) fn check(expr: &Expr, schema: &DFSchema) -> Result<()> {
     match expr {
         Expr::Cast(cast) => check_type(cast.field.data_type()),
         Expr::TryCast(cast) => check_type(cast.field.data_type()),
         Expr::Literal(value, _) => check_type(&value.data_type()),
-        // Among the functions are those that take a type as text. What else is wrong with it, others say.
+        // Some functions take a type as text. Other errors of the type are reported elsewhere.
         Expr::ScalarFunction(_) => expr.get_type(schema).map_or(Ok(()), |data_type| check_type(&data_type)),
         _ => Ok(()),
     }
@@ -71,7 +71,7 @@ fn known(zone: &str) -> Result<()> {
     Err(DataFusionError::Plan(format!("unknown time zone '{shown}': {hint}")))
 }
 
-/// Zones of which `zone` is a bad spelling: of another case, without its area, or with one letter wrong.
+/// Zones that `zone` may misspell: by its case, a missing area, or one wrong letter.
 fn proposals(zone: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     if zone.len() > NAME_BYTES_MAX {
@@ -115,7 +115,7 @@ fn capitalized(name: &str) -> String {
         .collect()
 }
 
-/// `text` with one letter more, fewer or another, or two in the other order.
+/// `text` with one letter added, removed or changed, or two swapped.
 fn one_letter_off(text: &str) -> impl Iterator<Item = String> {
     let chars: Vec<char> = text.chars().collect();
     let splice = |at: usize, gone: usize, put: &[char]| -> String {

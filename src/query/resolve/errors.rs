@@ -1,4 +1,4 @@
-//! What a person is told who names what does not exist.
+//! Error messages for unknown names.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use sqlparser::tokenizer::Location;
 
 use crate::error::{Error, Position};
 
-/// The place of a name; none for text that nobody wrote.
+/// Position of a name; `None` for names that are not in the text of the statement.
 pub(super) fn position(location: Location) -> Option<Position> {
     if location.line == u64::MAX {
         return None;
@@ -14,7 +14,7 @@ pub(super) fn position(location: Location) -> Option<Position> {
     Position::new(usize::try_from(location.line).ok()?, usize::try_from(location.column).ok()?)
 }
 
-/// " at line 3, column 7", or nothing for text that nobody wrote.
+/// `" at line 3, column 7"`; empty for names that are not in the text of the statement.
 pub(super) fn at(location: Location) -> String {
     position(location).map_or_else(String::new, |position| format!(" at {position}"))
 }
@@ -29,8 +29,8 @@ pub(super) fn unknown(what: &str, name: &str, location: Location, nearest: &[Str
     Error::invalid(message).at(position(location))
 }
 
-/// Names of `known` that a person who typed `typed` may have meant: those that end in it first (people
-/// leave prefixes out), then those with few differences.
+/// Up to `n` names of `known` that `typed` may stand for: first names that end in it (people leave prefixes
+/// out), then names with few differences.
 pub(super) fn nearest<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>, n: usize) -> Vec<String> {
     let typed = typed.to_lowercase();
     let mut scored: Vec<_> =

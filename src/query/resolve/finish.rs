@@ -1,4 +1,4 @@
-//! The second pass: all demands are known, so each occurrence of the base table gets the name that carries
+//! The second pass: when all demands are known, each occurrence of the base table gets the name that carries
 //! its attributes, and each open SELECT its hidden columns.
 
 use std::ops::ControlFlow;
@@ -10,7 +10,7 @@ use super::relation::placeholder_node;
 use super::scope::column;
 use super::table_name::encode_table_name;
 
-/// Fills in what the first pass left open.
+/// Replaces the placeholders that the first pass left.
 pub(super) fn finish(query: &mut Query, nodes: &Nodes) {
     let _ = query.visit(&mut Finish { nodes });
 }

@@ -1,7 +1,7 @@
-//! Puts right what the parser takes for something else, before anything looks at the tree.
+//! Corrects misparsed names, before other steps see the tree.
 //!
-//! `user.id` is not a name to the parser: `user`, `current_date`, `localtime` and a few more are functions
-//! that need no parentheses. So it yields
+//! The parser does not take `user.id` for a name: `user`, `current_date`, `localtime` and a few more are
+//! functions without parentheses. So it yields
 //!
 //! ```text
 //! user.id     field "id" of the function call user
@@ -9,7 +9,7 @@
 //! db.user     a call of the function "db.user"
 //! ```
 //!
-//! and all three become compound names here. Patterns get one form too ([`like`]).
+//! and all three become compound names here. Patterns are also brought into one form ([`like`]).
 
 use std::ops::ControlFlow;
 
@@ -22,7 +22,7 @@ use sqlparser::ast::{
 use super::like;
 use crate::error::{Error, Result};
 
-/// Makes names of what the parser took for function calls, and one form of patterns.
+/// Turns misparsed function calls into names, and brings patterns into one form.
 pub(super) fn flatten(statement: &mut Statement) -> Result<()> {
     match statement {
         Statement::Statement(statement) => flatten_part(statement.as_mut()),
@@ -31,7 +31,7 @@ pub(super) fn flatten(statement: &mut Statement) -> Result<()> {
     }
 }
 
-/// As [`flatten`], of a part of a statement.
+/// Like [`flatten`], for a part of a statement.
 pub(super) fn flatten_part(part: &mut impl VisitMut) -> Result<()> {
     match part.visit(&mut Flatten) {
         ControlFlow::Break(error) => Err(*error),
@@ -77,7 +77,7 @@ impl VisitorMut for Flatten {
     }
 }
 
-/// Refuses zones that are calculated: a zone is a part of a type, so it has to be known before there are rows.
+/// Refuses computed zones: a zone is part of a type, so it must be known before rows are read.
 fn check_zone(expr: &Expr) -> Result<()> {
     let Expr::AtTimeZone { time_zone, .. } = expr else { return Ok(()) };
     match time_zone.as_ref() {
@@ -104,7 +104,7 @@ fn name_of(expr: &Expr) -> Option<Vec<Ident>> {
     }
 }
 
-/// The name of a function call without parentheses.
+/// Returns the name of a function call without parentheses.
 fn bare_call(function: &Function) -> Option<Vec<Ident>> {
     let bare = matches!(function.args, FunctionArguments::None)
         && function.over.is_none()

@@ -1,4 +1,4 @@
-//! `LIKE … ESCAPE '!'`: patterns in the one form that the planner knows, escaped by backslashes.
+//! `LIKE … ESCAPE '!'`: converts patterns to the form that the planner knows, escaped by backslashes.
 //!
 //! ```text
 //! 'a!%b\c!!' ESCAPE '!'   'a\%b\\c!'
@@ -6,15 +6,15 @@
 //! pattern    ESCAPE '!'   regexp_replace(replace(pattern, '\', '\\'), '[!](.)', '\${1}', 'gs')
 //! ```
 //!
-//! The last is for patterns that are calculated. A character behind an escape means itself, whatever it is; an escape
-//! at the end is an error in a literal (SQL-92, 8.5 general rule 3) and itself in a calculated pattern.
+//! The last form is for computed patterns. Any character after an escape means itself. An escape at the end is
+//! an error in a literal (SQL-92, 8.5 general rule 3) and means itself in a computed pattern.
 
 use sqlparser::ast::{BinaryOperator, Expr, Value, ValueWithSpan};
 
 use crate::error::{Error, Result};
 use crate::query::language::build::call;
 
-/// Rewrites the pattern at the top of `expr`, if it is one with an ESCAPE.
+/// Rewrites `expr` if it is a pattern match with an ESCAPE.
 pub(super) fn unescape(expr: &mut Expr) -> Result<()> {
     match expr {
         Expr::Like { pattern, escape_char, .. } | Expr::ILike { pattern, escape_char, .. } => {
@@ -30,8 +30,8 @@ pub(super) fn unescape(expr: &mut Expr) -> Result<()> {
     }
 }
 
-/// Makes a comparison with a regular expression of `x SIMILAR TO 'pattern'`: the planner takes the pattern for one,
-/// but `%` and `_` are of LIKE in it, and all of the text has to be similar.
+/// Turns `x SIMILAR TO 'pattern'` into a match with a regular expression. The planner would take the pattern as
+/// one, but `%` and `_` mean what they mean in LIKE, and the pattern must match the whole text.
 fn similar(expr: &mut Expr) -> Result<()> {
     let Expr::SimilarTo { negated, expr: value, pattern, escape_char } = expr else { return Ok(()) };
     let escape = escape_char.as_ref().map_or(Ok(Some('\\')), character)?;
@@ -47,7 +47,7 @@ fn similar(expr: &mut Expr) -> Result<()> {
     Ok(())
 }
 
-/// The text that `expr` is, if it is one.
+/// Returns the text of a text literal.
 fn literal(expr: &mut Expr) -> Option<&mut String> {
     match expr {
         Expr::Nested(inner) => literal(inner),
@@ -62,7 +62,7 @@ fn literal(expr: &mut Expr) -> Option<&mut String> {
     }
 }
 
-/// A pattern of SIMILAR TO as a regular expression over all of the text. What is in brackets is the same in both.
+/// Regular expression over the whole text, for a pattern of SIMILAR TO. Brackets mean the same in both.
 fn regular(pattern: &str, escape: Option<char>) -> String {
     let mut out = "^(?s:".to_owned();
     let mut in_brackets = false;
@@ -89,7 +89,7 @@ fn regular(pattern: &str, escape: Option<char>) -> String {
     out
 }
 
-/// Appends a character that means itself.
+/// Appends a character, escaped so that it means itself.
 fn plain(out: &mut String, c: char) {
     if c.is_ascii_punctuation() && !matches!(c, '<' | '>') {
         out.push('\\');
@@ -97,7 +97,7 @@ fn plain(out: &mut String, c: char) {
     out.push(c);
 }
 
-/// The escape character; none is written as ''.
+/// The escape character; `None` for `''`.
 fn character(escape: &ValueWithSpan) -> Result<Option<char>> {
     let wrong = || {
         Error::invalid(format!("ESCAPE {escape}: the escape is one character in quotes, such as ESCAPE '!'"))
@@ -120,7 +120,7 @@ fn rewrite(pattern: &mut Expr, escape: Option<char>) -> Result<()> {
     Ok(())
 }
 
-/// The same pattern with backslashes.
+/// The same pattern, escaped by backslashes.
 fn backslashed(pattern: &str, escape: Option<char>) -> Result<String> {
     let mut out = String::with_capacity(pattern.len() + 8);
     let mut chars = pattern.chars();
@@ -144,7 +144,7 @@ fn backslashed(pattern: &str, escape: Option<char>) -> Result<String> {
     Ok(out)
 }
 
-/// Does the same to a pattern that is calculated.
+/// Rewrites a computed pattern to one that is escaped by backslashes.
 fn calculated(pattern: &mut Expr, escape: Option<char>) {
     let text = |text: &str| Expr::Value(Value::SingleQuotedString(text.to_owned()).with_empty_span());
     let given = std::mem::replace(pattern, text(""));
@@ -158,7 +158,7 @@ fn calculated(pattern: &mut Expr, escape: Option<char>) {
     };
 }
 
-/// `c` within the brackets of a regular expression.
+/// `c`, escaped for use within the brackets of a regular expression.
 fn class_member(c: char) -> String {
     if matches!(c, '[' | ']' | '^' | '-' | '&' | '~') { format!("\\{c}") } else { c.to_string() }
 }
@@ -196,7 +196,7 @@ mod tests {
             ("aü%", Some('ü'), "a\\%"),
         ] {
             if pattern == "%%%" {
-                // The last sign escapes nothing.
+                // The escape at the end escapes nothing.
                 assert!(backslashed(pattern, escape).is_err());
                 assert_eq!(backslashed("%%a", escape).unwrap(), "\\%a");
                 continue;

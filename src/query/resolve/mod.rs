@@ -1,17 +1,17 @@
 //! What do the names in a statement mean?
 //!
-//! The planner cannot know columns that exist only in some events: planning over thousands of columns
-//! takes seconds. So it never sees them. Every statement is rewritten first, in these steps:
+//! The planner must not see columns that only some events have: planning over thousands of columns takes
+//! seconds. So every statement is rewritten first, in these steps:
 //!
-//! 1. Text is parsed; a question that is a tree already goes the same way from here. [`flatten`]: `user.id` and
-//!    its like become names, patterns get one escape ([`like`]).
+//! 1. Text is parsed; a question that is a tree starts after that. [`flatten`] turns misparsed names such as
+//!    `user.id` into names, and gives patterns one escape ([`like`]).
 //! 2. [`relation`], [`select`], [`names`], [`wildcard`]: bottom-up over queries, every relation becomes a
-//!    node ([`node`]); views are put in place of their names; every name is resolved in the [`scope`]s
-//!    around it. A name that nobody declares is an attribute, **demanded** from the open relation in
-//!    scope. Demands go down through wildcards to the base table. `*` is written out. Names may lead into lists and
-//!    maps ([`nested`]), and lists of rows may be unfolded ([`unnest`]).
+//!    node ([`node`]); the names of views are replaced by their queries; every name is resolved in the [`scope`]s
+//!    around it. An undeclared name is an attribute, **demanded** from the open relation in scope. Demands pass
+//!    down through wildcards to the base table. `*` is expanded. Names may lead into lists and maps ([`nested`]),
+//!    and lists may be unfolded to rows ([`unnest`]).
 //! 3. [`finish`]: every occurrence of the base table gets a name that carries the attributes demanded from
-//!    it ([`table_name`]), every open SELECT on the way its hidden columns.
+//!    it ([`table_name`]), and every open SELECT on the path gets its hidden columns.
 //!
 //! ```text
 //! SELECT http.route, count(*) FROM spans GROUP BY http.route
@@ -22,10 +22,9 @@
 //! GROUP BY "spans"."attributes['http.route']"
 //! ```
 //!
-//! Invariants: which attributes exist decides whether a name is known, never which of two things it means,
-//! so new data does not change the result of a working statement; a column that was not demanded is not in
-//! the plan; only statements that read are let through. What it does not do: types, literals, ids as text
-//! — those are rewrites of the plan.
+//! Invariants: the existing attributes decide whether a name is known, never which of two meanings it has, so
+//! new data does not change the result of a working statement; only demanded columns are in the plan; only
+//! read-only statements pass. Not here: types, literals, and ids as text, which are rewrites of the plan.
 
 mod errors;
 mod finish;
@@ -57,35 +56,35 @@ use crate::event::KeyDictionary;
 use crate::query::language::{Ask, build, parse, with_stack};
 use crate::query::views::Views;
 
-/// What a statement can refer to.
+/// Names that a statement can refer to.
 #[derive(Debug, Clone, Copy)]
 pub struct ResolveContext<'a> {
-    /// The attribute keys that exist.
+    /// Attribute keys that exist.
     pub keys: &'a KeyDictionary,
     /// Views and functions that are defined in SQL.
     pub views: &'a Views,
     /// Other tables and their columns, by name (`t`, or `schema.t`), in lower case.
     pub tables: &'a BTreeMap<String, Vec<String>>,
-    /// Name of the schema that tables are in when none is written.
+    /// Schema of tables that are written without one.
     pub schema: &'a str,
-    /// Names of the functions that exist, in lower case; empty leaves unknown ones to the planner.
+    /// Names of all functions, in lower case. If empty, the planner reports unknown functions.
     pub functions: &'a [String],
-    /// Names of the table functions that the planner knows; empty leaves unknown ones to it.
+    /// Names of the planner's table functions. If empty, the planner reports unknown ones.
     pub table_functions: &'a [String],
 }
 
 /// A statement that the planner understands.
 #[derive(Debug, Clone)]
 pub struct Resolved {
-    /// The statement. Occurrences of the base table are named as [`encode_table_name`] says.
+    /// The statement. Occurrences of the base table are named by [`encode_table_name`].
     pub statement: Statement,
-    /// What a person should know though the statement works.
+    /// Warnings for a person, although the statement works.
     pub warnings: Vec<String>,
 }
 
-/// Resolves the names of a statement, once it is a tree.
+/// Parses a statement if it is text, and resolves its names.
 ///
-/// Errors are of kind [`InvalidInput`](crate::error::ErrorKind::InvalidInput) and say where in a text.
+/// Errors are [`InvalidInput`](crate::error::ErrorKind::InvalidInput), with a position if the statement is text.
 pub fn resolve(ask: Ask, context: &ResolveContext<'_>) -> Result<Resolved> {
     with_stack(|| {
         let statement = match ask {
@@ -152,7 +151,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// `DESCRIBE spans` describes `SELECT * FROM spans`, as a view is no table to the planner.
+    /// Describes `SELECT * FROM spans` for `DESCRIBE spans`: a view is not a table to the planner.
     fn resolve_describe(&mut self, statement: &mut SqlStatement) -> Result<()> {
         let SqlStatement::ExplainTable { table_name, .. } = statement else { return Ok(()) };
         let name = table_name.0.last().and_then(|part| part.as_ident()).map(scope::normalise);
@@ -173,10 +172,10 @@ impl Resolver<'_> {
     }
 }
 
-/// The error for statements that would change something.
+/// Error for statements that would write.
 fn read_only(what: &str) -> Error {
     Error::invalid(format!(
-        "Broadloom's SQL is read-only: {what} is not allowed; SELECT, EXPLAIN, SHOW and DESCRIBE are"
+        "Broadloom's SQL is read-only: {what} is not allowed; use SELECT, EXPLAIN, SHOW or DESCRIBE"
     ))
 }
 

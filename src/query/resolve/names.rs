@@ -1,7 +1,7 @@
-//! Names in expressions: which column, or attribute, does one mean?
+//! Which column or attribute does a name in an expression mean?
 //!
-//! The rules do not depend on which attributes exist, so that new data never changes what a working
-//! statement means. A name is, in this order:
+//! The rules do not depend on the existing attributes, so that new data never changes the meaning of a working
+//! statement. A name is the first of these that applies:
 //!
 //! 1. an alias of a relation followed by a name in it (`s.http.route`);
 //! 2. a declared column, innermost scope first (in ORDER BY the select list's names come before them, in
@@ -12,8 +12,8 @@
 //! 6. the key of an attribute of the one open relation of the innermost scope that has any, or such a key and
 //!    a path in the list or map that it holds ([`nested`](super::nested)).
 //!
-//! Beside a relation whose columns only the planner knows, an unqualified name that nobody declares is
-//! left to the planner.
+//! If a relation in scope has columns that only the planner knows, an undeclared unqualified name is left to
+//! the planner.
 
 use std::ops::ControlFlow;
 
@@ -34,7 +34,7 @@ use crate::event::schema;
 use crate::query::functions::UNARY_MINUS;
 use crate::query::language::build::{self, call};
 
-/// Which part of a `SELECT` an expression is in.
+/// Part of a `SELECT` that an expression is in.
 #[derive(Clone, Copy)]
 pub(super) enum Clause<'a> {
     /// Select list, WHERE, ON: columns of FROM.
@@ -45,12 +45,12 @@ pub(super) enum Clause<'a> {
     Ordering(&'a [Output]),
 }
 
-/// What a name means.
+/// Meaning of a name.
 pub(super) struct Meaning {
     pub(super) expr: Expr,
     /// Name of the column that an unaliased select item of this name yields.
     pub(super) output: String,
-    /// Whether the expression is a column that the planner would call `output` by itself.
+    /// True if the expression is a column that the planner would name `output` without an alias.
     pub(super) is_plain: bool,
 }
 
@@ -74,7 +74,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// What an expression means if it is just a name; `None` if it is more than that.
+    /// Returns the meaning of an expression that is a name; `None` for any other expression.
     pub(super) fn resolve_if_name(&mut self, expr: &Expr, clause: Clause<'_>) -> Result<Option<Meaning>> {
         match expr {
             Expr::Identifier(ident) => self.resolve_name(std::slice::from_ref(ident), clause).map(Some),
@@ -106,7 +106,7 @@ impl Resolver<'_> {
         self.attribute_named(idents, &name)?.ok_or_else(|| self.unknown_column(&name))
     }
 
-    /// The relation that the name begins with: depth of its scope, its index, number of parts.
+    /// Finds the relation that the name begins with: depth of its scope, its index, number of parts.
     fn qualifier(&self, idents: &[Ident]) -> Option<(usize, usize, usize)> {
         let parts: Vec<_> = idents.iter().map(normalise).collect();
         for (depth, scope) in self.scopes.iter().enumerate().rev() {
@@ -157,7 +157,7 @@ impl Resolver<'_> {
         Err(self.unknown_in_relation(&relation.path, node, &name, idents))
     }
 
-    /// A column that the select list or a relation declares.
+    /// Finds a column that the select list or a relation declares.
     fn declared(&mut self, name: &Name, idents: &[Ident], clause: Clause<'_>) -> Result<Option<Meaning>> {
         if let Clause::Ordering(outputs) = clause
             && let Some(output) = outputs.iter().find(|o| o.name == name.folded)
@@ -196,7 +196,7 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    /// `column.field`, where only closed relations declare the column: open ones have no nested columns
+    /// Finds `column.field`, if only closed relations declare the column. Open relations have no nested columns
     /// that a name could reach, so there the name is a key.
     fn field_of_declared(&self, idents: &[Ident]) -> Option<Meaning> {
         let (first, fields) = idents.split_first()?;
@@ -211,7 +211,7 @@ impl Resolver<'_> {
         Some(Meaning::named(fields_of(&relation.alias, &first, fields), Name::new(idents).folded))
     }
 
-    /// A core column that some open relation can show though `*` leaves it out.
+    /// Finds a core column that an open relation has although its `*` leaves it out.
     fn hidden_core(&mut self, name: &Name) -> Result<Option<Meaning>> {
         for depth in (0..self.scopes.len()).rev() {
             let relations = self.scopes[depth].relations.iter();
@@ -230,7 +230,7 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    /// The attribute that a name means, or the entry of one.
+    /// Finds the attribute that a name means, or the entry of one.
     fn attribute_named(&mut self, idents: &[Ident], name: &Name) -> Result<Option<Meaning>> {
         let (flat, nested) = (self.known_key(name), self.nested_of(idents));
         if flat.is_none() && nested.is_empty() {
@@ -239,7 +239,7 @@ impl Resolver<'_> {
         self.attribute_in_scope(flat.as_deref(), &nested, name)
     }
 
-    /// The same of the one open relation of the innermost scope that has an open relation.
+    /// The same, of the only open relation in the innermost scope that has one.
     fn attribute_in_scope(
         &mut self,
         flat: Option<&str>,
@@ -282,8 +282,8 @@ impl Resolver<'_> {
     pub(super) fn demand(&mut self, node: NodeId, hidden: &Hidden, name: &Name) -> Result<()> {
         self.nodes.demand(node, hidden).map_err(|SeveralSources(sources)| {
             Error::invalid(format!(
-                "column \"{}\"{} is ambiguous: the * it would come through reads {}; select it there, as \
-                 {}.{} for example",
+                "column \"{}\"{} is ambiguous: the * that would provide it reads {}; select it there, \
+                 for example {}.{}",
                 name.exact,
                 at(name.at),
                 sources.join(" and "),
@@ -294,7 +294,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// The spelling of the key that a name means: the exact one, or the only one in another case.
+    /// Finds the key that a name means: the exact one, or the only one that differs in case.
     pub(super) fn known_key(&self, name: &Name) -> Option<String> {
         let keys = self.context.keys;
         let exact = keys.lookup(&name.exact);
@@ -332,7 +332,7 @@ impl Resolver<'_> {
         self.attribute_of(depth, index, &key, &name).map(Some)
     }
 
-    /// The relation whose `attributes` an unqualified `attributes['k']` means.
+    /// Finds the relation whose `attributes` an unqualified `attributes['k']` means.
     fn attributes_in_scope(&self, name: &Name) -> Result<Option<(usize, usize)>> {
         for (depth, scope) in self.scopes.iter().enumerate().rev() {
             let has = |(_, r): &(usize, &Relation)| {
@@ -430,7 +430,7 @@ impl Resolver<'_> {
         format!("{} has a fixed list of columns ({}{more})", path.join("."), columns.join(", "))
     }
 
-    /// Refuses functions that do not exist, where the caller said which ones do.
+    /// Refuses unknown functions, if the context lists the known ones.
     fn check_function(&self, function: &Function) -> Result<()> {
         let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else { return Ok(()) };
         let name = ident.value.to_lowercase();
@@ -443,14 +443,14 @@ impl Resolver<'_> {
     }
 }
 
-/// Functions that the planner knows though no list has them.
+/// Functions that the planner knows although no registry lists them.
 const BY_PLANNER: [&str; 2] = ["unnest", "unnest_outer"];
 
 /// Functions that SQL calls without parentheses.
 const BARE: [&str; 6] =
     ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp", "now"];
 
-/// The column that `user` and its like mean: the parser reads them as function calls.
+/// The column meant by `user` and similar words, which the parser reads as function calls.
 fn bare_column(function: &Function) -> Option<Ident> {
     let [ObjectNamePart::Identifier(ident)] = function.name.0.as_slice() else { return None };
     let is_call = !matches!(function.args, FunctionArguments::None)
@@ -480,7 +480,7 @@ fn left_to_planner(idents: &[Ident]) -> Meaning {
     Meaning::plain(expr, output)
 }
 
-/// `attributes.http.route` means the key `http.route`.
+/// Key of `attributes.http.route`: `http.route`.
 fn key_after_attributes(idents: &[Ident]) -> Option<Name> {
     let (first, rest) = idents.split_first()?;
     let is_map = !rest.is_empty() && normalise(first) == schema::ATTRIBUTES;
@@ -570,7 +570,7 @@ impl ExprVisitor<'_, '_, '_> {
             access_chain.remove(0);
             **root = meaning.expr;
         } else if let Some(key) = computed_key(root, first) {
-            // The planner reads a map by a literal key only.
+            // The planner reads a map only by a literal key.
             let one = Expr::Value(Value::Number("1".to_owned(), false).into());
             access_chain[0] = AccessExpr::Subscript(Subscript::Index { index: one });
             let map = std::mem::replace(&mut **root, Expr::Tuple(Vec::new()));
@@ -585,7 +585,7 @@ impl ExprVisitor<'_, '_, '_> {
     }
 }
 
-/// The key of `attributes[expression]`, where it is no literal.
+/// The key of `attributes[expression]`, if it is not a literal.
 fn computed_key(root: &Expr, access: &AccessExpr) -> Option<Expr> {
     let last = match root {
         Expr::Identifier(ident) => Some(ident),
@@ -598,7 +598,7 @@ fn computed_key(root: &Expr, access: &AccessExpr) -> Option<Expr> {
     (is_map && !is_literal).then(|| index.clone())
 }
 
-/// Makes a call of a minus before anything but a literal: what is text may be a number to whoever writes it.
+/// Turns a minus before anything but a literal into a function call: text may hold numbers.
 fn minus_as_call(expr: &mut Expr) {
     if let Expr::UnaryOp { op: UnaryOperator::Minus, expr: negated } = expr
         && !matches!(**negated, Expr::Value(_) | Expr::Interval(_))
@@ -608,7 +608,7 @@ fn minus_as_call(expr: &mut Expr) {
     }
 }
 
-/// The part after a dot is a field, not a column; the planner wants `['field']`.
+/// Turns the part after a dot, a field and not a column, into `['field']` for the planner.
 fn leave_field(access: &mut AccessExpr) {
     if let AccessExpr::Dot(Expr::Identifier(field)) = access {
         let value = Value::SingleQuotedString(field.value.clone()).with_span(field.span);
@@ -616,7 +616,7 @@ fn leave_field(access: &mut AccessExpr) {
     }
 }
 
-/// `["key"]` is an entry, as in `attributes["key"]`.
+/// Turns `["key"]` into an entry, as in `attributes["key"]`.
 fn quote_key(access: &mut AccessExpr) {
     if let Some((key, _)) = literal_key(access) {
         let index = Expr::Value(Value::SingleQuotedString(key).into());
@@ -624,7 +624,7 @@ fn quote_key(access: &mut AccessExpr) {
     }
 }
 
-/// In `f(a => 1)`, `a` is no column.
+/// Leaves `a` in `f(a => 1)` unresolved: it is not a column.
 fn plain_argument_names(list: &mut FunctionArgumentList) {
     for arg in &mut list.args {
         if let FunctionArg::ExprNamed { name: Expr::Identifier(ident), .. } = arg {

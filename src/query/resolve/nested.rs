@@ -1,11 +1,12 @@
-//! Names that lead into lists and maps, and functions of these.
+//! Names that lead into lists and maps, and functions of lists and maps.
 //!
-//! An attribute whose value is a list or a map is JSON text to the planner. `order.a.b` is the entry `a.b` of the
-//! attribute `order.a`, or `b` of `a` of `order`, where such attributes hold maps. The attribute `order.a.b` itself, if
-//! events have that too, comes first; per event, as which attributes exist must not change what a name means.
+//! An attribute whose value is a list or a map is JSON text to the planner. `order.a.b` may mean the entry `b` of
+//! the attribute `order.a`, or the entry `b` of `a` of the attribute `order`, if these hold maps. The attribute
+//! `order.a.b` itself comes first. This is decided per event, because the existing attributes must not change
+//! the meaning of a name.
 //!
-//! Functions of lists get their arguments by way of `json_list` and its like, which leave anything but text as it is:
-//! what is text only the planner knows.
+//! Arguments of list functions are wrapped in `json_list` or a function like it, which leaves anything but text
+//! as it is: only the planner knows which arguments are text.
 
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
@@ -29,7 +30,7 @@ pub(super) struct Nested {
 }
 
 impl Resolver<'_> {
-    /// The attributes with lists or maps that a name may lead into, the one with the longest key first.
+    /// Finds the attributes with lists or maps that a name may lead into, longest key first.
     pub(super) fn nested_of(&self, idents: &[Ident]) -> Vec<Nested> {
         let spells_level = |name: &str| AttributeKey::candidates(name).len() == 1;
         let whole = spells_level(&Name::new(idents).exact);
@@ -37,7 +38,7 @@ impl Resolver<'_> {
             let (key, path) = idents.split_at(length);
             let name = Name::new(key);
             if spells_level(&name.exact) != whole || schema::is_reserved(&name.folded) {
-                return None; // `resource.x` is no entry of an attribute `resource`, nor `body.x` of one `body`.
+                return None; // `resource.x` is not an entry of an attribute `resource`, nor `body.x` of `body`.
             }
             let known = self.known_key(&name)?;
             let attribute = self.context.keys.lookup(&known)?;
@@ -47,7 +48,7 @@ impl Resolver<'_> {
         (1..idents.len()).rev().filter_map(split).collect()
     }
 
-    /// The attribute `flat` of a relation, else what `nested` lead to.
+    /// The attribute `flat` of a relation, or the entries that `nested` lead to where it is null.
     pub(super) fn attribute_or_nested(
         &mut self,
         depth: usize,
@@ -80,7 +81,7 @@ fn at(json: Expr, path: &[String]) -> Expr {
     call(JSON_AT, std::iter::once(json).chain(steps).collect())
 }
 
-/// `column.field.field`, for the planner to see whether that is a struct or JSON text.
+/// `column.field.field`. The planner decides whether that is a struct or JSON text.
 pub(super) fn fields_of(alias: &str, name: &str, fields: &[Ident]) -> Expr {
     let access = |field: &Ident| {
         let key = Expr::Value(Value::SingleQuotedString(field.value.clone()).into());
@@ -90,7 +91,7 @@ pub(super) fn fields_of(alias: &str, name: &str, fields: &[Ident]) -> Expr {
     Expr::CompoundFieldAccess { root: Box::new(root), access_chain: fields.iter().map(access).collect() }
 }
 
-/// Which arguments of a function are lists or maps, and as what JSON text is read there.
+/// Range of a function's arguments that are lists or maps, and how JSON text is read there.
 fn arguments_of(function: &str) -> Option<(JsonReading, std::ops::Range<usize>)> {
     let all = 0..usize::MAX;
     let name = function.strip_prefix("list_").or_else(|| function.strip_prefix("array_"));
@@ -115,7 +116,7 @@ fn arguments_of(function: &str) -> Option<(JsonReading, std::ops::Range<usize>)>
     })
 }
 
-/// Functions that look for an item in a list and yield none of its items.
+/// Functions that search a list for an item and do not return items.
 const LOOK_FOR_ITEM: [&str; 8] = [
     "array_has",
     "list_has",
@@ -127,7 +128,7 @@ const LOOK_FOR_ITEM: [&str; 8] = [
     "list_positions",
 ];
 
-/// Whether an expression is a number as written.
+/// True if an expression is a number literal.
 fn is_number(expr: &Expr) -> bool {
     match expr {
         Expr::Value(value) => matches!(value.value, Value::Number(..)),
@@ -136,7 +137,7 @@ fn is_number(expr: &Expr) -> bool {
     }
 }
 
-/// Makes lists and maps of the arguments that a function needs as such.
+/// Wraps the arguments that a function takes as lists or maps, see [`read_as`].
 pub(super) fn read_arguments(function: &mut Function) {
     let [ObjectNamePart::Identifier(ident)] = function.name.0.as_mut_slice() else { return };
     let name = ident.value.to_lowercase();
@@ -165,7 +166,7 @@ pub(super) fn read_arguments(function: &mut Function) {
     *ident = Ident::new(extreme.function());
 }
 
-/// Makes lists of the operands of `x = ANY(list)`, `list @> list` and their like.
+/// Wraps the list operands of `x = ANY(list)`, `list @> list` and similar operators.
 pub(super) fn read_operands(expr: &mut Expr) {
     match expr {
         Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
@@ -179,7 +180,7 @@ pub(super) fn read_operands(expr: &mut Expr) {
     }
 }
 
-/// Makes `json_list(x)` of `x`, unless it is a list for sure, or may be a struct.
+/// Turns `x` into `json_list(x)`, unless it is certainly a list, or may be a struct.
 pub(super) fn read_as(reading: JsonReading, expr: &mut Expr) {
     let is_list = match expr {
         Expr::Array(_) | Expr::Subquery(_) => true,
@@ -207,7 +208,7 @@ mod tests {
     use crate::query::resolve::{ResolveContext, resolve};
     use crate::query::views::Views;
 
-    /// What a select item becomes, where events have these attributes.
+    /// SQL of a resolved select item, where events have these attributes.
     fn item(keys: &[(Level, &str, AttributeType)], sql: &str) -> String {
         let dictionary = KeyDictionary::new();
         for (level, key, ty) in keys {

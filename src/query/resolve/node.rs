@@ -1,16 +1,16 @@
-//! What every relation of a statement shows, and what can be demanded from it.
+//! Which columns does each relation of a statement show, and which can be demanded from it?
 //!
-//! A relation is a node. An **open** node shows more than its columns: asked for an attribute, it passes
-//! the demand on to what it reads, down to the base table, and shows the attribute as one more, hidden,
-//! column. Open are the base table, a `SELECT` with a wildcard over an open relation (unless `DISTINCT`
-//! or grouping would make one more column change its rows), and `UNION ALL` of open branches.
+//! Each relation is a node. An **open** node shows more than its columns: a demand for an attribute passes
+//! through its sources down to the base table, and the node shows the attribute as an additional, hidden
+//! column. These are open: the base table; a `SELECT` with a wildcard over an open relation, unless an
+//! additional column would change its rows (`DISTINCT`, grouping); and `UNION ALL` of open branches.
 
 use std::collections::BTreeSet;
 
 use super::table_name::attribute_column;
 use crate::event::schema;
 
-/// Tells whether the table of events has a column `name` whatever its attributes are. `typed_attributes` is one:
+/// True if the table of events has a column `name` independently of its attributes. `typed_attributes` is one:
 /// all attributes of an event as JSON, each with its type.
 pub(super) fn is_core(name: &str) -> bool {
     schema::core_index(name).is_some() || name == schema::TYPED_ATTRIBUTES
@@ -20,7 +20,7 @@ pub(super) fn is_core(name: &str) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NodeId(pub(super) usize);
 
-/// A column that an open relation shows on demand only.
+/// A column that an open relation shows only on demand.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Hidden {
     /// A core column, or `typed_attributes`, that `*` does not show.
@@ -60,11 +60,11 @@ pub(super) enum Node {
     Opaque,
 }
 
-/// A wildcard reads several open relations, so nothing can be demanded through it.
+/// Error of a demand through a wildcard that reads several open relations, whose aliases it holds.
 #[derive(Debug)]
 pub(super) struct SeveralSources(pub(super) Vec<String>);
 
-/// All nodes of a statement, with what was demanded from each.
+/// All nodes of a statement, with the columns demanded from each.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     nodes: Vec<(Node, BTreeSet<Hidden>)>,
@@ -100,7 +100,7 @@ impl Nodes {
         matches!(self.get(id), Node::Opaque)
     }
 
-    /// Whether the relation declares a column of exactly this name.
+    /// True if the relation declares a column of exactly this name.
     pub(super) fn declares(&self, id: NodeId, name: &str) -> bool {
         match self.get(id) {
             Node::Base => name == schema::ATTRIBUTES || is_core(name),
@@ -111,7 +111,7 @@ impl Nodes {
         }
     }
 
-    /// What `*` shows; `None` if only the planner knows.
+    /// Columns that `*` shows; `None` if only the planner knows them.
     pub(super) fn star(&self, id: NodeId) -> Option<Vec<String>> {
         match self.get(id) {
             Node::Base => {
@@ -126,7 +126,7 @@ impl Nodes {
         }
     }
 
-    /// Whether the relation can show a core column that it does not declare.
+    /// True if the relation can show the core column `name` without declaring it.
     pub(super) fn offers_core(&self, id: NodeId, name: &str) -> bool {
         is_core(name) && self.offers(id, name)
     }

@@ -1,8 +1,8 @@
 //! FROM: tables, views, common table expressions, subqueries and joins become relations of a scope.
 //!
-//! A view is a macro: its query is put in place as a subquery and resolved with no scope around it. So one
-//! mechanism serves views, views on views, CTEs and subqueries. A join USING becomes a join ON, with the
-//! merged columns remembered in the scope: a column that is an attribute merges like any other.
+//! A view is a macro: its query is inserted as a subquery and resolved without the scopes around it. So one
+//! mechanism serves views, views on views, CTEs and subqueries. A join USING becomes a join ON, and the scope
+//! records the merged columns: attributes merge like any other column.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -25,11 +25,11 @@ use crate::error::{Error, Result};
 use crate::query::functions::JsonReading;
 use crate::query::language::build::{self, binary, call};
 
-/// Views may use views, but not without end.
+/// Largest depth of views that use views, which stops cycles.
 const VIEW_DEPTH_MAX: usize = 16;
 
-/// What stands in the tree for the name of an occurrence of the base table, and for the hidden columns of
-/// a SELECT, until all demands are known. No text can contain it as an identifier that gets this far.
+/// Placeholder in the tree for the name of an occurrence of the base table, and for the hidden columns of a
+/// SELECT, until all demands are known. No identifier in a text that gets this far can contain it.
 const PLACEHOLDER: &str = "\u{1}node ";
 
 pub(super) fn placeholder(node: NodeId) -> Ident {
@@ -71,11 +71,11 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// A recursive CTE has the columns of its first branch, and the second one sees them under its name.
+    /// Resolves a recursive CTE: it has the columns of its first branch; the second branch reads them by its name.
     fn resolve_recursive(&mut self, cte: &mut Cte, name: &str) -> Result<NodeId> {
         let query = &mut *cte.query;
         let SetExpr::SetOperation { left, right, .. } = &mut *query.body else {
-            return Err(Error::invalid(format!("recursive \"{name}\" must be a UNION")));
+            return Err(Error::invalid(format!("recursive \"{name}\" must be a UNION of two queries")));
         };
         let first = self.resolve_body(left, None)?;
         let columns = self.nodes.star(first).unwrap_or_default();
@@ -133,14 +133,14 @@ impl Resolver<'_> {
         self.nodes.add(node)
     }
 
-    /// A relation whose alias names its columns too has these and no others.
+    /// Makes `node` closed if its alias lists columns: then it has these and no others.
     fn renamed(&mut self, node: NodeId, alias: Option<&TableAlias>) -> NodeId {
         let Some(alias) = alias.filter(|a| !a.columns.is_empty()) else { return node };
         let columns = alias.columns.iter().map(|c| normalise(&c.name)).collect();
         self.nodes.add(Node::Closed { columns })
     }
 
-    /// One item of FROM, with its joins.
+    /// Resolves one item of FROM, with its joins.
     pub(super) fn resolve_joined(&mut self, table: &mut TableWithJoins) -> Result<()> {
         let start = self.relations().len();
         self.resolve_factor(&mut table.relation)?;
@@ -208,7 +208,7 @@ impl Resolver<'_> {
         }
     }
 
-    /// Adds a relation that people can name by its alias alone; gives it one if it has none.
+    /// Adds a relation that can be named only by its alias; gives it one if it has none.
     fn add_aliased(&mut self, alias: &mut Option<TableAlias>, fallback: Option<String>, node: NodeId) {
         let path = alias.as_ref().map(|a| normalise(&a.name)).or(fallback);
         let name = path.clone().unwrap_or_else(|| {
@@ -263,7 +263,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Adds a table under its alias, else under its own name and whatever qualifies that.
+    /// Adds a table under its alias, else under its own, possibly qualified, name.
     fn add_table(&mut self, alias: &mut Option<TableAlias>, path: Vec<String>, node: NodeId) {
         if let Some(alias) = alias {
             let name = normalise(&alias.name);
@@ -294,10 +294,10 @@ impl Resolver<'_> {
         }
     }
 
-    /// Resolves a copy of a view's query as if nothing were around it.
+    /// Resolves a copy of a view's query, without the scopes around it.
     fn resolve_view(&mut self, query: &mut Query) -> Result<NodeId> {
         if self.view_depth == VIEW_DEPTH_MAX {
-            return Err(Error::invalid(format!("views use each other more than {VIEW_DEPTH_MAX} deep")));
+            return Err(Error::invalid(format!("views are nested more than {VIEW_DEPTH_MAX} levels deep")));
         }
         self.view_depth += 1;
         let (scopes, ctes) = (std::mem::take(&mut self.scopes), std::mem::take(&mut self.ctes));
@@ -307,7 +307,7 @@ impl Resolver<'_> {
         Ok(node)
     }
 
-    /// `trace('…')`: a function that is defined in SQL, or one that the planner knows.
+    /// Resolves `trace('…')`: a function defined in SQL, or one that the planner knows.
     fn resolve_function(&mut self, factor: &mut TableFactor) -> Result<()> {
         let TableFactor::Table { name, alias, args: Some(args), .. } = factor else { return Ok(()) };
         let ident = name.0.last().and_then(|part| part.as_ident().cloned());
@@ -354,7 +354,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// The condition of a join whose left side are the relations from `start`, its right from `split`.
+    /// Resolves the condition of a join of the relations from `start` (left) with those from `split` (right).
     fn resolve_join(&mut self, operator: &mut JoinOperator, start: usize, split: usize) -> Result<()> {
         let kind = JoinKind::of(operator);
         let Some(constraint) = constraint_of(operator) else { return Ok(()) };
@@ -363,8 +363,8 @@ impl Resolver<'_> {
             JoinConstraint::Natural => {
                 if self.relations()[start..].iter().any(|r| self.nodes.is_open(r.node)) {
                     return Err(Error::invalid(
-                        "NATURAL JOIN of relations with attributes would compare whatever they have in \
-                         common: say USING (…) or ON …",
+                        "NATURAL JOIN of relations with attributes would compare every attribute they have in \
+                         common: write USING (…) or ON …",
                     ));
                 }
             }
@@ -420,7 +420,7 @@ impl Resolver<'_> {
                 scope.merged.push(Merged { name: label, expr, members });
             }
         }
-        condition.ok_or_else(|| Error::invalid("USING needs a column"))
+        condition.ok_or_else(|| Error::invalid("USING needs at least one column"))
     }
 
     fn declares_any(&self, name: &Name, start: usize) -> bool {
@@ -429,7 +429,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// What a name in USING means on one side of the join, and which columns that merges.
+    /// Resolves a name in USING on one side of the join, and returns the columns that this merges.
     fn join_column(&mut self, name: &Name, from: usize, to: usize) -> Result<(Expr, Vec<(String, String)>)> {
         let depth = self.scopes.len().saturating_sub(1);
         let side = self.relations()[from..to].to_vec();
@@ -474,7 +474,7 @@ impl Resolver<'_> {
                 Err(unknown("column", &name.exact, name.at, &found))
             }
             _ => Err(Error::invalid(format!(
-                "column \"{}\"{} in USING is in several relations of one side: say ON …",
+                "column \"{}\"{} in USING is in several relations of one side: write ON …",
                 name.exact,
                 at(name.at)
             ))
@@ -483,7 +483,7 @@ impl Resolver<'_> {
     }
 }
 
-/// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
+/// Turns `FETCH FIRST n ROWS ONLY` into `LIMIT n`.
 fn limit_by_fetch(query: &mut Query) {
     let Some(fetch) = query.fetch.take_if(|fetch| !fetch.percent && !fetch.with_ties) else { return };
     let one = || Expr::Value(Value::Number("1".to_owned(), false).into());
@@ -497,7 +497,7 @@ fn limit_by_fetch(query: &mut Query) {
     }
 }
 
-/// Which side a merged column reads, and which sides stay visible.
+/// Kind of a join: decides which side a merged column reads, and which sides stay visible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum JoinKind {
     Left,
@@ -552,7 +552,7 @@ pub(super) fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
     TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }
 }
 
-/// Whether a query reads a relation of this name.
+/// True if a query reads a relation of this name.
 fn refers_to(query: &Query, name: &str) -> bool {
     sqlparser::ast::visit_relations(query, |relation| {
         let is_it =
@@ -562,7 +562,7 @@ fn refers_to(query: &Query, name: &str) -> bool {
     .is_break()
 }
 
-/// The arguments of a function that is defined in SQL: values or parameters, as they are put in its text.
+/// Arguments of a function defined in SQL: values or parameters, to replace `$1`, `$2`, … in its query.
 fn constant_arguments(
     function: &str,
     ident: &Ident,
@@ -589,7 +589,7 @@ fn constant_arguments(
     args.args.iter().map(constant).collect()
 }
 
-/// Puts arguments in place of `$1`, `$2`, ….
+/// Replaces `$1`, `$2`, … by arguments.
 struct Substitute<'a>(&'a [Expr]);
 
 impl VisitorMut for Substitute<'_> {

@@ -1,4 +1,4 @@
-//! The relations that a clause can name, and names as people spell them.
+//! The relations that a clause can name, and names as written.
 
 use sqlparser::ast::{Expr, Ident};
 use sqlparser::tokenizer::{Location, Span};
@@ -15,28 +15,28 @@ pub(super) struct Scope {
 /// One relation of a `FROM`.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
-    /// What it is called in the rewritten statement.
+    /// Its name in the rewritten statement.
     pub(super) alias: String,
-    /// What people may call it: the alias, or catalog, schema and table; nothing if it has no name.
+    /// Its name for the author: the alias, or catalog, schema and table; empty if it has no name.
     pub(super) path: Vec<String>,
     pub(super) node: NodeId,
-    /// Its columns are columns of another relation, under another name.
+    /// True if its columns are columns of another relation, under another name.
     pub(super) is_part: bool,
 }
 
-/// Columns that `USING` made one.
+/// Columns that `USING` merged into one.
 #[derive(Debug, Clone)]
 pub(super) struct Merged {
     /// Its SQL name.
     pub(super) name: String,
-    /// What a reference to it becomes.
+    /// Expression that replaces a reference to it.
     pub(super) expr: Expr,
     /// Alias and column of the merged columns.
     pub(super) members: Vec<(String, String)>,
 }
 
 impl Relation {
-    /// Whether `prefix`, all parts normalised, names this relation.
+    /// True if `prefix`, all parts normalised, names this relation.
     pub(super) fn is_called(&self, prefix: &[String]) -> bool {
         self.path.ends_with(prefix)
     }
@@ -45,13 +45,13 @@ impl Relation {
 /// A name as written.
 #[derive(Debug, Clone)]
 pub(super) struct Name {
-    /// As typed, parts joined by dots.
+    /// Name as written, parts joined by dots.
     pub(super) exact: String,
-    /// With unquoted parts in lower case: how SQL spells columns.
+    /// Name with unquoted parts in lower case, as SQL compares it.
     pub(super) folded: String,
-    /// Whether case matters.
+    /// True if case matters.
     pub(super) quoted: bool,
-    /// Where it starts.
+    /// Position of its start.
     pub(super) at: Location,
 }
 
@@ -72,13 +72,13 @@ pub(super) fn normalise(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// Marks identifiers that need no resolution any more. No text has so many lines.
+/// Marks resolved identifiers by a position that no text reaches.
 const RESOLVED: Span = Span {
     start: Location { line: u64::MAX, column: u64::MAX },
     end: Location { line: u64::MAX, column: u64::MAX },
 };
 
-/// An identifier that is not looked at again; quoted, so that the planner leaves its case alone.
+/// A resolved identifier; quoted, so that the planner keeps its case.
 pub(super) fn resolved(name: impl Into<String>) -> Ident {
     let mut ident = Ident::with_quote('"', name);
     ident.span = RESOLVED;

@@ -1,7 +1,6 @@
-//! One SELECT: its clauses in the order in which they see names, and the names of its columns.
+//! Resolves one SELECT: its clauses in the order in which names become visible, and the names of its columns.
 //!
-//! Columns are called what a person would expect: an attribute by its key, any other unnamed expression by
-//! its own text.
+//! A column without an alias is named by its key if it is an attribute, else by its text as written.
 
 use std::collections::HashSet;
 
@@ -26,38 +25,38 @@ pub(super) struct Output {
     pub(super) expr: Expr,
     /// Its text as written.
     pub(super) source: String,
-    /// Whether a person gave the name.
+    /// True if the author gave the name by AS.
     pub(super) is_explicit: bool,
-    /// Whether the rewritten select list gives it that name by AS.
+    /// True if the rewritten select list gives it that name by AS.
     pub(super) is_aliased: bool,
 }
 
 impl Output {
-    /// How ORDER BY refers to it.
+    /// Expression by which ORDER BY refers to it.
     pub(super) fn reference(&self) -> Expr {
         if self.is_aliased { Expr::Identifier(resolved(&self.name)) } else { self.expr.clone() }
     }
 }
 
-/// How a select item gets its name.
+/// Way in which a select item gets its name.
 #[derive(Debug)]
 enum Naming {
     Explicit(Ident),
-    /// The planner calls it so by itself.
+    /// The planner gives it this name without AS.
     Plain(String),
-    /// The first of these that is not taken.
+    /// The first of these names that is free.
     FirstFree(Vec<String>),
     /// No AS is possible.
     Left,
 }
 
-/// A select list on its way.
+/// A select list that is being resolved.
 #[derive(Debug, Default)]
 pub(super) struct SelectList {
     entries: Vec<Entry>,
     pub(super) sources: Vec<StarSource>,
     pub(super) blocked: Vec<String>,
-    /// Some columns are known to the planner only.
+    /// True if only the planner knows some of the columns.
     pub(super) is_opaque: bool,
 }
 
@@ -69,7 +68,7 @@ enum Entry {
         naming: Naming,
         source: String,
     },
-    /// A wildcard that the planner expands, with the names it will yield.
+    /// A wildcard that the planner expands, with the names of its columns.
     Wildcard {
         item: SelectItem,
         names: Vec<String>,
@@ -77,13 +76,13 @@ enum Entry {
 }
 
 impl SelectList {
-    /// A column whose own name is `name`.
+    /// Adds a column that has the name `name` without AS.
     pub(super) fn push_plain(&mut self, expr: Expr, name: &str) {
         let naming = Naming::Plain(name.to_owned());
         self.entries.push(Entry::Column { expr, naming, source: name.to_owned() });
     }
 
-    /// A column that is to be called `name`.
+    /// Adds a column that is to be named `name`.
     pub(super) fn push_named(&mut self, expr: Expr, name: &str) {
         let naming = Naming::Explicit(resolved(name));
         self.entries.push(Entry::Column { expr, naming, source: name.to_owned() });
@@ -110,7 +109,7 @@ impl SelectList {
         taken
     }
 
-    /// Names that several columns would like to have: `a.k, b.k` are better called just that.
+    /// Names that several columns want: `a.k, b.k` are then named by their full text.
     fn repeated(&self) -> HashSet<String> {
         let mut seen = HashSet::new();
         let wanted = self.entries.iter().filter_map(|entry| match entry {
@@ -120,7 +119,7 @@ impl SelectList {
         wanted.filter(|name| !seen.insert(*name)).cloned().collect()
     }
 
-    /// Names what has no name yet.
+    /// Names the items that have no name yet.
     fn finish(self) -> (Vec<SelectItem>, Vec<Output>) {
         let mut taken = self.taken();
         let repeated = self.repeated();
@@ -165,7 +164,7 @@ impl SelectList {
 }
 
 impl Output {
-    /// A column of which only the name is known.
+    /// Creates a column of which only the name is known.
     pub(super) fn of_name(name: String) -> Self {
         let expr = Expr::Identifier(resolved(&name));
         Self { source: name.clone(), name, expr, is_explicit: false, is_aliased: true }
@@ -179,7 +178,7 @@ fn first_free(candidates: Vec<String>, taken: &HashSet<String>) -> String {
 }
 
 impl Resolver<'_> {
-    /// Resolves a SELECT, and the ORDER BY of the query that it is the body of.
+    /// Resolves a SELECT, and the ORDER BY of the query whose body it is.
     pub(super) fn resolve_select(
         &mut self,
         select: &mut Select,
@@ -257,7 +256,7 @@ impl Resolver<'_> {
                 (true, _) => Naming::Plain(output),
                 (false, false) => Naming::FirstFree(vec![output, source.clone()]),
                 (false, true) if self.is_merged(&output) => Naming::FirstFree(vec![output]),
-                // An attribute that is spelled like a core column.
+                // An attribute spelled like a core column.
                 (false, true) => Naming::FirstFree(vec![format!("attributes['{output}']"), source.clone()]),
             };
             list.push(expr, naming, source);
@@ -336,7 +335,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// ORDER BY of a query whose body is no SELECT: it sees the columns of the result alone.
+    /// Resolves ORDER BY of a set operation: it sees only the columns of the result.
     pub(super) fn order_result(&mut self, order_by: Option<&mut OrderBy>, node: NodeId) -> Result<()> {
         let Some(order_by) = order_by else { return Ok(()) };
         let Some(columns) = self.nodes.star(node) else { return Ok(()) };
@@ -354,7 +353,7 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether one more column would change the rows of the result.
+/// True if an additional column would change the rows of the result.
 fn changes_rows(select: &Select) -> bool {
     let grouped = match &select.group_by {
         GroupByExpr::All(_) => true,
@@ -365,7 +364,7 @@ fn changes_rows(select: &Select) -> bool {
         || matches!(select.distinct, Some(Distinct::Distinct | Distinct::On(_)))
 }
 
-/// Whether an expression may unfold a struct into several columns.
+/// True if an expression may unfold a struct into several columns.
 fn is_unnest(expr: &Expr) -> bool {
     let Expr::Function(f) = expr else { return false };
     let argument = match &f.args {
@@ -380,7 +379,7 @@ fn is_unnest(expr: &Expr) -> bool {
     f.name.to_string().to_lowercase().starts_with("unnest") && !of_list
 }
 
-/// `ORDER BY ALL`, which the dialect reads as a name.
+/// True for `ORDER BY ALL`, which the dialect reads as a name.
 fn is_all(order_by: &OrderBy, outputs: &[Output]) -> bool {
     let OrderByKind::Expressions(exprs) = &order_by.kind else { return false };
     let [OrderByExpr { expr: Expr::Identifier(ident), .. }] = exprs.as_slice() else { return false };

@@ -1,14 +1,13 @@
-//! How demanded attributes travel in the name of a table.
+//! How does the name of a table carry demanded attributes?
 //!
 //! ```text
 //! events["http.route","user.id"]        one occurrence of the table that shows two attributes
 //! events[]                              one that shows none
-//! events                                what a person writes
+//! events                                as written in statements
 //! ```
 //!
-//! The brackets hold a JSON array, so any key can be spelled. Every occurrence of the table in a resolved
-//! statement carries such a name, even one without attributes: a CTE that is called `events` can then
-//! never capture it.
+//! The brackets hold a JSON array, so any key can be encoded. Every occurrence of the table in a resolved
+//! statement has such a name, even one without attributes, so that a CTE named `events` can never capture it.
 
 /// The base table.
 pub const EVENTS: &str = "events";
@@ -18,7 +17,7 @@ pub fn encode_table_name(keys: &[String]) -> String {
     format!("{EVENTS}{}", serde_json::Value::from(keys))
 }
 
-/// The attributes that a table name demands; `None` if it does not name the base table.
+/// Returns the attributes that a table name demands; `None` if it does not name the base table.
 pub fn decode_table_name(name: &str) -> Option<Vec<String>> {
     let keys = name.strip_prefix(EVENTS)?;
     if keys.is_empty() { Some(Vec::new()) } else { serde_json::from_str(keys).ok() }

@@ -554,7 +554,7 @@ mod properties {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
-        /// Text is resolved or refused; what is resolved can be read again by the parser.
+        /// Text is resolved or refused; the parser can read a resolved statement again.
         #[test]
         fn no_text_panics(sql in soup()) {
             let keys = ["http.route", "user.id", "k"].map(str::to_owned).into();

@@ -1,14 +1,14 @@
 //! `FROM spans s, unnest(s.accept) AS t(item)`: a row for each item of a list of each row.
 //!
-//! The planner has no such join. It unfolds lists in a select list, and as an unfolded row is still a row of its
-//! relation, that is the same:
+//! The planner does not support this join. It unfolds lists in a select list. As an unfolded row is still a
+//! row of its relation, the result is the same:
 //!
 //! ```text
 //! FROM spans s, unnest(s.accept) AS t(item)
 //! FROM (SELECT *, unnest(s.accept) AS item FROM spans s) s
 //! ```
 //!
-//! `t` is remembered as another name for the columns that were added: `t.item` is `s.item`.
+//! `t` is kept as another name for the added columns: `t.item` is `s.item`.
 
 use std::ops::ControlFlow;
 
@@ -24,12 +24,12 @@ use super::scope::{Relation, normalise};
 use crate::error::{Error, Result};
 use crate::query::language::build::{self, call};
 
-/// An unfolded list that became part of the relation before it.
+/// An unfolded list that was moved into the relation it comes from.
 #[derive(Debug)]
 pub(super) struct Unfolded {
     /// Alias of the relation.
     relation: String,
-    /// What a person calls the list; nothing if it has no name.
+    /// Alias of the list; `None` if it has no name.
     name: Option<String>,
     columns: Vec<String>,
 }
@@ -38,11 +38,11 @@ pub(super) struct Unfolded {
 struct Unnest {
     lists: Vec<Expr>,
     alias: Option<TableAlias>,
-    /// Rows without items stay, with a null.
+    /// True if rows without items stay, with a null.
     keeps_all: bool,
 }
 
-/// Takes lists of other relations out of FROM, and unfolds them in these.
+/// Moves lists of other relations from FROM into these relations, where they are unfolded.
 pub(super) fn unfold(from: &mut Vec<TableWithJoins>) -> Result<Vec<Unfolded>> {
     let mut unfolded = Vec::new();
     let mut item = 0;
@@ -71,7 +71,7 @@ pub(super) fn unfold(from: &mut Vec<TableWithJoins>) -> Result<Vec<Unfolded>> {
     Ok(unfolded)
 }
 
-/// Whether a join without a condition keeps rows that have no partner; `None` for other joins.
+/// True if a join without a condition keeps rows without a partner; `None` for other joins.
 fn keeps_all(join: &Join) -> Option<bool> {
     let always = |constraint: &JoinConstraint| match constraint {
         JoinConstraint::None => true,
@@ -87,7 +87,7 @@ fn keeps_all(join: &Join) -> Option<bool> {
     }
 }
 
-/// A factor that unfolds lists which are columns of something.
+/// Returns the lists that a factor unfolds, if they are columns of another relation.
 fn unnest_of(factor: &TableFactor, keeps_all: bool) -> Option<Unnest> {
     let (lists, alias) = match factor {
         TableFactor::UNNEST { array_exprs, alias, with_offset: false, with_ordinality: false, .. } => {
@@ -112,7 +112,7 @@ fn unnest_of(factor: &TableFactor, keeps_all: bool) -> Option<Unnest> {
     (names_columns && !lists.is_empty()).then_some(Unnest { lists, alias, keeps_all })
 }
 
-/// Unfolds the lists in the relation that they are columns of.
+/// Unfolds the lists in the relation whose columns they are.
 fn put_in(from: &mut [TableWithJoins], unnest: Unnest) -> Result<Unfolded> {
     let mut factors: Vec<&mut TableFactor> = from.iter_mut().flat_map(kept).collect();
     let names: Vec<Option<String>> = factors.iter().map(|factor| name_of(factor)).collect();
@@ -123,7 +123,7 @@ fn put_in(from: &mut [TableWithJoins], unnest: Unnest) -> Result<Unfolded> {
     let Some(factor) = owner.and_then(|owner| factors.get_mut(owner)) else {
         let list = unnest.lists.first().map(ToString::to_string).unwrap_or_default();
         return Err(Error::invalid(format!(
-            "unnest({list}) in FROM: write which of the relations before it the list is of, as s.{list}"
+            "unnest({list}) in FROM: name the relation that the list comes from, for example s.{list}"
         )));
     };
     let relation = name_of(factor).unwrap_or_else(|| "unfolded".to_owned());
@@ -137,7 +137,7 @@ fn put_in(from: &mut [TableWithJoins], unnest: Unnest) -> Result<Unfolded> {
     Ok(Unfolded { relation, name: unnest.alias.map(|alias| normalise(&alias.name)), columns })
 }
 
-/// The relations of one item of FROM whose rows no join leaves out or makes null.
+/// Relations of one item of FROM whose rows no join drops or makes null.
 fn kept(table: &mut TableWithJoins) -> Vec<&mut TableFactor> {
     use JoinOperator::{CrossJoin, Inner, Join, Left, LeftOuter};
     let is_left = |join: &sqlparser::ast::Join| matches!(join.join_operator, Left(_) | LeftOuter(_));
@@ -150,7 +150,7 @@ fn kept(table: &mut TableWithJoins) -> Vec<&mut TableFactor> {
     std::iter::once(&mut table.relation).chain(inner).collect()
 }
 
-/// What a relation is called.
+/// Name of a relation: its alias, else its last part.
 fn name_of(factor: &TableFactor) -> Option<String> {
     match factor {
         TableFactor::Table { alias: Some(alias), .. }
@@ -161,7 +161,7 @@ fn name_of(factor: &TableFactor) -> Option<String> {
     }
 }
 
-/// Whether the first name in `lists` begins with the relation `name`.
+/// True if the first name in `lists` begins with the relation `name`.
 fn qualifies(name: &str, lists: &[Expr]) -> bool {
     let first = lists.iter().find_map(|list| {
         let qualifier = visit_expressions(list, |expr| match expr {
@@ -185,7 +185,7 @@ fn column_names(unnest: &Unnest) -> Vec<String> {
 }
 
 impl Resolver<'_> {
-    /// Lets people name what was unfolded by its own alias.
+    /// Makes the unfolded columns visible under the alias of the list.
     pub(super) fn add_unfolded(&mut self, unfolded: Vec<Unfolded>) {
         for Unfolded { relation, name, columns } in unfolded {
             let node = self.nodes.add(Node::Closed { columns });

@@ -1,5 +1,5 @@
-//! `*` and `x.*`, written out: what an open relation shows is ours to say, as the planner would show the
-//! hidden columns too. EXCEPT, EXCLUDE, REPLACE, RENAME and ILIKE are applied here.
+//! Expands `*` and `x.*`: the planner would also show the hidden columns of an open relation. EXCEPT, EXCLUDE,
+//! REPLACE, RENAME and ILIKE are applied here.
 
 use sqlparser::ast::{
     ExcludeSelectItem, Expr, Ident, RenameSelectItem, SelectItem, SelectItemQualifiedWildcardKind,
@@ -15,11 +15,11 @@ use super::select::SelectList;
 use crate::error::{Error, Result};
 use crate::event::schema;
 
-/// A column that a wildcard stands for.
+/// A column that a wildcard expands to.
 struct Column {
     name: String,
     expr: Expr,
-    /// `expr` is a column of this name.
+    /// True if `expr` is a column of this name.
     is_plain: bool,
 }
 
@@ -119,7 +119,7 @@ impl Resolver<'_> {
         Ok(())
     }
 
-    /// Whether a merged column is one that `*` shows anyway.
+    /// True if `*` shows the merged column anyway.
     fn is_shown(&self, scope: &Scope, merged: &Merged) -> bool {
         merged.members.iter().any(|(alias, column)| {
             let relation = scope.relations.iter().find(|r| r.alias == *alias);
@@ -178,7 +178,7 @@ fn merged_column<'s>(scope: &'s Scope, relation: &Relation, name: &str) -> Optio
     scope.merged.iter().find(|m| m.members.iter().any(is_member))
 }
 
-/// The names after EXCEPT and EXCLUDE.
+/// Names after EXCEPT and EXCLUDE.
 fn excluded(options: &WildcardAdditionalOptions) -> Vec<Vec<Ident>> {
     let mut names: Vec<Vec<Ident>> = Vec::new();
     if let Some(except) = &options.opt_except {
@@ -206,7 +206,7 @@ fn find(columns: &[Column], idents: &[Ident]) -> Result<usize> {
     })
 }
 
-/// SQL's LIKE with `%` and `_`.
+/// True if `text` matches `pattern`, with SQL's `%` and `_`.
 fn is_like(text: &str, pattern: &str) -> bool {
     let (text, pattern): (Vec<char>, Vec<char>) = (text.chars().collect(), pattern.chars().collect());
     let mut reached = vec![false; text.len() + 1];

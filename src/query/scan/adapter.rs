@@ -1,23 +1,23 @@
-//! From what a query asks to what one file or batch has.
+//! How do the columns of a query map to the columns of one file or batch?
 //!
 //! The table has a column `attributes['http.route']`; a file may have a Parquet column `http.route`, or
-//! `resource.http.route`, or both, of any type, or only overflow. Per file, every such column of an
-//! expression is replaced by exactly what that file needs:
+//! `resource.http.route`, or both, of any type, or only overflow. Per file, every such column in an
+//! expression is replaced:
 //!
 //! | the file has                        | the column becomes                                             |
 //! |-------------------------------------|----------------------------------------------------------------|
 //! | one column of the right type        | that column, so Parquet's own pruning works                    |
-//! | one column of another type          | a cast; what cannot be cast is null, never an error            |
-//! | one column of typed JSON            | `plain_json(column)`: what a person reads, without nulls       |
+//! | one column of another type          | a cast; values that cannot be cast are null, never an error    |
+//! | one column of typed JSON            | `plain_json(column)`: readable JSON, with JSON's null as null  |
 //! | columns of several levels, overflow | `first_of(http.route, overflow_get(…), resource.http.route, …)` |
 //! | nothing                             | a typed null, which lets the file be skipped                   |
 //!
 //! Core columns that a file lacks are null too. `attributes` and `typed_attributes` become functions of
 //! all attribute columns.
 //!
-//! A filter is promised to be applied when the query is planned, against the table's schema; the Parquet
-//! reader drops without a word what it then cannot evaluate while decoding. So a filter on plain columns
-//! must become a filter on plain columns: that is why the overflow is text.
+//! When the query is planned against the table's schema, the scan promises to apply a filter. The Parquet reader
+//! later drops silently any filter that it cannot evaluate while decoding, such as one on nested columns. So a
+//! filter on plain columns must remain a filter on plain columns: that is why the overflow is text.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use crate::query::functions::{
     AllAttributes, AttributeArgument, DisplayText, FirstOf, Form, OverflowGet, PlainJson, SAFE,
 };
 
-/// One demanded attribute: a column of the table, and where its values may be.
+/// One demanded attribute: a column of the table, and the physical columns that may hold its values.
 #[derive(Debug, Clone)]
 pub(crate) struct Demanded {
     /// The attribute's SQL name.
@@ -48,14 +48,14 @@ pub(crate) struct Demanded {
     pub(crate) column: String,
     /// Its type.
     pub(crate) data_type: DataType,
-    /// Whether it is text that holds numbers.
+    /// True if it is text that holds numbers.
     pub(crate) mixed: bool,
     /// Physical names, most specific first.
     pub(crate) candidates: Vec<String>,
 }
 
 impl Demanded {
-    /// The column that is `field` and shows the attribute `key`.
+    /// Creates the column `field`, which shows the attribute `key`.
     pub(crate) fn new(key: &str, field: &Field) -> Self {
         let candidates = AttributeKey::candidates(key).iter().map(AttributeKey::physical_name).collect();
         Self {
@@ -69,8 +69,8 @@ impl Demanded {
 }
 
 impl Demanded {
-    /// Physical names under which indexes know the values; `None` when SQL compares them as something that
-    /// indexes do not have.
+    /// Physical names of the values in indexes; `None` if SQL compares the values in a form that indexes do not
+    /// have.
     pub(crate) fn lookup_names(&self) -> Option<&[String]> {
         matches!(self.data_type, DataType::Utf8View | DataType::Int64).then_some(&self.candidates)
     }
@@ -84,7 +84,7 @@ pub(crate) struct AttributeAdapterFactory {
 }
 
 impl AttributeAdapterFactory {
-    /// For a table that shows the attributes `demanded`.
+    /// Creates adapters for a table that shows the attributes `demanded`.
     pub(crate) fn new(demanded: &[Demanded]) -> Self {
         Self {
             demanded: demanded.iter().map(|d| (d.column.clone(), d.clone())).collect(),
@@ -106,7 +106,7 @@ impl AttributeAdapterFactory {
         read.flat_map(|d| &d.candidates).filter_map(|name| AttributeKey::from_physical_name(name))
     }
 
-    /// Rewrites `expr`, which is over `table`, to `file`.
+    /// Rewrites `expr` from the schema `table` to the schema `file`.
     pub(crate) fn adapt(
         &self,
         expr: Arc<dyn PhysicalExpr>,
@@ -143,7 +143,7 @@ impl PhysicalExprAdapterFactory for AttributeAdapterFactory {
     }
 }
 
-/// Whether a field holds typed JSON.
+/// True if a field holds typed JSON.
 pub(crate) fn is_json(field: &Field) -> bool {
     field.try_extension_type::<Json>().is_ok()
 }
@@ -212,7 +212,7 @@ impl Rewrite<'_> {
         self.call(AllAttributes::new(form, arguments).into(), columns)
     }
 
-    /// `column` as `target`, null where that is impossible.
+    /// Casts `column` to `target`, with null for values that cannot be cast.
     fn cast(&self, column: Arc<dyn PhysicalExpr>, target: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
         let found = column.data_type(self.file)?;
         if found == *target && *target == DataType::Utf8View && self.holds_json(&column) {
@@ -230,7 +230,7 @@ impl Rewrite<'_> {
         Ok(Arc::new(CastExpr::new(column, target.clone(), Some(SAFE))))
     }
 
-    /// Whether a column of the file is an attribute's that holds typed JSON.
+    /// True if a column of the file is an attribute that holds typed JSON.
     fn holds_json(&self, column: &Arc<dyn PhysicalExpr>) -> bool {
         let index = column.downcast_ref::<Column>().map(Column::index);
         let field = index.and_then(|i| self.file.fields().get(i));
@@ -245,6 +245,6 @@ impl Rewrite<'_> {
 
 fn null(data_type: &DataType) -> Result<Arc<dyn PhysicalExpr>> {
     let null = ScalarValue::try_from(data_type)
-        .map_err(|e| DataFusionError::Internal(format!("no null of type {data_type}: {e}")))?;
+        .map_err(|e| DataFusionError::Internal(format!("cannot make a null of type {data_type}: {e}")))?;
     Ok(Arc::new(Literal::new(null)))
 }

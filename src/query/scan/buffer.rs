@@ -1,4 +1,4 @@
-//! Reads the buffered events: the same expressions as for files, over batches in memory.
+//! Reads the buffered events, with the same expressions as for files.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -30,7 +30,7 @@ use super::statistics::statistics;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder, Source};
 use crate::event::{EventBatch, TimeRange, schema};
 
-/// Rows in one output batch: as many as a Parquet page has.
+/// Rows in one output batch: the number of rows in a Parquet page.
 const BATCH_ROWS: usize = 8192;
 
 /// Yields buffered events as columns of the table.
@@ -88,7 +88,7 @@ impl BufferExec {
     }
 }
 
-/// One batch as rows of the columns `projected` of `table`.
+/// Reads one batch as the columns `projected` of `table`.
 fn read(
     batch: &Arc<EventBatch>,
     table: &Schema,
@@ -106,8 +106,8 @@ fn read(
         .collect::<Result<Vec<_>>>()?;
     let used: HashSet<usize> = exprs.iter().flat_map(collect_columns).map(|c| c.index()).collect();
     let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
-    // Columns that no expression reads would be materialised for nothing: leave them out, and move the
-    // expressions to what remains.
+    // Columns that no expression reads need not be materialised: leave them out, and renumber the columns in
+    // the expressions.
     let kept: Vec<usize> = (0..file.fields().len()).filter(|i| used.contains(i)).collect();
     let narrow = Arc::new(file.project(&kept)?);
     let arrays = narrow
@@ -133,7 +133,7 @@ fn external(e: crate::Error) -> datafusion::error::DataFusionError {
     datafusion::error::DataFusionError::External(Box::new(e))
 }
 
-/// The physical columns of a batch, without the overflow where no demanded attribute is in it.
+/// Physical columns of a batch, without the overflow if no demanded attribute is in it.
 fn visible(
     layout: &PhysicalLayout,
     batch: &EventBatch,

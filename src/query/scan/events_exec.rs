@@ -37,7 +37,7 @@ pub(crate) struct EventsExec {
 }
 
 impl EventsExec {
-    /// Passes `child` through, which reads what `pruned` left.
+    /// Passes through `child`, which reads the segments that `pruned` kept.
     pub(super) fn new(child: Arc<dyn ExecutionPlan>, pruned: &Pruned) -> Self {
         let metrics = ExecutionPlanMetricsSet::new();
         let counts = [
@@ -60,7 +60,7 @@ impl EventsExec {
         }
     }
 
-    /// What is passed through.
+    /// Plan whose rows are passed through.
     pub(crate) fn child(&self) -> &Arc<dyn ExecutionPlan> {
         &self.child
     }
@@ -167,8 +167,8 @@ impl ExecutionPlan for EventsExec {
         Ok(self.child.try_swapping_with_projection(projection)?.map(|child| self.over(child)))
     }
 
-    /// Filters on nested columns stay above: the Parquet reader promises to apply some of them and cannot
-    /// keep it for every file.
+    /// Keeps filters on nested columns above the scan: the Parquet reader promises to apply some of them, but
+    /// cannot do so for every file.
     fn gather_filters_for_pushdown(
         &self,
         _: FilterPushdownPhase,

@@ -10,10 +10,10 @@ use crate::index::byte_cache::ByteCache;
 use crate::segment::SegmentMeta;
 use crate::segment::mask::{MaskId, deleted_rows};
 
-/// Memory of the masks that are kept.
+/// Most memory of cached masks, in bytes.
 const BYTES_MAX: usize = 32 << 20;
 
-/// The rows of masked segments, for all queries of a database.
+/// Cache of the live rows of masked segments, shared by all queries of a database.
 #[derive(Debug)]
 pub(crate) struct MaskCache(ByteCache<MaskId, Arc<RoaringBitmap>>);
 
@@ -24,9 +24,9 @@ impl Default for MaskCache {
 }
 
 impl MaskCache {
-    /// The rows of `segment` that are not deleted; none when that is all.
+    /// Rows of `segment` that are not deleted; `None` if no row is deleted.
     ///
-    /// Fails when that cannot be found out: a query must not show what was deleted.
+    /// Fails if the mask cannot be read: a query must not show deleted events.
     pub(crate) async fn live(
         &self,
         store: &Arc<dyn ObjectStore>,

@@ -1,19 +1,19 @@
-//! Opening a segment without looking at columns that nobody asked for.
+//! How is a segment opened without reading metadata of columns that the query does not need?
 //!
 //! DataFusion derives schemas and reads page indexes for every column of a file, each time it opens it:
 //! 13 ms for 5,000 columns. So files are opened here, and the opener gets a synthesised [`ParquetMetaData`]
-//! that has only the wanted columns. What a footer says of one column comes from the segment's side-car, or
-//! from the footer as a whole where there is none, and is kept:
+//! that has only the wanted columns. A column's part of the footer comes from the segment's side-car, or from the
+//! whole footer if there is no side-car, and is cached:
 //!
 //! ```text
 //! side-car ──▶ footers of columns ──▶ MetadataCache ──▶ join(wanted) ──▶ DataFusion's Parquet opener
 //! footer   ──▶ split ──────────────▶  (by segment and column)     per scan and file
 //! ```
 //!
-//! So neither the first opening nor later ones depend on how many columns a segment has.
+//! So the cost of opening a segment does not depend on its number of columns.
 //!
-//! Invariants: both page indexes are always there, as the opener would fetch them for all columns
-//! otherwise; a segment never changes, so nothing in the cache is ever stale.
+//! Invariants: both page indexes are always present, as the opener would otherwise fetch them for all columns; a
+//! segment never changes, so cache entries never become stale.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
@@ -42,34 +42,33 @@ use crate::index::{IndexCache, SegmentIndex, footers};
 use crate::segment::footer::check_places;
 use crate::segment::{OverflowFilter, SegmentId, SegmentMeta};
 
-/// Tables of what side-cars have are kept up to this share of the limit: 40 bytes per column and segment.
+/// Share of the limit for tables of contents of side-cars: 40 bytes per column and segment.
 const NAMES_SHARE: usize = 4;
-/// Filters of attributes in overflows are kept up to this share of the limit: at most 64 kB per segment.
+/// Share of the limit for filters of attributes in overflows: at most 64 kB per segment.
 const FILTERS_SHARE: usize = 4;
-/// Whole footers are kept up to this share of the limit, for segments without side-car and for queries on all
-/// attributes.
+/// Share of the limit for whole footers, of segments without side-car and for queries on all attributes.
 const FOOTERS_SHARE: usize = 2;
 
-/// How much of a file's end is read at first: most footers with their indexes fit.
+/// Bytes of a file's end that are read first: most footers with their indexes fit.
 const FOOTER_BYTES_HINT: usize = 256 << 10;
 
-/// What footers of segments say, what is rarely used dropped first.
+/// Cache of segment footers; rarely used entries are evicted first.
 #[derive(Debug)]
 pub(crate) struct MetadataCache {
     /// Side-cars of segments.
     indexes: Arc<IndexCache>,
-    /// None: the segment has no such column.
+    /// Footers of single columns. `None`: the segment has no such column.
     columns: ByteCache<(SegmentId, Box<str>), Option<Arc<ParquetMetaData>>>,
-    /// None: the side-car has no footers of columns.
+    /// Tables of contents. `None`: the side-car has no column footers.
     names: ByteCache<SegmentId, Option<BlockNames>>,
-    /// None: the side-car has no filter.
+    /// Filters of overflows. `None`: the side-car has no filter.
     filters: ByteCache<SegmentId, Option<Arc<OverflowFilter>>>,
     footers: ByteCache<SegmentId, Arc<ParquetMetaData>>,
 }
 
 impl MetadataCache {
-    /// An empty cache over the side-cars in `indexes`. What is known of columns is kept up to `bytes_max` bytes, about
-    /// 3 kB per column and segment with its page indexes, and all the rest together up to as many again.
+    /// Creates an empty cache over the side-cars in `indexes`. Footers of columns take at most `bytes_max` bytes,
+    /// about 3 kB per column and segment with its page indexes. All other entries together take at most as much.
     pub(crate) fn new(indexes: Arc<IndexCache>, bytes_max: usize) -> Self {
         Self {
             indexes,
@@ -80,7 +79,7 @@ impl MetadataCache {
         }
     }
 
-    /// Which attributes may be in the overflow of `segment`, when they are too many to be in `columns`.
+    /// Filter of the attributes in the overflow of `segment`, if they are too many to be in `columns`.
     pub(crate) async fn overflow(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -112,7 +111,7 @@ impl MetadataCache {
     }
 }
 
-/// Which columns of a file a scan wants.
+/// Columns of a file that a scan wants.
 #[derive(Debug, Clone)]
 pub(crate) enum Want {
     /// All of them: the query reads `attributes`.
@@ -123,13 +122,13 @@ pub(crate) enum Want {
         core: HashSet<String>,
         /// The attributes.
         demanded: Vec<Demanded>,
-        /// What the segments have of them.
+        /// Facts about them in the segments.
         columns: Arc<LoadedColumns>,
     },
 }
 
 impl Want {
-    /// The physical names to read of `segment`; `None` for all. `filter` may know what its overflow has.
+    /// Physical columns to read of `segment`; `None` for all. `filter` is that of its overflow, if it has one.
     fn of(&self, segment: &SegmentMeta, filter: Option<&OverflowFilter>) -> Option<BTreeSet<&str>> {
         let Self::Some { core, demanded, columns } = self else { return None };
         let columns = columns.of(segment.id);
@@ -142,7 +141,7 @@ impl Want {
                 }
                 let is_json = |column: &ColumnFact<'_>| column.attribute_type == Some(AttributeType::Json);
                 if matches!(fact, Fact::Present(column) if column.null_count == 0 && !is_json(&column)) {
-                    // Every row has a value there, no null of JSON: nothing after it is ever looked at.
+                    // Every row has a value here that is not JSON's null: later candidates are never read.
                     break;
                 }
                 if columns.may_overflow(candidate) && filter.is_none_or(|filter| filter.may_have(candidate)) {
@@ -153,7 +152,7 @@ impl Want {
         Some(names)
     }
 
-    /// What is known of the attributes, when there are any.
+    /// Facts about the demanded attributes, if there are any.
     fn columns(&self) -> Option<&LoadedColumns> {
         match self {
             Self::Some { demanded, columns, .. } if !demanded.is_empty() => Some(columns),
@@ -165,11 +164,11 @@ impl Want {
 /// Opens the files of one scan.
 #[derive(Debug)]
 pub(crate) struct NarrowReaderFactory {
-    /// Where the segments are.
+    /// Store of the segments.
     pub(crate) store: Arc<dyn ObjectStore>,
-    /// Shared by all scans.
+    /// Cache of footers, shared by all scans.
     pub(crate) cache: Arc<MetadataCache>,
-    /// What this scan reads.
+    /// Columns that this scan reads.
     pub(crate) want: Arc<Want>,
 }
 
@@ -238,7 +237,7 @@ impl NarrowReader {
         Self::of_columns(store, cache, segment, Arc::new(want))
     }
 
-    /// Reads the columns that a scan wants, which does not count what is read.
+    /// Reads the columns that a scan wants. Bytes read are not counted in the scan's metrics.
     pub(crate) fn of_columns(
         store: &Arc<dyn ObjectStore>,
         cache: &Arc<MetadataCache>,
@@ -255,7 +254,7 @@ impl NarrowReader {
         }
     }
 
-    /// The metadata of the columns `names`, those that the segment has.
+    /// Metadata of those of the columns `names` that the segment has.
     async fn narrow(&self, names: &BTreeSet<&str>) -> parquet::errors::Result<ParquetMetaData> {
         let id = self.segment.id;
         let known = |name: &&str| self.cache.columns.get(&(id, Box::from(*name)));
@@ -276,7 +275,7 @@ impl NarrowReader {
         footers::join(self.segment.rows, found.iter().flatten().flatten().map(AsRef::as_ref))
     }
 
-    /// What the side-car or the footer says of the columns `names`, those that the segment has.
+    /// Reads the metadata of the columns `names` that the segment has, from the side-car or the footer.
     async fn read(&self, names: &BTreeSet<&str>) -> parquet::errors::Result<Vec<(String, ParquetMetaData)>> {
         if let Some(index) = self.index().await {
             match self.read_index(&index, names).await {
@@ -290,7 +289,7 @@ impl NarrowReader {
         split.map(|column| column.map(|(name, column)| (name.to_owned(), column))).collect()
     }
 
-    /// The same from the side-car; `None` when it has no footers.
+    /// The same from the side-car; `None` if it has no footers.
     async fn read_index(
         &self,
         index: &SegmentIndex,

@@ -1,14 +1,14 @@
-//! How are the events read that a statement needs?
+//! How are the events of a statement read?
 //!
 //! ```text
 //! events["http.route"] ─▶ table ─▶ prune ─▶ plan ─┬─▶ segments: adapter, metadata, masks
 //!                                                 └─▶ buffer: the same adapter
 //! ```
 //!
-//! [`table`] is one occurrence of the table of events, with the attributes that it shows; [`prune`] leaves
-//! out the segments that cannot matter; [`plan`] makes one leaf of what remains. Segments are read through
-//! [`adapter`], which knows per file where an attribute is, with [`metadata`] of only the columns that
-//! matter and without the rows that [`masks`] hide; [`buffer`] reads what is in no segment yet.
+//! [`table`] is one occurrence of the table of events, with the attributes that it shows; [`prune`] drops the
+//! segments that cannot match; [`plan`] plans a scan of the others. Segments are read through [`adapter`], which
+//! finds each attribute's columns per file, with [`metadata`] of only the needed columns, and without the rows that
+//! [`masks`] hide. [`buffer`] reads events that are not in a segment yet.
 //!
 //! The faster ways to read a segment are in [`indexed`](super::indexed).
 

@@ -1,8 +1,7 @@
-//! One occurrence of the table of events in a statement: what it shows, and what it reads.
+//! One occurrence of the table of events in a statement: its columns and its data.
 //!
 //! Its columns are the core columns, `attributes`, `typed_attributes`, and one called `attributes['k']`
-//! for each attribute `k` that the statement reads. Nothing else exists to the planner, however many
-//! attributes there are.
+//! for each attribute `k` that the statement reads. The planner sees no other attributes, however many there are.
 
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use crate::query::indexed::column_cache::ColumnCache;
 use crate::query::resolve::attribute_column;
 use crate::query::snapshot::ReadSnapshot;
 
-/// What all scans share.
+/// State that all scans share.
 #[derive(Debug)]
 pub(crate) struct ScanShared {
     /// Footers of segments.
@@ -28,11 +27,11 @@ pub(crate) struct ScanShared {
     pub(crate) indexes: Arc<IndexCache>,
     /// Columns in memory.
     pub(crate) columns: Arc<ColumnCache>,
-    /// Rows of segments that are not deleted.
+    /// Live rows of segments.
     pub(crate) masks: Arc<MaskCache>,
-    /// Partitions of a scan.
+    /// Number of partitions of a scan.
     pub(crate) parallelism: usize,
-    /// How much of a segment a partition fetches at once, about, in bytes.
+    /// Approximate bytes of a segment that a partition fetches at once.
     pub(crate) part_bytes_max: u64,
 }
 
@@ -41,7 +40,7 @@ pub(crate) struct ScanShared {
 pub(crate) struct Occurrence {
     /// The events.
     pub(super) snapshot: ReadSnapshot,
-    /// What all scans share.
+    /// State that all scans share.
     pub(super) shared: Arc<ScanShared>,
     /// The attributes that it shows.
     pub(super) demanded: Vec<Demanded>,

@@ -1,19 +1,18 @@
-//! The plan of one scan: the segments that remain, and the buffer.
+//! The plan of one scan: the segments after pruning, and the buffer.
 //!
 //! ```text
-//! EventsExec: segments=3/10 …                 says what was pruned, passes everything through
+//! EventsExec: segments=3/10 …                 reports pruning, passes rows through
 //!   UnionExec
 //!     DataSourceExec: file_groups=…           IndexedSource: bitmaps, columns in memory, else Parquet
 //!     BufferExec: batches=2 …
 //! ```
 //!
-//! It is a file scan of DataFusion by its shape, with a source of our own ([`indexed`](crate::query::indexed)),
-//! readers of our own ([`metadata`](super::metadata)) and expressions adapted per file
-//! ([`adapter`](super::adapter)). It holds caches and a store, so it is carried out where it was planned.
+//! It has the shape of DataFusion's file scan, with our own source ([`indexed`](crate::query::indexed)), our own
+//! readers ([`metadata`](super::metadata)) and expressions adapted per file ([`adapter`](super::adapter)). It holds
+//! caches and a store, so it runs in the process that planned it.
 //!
-//! Segments are newest first inside. If they can be dealt into few enough groups whose segments do not
-//! overlap in time, the scan declares that order, and `ORDER BY timestamp DESC LIMIT n` reads the newest
-//! only.
+//! Rows of a segment are newest first. If the segments can be dealt into few enough groups without overlaps in
+//! time, the scan declares that order, and `ORDER BY timestamp DESC LIMIT n` reads only the newest.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -46,7 +45,7 @@ use crate::query::indexed::rows::Context;
 use crate::query::indexed::source::IndexedSource;
 use crate::segment::SegmentMeta;
 
-/// Groups of files that a scan keeps apart to stay in order, at most; beyond it order is given up.
+/// Most groups of files that a scan keeps apart to stay in order; with more the order is given up.
 const ORDERED_GROUPS_MAX: usize = 16;
 
 /// Everything that one scan reads.
@@ -55,18 +54,18 @@ pub(crate) struct Scan<'a> {
     pub(crate) occurrence: &'a Occurrence,
     /// The segments.
     pub(crate) pruned: Pruned,
-    /// What their columns hold.
+    /// Facts about their columns.
     pub(crate) columns: Arc<LoadedColumns>,
     /// The buffered batches.
     pub(crate) batches: Vec<Arc<EventBatch>>,
     /// Columns of the table, in order.
     pub(crate) projection: Vec<usize>,
-    /// Rows after which the scan may stop.
+    /// Number of rows after which the scan may stop.
     pub(crate) limit: Option<usize>,
 }
 
 impl Scan<'_> {
-    /// The plan.
+    /// Builds the plan.
     pub(crate) fn plan(self) -> Result<Arc<dyn ExecutionPlan>> {
         let adapter = Arc::new(AttributeAdapterFactory::new(&self.occurrence.demanded));
         let mut children: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
@@ -128,7 +127,7 @@ impl Scan<'_> {
             .collect();
         let rows = self.pruned.kept.iter().map(|segment| segment.live_rows()).sum();
         let ordering = if ordered { newest_first(&schema) } else { None };
-        // The store is in the reader factory; the URL only has to be one that every session knows.
+        // The reader factory holds the store; the URL only has to be known to every session.
         let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)
             .with_output_ordering(ordering.into_iter().collect())
@@ -156,8 +155,8 @@ impl Scan<'_> {
     }
 }
 
-/// The table's columns, then the physical columns that adapted expressions may read as text: naming them
-/// makes the Parquet reader yield them as views, which is how the table has them.
+/// Schema of the table's columns, then of the physical columns that adapted expressions may read as text. Listing
+/// these makes the Parquet reader yield them as string views, the table's type.
 fn file_schema(occurrence: &Occurrence) -> Schema {
     let Occurrence { snapshot, demanded, schema: table, .. } = occurrence;
     let mut fields: Vec<Arc<Field>> = table.fields().iter().cloned().collect();
@@ -171,7 +170,7 @@ fn file_schema(occurrence: &Occurrence) -> Schema {
     for demanded in demanded {
         let bytes =
             snapshot.keys.lookup(&demanded.key).is_some_and(|a| a.types.contains(AttributeType::Bytes));
-        // Bytes must not be taken for text.
+        // Bytes must not be read as text.
         for candidate in demanded.candidates.iter().filter(|_| !bytes) {
             add(candidate);
         }
@@ -185,14 +184,15 @@ fn newest_first(schema: &Schema) -> Option<LexOrdering> {
     LexOrdering::new([PhysicalSortExpr::new(Arc::new(timestamp), options)])
 }
 
-/// The columns up to the timestamp, which is the first. Of others nothing is known that depends on the file, and
-/// to say so of each was more than half of planning with ten thousand files (`benches/catalog.rs`).
+/// Schema of the columns up to the timestamp, which is the first. Statistics of the other columns are unknown for
+/// every file. Saying so per column took more than half of the planning time with ten thousand files
+/// (`benches/catalog.rs`).
 fn upto_timestamp(schema: &Schema) -> Schema {
     let columns = schema.index_of(schema::column::TIMESTAMP).map_or(0, |at| at + 1);
     Schema::new(schema.fields()[..columns].to_vec())
 }
 
-/// The file of a segment, with what is known of the columns that are `known`, the first ones of the table.
+/// The file of a segment, with statistics of the columns of `known`, the first ones of the table.
 fn file(segment: &Arc<SegmentMeta>, known: &Schema) -> PartitionedFile {
     let time = time(std::slice::from_ref(segment));
     let mut statistics = statistics(known, segment.live_rows(), time);
@@ -202,7 +202,7 @@ fn file(segment: &Arc<SegmentMeta>, known: &Schema) -> PartitionedFile {
         .with_extension(Arc::clone(segment))
 }
 
-/// The time from the first to the last event; none when one of these may be deleted.
+/// Time from the first to the last event; `None` if one of these may be deleted.
 fn time(segments: &[Arc<SegmentMeta>]) -> Option<TimeRange> {
     if segments.iter().any(|segment| segment.mask.is_some()) {
         return None;
@@ -211,7 +211,7 @@ fn time(segments: &[Arc<SegmentMeta>]) -> Option<TimeRange> {
     ranges.reduce(|a, b| TimeRange { min_ns: a.min_ns.min(b.min_ns), max_ns: a.max_ns.max(b.max_ns) })
 }
 
-/// Segments that one partition reads, one after the other.
+/// Segments that one partition reads, one after another.
 #[derive(Default)]
 struct Group<'a> {
     segments: Vec<&'a Arc<SegmentMeta>>,
@@ -224,7 +224,7 @@ impl<'a> Group<'a> {
         self.segments.push(segment);
     }
 
-    /// Takes the older half away.
+    /// Splits off the older half.
     fn split(&mut self) -> Self {
         let segments = self.segments.split_off(self.segments.len().div_ceil(2));
         let rows = segments.iter().map(|segment| segment.rows).sum();
@@ -245,7 +245,7 @@ fn deal(segments: &[Arc<SegmentMeta>], partitions: usize) -> (Vec<Vec<&Arc<Segme
     (groups.into_iter().map(|group| group.segments).collect(), ordered)
 }
 
-/// Groups in which no segment overlaps another; none when that takes too many.
+/// Groups in which no two segments overlap; `None` if that takes too many groups.
 fn chains<'a>(newest: &[&'a Arc<SegmentMeta>], partitions: usize) -> Option<Vec<Group<'a>>> {
     let mut chains: Vec<Group<'a>> = Vec::new();
     for segment in newest {
@@ -253,7 +253,7 @@ fn chains<'a>(newest: &[&'a Arc<SegmentMeta>], partitions: usize) -> Option<Vec<
             chain.segments.last().is_none_or(|last| last.time.min_ns > segment.time.max_ns)
         };
         let full = chains.len() == ORDERED_GROUPS_MAX.max(partitions);
-        // Of the chains that it fits, the shortest: so that partitions get equal work.
+        // The shortest chain that it fits, so that partitions get equal work.
         match chains.iter_mut().filter(fits).min_by_key(|chain| chain.rows) {
             Some(chain) => chain.push(segment),
             None if full => return None,
@@ -268,7 +268,7 @@ fn chains<'a>(newest: &[&'a Arc<SegmentMeta>], partitions: usize) -> Option<Vec<
     Some(chains)
 }
 
-/// Groups of about equal work, in no order.
+/// Groups of about equal work, in no particular order.
 fn spread(segments: Vec<&Arc<SegmentMeta>>, partitions: usize) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = (0..partitions.max(1)).map(|_| Group::default()).collect();
     for segment in segments {

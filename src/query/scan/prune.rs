@@ -1,13 +1,13 @@
 //! Which segments cannot hold a matching event?
 //!
-//! Decided from the catalog alone, before any file is opened: opening a file only to find that its
-//! statistics exclude it costs 70 µs, deciding here well under one. Pure.
+//! This is decided from the catalog alone, before any file is opened: opening a file whose statistics exclude it
+//! costs 70 µs, deciding here well under one. Pure.
 //!
 //! A filter is *never true* in a segment when
 //! - it compares a column with a literal outside the segment's minimum and maximum, or
 //! - it needs a value (comparison, IN, LIKE, IS NOT NULL) of an attribute that no row has;
 //!
-//! AND is never true if one side is, OR if both are; anything else may be true.
+//! AND is never true if one side is never true, OR if both are; any other filter may be true.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -24,22 +24,22 @@ use crate::query::functions::number;
 use crate::query::indexed::condition::Lookup;
 use crate::segment::{Bound, SegmentMeta};
 
-/// What is left to read.
+/// Result of pruning: the segments to read, and counts of the others.
 #[derive(Debug, Clone)]
 pub(crate) struct Pruned {
     /// The segments to read, in the order of the catalog.
     pub(crate) kept: Vec<Arc<SegmentMeta>>,
-    /// How many there are in all.
+    /// Number of segments before pruning.
     pub(crate) considered: usize,
-    /// How many the time range excluded.
+    /// Number of segments excluded by the time range.
     pub(crate) by_time: usize,
-    /// How many other columns excluded.
+    /// Number of segments excluded by other columns.
     pub(crate) by_columns: usize,
-    /// How many the runs excluded: they know which segments have a value.
+    /// Number of segments excluded by the runs, which map values to segments.
     pub(crate) by_index: usize,
 }
 
-/// Physical names of the columns that [`prune`] and reading ask about.
+/// Physical names of the columns whose facts [`prune`] and the readers need.
 pub(crate) fn columns<'a>(filters: &'a [Expr], demanded: &'a [Demanded]) -> Vec<&'a str> {
     let core = filters.iter().flat_map(|filter| filter.column_refs());
     let mut names: Vec<&str> =
@@ -50,7 +50,7 @@ pub(crate) fn columns<'a>(filters: &'a [Expr], demanded: &'a [Demanded]) -> Vec<
     names
 }
 
-/// Leaves out what `filters`, all of which must hold, exclude. `known` has the facts on [`columns`].
+/// Drops segments that `filters`, all of which must hold, exclude. `known` has the facts on [`columns`].
 pub(crate) fn prune(
     segments: &[Arc<SegmentMeta>],
     known: &LoadedColumns,
@@ -76,7 +76,7 @@ pub(crate) fn prune(
     pruned
 }
 
-/// The columns that must equal one of some values for `filters`, all of which must hold.
+/// Columns that must equal one of a list of values if all of `filters` hold.
 pub(crate) fn lookups(filters: &[Expr]) -> Vec<Lookup> {
     filters.iter().flat_map(split_conjunction).filter_map(lookup).collect()
 }
@@ -98,12 +98,12 @@ fn lookup(filter: &Expr) -> Option<Lookup> {
     Lookup::new(name, values.into_iter().cloned())
 }
 
-/// Whether the closed ranges have a point in common.
+/// True if the closed ranges share a point.
 pub(crate) fn overlaps(a: TimeRange, b: TimeRange) -> bool {
     a.min_ns <= b.max_ns && b.min_ns <= a.max_ns
 }
 
-/// The times that `filters`, all of which must hold, leave possible.
+/// Range of times that is possible if all of `filters` hold.
 pub(crate) fn time_range(filters: &[Expr]) -> TimeRange {
     let mut range = TimeRange { min_ns: i64::MIN, max_ns: i64::MAX };
     for filter in filters {
@@ -174,7 +174,7 @@ fn literal(expr: &Expr) -> Option<&ScalarValue> {
     }
 }
 
-/// What a segment has of one column of the table.
+/// Content of one column of the table in a segment.
 enum Content<'a> {
     /// No row has a value.
     Nothing,
@@ -231,7 +231,7 @@ impl View<'_> {
         if matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) {
             return true;
         }
-        // Order among such values is not that of their text.
+        // Values of several types do not sort as their text does.
         let mixed = self.demanded.get(name).is_some_and(|demanded| demanded.mixed);
         let bounds = match self.content(name) {
             Content::Nothing => return false,
@@ -271,10 +271,10 @@ impl View<'_> {
         found.map_or(Content::Nothing, |column| self.exact(column, demanded))
     }
 
-    /// A column whose bounds mean what SQL would compare.
+    /// Returns the column if its bounds compare as SQL compares its values.
     fn exact<'a>(&self, column: ColumnFact<'a>, demanded: &Demanded) -> Content<'a> {
-        // Of numbers among other values, equality with text is that of their spelling. Bounds of lists and maps are
-        // those of typed JSON, which SQL shows as plain JSON.
+        // Numbers among other values equal a text by their spelling. Bounds of lists and maps are typed JSON, but
+        // SQL shows plain JSON.
         let number = matches!(column.attribute_type, Some(AttributeType::Int | AttributeType::Double));
         let same = column
             .attribute_type
@@ -290,7 +290,7 @@ impl View<'_> {
     }
 }
 
-/// A bound against a literal; `None` when they cannot be compared.
+/// Compares a bound with a literal; `None` if they cannot be compared.
 fn compare(bound: Bound<&str>, value: &ScalarValue) -> Option<Ordering> {
     match (bound, value) {
         (Bound::Int(a), ScalarValue::Int64(Some(b)) | ScalarValue::TimestampNanosecond(Some(b), _)) => {

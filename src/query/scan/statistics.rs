@@ -1,4 +1,4 @@
-//! What is known of events without reading any.
+//! Statistics of events, known without reading any.
 
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
@@ -7,8 +7,8 @@ use arrow::datatypes::Schema;
 
 use crate::event::{TimeRange, schema};
 
-/// What is known of `rows` events with timestamps in `time`, both ends of which occur: enough for DataFusion
-/// to count them, and to find the first and the last, without reading any.
+/// Statistics of `rows` events with timestamps in `time`, both ends of which occur. From these DataFusion counts
+/// events, and finds the first and the last timestamp, without reading any.
 pub(crate) fn statistics(schema: &Schema, rows: u64, time: Option<TimeRange>) -> Statistics {
     let mut statistics = Statistics::new_unknown(schema);
     statistics.num_rows = Precision::Exact(rows as usize);

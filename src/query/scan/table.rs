@@ -1,4 +1,4 @@
-//! The table of events, as one statement sees it: an [`occurrence`](super::occurrence) that DataFusion scans.
+//! The table of events in one statement: an [`occurrence`](super::occurrence) as DataFusion's table provider.
 
 use std::sync::Arc;
 
@@ -28,8 +28,8 @@ impl EventsTable {
 }
 
 impl EventsTable {
-    /// How many values the dictionary of the text `column` has, of each segment with events that `filters` may
-    /// let through: `None` when the column is not in memory as one dictionary.
+    /// Number of values in the dictionary of the text `column`, for each segment with events that may match
+    /// `filters`; `None` if the column is not in memory as one dictionary.
     pub(crate) fn dictionaries(&self, column: &str, filters: &[Expr]) -> impl Iterator<Item = Option<usize>> {
         let time = prune::time_range(filters);
         let demanded = self.0.demanded.iter().find(|demanded| demanded.column == column);
@@ -40,7 +40,7 @@ impl EventsTable {
             .map(move |segment| self.0.shared.columns.dictionary_len(segment.id, &names))
     }
 
-    /// Leaves out the segments that, by the runs, have none of the values that `filters` look for.
+    /// Drops segments that, by the runs, have none of the values that `filters` look for.
     async fn ask_runs(&self, pruned: &mut Pruned, columns: &LoadedColumns, filters: &[Expr]) {
         let ReadSnapshot { catalog, store, .. } = &self.0.snapshot;
         if catalog.runs.is_empty() {
@@ -83,8 +83,8 @@ impl TableProvider for EventsTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        // Inexact, so that the filters' columns are in the projection; the physical plan moves what the
-        // Parquet reader can evaluate into it.
+        // Inexact keeps the filters' columns in the projection; the physical plan moves the filters that the
+        // Parquet reader can evaluate into the scan.
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 

@@ -1,4 +1,4 @@
-//! Columns in memory, and what is grouped by as numbers because of them, give the answers that Parquet gives.
+//! Columns in memory, and groups by their codes, give the same answers as Parquet.
 
 use super::*;
 
@@ -53,7 +53,7 @@ async fn columns_in_memory_answer_as_parquet_does() {
     }
 }
 
-/// Whether texts are grouped by as numbers when `sql` is carried out.
+/// True if `sql` groups texts by their codes when it runs.
 async fn is_coded(engine: &Engine, home: &ReadSnapshot, sql: &str) -> bool {
     text(engine, home, &format!("EXPLAIN ANALYZE {sql}")).await.contains("code_of")
 }
@@ -75,7 +75,7 @@ async fn a_statement_has_one_plan_whatever_is_in_memory() {
 #[tokio::test]
 async fn texts_in_memory_are_grouped_by_as_numbers() {
     let data = many();
-    // Some texts are only in the buffer, some there too.
+    // Some texts are only in the buffer, some in both.
     let others = [("user number 5", 1), ("nobody else", 2), ("nobody else", 3)];
     let buffered: Vec<Row> =
         others.map(|(user, i)| (50_000 + i, vec![(Level::Record, "often", Value::Text(user))])).into();

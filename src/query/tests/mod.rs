@@ -1,4 +1,4 @@
-//! The engine against snapshots made by hand: what is stored where must not matter.
+//! Runs the engine on snapshots made by hand: the place of storage must not matter.
 
 mod arithmetic;
 mod columns;
@@ -121,7 +121,7 @@ fn engine_that_decodes_after(decoded_asks: u32) -> (Engine, TempDir) {
     engine_with(QuerySettings { decoded_asks, ..settings() })
 }
 
-/// Two partitions, and bitmaps from the first question on.
+/// Two partitions, and bitmaps from the first query on.
 fn settings() -> QuerySettings {
     QuerySettings { parallelism: 2, bitmap_asks: 0, ..QuerySettings::default() }
 }
@@ -365,7 +365,7 @@ async fn counting_everything_reads_nothing() {
         let plan = text(&engine, home, &format!("EXPLAIN {sql}")).await;
         assert!(plan.contains("PlaceholderRowExec"), "{plan}");
         assert!(!plan.contains("EventsExec"), "{plan}");
-        // Whatever leaves out rows has to look at them.
+        // Code that skips rows must evaluate them.
         for (sql, count) in [
             ("SELECT count(*) FROM events WHERE signal = 'span'", "3"),
             ("SELECT count(*) FROM events WHERE timestamp > '2026-01-01T00:00:03Z'", "2"),
@@ -593,7 +593,7 @@ proptest! {
                         Ok(result) => result.collect().await.map(|b| pretty_format_batches(&b).unwrap().to_string()),
                         Err(e) => Err(e),
                     };
-                    // Whether it fails must not depend on the place; the words may.
+                    // Failure must not depend on the place; the message may.
                     answers.push(answer.map_err(|_| ()));
                 }
                 for answer in &answers[1..] {

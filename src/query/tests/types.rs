@@ -1,16 +1,16 @@
-//! An attribute whose values have several types, against a naive model of what people mean.
+//! An attribute with values of several types, compared with a naive model.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
-/// What a row has of the attribute.
+/// Value of the attribute in a row.
 type Cell = Value<'static>;
 
 const BIG: i64 = 1_161_888_007_138_312_192;
 
-/// The text that a value reads as; none for null.
+/// Text of a value; `None` for null.
 fn spelled(cell: &Cell) -> Option<String> {
     match cell {
         Value::Int(i) => Some(i.to_string()),
@@ -24,7 +24,7 @@ fn spelled(cell: &Cell) -> Option<String> {
     }
 }
 
-/// Twice the number that a text is the spelling of: exact, as the fractions here are halves.
+/// Twice the number that a text spells: exact, as the fractions here are halves.
 fn doubled(text: &str) -> Option<i128> {
     if let Ok(integer) = text.parse::<i64>() {
         return (integer.to_string() == text).then_some(i128::from(integer) * 2);
@@ -65,7 +65,7 @@ fn cell() -> impl Strategy<Value = Cell> {
     ]
 }
 
-/// What is asked, and what the model says to it.
+/// A query, and the model's answer.
 struct Asked {
     sql: String,
     expected: Vec<String>,
@@ -145,8 +145,8 @@ fn summaries(cells: &[Cell]) -> Vec<Asked> {
     ]
 }
 
-/// The rows in places where values are stored in different ways: mostly in a column, in the overflow as the key is
-/// rare, in segments of different types, in the buffer, in segments that were merged.
+/// The rows stored in different ways: mostly in a column, in the overflow as the key is rare, in segments of
+/// different types, in the buffer, in merged segments.
 async fn places(cells: &[Cell]) -> Vec<ReadSnapshot> {
     let rows: Vec<Row> = cells.iter().enumerate().map(|(i, cell)| row(i, cell)).collect();
     let nothing: Vec<Row> = (0..2100).map(|i| (i % 200, vec![])).collect();
@@ -164,10 +164,10 @@ fn row(i: usize, cell: &Cell) -> Row {
     (i as i64, vec![(Level::Record, "x", *cell), (Level::Record, "id", Value::Int(i as i64))])
 }
 
-/// Places in which a case asks each question: the others are for other cases.
+/// Places in which a case runs each query; other cases run it in the others.
 const PLACES: usize = 2;
 
-/// Asks each question in some of the places, beginning with place `first` for the first question.
+/// Runs each query in some of the places, from place `first` on for the first query.
 async fn check(cells_of: &[Cell], first: usize) {
     let questions = [200, 7].map(|literal| comparisons(cells_of, &literal.to_string())).into_iter().flatten();
     let questions =
@@ -191,14 +191,14 @@ proptest! {
         mut cells in proptest::collection::vec(cell(), 3..14),
         first in 0_usize..18,
     ) {
-        // So that it is one, wherever the rest is.
+        // So that it is mixed in every place.
         cells.extend([Value::Int(BIG), Value::Double(0.5), Value::Text("n/a")]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(check(&cells, first));
     }
 }
 
-/// What is asked of numbers has the same answer once there is a text, and other values that are none.
+/// Queries on numbers keep their answers when a text and null values are added.
 #[tokio::test]
 async fn one_text_changes_no_answer_about_numbers() {
     let numbers = [Value::Int(200), Value::Double(200.0), Value::Double(9.5), Value::Int(10), Value::Int(-1)];

@@ -1,11 +1,11 @@
 //! How does a question become an answer, within its limits?
 //!
 //! 1. It gets a permit, or is refused ([`permits`](super::permits)).
-//! 2. The database plans it and finds the first rows, before its deadline: most failures happen here, when the
-//!    protocol can still say so properly.
-//! 3. A driver ([`drive`](super::drive)) finds the rest, and turns rows into the items of the protocol: chunks of a
-//!    body, messages, or the rows themselves. It ends by the deadline.
-//! 4. When it has ended, for whatever reason, permit and memory are free; it is counted and audited.
+//! 2. The database plans it and finds the first rows, before the deadline. Most failures happen here, while the
+//!    protocol can still send an error status.
+//! 3. A driver ([`drive`](super::drive)) finds the other rows, and encodes rows as items of the protocol: chunks of
+//!    a body, messages, or the rows themselves. It ends by the deadline.
+//! 4. When the question ends, for any reason, its permit and memory are freed, and it is counted and audited.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,20 +26,20 @@ use super::{Protocol, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::{QueryResult, Question};
 
-/// An answer that has begun. Dropping it cancels the question.
+/// An answer whose first item is ready. Dropping it cancels the question.
 #[derive(Debug)]
 pub(in crate::server) struct Answer<T> {
-    /// Remarks for a person, though the question works.
+    /// Warnings for the author of a question that works.
     pub(in crate::server) warnings: Vec<String>,
-    /// What `encode` made of the rows; ends with an error when the question does.
+    /// Items that `encode` made from the rows; end with an error if the question fails.
     pub(in crate::server) items: Items<T>,
 }
 
 impl Caller {
-    /// Asks a question, and turns its rows into items by `encode`, in a task of the gate.
+    /// Runs a question, and turns its rows into items by `encode`, in a task of the gate.
     ///
-    /// Returns when the first item is there. Fails with [`ErrorKind::Busy`] when all places are taken,
-    /// [`ErrorKind::Cancelled`] at the deadline, and as the question and `encode` do.
+    /// Returns when the first item is ready. Fails with [`ErrorKind::Busy`] when all permits are taken, with
+    /// [`ErrorKind::Cancelled`] at the deadline, and with the errors of the question and of `encode`.
     pub(in crate::server) async fn ask<T, S>(
         &self,
         protocol: Protocol,
@@ -73,13 +73,13 @@ impl Caller {
     }
 }
 
-/// Waits for the first rows before the encoder begins: what it writes before any row must not look like success.
+/// Waits for the first rows before encoding begins, so that an early failure is not sent after output.
 async fn begin<S>(mut result: QueryResult, encode: impl FnOnce(QueryResult) -> S) -> Result<S> {
     result.begin().await?;
     Ok(encode(result))
 }
 
-/// What a question has found so far.
+/// Counts of a question's results so far.
 #[derive(Debug, Default)]
 struct Found {
     rows: AtomicU64,
@@ -95,7 +95,7 @@ impl Found {
     }
 }
 
-/// Memory of the rows of `batch`, in bytes: of buffers that it shares with others, its part.
+/// Memory of the rows of `batch`, in bytes; of shared buffers only its part.
 pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
     let of_views = |texts_bytes: usize| texts_bytes + batch.num_rows() * size_of::<u128>();
     let bytes = batch.columns().iter().map(|column| match column.data_type() {
@@ -106,7 +106,7 @@ pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
     bytes.sum()
 }
 
-/// `result`, whose rows are counted as they are found.
+/// Counts the rows of `result` in `found` as they are found.
 fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
     let QueryResult { schema, stream, warnings } = result;
     let rows = stream.inspect(move |batch| {
@@ -118,7 +118,7 @@ fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
     QueryResult { schema, stream, warnings }
 }
 
-/// A question from beginning to end; counted and audited when it is dropped.
+/// A running question; counted and audited when it is dropped.
 #[derive(Debug)]
 struct Asked {
     metrics: Arc<Metrics>,
@@ -167,7 +167,7 @@ impl Held for Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        // A future that is dropped before it ended was left by its client, unless it panicked.
+        // A future dropped before its end was abandoned by its client, unless it panicked.
         let otherwise = if std::thread::panicking() { ErrorKind::Internal.name() } else { ABANDONED };
         let (outcome, took) = (self.outcome.unwrap_or(otherwise), self.began.elapsed());
         self.metrics.ended(self.protocol, outcome, took);
@@ -224,7 +224,7 @@ mod tests {
         gate.anonymous().ask(Protocol::Sql, Question::sql(sql), rows).await
     }
 
-    /// More rows than anybody waits for.
+    /// A statement with more rows than any test reads.
     const ENDLESS: &str = "SELECT * FROM generate_series(1, 1000000000000)";
 
     #[tokio::test]

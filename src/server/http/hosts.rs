@@ -1,27 +1,27 @@
-//! May a web page that somebody has open read the data of a server on the same machine or network?
+//! How are web pages in a browser kept from reading the data of a server on the same machine or network?
 //!
-//! There is no authentication, so whoever reaches the server reads everything. A browser reaches servers that the
-//! author of a page does not: those of its own machine and network. Two ways lead there. *DNS rebinding*: the page's
-//! own name turns into the address of the server; the request is of the same origin, and its `Host` is that name.
-//! *Requests to another origin*: the browser keeps the answer from the page, but the statement runs.
+//! There is no authentication, so every client that reaches the server can read everything. A browser reaches servers
+//! that the author of a page does not: those on its own machine and network. There are two attacks. *DNS rebinding*:
+//! the page's own host name is changed to resolve to the server; the request has the same origin, and its `Host` is
+//! that name. *Requests to another origin*: the browser hides the answer from the page, but the statement runs.
 //!
-//! So a route that gives data out ([`Audience::Trusted`]) refuses:
+//! So a route that returns data ([`Audience::Trusted`]) refuses:
 //!
 //! - on a connection to a loopback address, a `Host` that is not an IP address, `localhost`, a name below
-//!   `.localhost`, or a name of `--allowed-host`: 421. With an IP address no name was resolved, and browsers resolve
-//!   the others to loopback themselves.
+//!   `.localhost`, or a name of `--allowed-host`: 421. An IP address involves no name resolution, and browsers
+//!   resolve `localhost` names to loopback themselves.
 //! - on every connection, an `Origin` whose host and port are not those of `Host`, unless its host is a name of
-//!   `--allowed-host`: 403. So too a request that the browser marks as of another site (`Sec-Fetch-Site`), except
-//!   that a person follows a link.
+//!   `--allowed-host`: 403. The same for a request that the browser marks as from another site (`Sec-Fetch-Site`),
+//!   unless a person followed a link.
 //!
 //! `*` as a name allows every `Host` and every `Origin`.
 //!
-//! Not refused, so that no program has to be configured: any `Host` on an address that is not loopback, since there
-//! programs use names that nobody can list (`http://broadloom:8080` of a container, a service of Kubernetes); any
-//! `Host` and any `Origin` on routes that take telemetry or tell health ([`Audience::Anyone`]), since they give
-//! nothing out; a request without `Host`, which no browser sends; gRPC, which no browser speaks.
+//! Accepted, so that programs work without configuration: any `Host` on an address that is not loopback, since
+//! programs use names there that cannot be listed (`http://broadloom:8080` of a container, a service of Kubernetes);
+//! any `Host` and `Origin` on routes that take telemetry or report health ([`Audience::Anyone`]), since they return
+//! no data; a request without `Host`, which no browser sends; gRPC, which no browser speaks.
 //!
-//! Not here: authentication. These checks tell browsers from programs, not friends from strangers.
+//! Not here: authentication. These checks distinguish browsers from programs, not permitted from other clients.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -47,7 +47,7 @@ struct Allowed {
 }
 
 impl Hosts {
-    /// The names of `--allowed-host`; refuses what is not a host name.
+    /// Parses the names of `--allowed-host`; fails if one is not a host name.
     pub(in crate::server) fn new(names: &[String]) -> Result<Self> {
         let mut allowed = Allowed::default();
         for name in names {
@@ -71,7 +71,7 @@ impl Hosts {
         if self.0.is_all {
             return Ok(());
         }
-        // A request that did not come by a connection is one of a test, and gets no more than others.
+        // Requests without a connection come from tests; the stricter checks apply.
         let is_loopback = request.extensions().get::<LocalAddress>().is_none_or(|local| local.is_loopback);
         let host = authority(request.uri(), request.headers());
         if let Some(host) = host.filter(|_| is_loopback)
@@ -80,8 +80,8 @@ impl Hosts {
             return Err(refused(
                 StatusCode::MISDIRECTED_REQUEST,
                 format!(
-                    "Host is {host:?}; data is read as localhost, by IP address, or under a name that \
-                     --allowed-host gives to the server"
+                    "Host is {host:?}; use localhost, an IP address, or a name that the server was given \
+                     with --allowed-host"
                 ),
             ));
         }
@@ -92,8 +92,8 @@ impl Hosts {
                 return Err(refused(
                     StatusCode::FORBIDDEN,
                     format!(
-                        "Origin is {origin:?}: a web page of another origin does not read data, unless \
-                         --allowed-host gives its host to the server"
+                        "Origin is {origin:?}: a web page of another origin may read data only if the server \
+                         was given its host with --allowed-host"
                     ),
                 ));
             }
@@ -102,7 +102,7 @@ impl Hosts {
         let fetch = |name| text(request.headers(), &HeaderName::from_static(name));
         if fetch("sec-fetch-site") == Some("cross-site") && fetch("sec-fetch-mode") != Some("navigate") {
             let message =
-                "Sec-Fetch-Site is cross-site: a web page of another site does not read data".to_owned();
+                "Sec-Fetch-Site is cross-site: a web page of another site may not read data".to_owned();
             return Err(refused(StatusCode::FORBIDDEN, message));
         }
         Ok(())
@@ -123,7 +123,7 @@ impl Hosts {
     }
 }
 
-/// Refuses requests of web pages to routes that give data out.
+/// Refuses requests of foreign web pages to routes that return data.
 pub(super) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().and_then(Route::of);
     let gives_data = route.is_some_and(|route| route.audience == Audience::Trusted);
@@ -140,10 +140,10 @@ fn refused(status: StatusCode, message: String) -> Problem {
     Problem::with_status(status, Error::invalid(message))
 }
 
-/// Host and port that the client asked for.
+/// Host and port that the client requested.
 fn authority<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
     let of_uri = uri.authority().map(axum::http::uri::Authority::as_str);
-    // What is not text is no name that is known.
+    // A value that is not text becomes "?", which is not an allowed name.
     of_uri.or_else(|| headers.get(header::HOST).map(|host| host.to_str().unwrap_or("?").trim()))
 }
 
@@ -155,7 +155,7 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// A host name for comparison: lower case, without the dot of the root.
+/// Normalises a host name for comparison: lower case, without the root's dot.
 fn normal(host: &str) -> String {
     host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase()
 }

@@ -1,11 +1,11 @@
-//! What stands around every route?
+//! Which layers are around every route?
 //!
 //! ```text
 //! request ─▶ trace ─▶ count ─▶ linger ─▶ guard ─▶ panic ─▶ compression ─▶ route
 //! ```
 //!
-//! Each layer sees the answers of those inside it: a panic is counted as the 500 that it becomes, and a refused
-//! request lingers.
+//! Each layer sees the responses of the layers inside it: a panic is counted as the 500 that it becomes, and a
+//! refused request lingers.
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -23,12 +23,12 @@ use crate::server::answer::Problem;
 use crate::server::port::{Lingerers, Port, linger};
 use crate::server::state::ServerState;
 
-/// What the layers of a server share.
+/// State that the layers of a server share.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Surroundings {
-    /// Names under which data may be read.
+    /// Host names under which data may be read.
     pub(in crate::server) hosts: Hosts,
-    /// Owner of requests that are read although they were refused.
+    /// Owner of the tasks that read the rest of refused requests.
     pub(in crate::server) lingerers: Lingerers,
 }
 
@@ -37,8 +37,8 @@ pub(in crate::server) fn router(port: Port, state: &ServerState, around: &Surrou
     routes::of_port(port)
         .layer(CompressionLayer::new().compress_when(is_worth_packing))
         .layer(CatchPanicLayer::custom(|_| {
-            // The panic itself is on stderr already, with its place.
-            Problem::from(Error::internal("the request hit a defect of the server; its log says which"))
+            // The panic and its location are on stderr already.
+            Problem::from(Error::internal("the request hit a defect of the server; see the server's log"))
                 .into_response()
         }))
         .layer(from_fn_with_state(around.hosts.clone(), guard))
@@ -48,7 +48,7 @@ pub(in crate::server) fn router(port: Port, state: &ServerState, around: &Surrou
         .with_state(state.clone())
 }
 
-/// Arrow and Parquet are packed as far as is worth it; short answers are not worth it.
+/// True for text and JSON over 1,000 bytes. Arrow and Parquet are already compressed where it pays off.
 fn is_worth_packing(_: StatusCode, _: Version, headers: &HeaderMap, _: &axum::http::Extensions) -> bool {
     let is_text = headers
         .get(header::CONTENT_TYPE)
@@ -59,8 +59,8 @@ fn is_worth_packing(_: StatusCode, _: Version, headers: &HeaderMap, _: &axum::ht
     is_text && is_short.is_none_or(|bytes| bytes > 1_000)
 }
 
-/// Counts the request by its route, method, and the status of its answer. Labels come from lists of this program,
-/// so that no client makes new ones.
+/// Counts the request by its route, method, and response status. Labels have fixed sets of values, so that clients
+/// cannot create new ones.
 async fn count(State(state): State<ServerState>, request: Request, next: Next) -> Response {
     let route =
         request.extensions().get::<MatchedPath>().and_then(Route::of).map_or("none", |route| route.path);

@@ -1,7 +1,7 @@
-//! Which requests are answered over HTTP, and what do all answers have in common?
+//! Which requests are served over HTTP, and what do all responses have in common?
 //!
-//! `routes.rs` is the list of them: routers, texts of errors, the table in `docs/http.md`, and labels of metrics are
-//! made of it. `layers.rs` stands around every route, and `hosts.rs` keeps web pages from reading data.
+//! `routes.rs` lists them: routers, error texts, the table in `docs/http.md`, and labels of metrics are made from
+//! it. `layers.rs` has the layers around every route, and `hosts.rs` keeps web pages from reading data.
 
 mod hosts;
 mod layers;

@@ -1,7 +1,7 @@
-//! Which routes are there?
+//! Which routes does the server have?
 //!
-//! [`ROUTES`] has each of them once. Routers of ports, texts of 404 and 405, the header `Allow`, the labels of
-//! `broadloom_http_requests_total`, and the table in `docs/http.md` are made of it.
+//! [`ROUTES`] lists each of them once. Routers of ports, texts of 404 and 405, the header `Allow`, the labels of
+//! `broadloom_http_requests_total`, and the table in `docs/http.md` are made from it.
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -40,26 +40,26 @@ impl Verb {
     }
 }
 
-/// The clients for which a route is.
+/// Clients that may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Everybody who reaches the port: the route gives no data out.
+    /// Every client that reaches the port: the route returns no data.
     Anyone,
-    /// Not for web pages of elsewhere: the route gives data out, see `hosts.rs`.
+    /// All but web pages of other sites: the route returns data, see `hosts.rs`.
     Trusted,
 }
 
-/// A handler, to be bound to the method that stands beside it.
+/// A handler, to be bound to the method beside it in the table.
 type Handler = fn(MethodFilter) -> MethodRouter<ServerState>;
 
-/// A line of the list.
+/// A line of [`ROUTES`].
 pub(super) struct Route {
     /// Path with its parameters in braces; also the label of metrics.
     pub(super) path: &'static str,
     calls: &'static [(Verb, Handler)],
     about: &'static str,
     ports: &'static [Port],
-    /// Clients for which it is.
+    /// Clients that may use it.
     pub(super) audience: Audience,
 }
 
@@ -140,7 +140,7 @@ const ROUTES: &[Route] = &[
     Route {
         path: "/metrics",
         calls: &[(Verb::Get, |method| on(method, metrics::get))],
-        about: "the server about itself, for Prometheus",
+        about: "metrics of the server, for Prometheus",
         ports: &[Port::Http],
         audience: Audience::Trusted,
     },
@@ -188,7 +188,7 @@ fn no_such_route(port: Port, path: &str) -> Response {
     }
 }
 
-/// The nearest route to `path`, and all of the port.
+/// Text of a 404: the nearest route to `path`, and all routes of the port.
 fn not_found_text(port: Port, path: &str) -> String {
     let likeness = |route: &&Route| strsim::jaro_winkler(route.path, path);
     let nearest = ROUTES.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
@@ -204,7 +204,7 @@ fn not_found_text(port: Port, path: &str) -> String {
     };
     let all: Vec<_> =
         routes_of(port).map(|route| format!("{} {}", route.methods(" or "), route.path)).collect();
-    format!("there is no {path} on the port {port}; {hint} There are: {}", all.join(", "))
+    format!("no route {path} on the port {port}; {hint} The routes are: {}", all.join(", "))
 }
 
 async fn no_such_method(method: Method, matched: Option<MatchedPath>) -> Response {
@@ -254,7 +254,7 @@ mod tests {
         let paths: BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
         assert_eq!(paths.len(), ROUTES.len());
         assert!(ROUTES.iter().all(|route| !route.ports.is_empty() && !route.calls.is_empty()));
-        // Two routes that would answer the same request are a panic here.
+        // axum panics on two routes for the same request.
         for port in Port::ALL {
             let _ = of_port(*port);
         }
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_told_with_what_is_near() {
         let text = not_found_text(Port::Http, "/v1/sqll");
-        assert!(text.starts_with("there is no /v1/sqll on the port http; did you mean /v1/sql ("), "{text}");
+        assert!(text.starts_with("no route /v1/sqll on the port http; did you mean /v1/sql ("), "{text}");
         assert!(text.contains("GET or POST /v1/sql, GET /v1/traces/{id}, POST /v1/traces"), "{text}");
         let text = not_found_text(Port::OtlpHttp, "/v1/sql");
         assert!(text.contains("/v1/sql is served on the port http."), "{text}");

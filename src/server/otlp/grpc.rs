@@ -1,10 +1,10 @@
 //! How does OTLP/gRPC reach the gate? The `Export` calls of the trace, logs and metrics services.
 //!
-//! The services are not the generated ones. Those decode a message on the thread that serves all
-//! connections before anybody can say no; here the body is counted against the budget of messages while it
-//! arrives, and handed as bytes to the gate, as that of OTLP/HTTP is.
+//! The generated services are not used. They decode a message on a thread that serves connections, before it can be
+//! refused. Here the body is counted against the budget of messages while it arrives, and passed to the gate as
+//! bytes, as for OTLP/HTTP.
 //!
-//! Every call is counted once: by the gate when the message came so far, else by [`Arrival`].
+//! Every call is counted once: by the gate if the message gets there, else by [`Arrival`].
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ async fn export(caller: Caller, kind: RequestKind, request: HttpRequest) -> Http
     response.map(axum::body::Body::new)
 }
 
-/// One call, its message read.
+/// One call, whose message has been read.
 struct Call(Arc<Arrival>);
 
 impl UnaryService<Bytes> for Call {
@@ -76,7 +76,7 @@ impl UnaryService<Bytes> for Call {
     }
 }
 
-/// The first five bytes of a call's body: whether the message is packed, and its length.
+/// The first five bytes of a call's body: a flag for compression, and the length of the message.
 #[derive(Debug, Default)]
 struct Prefix {
     bytes: [u8; 5],
@@ -84,7 +84,7 @@ struct Prefix {
 }
 
 impl Prefix {
-    /// Looks at a piece of the body; the length of the message once it is known.
+    /// Reads a piece of the body. Returns the length of the message once it is known.
     fn see(&mut self, data: &[u8]) -> Option<usize> {
         let more = data.len().min(self.bytes.len() - self.count);
         self.bytes[self.count..self.count + more].copy_from_slice(&data[..more]);
@@ -93,14 +93,14 @@ impl Prefix {
         (self.count == self.bytes.len()).then_some(u32::from_be_bytes(length) as usize)
     }
 
-    /// Returns whether the message is packed.
+    /// True if the message is compressed.
     fn is_packed(&self) -> bool {
         self.bytes[0] != 0
     }
 }
 
-/// A message while it arrives. Its bytes are reserved as they come, and it ends with an error when it announces more
-/// than a message may have. A length that is only announced takes no memory.
+/// A message while it arrives. Its bytes are reserved as they arrive. It fails if its announced length exceeds the
+/// limit of a message; a length that is only announced takes no memory.
 struct Arrival {
     caller: Caller,
     kind: RequestKind,
@@ -110,9 +110,9 @@ struct Arrival {
 #[derive(Default)]
 struct ArrivalState {
     prefix: Prefix,
-    /// None before the first piece, and once the message was delivered.
+    /// `None` before the first piece, and after the message has been delivered.
     reservation: Option<Reservation>,
-    /// Delivered to the gate, which counts it, or refused and counted here.
+    /// True once the message is delivered to the gate, which counts it, or is refused and counted here.
     is_counted: bool,
 }
 
@@ -121,8 +121,8 @@ impl Arrival {
         Self { caller, kind, state: Mutex::default() }
     }
 
-    /// The body, counted, in one piece when all of it is there. Otherwise tonic would take memory for the length
-    /// that is announced as soon as it sees the prefix.
+    /// Reads and counts the body, and yields it in one piece when it is complete. Otherwise tonic would allocate the
+    /// announced length as soon as it sees the prefix.
     fn read(self: Arc<Self>, body: axum::body::Body) -> Body {
         Body::new(axum::body::Body::from_stream(futures::stream::once(self.whole(body))))
     }
@@ -146,7 +146,7 @@ impl Arrival {
         state.reservation.get_or_insert_with(|| self.caller.message_reservation()).grow(piece.len())
     }
 
-    /// The whole message, unpacked. What was packed has been reserved as it was, and is reserved once more as it is.
+    /// The whole message, unpacked. A compressed message is reserved twice: as it arrived, and unpacked.
     fn delivery(&self, body: Bytes) -> Result<Delivery, Status> {
         let (reservation, is_packed) = {
             let mut state = self.state.lock();
@@ -174,7 +174,7 @@ impl Arrival {
         grpc::status(&refusal)
     }
 
-    /// Takes note of an answer that was not made here: tonic refuses what it cannot unpack.
+    /// Counts responses that were not made here: tonic refuses messages that it cannot unpack.
     fn answered(&self, response: &axum::http::Response<Body>) {
         let Some(status) = Status::from_header_map(response.headers()) else { return };
         if status.code() == Code::Ok || self.state.lock().is_counted {
@@ -188,7 +188,7 @@ impl Arrival {
     }
 }
 
-/// Messages as the bytes that they are.
+/// Codec that passes messages on as bytes.
 #[derive(Debug, Clone, Copy)]
 struct RawCodec;
 

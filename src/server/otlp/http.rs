@@ -1,16 +1,16 @@
 //! How does OTLP/HTTP reach the gate? `POST /v1/traces`, `/v1/logs`, `/v1/metrics`.
 //!
-//! Source: the OpenTelemetry protocol specification, section "OTLP/HTTP". The answer is written as the
-//! request was, protobuf or JSON:
+//! Source: the OpenTelemetry protocol specification, section "OTLP/HTTP". The response has the encoding of the
+//! request, protobuf or JSON:
 //!
 //! | outcome | status | body |
 //! |---|---|---|
-//! | all taken | 200 | an empty response message |
+//! | all records accepted | 200 | an empty response message |
 //! | some records refused | 200 | `partial_success` with their number and the reasons |
-//! | not OTLP, damaged, of another path | 400 | `google.rpc.Status`; the sender must not send it again |
+//! | not OTLP, damaged, of another path | 400 | `google.rpc.Status`; the sender must not retry |
 //! | too large | 413 | `google.rpc.Status` |
 //! | unknown Content-Type or Content-Encoding | 415 | `google.rpc.Status` |
-//! | no room for now | 503 | `google.rpc.Status` and `Retry-After`: the sender waits and sends it again |
+//! | no room for now | 503 | `google.rpc.Status` and `Retry-After`: the sender waits and retries |
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -59,8 +59,8 @@ async fn export(caller: &Caller, kind: RequestKind, headers: &HeaderMap, body: B
     }
 }
 
-/// Reads a body whole, within the limit of a message and the budget of all. Memory is taken as bytes arrive: a
-/// length that is only announced takes none.
+/// Reads a whole body, within the limit of a message and the budget of all messages. Memory is taken as bytes
+/// arrive: a length that is only announced takes none.
 async fn read(
     caller: &Caller,
     kind: RequestKind,

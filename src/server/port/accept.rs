@@ -1,8 +1,8 @@
-//! Which connections does a port have?
+//! Which connections does a port accept?
 //!
-//! All that come, up to a number. When it is reached, the connection that has waited longest for its client gives up
-//! its place to the next, so idle clients cannot keep others out; while the server works on every one, newcomers
-//! wait in the queue of the operating system. The same happens when the process may open no more files.
+//! All, up to a limit. At the limit, the connection that has waited longest for its client is closed for the next
+//! one, so idle clients cannot block others. While the server works on every connection, new ones wait in the
+//! operating system's queue. The same happens when the process may not open more files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use super::clock::Clock;
 use super::connection::{self, LocalAddress, Requests};
 use super::{Port, Wire};
 
-/// Connections of a port unless said otherwise: more than a machine has producers (a Collector has one or two), and
-/// 400 MiB of buffers at the worst.
+/// Default limit of connections of a port: more than a machine has producers (a Collector has one or two), and at
+/// worst 400 MiB of buffers.
 pub(in crate::server) const CONNECTIONS_MAX: usize = 4_096;
 
-/// Time for which a connection waits for its client before it gives up its place: enough for the first request of a
-/// newcomer to arrive.
+/// Time that a connection must have waited for its client before it may be closed for another: enough for the first
+/// request of a new connection to arrive.
 const QUIET_MIN: Duration = Duration::from_secs(1);
 
-/// Time until a crowded port looks again for a connection that waits for its client.
+/// Interval between searches for a quiet connection while the port is at its limit.
 const CROWDED_PAUSE: Duration = Duration::from_millis(50);
 
-/// One port at work.
+/// Accepts the connections of one port.
 #[derive(Debug)]
 pub(in crate::server) struct Acceptor {
     port: Port,
@@ -42,7 +42,7 @@ pub(in crate::server) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Answers requests to `port` by `router`, on at most `connections_max` connections, until `stop`.
+    /// Serves requests to `port` by `router`, on at most `connections_max` connections, until `stop`.
     pub(in crate::server) fn new(
         port: Port,
         router: Router,
@@ -54,8 +54,8 @@ impl Acceptor {
         Self { port, router, connections_max, connections, activities, stop }
     }
 
-    /// Accepts connections until it is told to stop, and returns after the last of them. Dropping the future ends
-    /// all of them.
+    /// Accepts connections until `stop`, and returns when all of them have ended. Dropping the future ends all
+    /// connections.
     pub(in crate::server) async fn serve(mut self, listener: TcpListener) {
         let stop = self.stop.clone();
         let mut is_short_of_files = false;
@@ -88,7 +88,7 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        // Without an address the connection is gone already.
+        // Without an address the connection is closed already.
         let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
         let activity = Activity::new(Clock::system());
         let requests = Requests {
@@ -101,7 +101,7 @@ impl Acceptor {
         self.activities.insert(serving.id(), activity);
     }
 
-    /// Waits for the end of a connection. May be dropped while it waits.
+    /// Waits for the end of a connection. Cancel-safe.
     async fn next_end(&mut self) {
         let ended = match self.connections.join_next_with_id().await {
             Some(Ok((id, ()))) => id,
@@ -114,20 +114,20 @@ impl Acceptor {
         self.activities.remove(&ended);
     }
 
-    /// Ends the connection that has waited longest for its client, if one does.
+    /// Closes the connection that has waited longest for its client, if there is one.
     fn evict_quietest(&self) {
         let waiting = self.activities.values().filter(|activity| !activity.evicted.is_cancelled());
         let waiting = waiting.filter(|activity| activity.is_quiet_for(QUIET_MIN));
         let quiet = waiting.filter_map(|activity| Some((activity.quiet_since()?, activity)));
         if let Some((since, quietest)) = quiet.min_by_key(|(since, _)| *since) {
             let quiet_ms = quietest.clock.now().duration_since(since).as_millis() as u64;
-            tracing::debug!(port = self.port.name(), quiet_ms, "a connection gives up its place");
+            tracing::debug!(port = self.port.name(), quiet_ms, "closed the quietest connection to make room");
             quietest.evicted.cancel();
         }
     }
 }
 
-/// Returns whether accepting failed for one client and goes on for others.
+/// True if accepting failed for only one client, so that others can be accepted.
 fn is_of_one_connection(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -166,7 +166,7 @@ mod tests {
             client.read_to_string(&mut answer).await.unwrap();
             assert!(answer.ends_with("yes"), "{answer}");
         }
-        // Those that waited longest are gone.
+        // The connections that waited longest are closed.
         assert_eq!(idle[0].read(&mut [0; 8]).await.unwrap_or(0), 0);
         stop.cancel();
         serving.await.unwrap();

@@ -1,8 +1,8 @@
-//! Whose turn is it on a connection: does the server work, or does it wait for the client?
+//! Does the server work on a connection, or does it wait for the client?
 //!
-//! A request is *open* from its head until its answer has been sent and its body dropped. While it is open, the
+//! A request is *open* from its head until its response has been sent and its body dropped. While it is open, the
 //! server *works* on it, except while it waits for the client: for the next bytes of the request, or for the client
-//! to take the last bytes of the answer. A connection is *quiet* while the server works on none of its requests.
+//! to take the last bytes of the response. A connection is *quiet* while the server works on none of its requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,13 +14,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 
-/// The state of one connection, shared by its requests and by those who may end it.
+/// State of one connection, shared by its requests and by the code that may end it.
 #[derive(Debug)]
 pub(super) struct Activity {
     requests: Mutex<Requests>,
-    /// Its time.
+    /// Clock of the connection.
     pub(super) clock: Clock,
-    /// Ends the connection at once.
+    /// Token that ends the connection at once.
     pub(super) evicted: CancellationToken,
 }
 
@@ -32,13 +32,13 @@ struct Requests {
 }
 
 impl Activity {
-    /// A connection without a request.
+    /// Creates the state of a connection without requests.
     pub(super) fn new(clock: Clock) -> Arc<Self> {
         let requests = Requests { open: 0, worked_on: 0, quiet_since: clock.now() };
         Arc::new(Self { requests: Mutex::new(requests), clock, evicted: CancellationToken::new() })
     }
 
-    /// Begins a request; it ends when the last handle is dropped.
+    /// Opens a request; it ends when the last handle is dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Arc<OpenRequest> {
         let mut requests = self.requests.lock();
         requests.open += 1;
@@ -47,18 +47,18 @@ impl Activity {
         Arc::new(OpenRequest { activity: Arc::clone(self), is_waiting, is_answered: AtomicBool::new(false) })
     }
 
-    /// Returns the moment since which the connection is quiet.
+    /// Time since which the connection is quiet; `None` while the server works.
     pub(super) fn quiet_since(&self) -> Option<Instant> {
         let requests = self.requests.lock();
         (requests.worked_on == 0).then_some(requests.quiet_since)
     }
 
-    /// Returns whether the connection has been quiet for `time`.
+    /// True if the connection has been quiet for `time`.
     pub(super) fn is_quiet_for(&self, time: Duration) -> bool {
         self.quiet_since().is_some_and(|since| self.clock.now() - since >= time)
     }
 
-    /// Returns whether a request is open.
+    /// True if a request is open.
     pub(super) fn is_open(&self) -> bool {
         self.requests.lock().open > 0
     }
@@ -70,7 +70,7 @@ impl Activity {
     }
 }
 
-/// A request that is open.
+/// An open request.
 #[derive(Debug)]
 pub(super) struct OpenRequest {
     activity: Arc<Activity>,
@@ -79,30 +79,30 @@ pub(super) struct OpenRequest {
 }
 
 impl OpenRequest {
-    /// Time of the connection.
+    /// Clock of the connection.
     pub(super) fn clock(&self) -> &Clock {
         &self.activity.clock
     }
 
-    /// The answer begins. From now on its body alone says whose turn it is.
+    /// Marks the start of the response. From now on only its body decides whether the server works or waits.
     pub(super) fn answer(&self) {
         self.is_answered.store(true, Ordering::Release);
         self.work();
     }
 
-    /// Returns whether the answer has begun.
+    /// True if the response has begun.
     pub(super) fn is_answered(&self) -> bool {
         self.is_answered.load(Ordering::Acquire)
     }
 
-    /// From now on the server waits for the client.
+    /// Marks that the server waits for the client.
     pub(super) fn wait(&self) {
         if !self.is_waiting.swap(true, Ordering::AcqRel) {
             self.activity.pause();
         }
     }
 
-    /// From now on the server works.
+    /// Marks that the server works.
     pub(super) fn work(&self) {
         if self.is_waiting.swap(false, Ordering::AcqRel) {
             self.activity.requests.lock().worked_on += 1;

@@ -1,4 +1,4 @@
-//! Bodies of requests and answers, watched for clients that stop.
+//! Bodies of requests and responses, watched for stalled clients.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use hyper::rt::{Sleep, Timer};
 
 use super::activity::OpenRequest;
 
-/// Longest time without a byte of a body that is awaited. Producers send what they have at once; 30 s is longer
-/// than a network that recovers keeps silent.
+/// Longest time without a byte while the server waits for a body. Producers send their data at once; a network that
+/// recovers is silent for less than 30 s.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// The client has stopped sending the body of its request.
+/// Error: the client has stopped sending the body of its request.
 #[derive(Debug)]
 struct Stalled;
 
 impl std::fmt::Display for Stalled {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "no byte of the body has arrived for {} s", SILENCE_MAX.as_secs())
+        write!(f, "no byte of the body arrived for {} s", SILENCE_MAX.as_secs())
     }
 }
 
 impl std::error::Error for Stalled {}
 
-/// Returns whether `error` of a request's body says that its client has stopped sending.
+/// True if `error` of a request's body is caused by a client that has stopped sending.
 pub(in crate::server) fn is_stalled(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |cause| cause.source()).any(<dyn std::error::Error>::is::<Stalled>)
 }
 
-/// The body of a request, which fails when it has been silent for [`SILENCE_MAX`].
+/// The body of a request. Fails after [`SILENCE_MAX`] without a byte.
 pub(super) struct Incoming<B> {
     body: B,
     request: Arc<OpenRequest>,
@@ -41,12 +41,12 @@ pub(super) struct Incoming<B> {
 }
 
 impl<B> Incoming<B> {
-    /// The body of `request`.
+    /// Wraps the body of `request`.
     pub(super) fn new(body: B, request: Arc<OpenRequest>) -> Self {
         Self { body, request, silence: None }
     }
 
-    /// It is the server's turn, as far as this body is what the request waits for.
+    /// Marks that the server works, unless the response has begun.
     fn work(&self) {
         if !self.request.is_answered() {
             self.request.work();
@@ -69,7 +69,7 @@ where
         match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(frame) => {
                 self.work();
-                // An empty piece is not progress.
+                // An empty piece does not count as progress.
                 if !matches!(&frame, Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty)) {
                     self.silence = None;
                 }
@@ -99,19 +99,19 @@ where
 
 impl<B> Drop for Incoming<B> {
     fn drop(&mut self) {
-        // Whoever drops it goes on without it.
+        // The handler goes on without the body.
         self.work();
     }
 }
 
-/// The body of an answer; the client's turn is between two of its pieces.
+/// The body of a response. Between two of its pieces the server waits for the client.
 pub(super) struct Outgoing {
     body: Body,
     request: Arc<OpenRequest>,
 }
 
 impl Outgoing {
-    /// The body of the answer to `request`.
+    /// Wraps the body of the response to `request`.
     pub(super) fn new(body: Body, request: Arc<OpenRequest>) -> Self {
         request.answer();
         Self { body, request }
@@ -141,7 +141,7 @@ impl HttpBody for Outgoing {
     }
 }
 
-/// The error of a body that has been silent for too long, as a handler gets it.
+/// Error of a stalled body, as a handler gets it.
 #[cfg(test)]
 pub(in crate::server) fn stalled() -> axum::Error {
     axum::Error::new(axum::Error::new(Stalled))

@@ -1,4 +1,4 @@
-//! Which time do connections live in? Tokio's, or in tests one that passes when they say so.
+//! Which clock do connections use? Tokio's, or in tests one that the test advances.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::TokioTimer;
 
-/// Source of time, for hyper and for what stands around it; cheap to clone.
+/// Source of time, for hyper and the code around it; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<dyn Timer + Send + Sync>);
 
 impl Clock {
-    /// Time of the runtime.
+    /// Clock of the runtime.
     pub(super) fn system() -> Self {
         Self(Arc::new(TokioTimer::new()))
     }
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Clock {
     }
 }
 
-/// Time that passes in jumps, for tests on a runtime of one thread whose tasks wait for nothing outside of it.
+/// Time that passes in jumps, for tests on a single-threaded runtime whose tasks wait only for each other.
 #[cfg(test)]
 pub(super) mod manual {
     use std::task::{Context, Poll, Waker};
@@ -51,10 +51,10 @@ pub(super) mod manual {
 
     use super::*;
 
-    /// Turns of the runtime after which every task waits.
+    /// Yields to the runtime after which every task waits.
     const TURNS: usize = 200;
 
-    /// A clock in the hands of a test.
+    /// A clock that a test advances.
     #[derive(Clone)]
     pub(in super::super) struct Manual(Arc<Mutex<State>>);
 
@@ -81,7 +81,7 @@ pub(super) mod manual {
             self.0.lock().now
         }
 
-        /// Lets time pass up to `end`, and every task do what is due.
+        /// Advances time by `duration`, and lets every task run when it is due.
         pub(in super::super) async fn pass(&self, duration: Duration) {
             let end = self.time() + duration;
             settle().await;
@@ -92,7 +92,7 @@ pub(super) mod manual {
             settle().await;
         }
 
-        /// Lets time pass until `future` is ready; fails when nobody waits for a time.
+        /// Advances time until `future` is ready; fails if no task waits for a time.
         pub(in super::super) async fn until<T>(&self, future: impl Future<Output = T>) -> T {
             let mut future = std::pin::pin!(future);
             loop {
@@ -107,7 +107,7 @@ pub(super) mod manual {
             }
         }
 
-        /// Jumps to the next moment before `end` for which somebody waits.
+        /// Jumps to the next time before `end` that a task waits for. Returns false if there is none.
         fn jump(&self, end: Instant) -> bool {
             let mut state = self.0.lock();
             let next = state.waiting.iter().map(|(deadline, _)| *deadline).min();

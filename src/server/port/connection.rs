@@ -1,8 +1,8 @@
-//! How long does a connection live, and with which limits of time?
+//! How long does a connection live, and which time limits does it have?
 //!
-//! It ends when its client leaves, when the client lets the server wait for [`QUIET_MAX`], when its place is needed
-//! (`accept.rs`), and when the server stops: then at once if no request is open, else after the last of them.
-//! The client is told that the end is near (`Connection: close`, GOAWAY) and has [`GOODBYE_MAX`] to agree.
+//! It ends when its client leaves, when the server has waited for the client for [`QUIET_MAX`], when it is closed for
+//! another (`accept.rs`), and when the server stops: then at once if no request is open, else after the last of them.
+//! The client is notified (`Connection: close`, GOAWAY) and has [`GOODBYE_MAX`] to close.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -25,35 +25,35 @@ use super::body::{Incoming, Outgoing};
 use super::clock::Clock;
 use super::table::Wire;
 
-/// Longest time between two requests of HTTP/1, and for the head of one, which are one clock in hyper. Above the
+/// Longest time between two requests of HTTP/1, and for the head of one: hyper has one timer for both. Longer than the
 /// 60 s between two exports of metrics, so that a producer keeps its connection.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(75);
-/// Longest time for which a connection lets the server wait: without a request, or not reading an answer.
+/// Longest time that the server waits for a client: without a request, or with an unread response.
 const QUIET_MAX: Duration = Duration::from_mins(2);
-/// Time for a client to agree to the end of a connection without requests.
+/// Time for a client to close a connection without requests after the notice.
 const GOODBYE_MAX: Duration = Duration::from_millis(500);
-/// Interval between pings of HTTP/2, which tell clients that are gone from those that are silent.
+/// Interval between pings of HTTP/2, which detect clients that have disappeared.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// Longest time for the answer to a ping.
 const PING_ANSWER_MAX: Duration = Duration::from_secs(20);
-/// Requests that one connection of HTTP/2 may have open at once.
+/// Most requests that one connection of HTTP/2 may have open at once.
 const STREAMS_MAX: u32 = 256;
 
 /// The address of this machine that a request came to.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::server) struct LocalAddress {
-    /// Only programs of this machine reach it.
+    /// True if only programs on this machine reach the address.
     pub(in crate::server) is_loopback: bool,
 }
 
-/// What requests of one connection have in common.
+/// State that the requests of one connection share.
 #[derive(Clone)]
 pub(super) struct Requests {
-    /// Answers them.
+    /// Router that serves them.
     pub(super) router: Router,
-    /// Counts them.
+    /// Activity of the connection.
     pub(super) activity: Arc<Activity>,
-    /// Address that they came to.
+    /// Local address of the connection.
     pub(super) local: LocalAddress,
 }
 
@@ -109,7 +109,7 @@ where
     }
 }
 
-/// The moment at which the connection may have been quiet for too long.
+/// Earliest time at which the connection may have been quiet for too long.
 fn next_look(activity: &Activity, is_leaving: bool) -> Instant {
     let step = if is_leaving { GOODBYE_MAX } else { QUIET_MAX };
     let now = activity.clock.now();
@@ -145,7 +145,7 @@ mod tests {
     const GET: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// A connection in the hands of a client.
+    /// A connection that the test uses as its client.
     struct Open {
         client: DuplexStream,
         activity: Arc<Activity>,
@@ -175,7 +175,7 @@ mod tests {
             .route("/slow", get(slow))
     }
 
-    /// A connection to a server, on which the client has sent `sent`.
+    /// Opens a connection to a server and sends `sent`.
     async fn open(wire: Wire, sent: &str) -> Open {
         let time = Manual::new();
         let (mut client, server) = tokio::io::duplex(8 << 10);
@@ -188,7 +188,7 @@ mod tests {
     }
 
     impl Open {
-        /// Reads until the server closes; what it read, and after which time.
+        /// Reads until the server closes. Returns the bytes read, and the time.
         async fn read_to_end(mut self) -> (String, Duration) {
             let mut bytes = Vec::new();
             self.time.until(self.client.read_to_end(&mut bytes)).await.unwrap();

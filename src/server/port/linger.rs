@@ -1,11 +1,11 @@
-//! What happens to the rest of a request that was answered before it was read?
+//! What happens to the rest of a request if the response is sent before the request was read?
 //!
-//! Most clients of HTTP/1 send all of a request before they look at the answer. Were the connection closed under
-//! them, a message that is too large would end in a reset, which exporters take for a reason to send it again. So
-//! the rest of a request is read and thrown away after the answer, within the limits below; beyond them the
-//! connection is closed. HTTP/2 resets the stream alone, and its clients read the answer.
+//! Most HTTP/1 clients send the whole request before they read the response. If the server closed the connection
+//! early, a message that is too large would end in a reset, and exporters retry after a reset. So the rest of the
+//! request is read and discarded after the response, within the limits below; beyond them the connection is closed.
+//! HTTP/2 resets only the stream, and its clients read the response.
 //!
-//! The tasks that read belong to [`Lingerers`], which ends them with the server.
+//! [`Lingerers`] owns the tasks that read, and ends them with the server.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,17 +22,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Bytes of one request that are thrown away: four messages of the usual largest size.
+/// Most bytes of one request that are discarded: four messages of the default largest size.
 const REQUEST_BYTES_MAX: usize = 256 << 20;
-/// Bytes that the requests being thrown away at one time may have sent in all. They cost the network and the
-/// processor, not memory.
+/// Most bytes of all requests that are being discarded. They cost network and processor time, not memory.
 const TOTAL_BYTES_MAX: usize = 1 << 30;
-/// Requests thrown away at one time. Each has a connection and its buffer of 8 KiB to 400 KiB.
+/// Most requests discarded at once. Each has a connection and its buffer of 8 KiB to 400 KiB.
 const REQUESTS_MAX: usize = 64;
-/// Longest time for one request.
+/// Longest time to discard one request.
 const TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The owner of the requests that are being thrown away; cheap to clone.
+/// Owner of the tasks that discard requests; cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Lingerers {
     turns: Arc<Semaphore>,
@@ -42,7 +41,7 @@ pub(in crate::server) struct Lingerers {
 }
 
 impl Lingerers {
-    /// Lingers until `stop`.
+    /// Creates an owner whose tasks end at `stop`.
     pub(in crate::server) fn new(stop: CancellationToken) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(REQUESTS_MAX)),
@@ -52,13 +51,13 @@ impl Lingerers {
         }
     }
 
-    /// Waits for the end of all tasks, which `stop` has told to end.
+    /// Waits until all tasks have ended, after `stop`.
     pub(in crate::server) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 
-    /// Throws away the rest of `body` in a task, unless too many are at it.
+    /// Discards the rest of `body` in a task, unless too many tasks run.
     fn discard(&self, body: Body) {
         let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -80,7 +79,7 @@ async fn discard(body: Body, bytes: Arc<Semaphore>, _turn: OwnedSemaphorePermit)
     }
 }
 
-/// Answers `request`, and throws the rest of it away afterwards.
+/// Serves `request`, and discards the rest of its body afterwards.
 pub(in crate::server) async fn linger(
     State(lingerers): State<Lingerers>,
     request: Request,
@@ -92,7 +91,7 @@ pub(in crate::server) async fn linger(
     next.run(request.map(|body| Body::new(Lingering { body, lingerers }))).await
 }
 
-/// A body that is read to its end, even when nobody wants it.
+/// A body that is read to its end even if the handler drops it.
 struct Lingering {
     body: Body,
     lingerers: Lingerers,
@@ -130,7 +129,7 @@ impl Drop for Lingering {
 mod tests {
     use super::*;
 
-    /// A body that never ends and never has another byte.
+    /// A body that never ends and yields no more bytes.
     fn endless() -> Body {
         Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>())
     }
@@ -169,7 +168,7 @@ mod tests {
         let lingerers = Lingerers { bytes: Arc::clone(&bytes), ..Lingerers::new(CancellationToken::new()) };
         let piece = || Ok::<_, std::io::Error>(Bytes::from_static(b"1234"));
         drop_unread(&lingerers, Body::from_stream(futures::stream::repeat_with(piece)));
-        // The body has no end; the limit has.
+        // The body never ends, but the task ends at the limit.
         lingerers.ended().await;
         assert_eq!(bytes.available_permits(), 10);
     }

@@ -1,4 +1,4 @@
-//! On which addresses does a server listen: those asked for, those taken, and the sockets between?
+//! On which addresses does a server listen: requested addresses, bound sockets, and bound addresses.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use super::Port;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::http::Hosts;
 
-/// Addresses that a server shall listen on, `host:port` for each [`Port`]; port 0 takes any free one.
+/// Addresses to listen on, `host:port` for each [`Port`]; port 0 takes any free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
     addresses: BTreeMap<Port, String>,
@@ -34,21 +34,21 @@ impl Endpoints {
         Self { addresses, allowed_hosts: Vec::new() }
     }
 
-    /// Listens on `address` for `port` instead.
+    /// Sets the address of `port`.
     #[must_use]
     pub fn with(mut self, port: Port, address: impl Into<String>) -> Self {
         self.addresses.insert(port, address.into());
         self
     }
 
-    /// Does not listen for `port`.
+    /// Turns off `port`.
     #[must_use]
     pub fn without(mut self, port: Port) -> Self {
         self.addresses.remove(&port);
         self
     }
 
-    /// Lets programs on this machine read data under these host names too; `*` is every name.
+    /// Sets further host names under which data may be read, as `--allowed-host` does; `*` is every name.
     #[must_use]
     pub fn with_allowed_hosts(mut self, names: &[String]) -> Self {
         names.clone_into(&mut self.allowed_hosts);
@@ -79,8 +79,8 @@ impl std::fmt::Display for Addresses {
     }
 }
 
-/// Bound sockets, not yet served. They are taken before the data directory, so that a port in use is
-/// found out at once.
+/// Bound sockets, not yet served. They are bound before the data directory is opened, so that a port in use is
+/// reported at once.
 #[derive(Debug)]
 pub struct Listeners {
     pub(in crate::server) sockets: BTreeMap<Port, TcpListener>,
@@ -88,7 +88,7 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Takes the addresses; [`ErrorKind::Conflict`] when one is in use.
+    /// Binds the addresses. Fails with [`ErrorKind::Conflict`] if one is in use.
     pub async fn bind(endpoints: &Endpoints) -> Result<Self> {
         let hosts = Hosts::new(&endpoints.allowed_hosts)?;
         let mut sockets = BTreeMap::new();
@@ -98,7 +98,7 @@ impl Listeners {
         Ok(Self { sockets, hosts })
     }
 
-    /// Returns the addresses taken.
+    /// Returns the bound addresses.
     pub fn addresses(&self) -> Result<Addresses> {
         let taken = self.sockets.iter().map(|(port, socket)| Ok((*port, socket.local_addr()?)));
         Ok(Addresses(taken.collect::<Result<_>>()?))
@@ -111,8 +111,8 @@ async fn bind(port: Port, address: &str) -> Result<TcpListener> {
         Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(Error::new(
             ErrorKind::Conflict,
             format!(
-                "cannot listen on {address} for {port}: another process does (another broadloom, an OpenTelemetry \
-                 Collector?); choose another with --{port} ADDRESS:PORT, where port 0 takes any free one"
+                "cannot listen on {address} for {port}: another process listens there (another broadloom, an OpenTelemetry \
+                 Collector?); choose another address with --{port} ADDRESS:PORT, where port 0 takes any free one"
             ),
         )),
         Err(e) => Err(Error::invalid(format!("cannot listen on {address} for {port}: {e}")).with_source(e)),

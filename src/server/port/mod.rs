@@ -1,8 +1,7 @@
-//! Which ports does a server have, and what may clients do to them?
+//! Which ports does a server have, and which limits apply to their connections?
 //!
-//! A port is a row of the table in `table.rs`. Flags of the command line, environment variables, the addresses
-//! that are bound and announced, and the listeners themselves are made of that table, so a new protocol adds a
-//! row and its own folder.
+//! A port is a row of the table in `table.rs`. Command-line options, environment variables, the bound and printed
+//! addresses, and the listeners are made from that table, so a new protocol adds a row and its own folder.
 //!
 //! ```text
 //! Endpoints ─▶ Listeners ─▶ accept (one task per port) ─▶ connection (one task each) ─▶ http::routes
@@ -11,19 +10,18 @@
 //!
 //! | limit | value | beyond it |
 //! |---|---|---|
-//! | connections of a port | `connections-max` | the connection that has waited longest for its client is closed |
+//! | connections of a port | `connections-max` | the connection that has waited longest for its client closes |
 //! | time for the head of an HTTP/1 request, and between two requests | 75 s | the connection is closed |
-//! | time without a byte of a body that is awaited | 30 s | the request is refused, its memory is released |
-//! | time for which a client leaves the server waiting: no request, or an answer that it does not read | 2 min | the connection is closed |
+//! | time without a byte of a request body | 30 s | the request is refused, its memory is released |
+//! | time that the server waits for a client: no request, or an unread response | 2 min | the connection is closed |
 //! | time to answer a ping of HTTP/2, sent every 30 s | 20 s | the connection is closed |
 //! | requests at once on a connection of HTTP/2 | 256 | the client waits |
-//! | rests of refused requests that are read and thrown away | see `linger.rs` | the connection is closed |
+//! | rests of refused requests that are read and discarded | see `linger.rs` | the connection is closed |
 //!
 //! Invariants: every connection is a task of its port's `accept`, which ends them all; a connection has no memory
-//! for bytes that have not arrived; every time limit asks `clock.rs`, so tests wait
-//! for none.
+//! for bytes that have not arrived; every time limit uses `clock.rs`, so tests do not wait.
 //!
-//! Not here: routes and what they answer (`http`), limits of messages and statements (`budget`, `sql`), TLS.
+//! Not here: routes (`http`), limits of messages and statements (`budget`, `sql`), TLS.
 
 mod accept;
 mod activity;

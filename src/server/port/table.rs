@@ -1,11 +1,11 @@
 //! The table of ports.
 
-/// The protocol that connections of a port speak.
+/// The protocol of a port's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Wire {
     /// HTTP/1.1, and HTTP/2 with prior knowledge.
     Http,
-    /// gRPC, which is HTTP/2 alone.
+    /// gRPC, which is HTTP/2 only.
     Grpc,
 }
 
@@ -19,7 +19,7 @@ struct Row {
 
 macro_rules! ports {
     ($($port:ident: $name:literal, $address:literal, $wire:ident, $about:literal;)*) => {
-        /// A port that a server may listen on. The order is the one in which ports are listed.
+        /// A port that a server may listen on. Ports are listed in this order.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Port {
             $(#[doc = $about] $port,)*
@@ -46,13 +46,13 @@ ports! {
 }
 
 impl Port {
-    /// Name of the flag, the key in the configuration, and the word in the line of addresses.
+    /// Name of the option, of the key in the configuration, and in the printed addresses.
     pub const fn name(self) -> &'static str {
         self.row().name
     }
 
-    /// Address that is listened on unless another is given: of the loopback interface, so that only those who say
-    /// so are reachable from outside.
+    /// Default address. It is on the loopback interface, so that a server is reachable from outside only if
+    /// configured so.
     pub const fn default_address(self) -> &'static str {
         self.row().address
     }
