@@ -25,7 +25,7 @@ pub(super) async fn get(State(state): State<ServerState>, headers: HeaderMap) ->
 mod tests {
     use super::*;
     use crate::db::tests::duties::with_a_failing_rule;
-    use crate::server::state::Limits;
+    use crate::server::Limits;
 
     #[tokio::test]
     async fn duties_that_fail_are_counted_by_name() {

@@ -27,6 +27,7 @@ mod content;
 mod gate;
 mod health;
 mod http;
+mod limits;
 mod metrics;
 mod otlp;
 mod port;
@@ -38,16 +39,16 @@ mod traces;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use limits::Limits;
 pub use port::{Addresses, Endpoints, Listeners, Port};
 pub use shutdown::Signals;
-pub use state::Limits;
 
 use crate::db::Database;
 use crate::error::{Error, Result};
 #[cfg(any(test, fuzzing))]
 pub(crate) use gate::unpack_all;
 
-use http::Surroundings;
+use http::{Hosts, Surroundings};
 use port::{Acceptor, Lingerers};
 use state::ServerState;
 
@@ -68,7 +69,8 @@ impl Server {
         let state = ServerState::new(database, limits);
         let stop = CancellationToken::new();
         let lingerers = Lingerers::new(stop.clone());
-        let around = Surroundings { hosts: listeners.hosts, lingerers: lingerers.clone() };
+        let hosts = Hosts::new(&listeners.allowed_hosts)?;
+        let around = Surroundings { hosts, lingerers: lingerers.clone() };
         let mut ports = JoinSet::new();
         for (port, socket) in listeners.sockets {
             let router = http::router(port, &state, &around);

@@ -7,7 +7,6 @@ use tokio::net::TcpListener;
 
 use super::Port;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::http::Hosts;
 
 /// Addresses to listen on, `host:port` for each [`Port`]; port 0 takes any free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,18 +83,18 @@ impl std::fmt::Display for Addresses {
 #[derive(Debug)]
 pub struct Listeners {
     pub(in crate::server) sockets: BTreeMap<Port, TcpListener>,
-    pub(in crate::server) hosts: Hosts,
+    /// Names of `--allowed-host`.
+    pub(in crate::server) allowed_hosts: Vec<String>,
 }
 
 impl Listeners {
     /// Binds the addresses. Fails with [`ErrorKind::Conflict`] if one is in use.
     pub async fn bind(endpoints: &Endpoints) -> Result<Self> {
-        let hosts = Hosts::new(&endpoints.allowed_hosts)?;
         let mut sockets = BTreeMap::new();
         for (port, address) in &endpoints.addresses {
             sockets.insert(*port, bind(*port, address).await?);
         }
-        Ok(Self { sockets, hosts })
+        Ok(Self { sockets, allowed_hosts: endpoints.allowed_hosts.clone() })
     }
 
     /// Returns the bound addresses.
