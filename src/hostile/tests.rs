@@ -340,7 +340,7 @@ fn resources_cannot_be_repeated_into_gigabytes() {
     );
     let memory = allocation_counter::measure(|| {
         let decoded = crate::ingest::jaeger::decode(document.as_bytes()).unwrap();
-        assert!(decoded.refused.iter().any(|refused| refused.reason.contains("split it")));
+        assert!(decoded.refused.iter().any(|refused| refused.reason.contains("split the file")));
     });
     assert!(memory.bytes_max < 512 << 20, "{} bytes of memory", memory.bytes_max);
 }

@@ -51,7 +51,7 @@ async fn a_limit_of_memory_holds_for_all_databases_together() {
     let taken = MemoryConsumer::new("a query").register(&pool);
     taken.try_grow(63 << 20).unwrap();
     let error = sorted().await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     drop(taken);
     assert_eq!(sorted().await.unwrap(), 1000);
 }

@@ -48,13 +48,11 @@ impl ScalarUDFImpl for UnaryMinus {
     }
 
     fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types {
-            [of] => match negative(of) {
-                Some(negative) => Ok(vec![negative]),
-                None => plan_err!("unary minus takes a signed number or an interval, not {of}"),
-            },
-            _ => plan_err!("{UNARY_MINUS} takes one argument, not {}", types.len()),
-        }
+        let [of] = types else { return plan_err!("{UNARY_MINUS} takes one argument, not {}", types.len()) };
+        let Some(negative) = negative(of) else {
+            return plan_err!("unary minus takes a signed number or an interval, not {of}");
+        };
+        Ok(vec![negative])
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
@@ -64,9 +62,7 @@ impl ScalarUDFImpl for UnaryMinus {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let negated = arrays.iter().map(|array| neg(array)).next();
-        match negated {
-            Some(negated) => Ok(ColumnarValue::Array(negated?)),
-            None => plan_err!("{UNARY_MINUS} takes one argument, not 0"),
-        }
+        let Some(negated) = negated else { return plan_err!("{UNARY_MINUS} takes one argument, not 0") };
+        Ok(ColumnarValue::Array(negated?))
     }
 }

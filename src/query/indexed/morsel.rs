@@ -86,7 +86,7 @@ impl FileRows {
         parts: Vec<Range<u32>>,
         open: impl FnMut(Range<u32>) -> Result<Self> + Send + 'static,
     ) -> Self {
-        Self(Box::new(Parts { parts: parts.into(), open, opened: VecDeque::new() }))
+        Self(Box::new(Parts { left: parts.into(), open, opened: VecDeque::new() }))
     }
 
     /// Passes the rows through `map`. Reading fails if they come as several streams, since a map may count rows
@@ -141,7 +141,7 @@ impl<F: Future<Output = Result<FileRows>> + Send + 'static> MorselPlanner for Pe
 }
 
 struct Parts<F> {
-    parts: VecDeque<Range<u32>>,
+    left: VecDeque<Range<u32>>,
     open: F,
     /// Planners left of the part that was opened last, in order.
     opened: VecDeque<Box<dyn MorselPlanner>>,
@@ -154,7 +154,7 @@ where
     fn plan(mut self: Box<Self>) -> Result<Option<MorselPlan>> {
         loop {
             let Some(planner) = self.opened.pop_front() else {
-                let Some(part) = self.parts.pop_front() else { return Ok(None) };
+                let Some(part) = self.left.pop_front() else { return Ok(None) };
                 let opened = (self.open)(part)?;
                 self.opened.push_back(opened.0);
                 continue;

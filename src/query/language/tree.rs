@@ -164,8 +164,9 @@ impl Visitor for Size {
             Role::Other => {}
         }
         let is_deep = match expr {
-            Expr::Cast { data_type, .. } => is_deep(data_type),
-            Expr::Convert { data_type: Some(data_type), .. } => is_deep(data_type),
+            Expr::Cast { data_type, .. } | Expr::Convert { data_type: Some(data_type), .. } => {
+                is_deep(data_type)
+            }
             Expr::TypedString(typed) => is_deep(&typed.data_type),
             Expr::Struct { fields, .. } => fields.iter().any(|field| is_deep(&field.field_type)),
             _ => false,
