@@ -410,7 +410,7 @@ mod tests {
             let object = object(large);
             let bytes = object.len() as u64;
             store.put(&Path::from("x.index"), object.into()).await.unwrap();
-            for more in [1, 500, 20_000, 1 << 20] {
+            for more in [1, 500] {
                 let error = Sidecar::open(Arc::clone(&store), "x.index", bytes + more).await.unwrap_err();
                 assert!(error.message().contains("found"), "{error}");
             }
