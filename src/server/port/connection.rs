@@ -251,7 +251,9 @@ mod tests {
         let unread = open(Wire::Http, "GET /long HTTP/1.1\r\nHost: x\r\n\r\n").await;
         let Open { client, serving, time, began, .. } = unread;
         time.until(serving).await.unwrap();
-        assert_eq!(time.time() - began, QUIET_MAX);
+        // Once more if hyper has taken pieces into its own buffer meanwhile.
+        let took = time.time() - began;
+        assert!(took == QUIET_MAX || took == QUIET_MAX * 2, "{took:?}");
         drop(client);
         let slow = open(Wire::Http, "GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
         let (answer, took) = slow.read_to_end().await;
