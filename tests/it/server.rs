@@ -205,7 +205,7 @@ fn without_room_producers_are_told_to_come_again() {
 
     let answer = server.post("/v1/traces", &[PROTOBUF], &message);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
-    let json = [&b"{\"resourceSpans\":[]}"[..], &vec![b' '; 100]].concat();
+    let json = [&b"{\"resourceSpans\":[]}"[..], &[b' '; 100]].concat();
     let answer = server.post("/v1/traces", &[JSON], &json);
     assert_eq!(answer.json()["details"][0]["retryDelay"], "2s");
     let refused = server.runtime.block_on(async {

@@ -141,7 +141,7 @@ mod tests {
         rows.insert_range(0..200_000);
         rows.remove_range(65_536..65_540);
         rows.optimize();
-        let bits = bits(&rows, &[0..200_000]);
+        let bits = bits(&rows, std::slice::from_ref(&(0..200_000)));
         assert_eq!(bits.count_set_bits(), 199_996);
         assert!(bits.value(65_535) && !bits.value(65_536) && bits.value(199_999));
     }
