@@ -217,7 +217,7 @@ pub struct BufferSettings {
     /// A flush starts when the oldest buffered event has waited this long, in milliseconds.
     pub flush_age_ms: u64,
     /// Most bytes of buffered events; appends beyond it fail with
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), and producers retry.
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy), and producers retry.
     pub bytes_max: usize,
 }
 

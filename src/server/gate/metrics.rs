@@ -83,7 +83,7 @@ pub(super) struct Received {
     pub(super) duplicates: u64,
     /// Records refused, one by one.
     pub(super) rejected: u64,
-    /// Bytes of the message as it arrived.
+    /// Bytes of the message, decompressed.
     pub(super) bytes: u64,
 }
 

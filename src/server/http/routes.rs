@@ -126,7 +126,7 @@ const ROUTES: &[Route] = &[
     Route {
         path: "/healthz",
         calls: &[(Verb::Get, |method| on(method, health::alive))],
-        about: "200 while the process answers",
+        about: "200 unless only a restart helps",
         ports: OTLP_HTTP,
         audience: Audience::Anyone,
     },
