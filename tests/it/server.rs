@@ -569,7 +569,7 @@ fn a_client_that_stops_reading_is_cut_off_at_the_timeout_and_frees_its_place() {
     let length = ENDLESS.len();
     write!(
         stalled,
-        "POST /v1/sql?format=ndjson&timeout=2s HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{ENDLESS}"
+        "POST /v1/sql?format=ndjson&timeout=2s HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{ENDLESS}"
     )
     .unwrap();
     let mut first = [0; 1000];
