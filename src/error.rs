@@ -1,7 +1,9 @@
 //! The one public error: what to do about it, what happened, and why.
 //!
-//! [`ErrorKind`] tells the caller how to react; the message tells a person what was wrong, where, what
-//! was expected and what to do. An error is logged once, where it is handled.
+//! [`ErrorKind`] tells the caller how to react, [`Position`] a program where in a statement; the message tells a
+//! person what was wrong, where, what was expected and what to do. An error is logged once, where it is handled.
+//!
+//! An error knows no protocol: each maps the kind to its own codes.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,27 +14,119 @@ use serde::Serialize;
 /// Result of every fallible public function.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What the caller can do about an [`Error`].
+/// Reaction that an [`Error`] asks of the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The input is wrong: fix it.
     InvalidInput,
-    /// What was asked for does not exist.
+    /// The thing asked for does not exist.
     NotFound,
     /// Somebody else changed or holds it: look again, then retry.
     Conflict,
     /// Temporarily impossible: wait and retry.
     Unavailable,
-    /// A configured limit was reached; the message names the setting.
+    /// All places, or all memory, are taken for now; the same request fits later: repeat it.
+    Busy,
+    /// The request can never fit: make it smaller, or raise the setting that the message names.
+    TooLarge,
+    /// A limit that the request itself set was reached: ask for less, or raise it.
     LimitExceeded,
-    /// Stored bytes are not what was written; the message names object, offset, expected and found.
+    /// The caller did not say who it is, or is not known: send valid credentials.
+    Unauthenticated,
+    /// The caller is known and lacks the right: ask for the right.
+    Forbidden,
+    /// Stored bytes are not the bytes that were written; the message names object, offset, expected and found.
     Corrupt,
     /// The writer saw a failed fsync and refuses to go on: restart the process.
     Poisoned,
-    /// The caller went away or asked to stop.
+    /// The time for it ran out, or the caller asked to stop.
     Cancelled,
     /// A defect of Broadloom: report it.
     Internal,
+}
+
+impl ErrorKind {
+    /// All kinds.
+    pub const ALL: [Self; 13] = [
+        Self::InvalidInput,
+        Self::NotFound,
+        Self::Conflict,
+        Self::Unavailable,
+        Self::Busy,
+        Self::TooLarge,
+        Self::LimitExceeded,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Corrupt,
+        Self::Poisoned,
+        Self::Cancelled,
+        Self::Internal,
+    ];
+
+    /// Name of the kind for programs, the same in every protocol and in metrics: `invalid-input`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid-input",
+            Self::NotFound => "not-found",
+            Self::Conflict => "conflict",
+            Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
+            Self::TooLarge => "too-large",
+            Self::LimitExceeded => "limit-exceeded",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Corrupt => "corrupt",
+            Self::Poisoned => "poisoned",
+            Self::Cancelled => "cancelled",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The kind of that [`name`](Self::name).
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// Returns whether the same request may succeed later, unchanged. [`Poisoned`](Self::Poisoned) counts: it
+    /// succeeds after the restart, so a sender keeps what it has.
+    pub fn is_retryable(self) -> bool {
+        match self {
+            Self::Unavailable | Self::Busy | Self::Poisoned => true,
+            Self::InvalidInput
+            | Self::NotFound
+            | Self::Conflict
+            | Self::TooLarge
+            | Self::LimitExceeded
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::Corrupt
+            | Self::Cancelled
+            | Self::Internal => false,
+        }
+    }
+}
+
+/// Place in a statement; both numbers count from 1, columns in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Line.
+    pub line: usize,
+    /// Column.
+    pub column: usize,
+}
+
+impl Position {
+    /// The place, unless a number is 0.
+    pub fn new(line: usize, column: usize) -> Option<Self> {
+        (line > 0 && column > 0).then_some(Self { line, column })
+    }
+}
+
+impl fmt::Display for Position {
+    /// `line 3, column 14`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
 }
 
 /// An error of any part of Broadloom.
@@ -41,12 +135,13 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    position: Option<Position>,
 }
 
 impl Error {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), source: None, position: None }
     }
 
     /// [`ErrorKind::InvalidInput`].
@@ -71,6 +166,20 @@ impl Error {
         self
     }
 
+    /// Sets the place in the statement that it is about.
+    #[must_use]
+    pub fn at(mut self, position: impl Into<Option<Position>>) -> Self {
+        self.position = position.into();
+        self
+    }
+
+    /// Puts `more` after the message.
+    #[must_use]
+    pub fn followed_by(mut self, more: impl AsRef<str>) -> Self {
+        self.message.push_str(more.as_ref());
+        self
+    }
+
     /// Puts `context` and a colon before the message.
     #[must_use]
     pub fn context(mut self, context: impl fmt::Display) -> Self {
@@ -78,9 +187,25 @@ impl Error {
         self
     }
 
-    /// What the caller can do.
+    /// Reaction that is asked of the caller.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Returns whether the same request may succeed later; see [`ErrorKind::is_retryable`].
+    pub fn is_retryable(&self) -> bool {
+        self.kind.is_retryable()
+    }
+
+    /// Place in the statement that it is about, where one is known.
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// The same without its causes, for each of several who are told.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { kind: self.kind, message: self.message.clone(), source: None, position: self.position }
     }
 
     /// What happened, without the causes.
@@ -215,6 +340,31 @@ mod tests {
     use parquet::errors::ParquetError;
 
     use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        for kind in ErrorKind::ALL {
+            assert_eq!(ErrorKind::of_name(kind.name()), Some(kind));
+        }
+        assert_eq!(ErrorKind::of_name("nonsense"), None);
+    }
+
+    #[test]
+    fn only_what_fits_later_is_repeated() {
+        let repeated = ErrorKind::ALL.into_iter().filter(|kind| kind.is_retryable()).collect::<Vec<_>>();
+        assert_eq!(repeated, [ErrorKind::Unavailable, ErrorKind::Busy, ErrorKind::Poisoned]);
+    }
+
+    #[test]
+    fn a_place_stays_while_words_are_added() {
+        let error = Error::invalid("no column x").at(Position::new(2, 7));
+        let error = error.context("view v").followed_by("; did you mean y?");
+        assert_eq!(error.message(), "view v: no column x; did you mean y?");
+        assert_eq!(error.position(), Some(Position { line: 2, column: 7 }));
+        assert_eq!(error.duplicate().position(), error.position());
+        assert_eq!(Position::new(0, 1), None);
+        assert_eq!(Error::internal("no").at(None).position(), None);
+    }
 
     #[test]
     fn what_could_not_be_fetched_is_not_corrupt() {

@@ -15,10 +15,10 @@ use futures::StreamExt;
 use super::{Globals, logging, remote, units};
 use crate::config::Settings;
 use crate::db::Database;
-use crate::error::{Error, Result};
+use crate::error::{Error, Position, Result};
 use crate::query::QueryRequest;
 use crate::query::output::{self, Format};
-use crate::server::{Position, first_rows, literal};
+use crate::server::{first_rows, literal};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -221,17 +221,18 @@ impl Write for Sink {
 
 /// Adds the line of the statement that an error names, with a caret under the place.
 fn point_at(error: Error, sql: &str) -> Error {
-    let Some(picture) = picture(&error.chain(), sql) else { return error };
-    Error::new(error.kind(), format!("{}\n{picture}", error.chain())).with_source(error)
+    match error.position().and_then(|at| picture(at, sql)) {
+        Some(picture) => error.followed_by(format!("\n{picture}")),
+        None => error,
+    }
 }
 
-fn picture(message: &str, sql: &str) -> Option<String> {
-    let at = Position::in_message(message)?;
-    let line = sql.lines().nth(at.line - 1)?;
+fn picture(at: Position, sql: &str) -> Option<String> {
+    let line = sql.lines().nth(at.line.checked_sub(1)?)?;
     let number = at.line.to_string();
     // A tab is as wide above the caret as before it.
     let before: String =
-        line.chars().take(at.column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        line.chars().take(at.column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let margin = " ".repeat(number.len());
     Some(format!("{margin} |\n{number} | {line}\n{margin} | {before}^"))
 }
@@ -243,11 +244,12 @@ mod tests {
     #[test]
     fn an_error_is_shown_in_its_statement() {
         let sql = "select name,\n\tdurationn\nfrom spans";
-        let shown =
-            picture("no column named durationn at line 2, column 2; nearest: duration_ns", sql).unwrap();
-        assert_eq!(shown, "  |\n2 | \tdurationn\n  | \t^");
-        assert_eq!(picture("something else", sql), None);
-        assert_eq!(picture("at line 9, column 1", sql), None);
+        let wrong = || Error::invalid("no column named durationn; nearest: duration_ns");
+        let shown = |line, column| point_at(wrong().at(Position { line, column }), sql).message().to_owned();
+        let words = wrong().message().to_owned();
+        assert_eq!(shown(2, 2), format!("{words}\n  |\n2 | \tdurationn\n  | \t^"));
+        assert_eq!(shown(9, 1), words, "there is no such line");
+        assert_eq!(point_at(wrong(), sql).message(), words);
     }
 
     #[test]

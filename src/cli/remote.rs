@@ -7,7 +7,7 @@ use arrow::ipc::reader::StreamReader;
 use serde_json::{Value, json};
 
 use super::query::warn;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Position, Result};
 use crate::query::QueryRequest;
 use crate::query::output::{self, Format};
 
@@ -63,21 +63,20 @@ fn address(url: &str, request: &QueryRequest, format: Format) -> Result<url::Url
     Ok(address)
 }
 
-/// What the server says went wrong.
+/// The error that the server, or a proxy before it, answers with.
 fn problem(status: u16, text: &str) -> Error {
-    let kind = match status {
-        404 => ErrorKind::NotFound,
-        409 => ErrorKind::Conflict,
-        429 => ErrorKind::LimitExceeded,
+    let problem = serde_json::from_str::<Value>(text).unwrap_or_default();
+    let name = problem["type"].as_str().and_then(|name| name.strip_prefix("urn:broadloom:problem:"));
+    let kind = name.and_then(ErrorKind::of_name).unwrap_or(match status {
+        400..500 => ErrorKind::InvalidInput,
         503 => ErrorKind::Unavailable,
         504 => ErrorKind::Cancelled,
-        400..500 => ErrorKind::InvalidInput,
         _ => ErrorKind::Internal,
-    };
-    let detail = serde_json::from_str::<Value>(text).ok();
-    let detail = detail.as_ref().and_then(|problem| problem["detail"].as_str());
-    match detail {
-        Some(detail) => Error::new(kind, detail),
+    });
+    let number = |field: &str| problem[field].as_u64().and_then(|number| usize::try_from(number).ok());
+    let position = || Position::new(number("line")?, number("column")?);
+    match problem["detail"].as_str() {
+        Some(detail) => Error::new(kind, detail).at(position()),
         None => Error::new(kind, format!("the server answered with HTTP {status} and no explanation")),
     }
 }
@@ -128,12 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_keeps_its_words_and_kind() {
-        let error = problem(400, r#"{"detail":"no column x at line 1, column 8"}"#);
-        assert_eq!(
-            (error.kind(), error.message()),
-            (ErrorKind::InvalidInput, "no column x at line 1, column 8")
-        );
+    fn a_problem_keeps_its_words_kind_and_place() {
+        let text = r#"{"type":"urn:broadloom:problem:busy","detail":"no column x","line":1,"column":8}"#;
+        let error = problem(400, text);
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Busy, "no column x"));
+        assert_eq!(error.position(), Position::new(1, 8));
+        let bare = problem(400, r#"{"detail":"no"}"#);
+        assert_eq!((bare.kind(), bare.position()), (ErrorKind::InvalidInput, None));
         assert_eq!(problem(502, "<html>").kind(), ErrorKind::Internal);
     }
 }

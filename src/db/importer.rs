@@ -72,7 +72,7 @@ impl Importer {
     pub async fn append(&mut self, batch: EventBatch) -> Result<()> {
         if batch.rows() > ROWS_MAX {
             let message = format!("batch of {} events, at most {ROWS_MAX} go in one: split it", batch.rows());
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
+            return Err(Error::new(ErrorKind::TooLarge, message));
         }
         if self.rows + batch.rows() > ROWS_MAX {
             self.seal().await?;

@@ -100,8 +100,8 @@ impl Database {
 
     /// Adds events. When it returns, they survive a crash and the next query sees them.
     ///
-    /// Fails with [`ErrorKind::Unavailable`] when the buffer or the disk is full: retry later. After any
-    /// failure but [`ErrorKind::Poisoned`] nothing was stored. Dropping the future may or may not store it.
+    /// Fails with [`ErrorKind::Busy`] when the buffer is full and [`ErrorKind::Unavailable`] when the disk is:
+    /// retry later; with [`ErrorKind::TooLarge`] when a batch has more events than a segment. After any failure but [`ErrorKind::Poisoned`] nothing was stored. Dropping the future may or may not store it.
     pub async fn append(&self, batch: EventBatch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());

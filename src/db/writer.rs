@@ -192,11 +192,11 @@ impl Writer {
         let id = claim.as_ref().map(Claim::id);
         if batch.rows() > segment::ROWS_MAX {
             let message = format!(
-                "batch of {} events, at most {} go in one: split it",
+                "batch of {} events, at most {} go in one: send smaller batches",
                 batch.rows(),
                 segment::ROWS_MAX
             );
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
+            return Err(Error::new(ErrorKind::TooLarge, message));
         }
         self.catalog.is_owner()?;
         let bytes = batch.memory_bytes();

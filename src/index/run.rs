@@ -247,14 +247,14 @@ pub struct BuiltRun {
 
 /// Merges `inputs` into one run. Memory is that of the result and of a few megabytes of the inputs.
 ///
-/// Fails with [`LimitExceeded`](crate::ErrorKind::LimitExceeded) beyond [`RUN_SEGMENTS_MAX`] segments, or as
+/// Fails with [`TooLarge`](crate::ErrorKind::TooLarge) beyond [`RUN_SEGMENTS_MAX`] segments, or as
 /// reading the inputs does.
 pub async fn merge(id: RunId, inputs: &[RunInput]) -> Result<BuiltRun> {
     let mut segments = Vec::new();
     let sources: Vec<Source<'_>> = inputs.iter().map(|input| Source::new(input, &mut segments)).collect();
     if segments.len() > RUN_SEGMENTS_MAX {
         let message = format!("a run of {} segments, at most {RUN_SEGMENTS_MAX}", segments.len());
-        return Err(Error::new(crate::ErrorKind::LimitExceeded, message));
+        return Err(Error::new(crate::ErrorKind::TooLarge, message));
     }
     let mut writer = SidecarWriter::new();
     let mut entries = 0;

@@ -153,13 +153,13 @@ impl Live {
 
     /// Asks for room for a batch of `bytes`. A single batch of any size fits into an empty buffer.
     ///
-    /// Fails with [`ErrorKind::Unavailable`] when buffer and batches under way would exceed `bytes_max`.
+    /// Fails with [`ErrorKind::Busy`] when buffer and batches under way would exceed `bytes_max`.
     pub fn admit(&self, bytes: usize, bytes_max: usize) -> Result<Admission> {
         let used = self.state.lock().buffer.bytes() + self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         let admission = Admission { bytes, pending_bytes: Arc::clone(&self.pending_bytes) };
         if used > 0 && used + bytes > bytes_max {
             return Err(Error::new(
-                ErrorKind::Unavailable,
+                ErrorKind::Busy,
                 format!(
                     "the buffer holds {used} bytes and may hold {bytes_max} (buffer.bytes_max): retry after the next flush"
                 ),

@@ -216,7 +216,10 @@ impl Engine {
     /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong; what goes wrong later comes
     /// through the stream.
     pub async fn query(&self, snapshot: &ReadSnapshot, request: QueryRequest) -> Result<QueryResult> {
-        let deadline = request.timeout.map(|timeout| (tokio::time::Instant::now() + timeout, timeout));
+        let deadline = request.timeout.and_then(|timeout| {
+            // A time that does not fit is no limit.
+            Some((tokio::time::Instant::now().checked_add(timeout)?, timeout))
+        });
         let start = Box::pin(self.start(snapshot, &request));
         let (stream, warnings, casts) = match deadline {
             Some((at, timeout)) => {
@@ -430,10 +433,11 @@ fn explain_types(error: Error, hints: &[String]) -> Error {
     if error.kind() != ErrorKind::InvalidInput || hints.is_empty() || !about_types {
         return error;
     }
-    Error::new(error.kind(), format!("{} ({})", error.message(), hints.join("; ")))
+    error.followed_by(format!(" ({})", hints.join("; ")))
 }
 
-fn timed_out(timeout: Duration) -> Error {
+/// The error of a question that was not answered within `timeout`.
+pub(crate) fn timed_out(timeout: Duration) -> Error {
     Error::new(
         ErrorKind::Cancelled,
         format!(

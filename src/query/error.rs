@@ -25,11 +25,11 @@ pub(super) fn in_words(e: &DataFusionError) -> (ErrorKind, String) {
 /// What an error of the engine means to the one who asked.
 ///
 /// Statements that do not fit the data are [`ErrorKind::InvalidInput`], exhausted memory is
-/// [`ErrorKind::LimitExceeded`], and our own errors that came through the engine are unwrapped.
+/// [`ErrorKind::TooLarge`], and our own errors that came through the engine are unwrapped.
 pub fn query_error(e: DataFusionError) -> Error {
     let kind = match e.find_root() {
         DataFusionError::External(source) => match source.downcast_ref::<Error>() {
-            Some(ours) => return copy(ours),
+            Some(ours) => return ours.duplicate(),
             None if bad_pattern(&source.to_string()).is_some() => ErrorKind::InvalidInput,
             None => external_kind(source.as_ref()),
         },
@@ -41,7 +41,7 @@ pub fn query_error(e: DataFusionError) -> Error {
         },
         DataFusionError::ObjectStore(source) => external_kind(source.as_ref()),
         DataFusionError::IoError(_) => ErrorKind::Unavailable,
-        DataFusionError::ResourcesExhausted(_) => ErrorKind::LimitExceeded,
+        DataFusionError::ResourcesExhausted(_) => ErrorKind::TooLarge,
         DataFusionError::Internal(text) if without_order(text).is_some() || bad_pattern(text).is_some() => {
             ErrorKind::InvalidInput
         }
@@ -55,7 +55,7 @@ pub fn query_error(e: DataFusionError) -> Error {
     };
     let text = words(&e);
     let message = match kind {
-        ErrorKind::LimitExceeded => format!(
+        ErrorKind::TooLarge => format!(
             "the query needs more memory than `query-memory` allows: {text}; \
              narrow the time range, or raise it"
         ),
@@ -63,7 +63,7 @@ pub fn query_error(e: DataFusionError) -> Error {
     };
     match kind {
         // The cause says the same in other words.
-        ErrorKind::InvalidInput | ErrorKind::LimitExceeded => Error::new(kind, message),
+        ErrorKind::InvalidInput | ErrorKind::TooLarge => Error::new(kind, message),
         _ => Error::new(kind, message).with_source(e),
     }
 }
@@ -139,10 +139,6 @@ fn without_order(text: &str) -> Option<&str> {
     data_type.lines().next()
 }
 
-fn copy(ours: &Error) -> Error {
-    Error::new(ours.kind(), ours.message())
-}
-
 fn external_kind(source: &(dyn std::error::Error + Send + Sync + 'static)) -> ErrorKind {
     match source.downcast_ref::<object_store::Error>() {
         Some(object_store::Error::NotFound { .. }) => ErrorKind::NotFound,
@@ -156,7 +152,7 @@ fn arrow_kind(e: &ArrowError) -> ErrorKind {
         ArrowError::IoError(..) | ArrowError::IpcError(_) | ArrowError::CDataInterface(_) => {
             ErrorKind::Unavailable
         }
-        ArrowError::MemoryError(_) => ErrorKind::LimitExceeded,
+        ArrowError::MemoryError(_) => ErrorKind::TooLarge,
         ArrowError::ParquetError(_) => ErrorKind::Corrupt,
         _ => ErrorKind::InvalidInput,
     }

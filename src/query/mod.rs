@@ -48,6 +48,7 @@ pub mod output;
 mod error;
 mod trace;
 
+pub(crate) use engine::timed_out;
 pub use engine::{Engine, QueryRequest, QueryResult};
 pub use error::query_error;
 pub use snapshot::ReadSnapshot;

@@ -11,7 +11,7 @@ use crate::event::{Signal, TraceId, schema};
 
 impl Engine {
     /// The spans and span events of the trace `id`: all core columns, and the attributes as
-    /// [`schema::TYPED_ATTRIBUTES`]. In no order. Fails with [`ErrorKind::LimitExceeded`] when there are
+    /// [`schema::TYPED_ATTRIBUTES`]. In no order. Fails with [`ErrorKind::TooLarge`] when there are
     /// more than `rows_max`.
     pub async fn trace(
         &self,
@@ -33,7 +33,7 @@ impl Engine {
             .await?;
         if batches.iter().map(RecordBatch::num_rows).sum::<usize>() > rows_max {
             let message = format!("the trace {id} has more than {rows_max} spans and span events");
-            return Err(Error::new(ErrorKind::LimitExceeded, message));
+            return Err(Error::new(ErrorKind::TooLarge, message));
         }
         Ok(batches)
     }

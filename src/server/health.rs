@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::problem::Problem;
+use super::answer::Problem;
 use super::state::ServerState;
 use crate::error::{Error, ErrorKind};
 

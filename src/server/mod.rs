@@ -1,35 +1,35 @@
 //! How do producers and questions reach the database over the network?
 //!
-//! One file per protocol, each of which maps it onto [`Database`]:
+//! Each protocol has a file or a folder, which maps it onto a `gate::Caller`; only the `gate` holds the
+//! [`Database`]:
 //!
 //! | port | routes | file |
 //! |---|---|---|
 //! | http | `/v1/sql` | `sql.rs` |
 //! | | `/v1/traces/{id}` | `traces.rs` |
 //! | | `/healthz`, `/readyz`, `/metrics` | `health.rs`, `metrics.rs` |
-//! | http, otlp-http | `POST /v1/traces`, `/v1/logs`, `/v1/metrics` | `otlp_http.rs` |
-//! | otlp-grpc | `…TraceService/Export` and the other two | `otlp_grpc.rs` |
+//! | http, otlp-http | `POST /v1/traces`, `/v1/logs`, `/v1/metrics` | `otlp/http.rs` |
+//! | otlp-grpc | `…TraceService/Export` and the other two | `otlp/grpc.rs` |
 //!
-//! A message of a producer goes `otlp_http` or `otlp_grpc` → `receive` (unpack, decode, append) →
-//! `otlp_answer`. What goes wrong is a `Problem`, whose status follows from the kind of the error.
+//! A message of a producer goes `otlp/http` or `otlp/grpc` → `gate/receive` (unpack, decode, deliver) →
+//! `otlp/answer`. A question goes `sql` or `traces` → `gate/ask` (permit, deadline, rows) → items of the protocol's
+//! own. A request that is refused is a `answer::Refusal`, which `answer` maps to the codes of each
+//! protocol by the kind of the error.
 //!
-//! Invariants: whatever waits is bounded (bytes in flight, decoders, statements) and beyond the bound
-//! clients are told to come again; nothing is acknowledged before [`Database::append`] returned; nothing
-//! here knows Parquet; no state outside [`Server`].
+//! Invariants: whatever waits is bounded (bytes in flight, decoders, questions) and beyond the bound clients are
+//! told to come again; every question, `/v1/traces/{id}` too, has a permit and a deadline; nothing is acknowledged
+//! before [`Database::deliver`] returned; nothing here knows Parquet; no state outside [`Server`].
 //!
 //! Not here: authentication and TLS. The default is to listen on the loopback interface only.
 
-mod budget;
+mod answer;
 mod content;
+mod gate;
 mod health;
 mod linger;
 mod listen;
 mod metrics;
-mod otlp_answer;
-mod otlp_grpc;
-mod otlp_http;
-mod problem;
-mod receive;
+mod otlp;
 mod shutdown;
 mod sql;
 mod state;
@@ -54,11 +54,10 @@ pub use state::Limits;
 use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
 #[cfg(any(test, fuzzing))]
-pub(crate) use content::unpack_all;
-pub(crate) use problem::Position;
+pub(crate) use gate::unpack_all;
 pub(crate) use sql::{first_rows, literal};
 
-use problem::Problem;
+use answer::Problem;
 use state::ServerState;
 
 /// A running server of one database.
@@ -83,7 +82,7 @@ impl Server {
             server.serve_http(listener, producer_routes());
         }
         if let Some(listener) = listeners.otlp_grpc {
-            server.tasks.spawn(otlp_grpc::serve(listener, server.state.clone(), server.stop.clone()));
+            server.tasks.spawn(otlp::grpc::serve(listener, server.state.clone(), server.stop.clone()));
         }
         Ok(server)
     }
@@ -112,6 +111,7 @@ impl Server {
         if tokio::time::timeout(shutdown::DRAIN_MAX, drained).await.is_err() {
             tracing::warn!(after_ms = shutdown::DRAIN_MAX.as_millis() as u64, "requests were cut off");
         }
+        self.state.gate.close().await;
         self.tasks.shutdown().await;
     }
 
@@ -142,7 +142,7 @@ fn main_routes() -> Router<ServerState> {
 
 /// The routes of the port for OTLP/HTTP.
 fn producer_routes() -> Router<ServerState> {
-    otlp_http::routes().route("/healthz", get(health::alive)).route("/readyz", get(health::ready))
+    otlp::http::routes().route("/healthz", get(health::alive)).route("/readyz", get(health::ready))
 }
 
 /// What every route has in common.

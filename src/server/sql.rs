@@ -1,4 +1,4 @@
-//! `/v1/sql`: one statement in, rows out.
+//! How does a statement come in over HTTP, and how do its rows go out? `/v1/sql`.
 //!
 //! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` when Content-Type
 //! says so; `GET` takes it as `?query=…`, with `?param=…` for each parameter. The answer is written as
@@ -16,18 +16,15 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use bytes::Bytes;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use serde::Deserialize;
 
+use super::answer::Problem;
 use super::content::{accepted, media_type};
-use super::metrics::RunningQuery;
-use super::problem::Problem;
-use super::state::ServerState;
+use super::gate::{Caller, Protocol};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
 use crate::query::{QueryRequest, QueryResult};
@@ -36,22 +33,18 @@ use crate::query::{QueryRequest, QueryResult};
 const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
 /// `GET /v1/sql?query=…`.
-pub(super) async fn get(
-    State(state): State<ServerState>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn get(caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let options = Options::parse(uri.query().unwrap_or_default())?;
     let Some(sql) = options.query.clone() else {
         return Err(Error::invalid("no statement: write it as ?query=… or POST it").into());
     };
     let params = options.params.clone();
-    answer(state, &headers, options, sql, params).await
+    answer(&caller, &headers, options, sql, params).await
 }
 
 /// `POST /v1/sql`.
 pub(super) async fn post(
-    State(state): State<ServerState>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -59,7 +52,7 @@ pub(super) async fn post(
     let options = Options::parse(uri.query().unwrap_or_default())?;
     let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX).await.map_err(|e| {
         let message = format!("the statement cannot be read, or has more than {STATEMENT_BYTES_MAX} bytes");
-        Problem::with_status(StatusCode::PAYLOAD_TOO_LARGE, Error::invalid(message).with_source(e))
+        Error::new(ErrorKind::TooLarge, message).with_source(e)
     })?;
     let (sql, params) = if media_type(&headers).as_deref() == Some("application/json") {
         let statement: Statement = serde_json::from_slice(&body).map_err(|e| {
@@ -72,7 +65,7 @@ pub(super) async fn post(
             .map_err(|e| Error::invalid(format!("the statement is not UTF-8: {e}")).with_source(e))?;
         (sql.to_owned(), options.params.clone())
     };
-    answer(state, &headers, options, sql, params).await
+    answer(&caller, &headers, options, sql, params).await
 }
 
 /// A statement with the values of its parameters.
@@ -164,62 +157,26 @@ fn essence(format: Format) -> &'static str {
 }
 
 async fn answer(
-    state: ServerState,
+    caller: &Caller,
     headers: &HeaderMap,
     options: Options,
     sql: String,
     params: Vec<serde_json::Value>,
 ) -> Result<Response, Problem> {
-    let mut running = state.metrics.query();
-    let answered = begin(&state, headers, &options, sql, params).await;
-    match answered {
-        Ok((format, result, turn)) => {
-            let warnings = warnings_header(&result.warnings);
-            let chunks = output::encode(result, format);
-            let body = Body::from_stream(counted(chunks, (running, turn)));
-            let mut response = Response::new(body);
-            let headers = response.headers_mut();
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
-            if let Some(warnings) = warnings {
-                headers.insert("broadloom-warnings", warnings);
-            }
-            Ok(response)
-        }
-        Err(problem) => {
-            running.ended(problem.status().as_u16());
-            problem.log("sql");
-            Err(problem)
-        }
-    }
-}
-
-type Turn = tokio::sync::OwnedSemaphorePermit;
-
-/// Starts the query and waits for its first rows, so that most failures still have a status.
-async fn begin(
-    state: &ServerState,
-    headers: &HeaderMap,
-    options: &Options,
-    sql: String,
-    params: Vec<serde_json::Value>,
-) -> Result<(Format, QueryResult, Turn), Problem> {
     let format = negotiate(options.format, headers)?;
-    let turn = Arc::clone(&state.queries).try_acquire_owned().map_err(|e| {
-        let message = format!("queries-max: {} statements are being answered", state.limits.queries_max);
-        Error::new(ErrorKind::LimitExceeded, message).with_source(e)
-    })?;
-    let request = QueryRequest {
-        sql,
-        params,
-        timeout: Some(options.timeout.unwrap_or(state.limits.query_timeout)),
-        row_limit: options.limit.filter(|rows| *rows > 0),
-    };
-    let mut result = state.database.query(request).await?;
-    result.begin().await?;
-    if let Some(rows_max) = options.limit {
-        result = first_rows(result, rows_max);
+    let rows_max = options.limit;
+    let row_limit = rows_max.filter(|rows| *rows > 0);
+    let question = QueryRequest { sql, params, timeout: options.timeout, row_limit };
+    let encode = move |found| output::encode(first_rows(found, rows_max.unwrap_or(usize::MAX)), format);
+    let answer = caller.ask(Protocol::Sql, question, encode).await?;
+    let warnings = warnings_header(&answer.warnings);
+    let mut response = Response::new(Body::from_stream(answer.items));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    if let Some(warnings) = warnings {
+        headers.insert("broadloom-warnings", warnings);
     }
-    Ok((format, result, turn))
+    Ok(response)
 }
 
 /// The first `rows_max` rows of an answer. Who asks for so many does not want an error when there are
@@ -236,27 +193,6 @@ pub(crate) fn first_rows(result: QueryResult, rows_max: usize) -> QueryResult {
     });
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
     QueryResult { schema, stream, warnings }
-}
-
-/// The chunks of an answer; says in the metrics how it ended, and holds what must live as long.
-fn counted(
-    chunks: impl Stream<Item = Result<Bytes>> + Send + 'static,
-    held: (RunningQuery, Turn),
-) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
-    futures::stream::unfold((Box::pin(chunks), held), |(mut chunks, mut held)| async move {
-        let chunk = chunks.next().await;
-        match &chunk {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                held.0.ended(super::problem::status_of(error.kind()).as_u16());
-                tracing::warn!(error = error.chain(), "a query failed while its answer was being sent");
-            }
-            None => held.0.ended(StatusCode::OK.as_u16()),
-        }
-        chunk.map(|chunk| (chunk, (chunks, held)))
-    })
-    // What compresses a body asks again after its end.
-    .fuse()
 }
 
 /// Most bytes of warnings that are sent: proxies refuse long headers.

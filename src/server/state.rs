@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 
-use super::budget::Budget;
-use super::metrics::Metrics;
+use super::answer::Problem;
+use super::gate::{Caller, Gate};
 use crate::db::Database;
 
 /// Limits of what clients may ask of a server.
@@ -17,9 +18,9 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// Bytes of OTLP messages that may be in memory at once; beyond it producers are told to wait.
     pub in_flight_bytes_max: usize,
-    /// Statements answered at once; beyond it clients are told to wait.
+    /// Questions answered at once; beyond it clients are told to wait.
     pub queries_max: usize,
-    /// How long a statement may take when its client does not say.
+    /// Time that a question may take when its client does not say.
     pub query_timeout: Duration,
 }
 
@@ -36,25 +37,15 @@ impl Default for Limits {
     }
 }
 
-/// What every handler of one server shares; cheap to clone.
+/// What every handler of one server shares; cheap to clone. The data is behind the [`Gate`].
 #[derive(Debug, Clone)]
 pub(super) struct ServerState(Arc<Shared>);
 
 /// The inside of [`ServerState`].
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// The data.
-    pub(super) database: Database,
-    /// Limits of requests.
-    pub(super) limits: Limits,
-    /// Bytes of OTLP messages in memory.
-    pub(super) budget: Budget,
-    /// Messages decoded at once: one per processor, since decoding is all computation.
-    pub(super) decoders: Semaphore,
-    /// Statements answered at once.
-    pub(super) queries: Arc<Semaphore>,
-    /// The server about itself.
-    pub(super) metrics: Arc<Metrics>,
+    /// The way to the data.
+    pub(super) gate: Gate,
     draining: AtomicBool,
 }
 
@@ -69,16 +60,8 @@ impl std::ops::Deref for ServerState {
 impl ServerState {
     /// The state of a server of `database`.
     pub(super) fn new(database: Database, limits: Limits) -> Self {
-        let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self(Arc::new(Shared {
-            metrics: Arc::new(Metrics::new(database.clone())),
-            database,
-            limits,
-            budget: Budget::new(limits.in_flight_bytes_max),
-            decoders: Semaphore::new(processors),
-            queries: Arc::new(Semaphore::new(limits.queries_max)),
-            draining: AtomicBool::new(false),
-        }))
+        let gate = Gate::new(database, limits);
+        Self(Arc::new(Shared { gate, draining: AtomicBool::new(false) }))
     }
 
     /// From now on the server is not ready: it finishes what it has.
@@ -89,5 +72,13 @@ impl ServerState {
     /// Is the server about to stop?
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+}
+
+impl FromRequestParts<ServerState> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, state: &ServerState) -> Result<Self, Problem> {
+        Ok(state.gate.anonymous())
     }
 }

@@ -33,11 +33,11 @@ pub struct Payload(Bytes);
 
 impl Payload {
     /// Compresses an encoded batch: ZSTD level 1 (about 400 MB/s a core). Fails with
-    /// [`ErrorKind::LimitExceeded`] above [`ENCODED_BYTES_MAX`], and above [`PAYLOAD_BYTES_MAX`] compressed.
+    /// [`ErrorKind::TooLarge`] above [`ENCODED_BYTES_MAX`], and above [`PAYLOAD_BYTES_MAX`] compressed.
     pub fn compress(encoded: &[u8]) -> Result<Self> {
         if encoded.len() > ENCODED_BYTES_MAX {
             return Err(Error::new(
-                ErrorKind::LimitExceeded,
+                ErrorKind::TooLarge,
                 format!(
                     "batch of {} bytes, the log takes {ENCODED_BYTES_MAX}: send smaller batches",
                     encoded.len()
@@ -48,7 +48,7 @@ impl Payload {
             .map_err(|e| Error::internal("could not compress a batch for the log").with_source(e))?;
         if frame.len() > PAYLOAD_BYTES_MAX {
             return Err(Error::new(
-                ErrorKind::LimitExceeded,
+                ErrorKind::TooLarge,
                 format!(
                     "batch of {} compressed bytes, the log takes {PAYLOAD_BYTES_MAX}: send smaller batches",
                     frame.len()

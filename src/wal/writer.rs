@@ -203,7 +203,7 @@ impl<T> Group<T> {
             Err(error) => {
                 tracing::error!(%error, batches = self.answers.len(), "could not append to the log");
                 for answer in self.answers {
-                    let _ = answer.send(Err(Error::new(error.kind(), error.message())));
+                    let _ = answer.send(Err(error.duplicate()));
                 }
             }
         }

@@ -30,6 +30,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Fails unless `/metrics` has this line.
+fn assert_counted(server: &Running, line: &str) {
+    let metrics = server.get("/metrics");
+    assert!(metrics.text().lines().any(|known| known == line), "{line}\n{}", metrics.text());
+}
+
 fn count(server: &Running) -> i64 {
     server.rows("select count(*) as n from events")[0]["n"].as_i64().unwrap()
 }
@@ -44,9 +50,9 @@ fn health_and_metrics_are_answered() {
     let metrics = server.get("/metrics");
     assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
     for line in [
-        "broadloom_ingest_requests_total{protocol=\"otlp_http\",signal=\"traces\",status=\"200\"} 1",
+        "broadloom_ingest_requests_total{protocol=\"otlp_http\",signal=\"traces\",outcome=\"ok\"} 1",
         "broadloom_ingest_events_total{protocol=\"otlp_http\",signal=\"traces\"} 3",
-        "broadloom_queries_total{status=\"200\"} 1",
+        "broadloom_queries_total{protocol=\"sql\",outcome=\"ok\"} 1",
         "broadloom_queries_running 0",
         "broadloom_buffer_events 3",
         "broadloom_segments 0",
@@ -55,7 +61,7 @@ fn health_and_metrics_are_answered() {
         "broadloom_in_flight_bytes 0",
         "broadloom_query_duration_seconds_count 1",
     ] {
-        assert!(metrics.text().lines().any(|known| known == line), "{line}\n{}", metrics.text());
+        assert_counted(&server, line);
     }
 }
 
@@ -79,12 +85,11 @@ fn a_message_that_is_delivered_again_is_acknowledged_and_adds_nothing() {
         assert_eq!(same, ExportTraceServiceResponse::default());
     });
     assert_eq!(count(&server), 2);
-    let metrics = server.get("/metrics");
     let of = |protocol: &str, count: u32| {
         format!("broadloom_ingest_duplicates_total{{protocol=\"{protocol}\",signal=\"traces\"}} {count}")
     };
     for line in [of("otlp_http", 2), of("otlp_grpc", 2)] {
-        assert!(metrics.text().lines().any(|known| known == line), "{line}\n{}", metrics.text());
+        assert_counted(&server, &line);
     }
 }
 
@@ -182,13 +187,27 @@ fn a_message_that_is_too_large_is_refused_however_it_is_packed() {
 
 #[test]
 fn without_room_producers_are_told_to_come_again() {
-    let server = Running::with_limits(Limits { in_flight_bytes_max: 100, ..Limits::default() });
     let message = spans(3).encode_to_vec();
+    let limits = Limits { in_flight_bytes_max: message.len() + 100, ..Limits::default() };
+    let server = Running::with_limits(limits);
+    // A producer that has sent all but the last byte of its message.
+    let mut slow = std::net::TcpStream::connect(server.addresses.http.unwrap()).unwrap();
+    let length = message.len();
+    write!(slow, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n").unwrap();
+    write!(slow, "Content-Length: {length}\r\n\r\n").unwrap();
+    slow.write_all(&message[..length - 1]).unwrap();
+    let held = || {
+        let metrics = server.get("/metrics");
+        let line = metrics.text().lines().find_map(|line| line.strip_prefix("broadloom_in_flight_bytes "));
+        line.unwrap().parse::<usize>().unwrap()
+    };
+    while held() < length - 1 {}
+
     let answer = server.post("/v1/traces", &[PROTOBUF], &message);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
-    let answer = server.post("/v1/traces", &[JSON], serde_json::to_vec(&spans(3)).unwrap());
+    let json = [&b"{\"resourceSpans\":[]}"[..], &vec![b' '; 100]].concat();
+    let answer = server.post("/v1/traces", &[JSON], &json);
     assert_eq!(answer.json()["details"][0]["retryDelay"], "2s");
-
     let refused = server.runtime.block_on(async {
         let mut client = trace_client(&server).await;
         client.export(spans(3)).await.unwrap_err()
@@ -196,11 +215,57 @@ fn without_room_producers_are_told_to_come_again() {
     assert_eq!(refused.code(), tonic::Code::Unavailable);
     let wait = refused.get_details_retry_info().unwrap().retry_delay;
     assert_eq!(wait, Some(Duration::from_secs(2)));
-    // What was refused gave its room back.
-    assert_eq!(
-        server.post("/v1/traces", &[PROTOBUF], ExportTraceServiceRequest::default().encode_to_vec()).status,
-        200
-    );
+    for (protocol, count) in [("otlp_http", 2), ("otlp_grpc", 1)] {
+        let labels = format!("protocol=\"{protocol}\",signal=\"traces\",outcome=\"busy\"");
+        assert_counted(&server, &format!("broadloom_ingest_requests_total{{{labels}}} {count}"));
+    }
+
+    // What is whole gives its room back, and so did what was refused.
+    slow.write_all(&message[length - 1..]).unwrap();
+    let mut status = [0; 12];
+    slow.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    assert_eq!(server.post("/v1/traces", &[PROTOBUF], &message).status, 200);
+    assert_eq!(held(), 0);
+}
+
+#[test]
+fn a_message_for_which_there_is_never_room_must_not_be_sent_again() {
+    let server = Running::with_limits(Limits { in_flight_bytes_max: 100, ..Limits::default() });
+    let answer = server.post("/v1/traces", &[PROTOBUF], spans(3).encode_to_vec());
+    assert_eq!((answer.status, answer.header("retry-after")), (413, None));
+    let refused =
+        server.runtime.block_on(async { trace_client(&server).await.export(spans(3)).await.unwrap_err() });
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused}");
+    assert!(refused.get_details_retry_info().is_none());
+    assert_eq!(server.post("/v1/traces", &[PROTOBUF], b"").status, 200);
+}
+
+#[test]
+fn a_message_of_more_events_than_a_segment_has_must_not_be_sent_again() {
+    let field = |number: u8, content: Vec<u8>| {
+        let mut out = vec![number << 3 | 2];
+        prost::encoding::encode_varint(content.len() as u64, &mut out);
+        out.extend(content);
+        out
+    };
+    let records = field(2, Vec::new()).repeat((1 << 20) + 1);
+    let message = field(1, field(2, records));
+    let server = Running::with_limits(Limits { in_flight_bytes_max: 16 << 30, ..Limits::default() });
+    let answer = server.post("/v1/logs", &[PROTOBUF], message);
+    assert_eq!((answer.status, answer.header("retry-after")), (413, None), "{answer:?}");
+    let status = tonic_types::Status::decode(&answer.body[..]).unwrap();
+    assert!(status.message.contains("1048577 events"), "{}", status.message);
+    assert_eq!(count(&server), 0);
+}
+
+#[test]
+fn over_grpc_a_message_is_reserved_once() {
+    let length = spans(1_000).encoded_len();
+    let limits = Limits { in_flight_bytes_max: length + length / 2, ..Limits::default() };
+    let server = Running::with_limits(limits);
+    server.runtime.block_on(async { trace_client(&server).await.export(spans(1_000)).await }).unwrap();
+    assert_eq!(count(&server), 1_000);
 }
 
 #[test]
@@ -321,6 +386,9 @@ fn over_grpc_too_what_is_too_large_must_not_be_sent_again() {
         }
         trace_client(&server).await.export(spans(1)).await.unwrap();
     });
+    let labels = "protocol=\"otlp_grpc\",signal=\"traces\"";
+    assert_counted(&server, &format!("broadloom_ingest_requests_total{{{labels},outcome=\"too-large\"}} 2"));
+    assert_counted(&server, &format!("broadloom_ingest_requests_total{{{labels},outcome=\"ok\"}} 1"));
 }
 
 #[test]
@@ -468,15 +536,52 @@ fn a_query_ends_when_its_client_goes() {
     drop(connection);
     // The test ends when the query has; a query that runs on would keep it here for ever.
     while !server.get("/metrics").text().contains("broadloom_queries_running 0\n") {}
-    assert!(server.get("/metrics").text().contains("broadloom_queries_total{status=\"499\"} 1\n"));
+    assert_counted(&server, "broadloom_queries_total{protocol=\"sql\",outcome=\"abandoned\"} 1");
 }
 
 #[test]
 fn too_many_queries_at_once_are_refused() {
     let server = Running::with_limits(Limits { queries_max: 0, ..Limits::default() });
     let answer = server.post("/v1/sql", &[], "select 1");
-    assert_eq!((answer.status, answer.header("retry-after")), (429, Some("2")));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
     assert!(detail(&answer).contains("queries-max"));
+    assert_eq!(answer.json()["type"], "urn:broadloom:problem:busy");
+    let trace = server.get(&format!("/v1/traces/{TRACE}"));
+    assert_eq!((trace.status, trace.header("retry-after")), (503, Some("2")), "a trace is a question too");
+    for protocol in ["sql", "trace"] {
+        let line = format!("broadloom_queries_total{{protocol=\"{protocol}\",outcome=\"busy\"}} 1");
+        assert_counted(&server, &line);
+    }
+}
+
+#[test]
+fn a_client_that_stops_reading_is_cut_off_at_the_timeout_and_frees_its_place() {
+    let server = Running::with_limits(Limits { queries_max: 1, ..Limits::default() });
+    let address = server.addresses.http.unwrap();
+    let mut stalled = server.runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        // So small that the server soon cannot send any more.
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        let connection = socket.connect(address).await.unwrap().into_std().unwrap();
+        connection.set_nonblocking(false).unwrap();
+        connection
+    });
+    let length = ENDLESS.len();
+    write!(
+        stalled,
+        "POST /v1/sql?format=ndjson&timeout=2s HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{ENDLESS}"
+    )
+    .unwrap();
+    let mut first = [0; 1000];
+    stalled.read_exact(&mut first).unwrap();
+    assert!(first.starts_with(b"HTTP/1.1 200"));
+    // It reads no more. The test ends when its place is free; otherwise it would be here for ever.
+    while server.post("/v1/sql", &[], "select 1").status != 200 {}
+    assert_counted(&server, "broadloom_queries_total{protocol=\"sql\",outcome=\"cancelled\"} 1");
+    let mut rest = Vec::new();
+    // The connection is cut, so that this may fail.
+    let _ = stalled.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"\r\n0\r\n\r\n"), "an answer that was cut off looks whole");
 }
 
 #[test]
@@ -495,6 +600,8 @@ fn a_trace_comes_back_as_it_was_sent() {
     let back = serde_json::from_slice(&server.get(&format!("/v1/traces/{TRACE}")).body).unwrap();
     assert_eq!(sorted(back), sorted(sent));
     assert_eq!(server.get("/v1/traces/00000000000000000000000000000001").status, 404);
+    assert_counted(&server, "broadloom_queries_total{protocol=\"trace\",outcome=\"ok\"} 3");
+    assert_counted(&server, "broadloom_queries_total{protocol=\"trace\",outcome=\"not-found\"} 1");
     assert_eq!(server.get("/v1/traces/4bf9").status, 400);
     assert_eq!(server.get("/v1/traces/'%20or%201=1%20--%20aaaaaaaaaaaaaaaaaaa").status, 400);
 }

@@ -343,8 +343,13 @@ impl Process {
                 self.note("failed:", format!("{what}: {error}"));
                 let is_fenced = error.kind() == ErrorKind::Poisoned && self.is_replaced();
                 self.world.count(if is_fenced { "held off" } else { "failures reported" });
-                let expected =
-                    [ErrorKind::Unavailable, ErrorKind::Conflict, ErrorKind::Poisoned, ErrorKind::NotFound];
+                let expected = [
+                    ErrorKind::Unavailable,
+                    ErrorKind::Busy,
+                    ErrorKind::Conflict,
+                    ErrorKind::Poisoned,
+                    ErrorKind::NotFound,
+                ];
                 if !expected.contains(&error.kind()) && !self.is_stopped() {
                     self.world.report(format!("{what}: {:?}: {error}", error.kind()));
                 }

@@ -187,7 +187,7 @@ async fn a_full_buffer_tells_producers_to_wait_and_a_flush_makes_room() {
             Err(error) => break error,
         }
     };
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert_eq!(error.kind(), ErrorKind::Busy);
     assert!(error.message().contains("buffer.bytes_max"), "{error}");
     assert!((2..4).contains(&accepted), "{accepted}");
     database.flush().await.unwrap();

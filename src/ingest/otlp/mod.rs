@@ -44,7 +44,7 @@ use self::record::{Position, Sink};
 use super::{Ingested, MESSAGE_BYTES_MAX};
 use crate::error::{Error, ErrorKind, Result};
 
-pub use self::encode::{Encoded, encode, encode_batch, traces_json};
+pub use self::encode::{Encoded, encode, encode_batch, traces_json, traces_json_pieces};
 
 /// Which of OTLP's requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -102,7 +102,7 @@ impl RequestKind {
 ///
 /// Records with a defect are in [`Ingested::rejected`]. Fails with
 /// [`ErrorKind::InvalidInput`] when the bytes are no such request, and with
-/// [`ErrorKind::LimitExceeded`] when there are more than [`MESSAGE_BYTES_MAX`].
+/// [`ErrorKind::TooLarge`] when there are more than [`MESSAGE_BYTES_MAX`].
 pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) -> Result<Ingested> {
     decode_within(kind, encoding, bytes, now_ns, &mut |_| Ok(()))
 }
@@ -119,7 +119,7 @@ pub fn decode_within(
 ) -> Result<Ingested> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(Error::new(
-            ErrorKind::LimitExceeded,
+            ErrorKind::TooLarge,
             format!(
                 "the OTLP request has {} bytes, at most {MESSAGE_BYTES_MAX} are read: send smaller ones",
                 bytes.len()

@@ -4,14 +4,19 @@ use std::fmt::Write as _;
 
 use sqlparser::tokenizer::Location;
 
-use crate::error::Error;
+use crate::error::{Error, Position};
+
+/// The place of a name; none for text that nobody wrote.
+pub(super) fn position(location: Location) -> Option<Position> {
+    if location.line == u64::MAX {
+        return None;
+    }
+    Position::new(usize::try_from(location.line).ok()?, usize::try_from(location.column).ok()?)
+}
 
 /// " at line 3, column 7", or nothing for text that nobody wrote.
 pub(super) fn at(location: Location) -> String {
-    if location.line == 0 || location.line == u64::MAX {
-        return String::new();
-    }
-    format!(" at line {}, column {}", location.line, location.column)
+    position(location).map_or_else(String::new, |position| format!(" at {position}"))
 }
 
 /// `unknown column "htp.route" at line 3, column 7: did you mean http.route?`
@@ -21,7 +26,7 @@ pub(super) fn unknown(what: &str, name: &str, location: Location, nearest: &[Str
         let list = if others.is_empty() { last.clone() } else { format!("{} or {last}", others.join(", ")) };
         let _ = write!(message, ": did you mean {list}?");
     }
-    Error::invalid(message)
+    Error::invalid(message).at(position(location))
 }
 
 /// Names of `known` that a person who typed `typed` may have meant: those that end in it first (people

@@ -24,7 +24,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Location;
 
 use super::Resolver;
-use super::errors::{at, nearest, unknown};
+use super::errors::{at, nearest, position, unknown};
 use super::nested::{Nested, fields_of, read_arguments, read_operands};
 use super::node::{Hidden, Node, NodeId, SeveralSources};
 use super::scope::{Name, Relation, column, is_resolved, leave, normalise, resolved};
@@ -288,6 +288,7 @@ impl Resolver<'_> {
                 sources.first().map_or("", String::as_str),
                 name.exact,
             ))
+            .at(position(name.at))
         })
     }
 
@@ -378,10 +379,10 @@ impl Resolver<'_> {
         }
         if self.known_key(name).is_some() && relations().next().is_some() && !any_open {
             let lists: Vec<_> = relations().map(|r| self.describe(&r.path, r.node)).collect();
-            return Error::invalid(format!("{}: {}", error.message(), lists.join("; ")));
+            return error.followed_by(format!(": {}", lists.join("; ")));
         }
         if name.quoted && !name.exact.contains('.') {
-            return Error::invalid(format!("{}: text is written in single quotes", error.message()));
+            return error.followed_by(": text is written in single quotes");
         }
         error
     }
@@ -399,12 +400,13 @@ impl Resolver<'_> {
                 name.exact,
                 path.join("."),
                 at(name.at),
-            ));
+            ))
+            .at(position(name.at));
         }
         let what = format!("column of {}", path.join("."));
         let error = unknown(&what, &name.exact, name.at, &found);
         if found.is_empty() && !self.nodes.is_open(node) {
-            return Error::invalid(format!("{}: {}", error.message(), self.describe(path, node)));
+            return error.followed_by(format!(": {}", self.describe(path, node)));
         }
         error
     }
@@ -459,6 +461,7 @@ fn ambiguous<'a>(name: &Name, aliases: impl Iterator<Item = &'a str>) -> Error {
         at(name.at),
         spellings.join(" or ")
     ))
+    .at(position(name.at))
 }
 
 fn left_to_planner(idents: &[Ident]) -> Meaning {

@@ -22,7 +22,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::like;
-use crate::error::{Error, Result};
+use crate::error::{Error, Position, Result};
 
 /// Operators in one statement. Each may nest the tree by one, and the tree is walked recursively.
 const OPERATORS_MAX: usize = 1000;
@@ -149,8 +149,18 @@ fn syntax_error(error: &sqlparser::parser::ParserError) -> Error {
         ParserError::TokenizerError(m) | ParserError::ParserError(m) => m.clone(),
         ParserError::RecursionLimitExceeded => format!("nested deeper than {NESTING_MAX} levels"),
     };
+    let position = place_in(&message);
     let message = message.replace(" at Line: ", " at line ").replace(", Column: ", ", column ");
-    Error::invalid(format!("syntax error: {message}"))
+    Error::invalid(format!("syntax error: {message}")).at(position)
+}
+
+/// The place that the parser's words name, which has it in no other form. It stands last: what comes before may
+/// quote the statement.
+fn place_in(message: &str) -> Option<Position> {
+    let (_, place) = message.rsplit_once(" at Line: ")?;
+    let (line, rest) = place.split_once(", Column: ")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    Position::new(line.parse().ok()?, rest[..digits].parse().ok()?)
 }
 
 /// Makes names of what the parser took for function calls, and one form of patterns.
@@ -304,5 +314,6 @@ mod tests {
         assert!(error.message().starts_with("syntax error:"), "{error}");
         let error = parse("SELECT 'a\n").unwrap_err();
         assert!(error.message().contains("line 1"), "{error}");
+        assert_eq!(error.position().map(|at| at.line), Some(1), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use sqlparser::ast::{
 };
 
 use super::Resolver;
-use super::errors::{at, nearest, unknown};
+use super::errors::{at, nearest, position, unknown};
 use super::names::{Clause, call};
 use super::nested::read_as;
 use super::node::{Hidden, Node, NodeId};
@@ -492,7 +492,8 @@ impl Resolver<'_> {
                 "column \"{}\"{} in USING is in several relations of one side: say ON …",
                 name.exact,
                 at(name.at)
-            ))),
+            ))
+            .at(position(name.at))),
         }
     }
 }
@@ -604,14 +605,16 @@ fn constant_arguments(
             "{function}(…){place} takes {parameters} argument{}, not {}",
             if parameters == 1 { "" } else { "s" },
             args.args.len()
-        )));
+        ))
+        .at(position(ident.span.start)));
     }
     let constant = |arg: &FunctionArg| match arg {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr @ Expr::Value(_))) => Ok(expr.clone()),
         other => Err(Error::invalid(format!(
             "{function}(…){place} takes a value or a parameter such as $1, not {other}; text is written in \
              single quotes"
-        ))),
+        ))
+        .at(position(ident.span.start))),
     };
     args.args.iter().map(constant).collect()
 }

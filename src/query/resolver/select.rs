@@ -16,7 +16,7 @@ use super::names::{Clause, Meaning};
 use super::node::{Node, NodeId, Source};
 use super::relation::placeholder;
 use super::scope::{Name, Scope, normalise, resolved};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::schema;
 use crate::query::functions::JsonReading;
 
@@ -349,10 +349,9 @@ impl Resolver<'_> {
         self.scopes = scopes;
         result.map_err(|error| {
             let names: Vec<_> = outputs.iter().map(|o| o.name.as_str()).collect();
-            Error::invalid(format!(
-                "{}; ORDER BY of a set operation can name the columns of its result: {}",
-                error.message(),
-                names.join(", ")
+            let names = names.join(", ");
+            error.followed_by(format!(
+                "; ORDER BY of a set operation can name the columns of its result: {names}"
             ))
         })
     }

@@ -270,7 +270,12 @@ impl Fixture {
     fn run(&self, sql: &str) -> String {
         let resolved = match self.resolve(sql) {
             Ok(resolved) => resolved,
-            Err(error) => return format!("error: {error}"),
+            Err(error) => {
+                let place = error.position().map(|at| format!(" at {at}"));
+                assert_eq!(place.is_some(), error.message().contains(" at line "), "{error}");
+                assert!(place.is_none_or(|place| error.message().contains(&place)), "{error}");
+                return format!("error: {error}");
+            }
         };
         let text = resolved.statement.to_string();
         match self.runtime.block_on(self.execute(resolved.statement)) {

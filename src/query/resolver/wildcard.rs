@@ -200,9 +200,7 @@ fn find(columns: &[Column], idents: &[Ident]) -> Result<usize> {
         let known: Vec<_> = columns.iter().map(|c| c.name.as_str()).collect();
         let error = unknown("column", &name.exact, name.at, &nearest(&name.exact, known.iter().copied(), 2));
         if known.contains(&schema::ATTRIBUTES) {
-            let message =
-                format!("{}; * shows core columns and `attributes`, not single attributes", error.message());
-            return Error::invalid(message);
+            return error.followed_by("; * shows core columns and `attributes`, not single attributes");
         }
         error
     })

@@ -444,7 +444,7 @@ async fn a_query_that_needs_too_much_memory_says_which_setting_limits_it() {
     let home = snapshot(&[&shop()], &[]).await;
     let sql = "SELECT count(*) FROM generate_series(1, 500000) a(x) JOIN generate_series(1, 500000) b(y) ON a.x = b.y";
     let error = failure(&engine, &home, sql).await;
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
     assert!(error.message().contains("`query-memory`"), "{error}");
 }
 
@@ -615,7 +615,7 @@ async fn a_trace_comes_with_typed_attributes() {
         let typed = arrow::array::AsArray::as_string_view(typed).value(0);
         assert_eq!(typed, r#"{"ok":true,"ratio":0.5,"tags":[1,"x"]}"#);
         assert_eq!(crate::ingest::otlp::encode(&batches).unwrap().traces.resource_spans.len(), 1);
-        assert_eq!(engine.trace(home, id, 0).await.unwrap_err().kind(), ErrorKind::LimitExceeded);
+        assert_eq!(engine.trace(home, id, 0).await.unwrap_err().kind(), ErrorKind::TooLarge);
         let none = engine.trace(home, TraceId::new([99; 16]), 10).await.unwrap();
         assert_eq!(none.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
     }

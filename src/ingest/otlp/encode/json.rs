@@ -1,5 +1,7 @@
 //! Traces as OTLP/JSON text.
 //!
+//! The text is made span by span: the tree of a whole trace would take many times what its spans do.
+//!
 //! Written by hand because the generated serializers write NaN as `null` and every unset field; the rules
 //! are those of the specification: ids in lower-case hex, 64-bit integers as text, enums as numbers, bytes
 //! in base64, lowerCamelCase names, unset fields left out.
@@ -17,7 +19,48 @@ use serde_json::{Map, Value, json};
 
 /// The request as OTLP/JSON; `{"resourceSpans":[]}` when it is empty.
 pub fn traces_json(request: &ExportTraceServiceRequest) -> String {
-    json!({ "resourceSpans": list(&request.resource_spans, resource_spans) }).to_string()
+    traces_json_pieces(request.clone()).collect()
+}
+
+/// Like [`traces_json`] in pieces, one to each span about, which free the spans that are written.
+pub fn traces_json_pieces(request: ExportTraceServiceRequest) -> impl Iterator<Item = String> + Send {
+    let resources = request.resource_spans.into_iter().enumerate().flat_map(|(i, mut group)| {
+        let scopes = std::mem::take(&mut group.scope_spans).into_iter().enumerate();
+        let start = open(i, &resource_spans(&group), "scopeSpans");
+        around(start, scopes.flat_map(|(i, group)| scope_pieces(i, group)), "]}")
+    });
+    around("{\"resourceSpans\":[".to_owned(), resources, "]}")
+}
+
+fn scope_pieces(index: usize, mut group: ScopeSpans) -> impl Iterator<Item = String> + Send {
+    let spans = std::mem::take(&mut group.spans).into_iter().enumerate();
+    let start = open(index, &scope_spans(&group), "spans");
+    around(start, spans.map(|(i, item)| format!("{}{}", comma(i), span(&item))), "]}")
+}
+
+fn around(
+    start: String,
+    pieces: impl Iterator<Item = String> + Send,
+    end: &str,
+) -> impl Iterator<Item = String> + Send {
+    std::iter::once(start).chain(pieces).chain(std::iter::once(end.to_owned()))
+}
+
+/// The item of a list that `object` is, as far as its own list `name`, which is written last.
+fn open(index: usize, object: &Value, name: &str) -> String {
+    let mut text = format!("{}{object}", comma(index));
+    // The brace that ends the object.
+    text.pop();
+    if !text.ends_with('{') {
+        text.push(',');
+    }
+    text.extend(["\"", name, "\":["]);
+    text
+}
+
+/// The sign before the item of that index in a list.
+fn comma(index: usize) -> &'static str {
+    if index == 0 { "" } else { "," }
 }
 
 /// An object under construction; values that say nothing are left out.
@@ -48,10 +91,10 @@ fn list<T>(items: &[T], write: impl Fn(&T) -> Value) -> Value {
     Value::Array(items.iter().map(write).collect())
 }
 
+/// The group without its scopes.
 fn resource_spans(group: &ResourceSpans) -> Value {
     Object::default()
         .with("resource", group.resource.as_ref().map_or(Value::Null, resource))
-        .with("scopeSpans", list(&group.scope_spans, scope_spans))
         .with("schemaUrl", json!(group.schema_url))
         .done()
 }
@@ -73,10 +116,10 @@ fn entity_ref(entity: &EntityRef) -> Value {
         .done()
 }
 
+/// The group without its spans.
 fn scope_spans(group: &ScopeSpans) -> Value {
     Object::default()
         .with("scope", group.scope.as_ref().map_or(Value::Null, scope))
-        .with("spans", list(&group.spans, span))
         .with("schemaUrl", json!(group.schema_url))
         .done()
 }

@@ -26,7 +26,7 @@ use crate::error::Result;
 use crate::event::physical::{LayoutLimits, PhysicalLayout, RowOrder};
 use crate::event::{EventBatch, Signal, schema};
 
-pub use self::json::traces_json;
+pub use self::json::{traces_json, traces_json_pieces};
 
 /// Events as requests; those of signals that did not occur are empty.
 #[derive(Debug, Clone, Default, PartialEq)]

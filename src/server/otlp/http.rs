@@ -1,4 +1,4 @@
-//! OTLP/HTTP: `POST /v1/traces`, `/v1/logs`, `/v1/metrics`.
+//! How does OTLP/HTTP reach the gate? `POST /v1/traces`, `/v1/logs`, `/v1/metrics`.
 //!
 //! Source: the OpenTelemetry protocol specification, section "OTLP/HTTP". The answer is written as the
 //! request was, protobuf or JSON:
@@ -10,100 +10,101 @@
 //! | not OTLP, damaged, of another path | 400 | `google.rpc.Status`; the sender must not send it again |
 //! | too large | 413 | `google.rpc.Status` |
 //! | unknown Content-Type or Content-Encoding | 415 | `google.rpc.Status` |
-//! | no room, a limit | 503, 429 | `google.rpc.Status` and `Retry-After`: the sender waits and sends it again |
+//! | no room for now | 503 | `google.rpc.Status` and `Retry-After`: the sender waits and sends it again |
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
-use super::content::{Compression, otlp_encoding, too_large};
-use super::otlp_answer::{self, Refusals};
-use super::problem::{Problem, RETRY_AFTER_SECONDS, is_retryable};
-use super::receive::{Delivery, Protocol, receive, refuse};
-use super::state::ServerState;
+use super::answer::{self, PartialSuccess};
 use crate::error::Error;
 use crate::ingest::otlp::{Encoding, RequestKind};
+use crate::server::answer::{Problem, grpc};
+use crate::server::content::{compression, otlp_encoding};
+use crate::server::gate::{Caller, Delivery, Protocol};
+use crate::server::state::ServerState;
 
 /// The routes of OTLP/HTTP.
-pub(super) fn routes() -> Router<ServerState> {
+pub(in crate::server) fn routes() -> Router<ServerState> {
     Router::new()
         .route("/v1/traces", post(traces))
         .route("/v1/logs", post(logs))
         .route("/v1/metrics", post(metrics))
 }
 
-async fn traces(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
-    export(state, RequestKind::Traces, &headers, body).await
+async fn traces(caller: Caller, headers: HeaderMap, body: Body) -> Response {
+    export(&caller, RequestKind::Traces, &headers, body).await
 }
 
-async fn logs(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
-    export(state, RequestKind::Logs, &headers, body).await
+async fn logs(caller: Caller, headers: HeaderMap, body: Body) -> Response {
+    export(&caller, RequestKind::Logs, &headers, body).await
 }
 
-async fn metrics(State(state): State<ServerState>, headers: HeaderMap, body: Body) -> Response {
-    export(state, RequestKind::Metrics, &headers, body).await
+async fn metrics(caller: Caller, headers: HeaderMap, body: Body) -> Response {
+    export(&caller, RequestKind::Metrics, &headers, body).await
 }
 
-async fn export(state: ServerState, kind: RequestKind, headers: &HeaderMap, body: Body) -> Response {
+async fn export(caller: &Caller, kind: RequestKind, headers: &HeaderMap, body: Body) -> Response {
     let encoding = otlp_encoding(headers);
     let answer_in = *encoding.as_ref().unwrap_or(&Encoding::Json);
     let delivery = match encoding {
-        Ok(encoding) => read(&state, kind, encoding, headers, body).await,
+        Ok(encoding) => read(caller, kind, encoding, headers, body).await,
         Err(problem) => Err(problem),
     };
     let outcome = match delivery {
-        Ok(delivery) => receive(&state, delivery).await,
+        Ok(delivery) => caller.receive(delivery).await.map_err(Problem::from),
         Err(problem) => {
-            refuse(&state, Protocol::Http, kind, &problem);
+            caller.refuse(Protocol::OtlpHttp, kind, problem.refusal());
             Err(problem)
         }
     };
     match outcome {
-        Ok(rejected) => success(kind, answer_in, &Refusals::of(&rejected)),
+        Ok(rejected) => success(kind, answer_in, &PartialSuccess::of(&rejected)),
         Err(problem) => failure(answer_in, &problem),
     }
 }
 
 /// Reads a body whole, within the limit of a message and the budget of all.
 async fn read(
-    state: &ServerState,
+    caller: &Caller,
     kind: RequestKind,
     encoding: Encoding,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Delivery, Problem> {
-    let compression = Compression::of(headers)?;
-    let bytes_max = state.limits.message_bytes_max;
+    let compression = compression(headers)?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(too_large(bytes_max));
-    }
-    let mut reservation = state.budget.reservation();
+    caller.check_message_size(announced.unwrap_or(0))?;
+    let mut reservation = caller.message_reservation();
     reservation.grow(announced.unwrap_or(0))?;
     let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|e| Error::invalid(format!("the body broke off: {e}")).with_source(e))?;
-        if whole.len() + chunk.len() > bytes_max {
-            return Err(too_large(bytes_max));
-        }
+        caller.check_message_size(whole.len() + chunk.len())?;
         if announced.is_none() {
             reservation.grow(chunk.len())?;
         }
         whole.extend_from_slice(&chunk);
     }
-    Ok(Delivery { protocol: Protocol::Http, kind, encoding, compression, body: whole.freeze(), reservation })
+    Ok(Delivery {
+        protocol: Protocol::OtlpHttp,
+        kind,
+        encoding,
+        compression,
+        body: whole.freeze(),
+        reservation,
+    })
 }
 
-fn success(kind: RequestKind, encoding: Encoding, refusals: &Refusals) -> Response {
+fn success(kind: RequestKind, encoding: Encoding, partial: &PartialSuccess) -> Response {
     let body = match encoding {
-        Encoding::Protobuf => Bytes::from(otlp_answer::protobuf(kind, refusals)),
-        Encoding::Json => Bytes::from(otlp_answer::json(kind, refusals).to_string()),
+        Encoding::Protobuf => Bytes::from(answer::protobuf(kind, partial)),
+        Encoding::Json => Bytes::from(answer::json(kind, partial).to_string()),
     };
     respond(StatusCode::OK, encoding, body)
 }
@@ -111,18 +112,11 @@ fn success(kind: RequestKind, encoding: Encoding, refusals: &Refusals) -> Respon
 /// The problem as `google.rpc.Status`.
 fn failure(encoding: Encoding, problem: &Problem) -> Response {
     let body = match encoding {
-        Encoding::Protobuf => Bytes::copy_from_slice(otlp_answer::status(problem).details()),
-        Encoding::Json => Bytes::from(otlp_answer::status_json(problem).to_string()),
+        Encoding::Protobuf => Bytes::copy_from_slice(grpc::status(problem.refusal()).details()),
+        Encoding::Json => Bytes::from(grpc::status_json(problem.refusal()).to_string()),
     };
     let mut response = respond(problem.status(), encoding, body);
-    if is_retryable(problem.status()) {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
-    }
-    if problem.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
-        response
-            .headers_mut()
-            .insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, zstd, identity"));
-    }
+    problem.set_headers(&mut response);
     response
 }
 

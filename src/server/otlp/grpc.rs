@@ -1,10 +1,11 @@
-//! OTLP/gRPC: the `Export` calls of the trace, logs and metrics services, on a port of their own.
+//! How does OTLP/gRPC reach the gate? The `Export` calls of the trace, logs and metrics services, on a port of
+//! their own.
 //!
 //! The services are not the generated ones. Those decode a message on the thread that serves all
-//! connections before anybody can say no; here the body is counted against the [`Budget`] while it
-//! arrives, and handed as bytes to [`receive`], as that of OTLP/HTTP is.
+//! connections before anybody can say no; here the body is counted against the budget of messages while it
+//! arrives, and handed as bytes to the gate, as that of OTLP/HTTP is.
 //!
-//! [`Budget`]: super::budget::Budget
+//! Every call is counted once: by the gate when the message came so far, else by [`Arrival`].
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,22 +23,25 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::{Grpc, NamedService, UnaryService};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tower::Service;
 
-use super::budget::Reservation;
-use super::content::{Compression, too_large};
-use super::otlp_answer::{self, Refusals};
-use super::receive::{Delivery, Protocol, receive, refuse};
-use super::state::ServerState;
+use super::answer::{self, PartialSuccess};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::otlp::{Encoding, RequestKind};
+use crate::server::answer::{Refusal, grpc};
+use crate::server::gate::{Caller, Compression, Delivery, Protocol, Reservation};
+use crate::server::state::ServerState;
 
 /// Calls that one connection may have open at once.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 
 /// Serves OTLP/gRPC on `listener` until `stop`, then finishes the calls that it has.
-pub(super) async fn serve(listener: TcpListener, state: ServerState, stop: CancellationToken) -> Result<()> {
+pub(in crate::server) async fn serve(
+    listener: TcpListener,
+    state: ServerState,
+    stop: CancellationToken,
+) -> Result<()> {
     tonic::transport::Server::builder()
         .tcp_nodelay(true)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -111,57 +115,38 @@ impl<S: OtlpService> Service<HttpRequest<Body>> for Export<S> {
             let unknown = Status::unimplemented(format!("{} has one call, Export", S::NAME));
             return Box::pin(std::future::ready(Ok(unknown.into_http())));
         }
-        let state = self.state.clone();
-        let bytes_max = state.limits.message_bytes_max;
-        let reservation = Arc::new(Mutex::new(Some(state.budget.reservation())));
-        let held = Arc::clone(&reservation);
-        let request = request.map(|body| Meter { held, bytes_max, prefix: Prefix::default() }.read(body));
-        let call = Call { state, kind: S::KIND, reservation };
+        let arrival = Arc::new(Arrival::new(self.state.gate.anonymous(), S::KIND));
+        let arriving = Arc::clone(&arrival);
+        let request = request.map(|body| arriving.read(body));
         Box::pin(async move {
-            let mut grpc = Grpc::new(RawCodec).max_decoding_message_size(bytes_max);
+            let mut grpc = Grpc::new(RawCodec).max_decoding_message_size(arrival.caller.message_bytes_max());
             for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
                 grpc = grpc.accept_compressed(encoding);
             }
-            Ok(grpc.unary(call, request).await)
+            let response = grpc.unary(Call(Arc::clone(&arrival)), request).await;
+            arrival.answered(&response);
+            Ok(response)
         })
     }
 }
 
 /// One call, its message read.
-struct Call {
-    state: ServerState,
-    kind: RequestKind,
-    reservation: Arc<Mutex<Option<Reservation>>>,
-}
+struct Call(Arc<Arrival>);
 
 impl UnaryService<Bytes> for Call {
     type Response = Vec<u8>;
     type Future = ResponseFuture<Response<Vec<u8>>, Status>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let (state, kind) = (self.state.clone(), self.kind);
-        let reservation = self.reservation.lock().take();
+        let arrival = Arc::clone(&self.0);
         Box::pin(async move {
-            let body = request.into_inner();
-            let mut reservation = reservation.unwrap_or_else(|| state.budget.reservation());
-            let delivery = match reservation.grow(body.len()) {
-                Ok(()) => Delivery {
-                    protocol: Protocol::Grpc,
-                    kind,
-                    encoding: Encoding::Protobuf,
-                    compression: Compression::Identity,
-                    body,
-                    reservation,
-                },
-                Err(full) => {
-                    let problem = full.into();
-                    refuse(&state, Protocol::Grpc, kind, &problem);
-                    return Err(otlp_answer::status(&problem));
+            let delivery = arrival.delivery(request.into_inner())?;
+            match arrival.caller.receive(delivery).await {
+                Ok(rejected) => {
+                    let partial = PartialSuccess::of(&rejected);
+                    Ok(Response::new(answer::protobuf(arrival.kind, &partial)))
                 }
-            };
-            match receive(&state, delivery).await {
-                Ok(rejected) => Ok(Response::new(otlp_answer::protobuf(kind, &Refusals::of(&rejected)))),
-                Err(problem) => Err(otlp_answer::status(&problem)),
+                Err(refusal) => Err(grpc::status(&refusal)),
             }
         })
     }
@@ -183,37 +168,92 @@ impl Prefix {
         let [_, length @ ..] = self.bytes;
         (self.count == self.bytes.len()).then_some(u32::from_be_bytes(length) as usize)
     }
+
+    /// Returns whether the message is packed.
+    fn is_packed(&self) -> bool {
+        self.bytes[0] != 0
+    }
 }
 
-/// Reserves the bytes of a request as they arrive, and ends it with an error when it announces more than
-/// a message may have.
-struct Meter {
-    held: Arc<Mutex<Option<Reservation>>>,
-    bytes_max: usize,
+/// A message while it arrives. Its bytes are reserved as they come, and it ends with an error when it announces more
+/// than a message may have.
+struct Arrival {
+    caller: Caller,
+    kind: RequestKind,
+    state: Mutex<ArrivalState>,
+}
+
+#[derive(Default)]
+struct ArrivalState {
     prefix: Prefix,
+    /// None before the first piece, and once the message was delivered.
+    reservation: Option<Reservation>,
+    /// Delivered to the gate, which counts it, or refused and counted here.
+    is_counted: bool,
 }
 
-impl Meter {
-    /// The body, counted.
-    fn read(mut self, body: Body) -> Body {
+impl Arrival {
+    fn new(caller: Caller, kind: RequestKind) -> Self {
+        Self { caller, kind, state: Mutex::default() }
+    }
+
+    /// The body, its pieces looked at as they come.
+    fn read(self: Arc<Self>, body: Body) -> Body {
         let pieces = axum::body::Body::new(body).into_data_stream();
         Body::new(axum::body::Body::from_stream(pieces.map(move |piece| {
             let piece = piece.map_err(|e| Status::from_error(Box::new(e)))?;
-            self.count(&piece)?;
+            self.take(&piece).map_err(|error| self.refuse(error))?;
             Ok::<Bytes, Status>(piece)
         })))
     }
 
-    fn count(&mut self, piece: &[u8]) -> std::result::Result<(), Status> {
-        if self.prefix.see(piece).is_some_and(|length| length > self.bytes_max) {
-            return Err(otlp_answer::status(&too_large(self.bytes_max)));
+    fn take(&self, piece: &[u8]) -> Result<()> {
+        let mut state = self.state.lock();
+        if let Some(length) = state.prefix.see(piece) {
+            self.caller.check_message_size(length)?;
         }
-        match self.held.lock().as_mut() {
-            Some(reservation) => {
-                reservation.grow(piece.len()).map_err(|full| otlp_answer::status(&full.into()))
-            }
-            None => Ok(()),
+        state.reservation.get_or_insert_with(|| self.caller.message_reservation()).grow(piece.len())
+    }
+
+    /// The whole message, unpacked. What was packed has been reserved as it was, and is reserved once more as it is.
+    fn delivery(&self, body: Bytes) -> std::result::Result<Delivery, Status> {
+        let (reservation, is_packed) = {
+            let mut state = self.state.lock();
+            (state.reservation.take(), state.prefix.is_packed())
+        };
+        let mut reservation = reservation.unwrap_or_else(|| self.caller.message_reservation());
+        if is_packed {
+            reservation.grow(body.len()).map_err(|error| self.refuse(error))?;
         }
+        self.state.lock().is_counted = true;
+        Ok(Delivery {
+            protocol: Protocol::OtlpGrpc,
+            kind: self.kind,
+            encoding: Encoding::Protobuf,
+            compression: Compression::Identity,
+            body,
+            reservation,
+        })
+    }
+
+    fn refuse(&self, error: Error) -> Status {
+        let refusal = Refusal::from(error);
+        self.caller.refuse(Protocol::OtlpGrpc, self.kind, &refusal);
+        self.state.lock().is_counted = true;
+        grpc::status(&refusal)
+    }
+
+    /// Takes note of an answer that was not made here: tonic refuses what it cannot unpack.
+    fn answered(&self, response: &HttpResponse<Body>) {
+        let Some(status) = Status::from_header_map(response.headers()) else { return };
+        if status.code() == Code::Ok || self.state.lock().is_counted {
+            return;
+        }
+        let kind = match status.code() {
+            Code::ResourceExhausted | Code::OutOfRange => ErrorKind::TooLarge,
+            _ => ErrorKind::InvalidInput,
+        };
+        self.refuse(Error::new(kind, status.message()));
     }
 }
 
@@ -266,5 +306,9 @@ mod tests {
         assert_eq!(prefix.see(&[0, 1]), None);
         assert_eq!(prefix.see(&[2, 99, 99]), Some(258));
         assert_eq!(prefix.see(&[7]), Some(258));
+        assert!(prefix.is_packed());
+        let mut plain = Prefix::default();
+        plain.see(&[0, 0, 0, 0, 1, 1]);
+        assert!(!plain.is_packed());
     }
 }

@@ -1,0 +1,332 @@
+//! How does a question become an answer, within its limits?
+//!
+//! 1. It gets a permit, or is refused ([`permits`](super::permits)).
+//! 2. The database plans it and finds the first rows, before its deadline: most failures happen here, when the
+//!    protocol can still say so properly.
+//! 3. A driver ([`drive`](super::drive)) finds the rest, and turns rows into the items of the protocol: chunks of a
+//!    body, messages, or the rows themselves. It ends by the deadline.
+//! 4. When it has ended, for whatever reason, permit and memory are free; it is counted and audited.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Schema};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{Stream, StreamExt, TryStreamExt};
+use tokio::time::Instant;
+
+use super::super::answer::log;
+use super::audit::{Audit, AuditRecord};
+use super::caller::{Caller, Principal};
+use super::drive::{Deadline, Ending, Held, Items};
+use super::metrics::{ABANDONED, Metrics, OK};
+use super::permits::Permit;
+use super::{Protocol, Refusal};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::TraceId;
+use crate::query::{QueryRequest, QueryResult};
+
+/// An answer that has begun. Dropping it cancels the question.
+#[derive(Debug)]
+pub(in crate::server) struct Answer<T> {
+    /// Remarks for a person, though the question works.
+    pub(in crate::server) warnings: Vec<String>,
+    /// What `encode` made of the rows; ends with an error when the question does.
+    pub(in crate::server) items: Items<T>,
+}
+
+impl Caller {
+    /// Asks a question, and turns its rows into items by `encode`, in a task of the gate.
+    ///
+    /// Returns when the first item is there. Fails with [`ErrorKind::Busy`] when all places are taken,
+    /// [`ErrorKind::Cancelled`] at the deadline, and as the question and `encode` do.
+    pub(in crate::server) async fn ask<T, S>(
+        &self,
+        protocol: Protocol,
+        mut question: QueryRequest,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
+        let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
+        let asked = Asked::new(self, protocol, question.sql.clone());
+        let found = self.gate.0.database.query(question);
+        self.answer(asked, deadline, found, encode).await
+    }
+
+    /// Like [`ask`](Self::ask) for the spans of the trace `id` with their events, at most `rows_max`: more are
+    /// [`ErrorKind::TooLarge`].
+    pub(in crate::server) async fn ask_trace<T, S>(
+        &self,
+        id: TraceId,
+        rows_max: usize,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
+        let asked = Asked::new(self, Protocol::Trace, format!("trace {id}"));
+        let found = async {
+            let batches = self.gate.0.database.trace(id, rows_max).await?;
+            let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+            let rows = futures::stream::iter(batches.into_iter().map(Ok));
+            let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
+            Ok(QueryResult { schema, stream, warnings: Vec::new() })
+        };
+        self.answer(asked, Deadline::after(self.query_timeout()), found, encode).await
+    }
+
+    async fn answer<T, S>(
+        &self,
+        mut asked: Asked,
+        deadline: Deadline,
+        found: impl Future<Output = Result<QueryResult>>,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
+        let begun = async {
+            asked.permit = Some(self.gate.0.permits.take()?);
+            deadline.limit(found).await
+        }
+        .await;
+        let result = match begun {
+            Ok(result) => result,
+            Err(error) => {
+                asked.failed(&error);
+                return Err(error.into());
+            }
+        };
+        let warnings = result.warnings.clone();
+        let result = counted(result, Arc::clone(&asked.found));
+        let items = futures::stream::once(begin(result, encode)).try_flatten();
+        let mut items = self.gate.0.drivers.start(items, asked, deadline);
+        items.begin().await?;
+        Ok(Answer { warnings, items })
+    }
+}
+
+/// Waits for the first rows before the encoder begins: what it writes before any row must not look like success.
+async fn begin<S>(mut result: QueryResult, encode: impl FnOnce(QueryResult) -> S) -> Result<S> {
+    result.begin().await?;
+    Ok(encode(result))
+}
+
+/// What a question has found so far.
+#[derive(Debug, Default)]
+struct Found {
+    rows: AtomicU64,
+    batches: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Found {
+    fn add(&self, batch: &RecordBatch) {
+        self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(memory_bytes(batch) as u64, Ordering::Relaxed);
+    }
+}
+
+/// Memory of the rows of `batch`, in bytes: of buffers that it shares with others, its part.
+pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
+    let of_views = |texts_bytes: usize| texts_bytes + batch.num_rows() * size_of::<u128>();
+    let bytes = batch.columns().iter().map(|column| match column.data_type() {
+        DataType::Utf8View => of_views(column.as_string_view().total_buffer_bytes_used()),
+        DataType::BinaryView => of_views(column.as_binary_view().total_buffer_bytes_used()),
+        _ => column.to_data().get_slice_memory_size().unwrap_or(0),
+    });
+    bytes.sum()
+}
+
+/// `result`, whose rows are counted as they are found.
+fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
+    let QueryResult { schema, stream, warnings } = result;
+    let rows = stream.inspect(move |batch| {
+        if let Ok(batch) = batch {
+            found.add(batch);
+        }
+    });
+    let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
+    QueryResult { schema, stream, warnings }
+}
+
+/// A question from beginning to end; counted and audited when it is dropped.
+#[derive(Debug)]
+struct Asked {
+    metrics: Arc<Metrics>,
+    audit: Arc<dyn Audit>,
+    principal: Principal,
+    protocol: Protocol,
+    text: String,
+    began: Instant,
+    found: Arc<Found>,
+    outcome: Option<&'static str>,
+    permit: Option<Permit>,
+}
+
+impl Asked {
+    fn new(caller: &Caller, protocol: Protocol, text: String) -> Self {
+        let (metrics, audit) = (Arc::clone(&caller.gate.0.metrics), Arc::clone(&caller.gate.0.audit));
+        metrics.asked();
+        Self {
+            metrics,
+            audit,
+            principal: caller.principal,
+            protocol,
+            text,
+            began: Instant::now(),
+            found: Arc::default(),
+            outcome: None,
+            permit: None,
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        self.outcome = Some(error.kind().name());
+        log(self.protocol.name(), error);
+    }
+}
+
+impl Held for Asked {
+    fn ended(&mut self, ending: &Ending) {
+        match ending {
+            Ending::Whole => self.outcome = Some(OK),
+            Ending::Abandoned => self.outcome = Some(ABANDONED),
+            Ending::Failed(error) => self.failed(error),
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // A future that is dropped before it ended was left by its client, unless it panicked.
+        let otherwise = if std::thread::panicking() { ErrorKind::Internal.name() } else { ABANDONED };
+        let (outcome, took) = (self.outcome.unwrap_or(otherwise), self.began.elapsed());
+        self.metrics.ended(self.protocol, outcome, took);
+        self.audit.record(&AuditRecord {
+            principal: self.principal,
+            protocol: self.protocol.name(),
+            question: std::mem::take(&mut self.text),
+            outcome,
+            took,
+            rows: self.found.rows.load(Ordering::Relaxed),
+            batches: self.found.batches.load(Ordering::Relaxed),
+            bytes: self.found.bytes.load(Ordering::Relaxed),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use parking_lot::Mutex;
+
+    use super::super::{Gate, Limits};
+    use super::*;
+    use crate::config::Settings;
+    use crate::db::Database;
+    use crate::error::Position;
+
+    #[derive(Debug, Default)]
+    struct Records(Mutex<Vec<AuditRecord>>);
+
+    impl Audit for Records {
+        fn record(&self, record: &AuditRecord) {
+            self.0.lock().push(record.clone());
+        }
+    }
+
+    impl Records {
+        fn last(&self) -> AuditRecord {
+            self.0.lock().last().cloned().expect("a question was audited")
+        }
+    }
+
+    async fn gate(queries_max: usize) -> (Gate, Arc<Records>, tempfile::TempDir) {
+        let data = tempfile::tempdir().unwrap();
+        let database = Database::open(Settings::new(data.path())).await.unwrap();
+        let records = Arc::new(Records::default());
+        let limits = Limits { queries_max, ..Limits::default() };
+        (Gate::with_audit(database, limits, Arc::clone(&records) as _), records, data)
+    }
+
+    async fn ask(gate: &Gate, sql: &str) -> Result<Answer<RecordBatch>, Refusal> {
+        let rows = |found: QueryResult| found.stream.map_err(Error::from);
+        gate.anonymous().ask(Protocol::Sql, QueryRequest::new(sql), rows).await
+    }
+
+    /// More rows than anybody waits for.
+    const ENDLESS: &str = "SELECT * FROM generate_series(1, 1000000000000)";
+
+    #[tokio::test]
+    async fn a_question_is_counted_and_audited_once_whatever_becomes_of_it() {
+        let (gate, records, _data) = gate(1).await;
+        let answer = ask(&gate, "SELECT * FROM generate_series(1, 20000)").await.unwrap();
+        let rows: Vec<RecordBatch> = answer.items.try_collect().await.unwrap();
+        assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
+        let record = records.last();
+        assert_eq!((record.outcome, record.protocol, record.rows), ("ok", "sql", 20_000));
+        assert_eq!(record.question, "SELECT * FROM generate_series(1, 20000)");
+        assert_eq!((record.batches, record.bytes), (rows.len() as u64, 160_000));
+        assert_eq!(record.principal, Principal::Anonymous);
+
+        let wrong = ask(&gate, "SELECT nam FROM spans").await.unwrap_err();
+        assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+        assert_eq!(wrong.position(), Some(Position { line: 1, column: 8 }));
+        assert_eq!(records.last().outcome, "invalid-input");
+
+        let late = ask(&gate, "SELECT 1 / (value - 1) FROM generate_series(1, 9)").await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::InvalidInput, "{}", late.message());
+        assert_eq!(records.0.lock().len(), 3);
+        let metrics = gate.metrics().unwrap();
+        for line in ["{protocol=\"sql\",outcome=\"ok\"} 1", "{protocol=\"sql\",outcome=\"invalid-input\"} 2"]
+        {
+            assert!(metrics.contains(&format!("broadloom_queries_total{line}\n")), "{metrics}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_only_place_is_free_once_its_answer_is_dropped() {
+        let (gate, records, _data) = gate(1).await;
+        let sending = ask(&gate, ENDLESS).await.unwrap();
+        assert_eq!(ask(&gate, "SELECT 1").await.unwrap_err().kind(), ErrorKind::Busy);
+        assert_eq!(records.last().outcome, "busy");
+        drop(sending);
+        while records.last().outcome != "abandoned" {
+            tokio::task::yield_now().await;
+        }
+        ask(&gate, "SELECT 1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_question_whose_client_leaves_before_its_first_row_is_abandoned() {
+        let (gate, records, _data) = gate(1).await;
+        let sql = "SELECT max(value) FROM generate_series(1, 1000000000000)";
+        let left = tokio::time::timeout(Duration::from_millis(1), ask(&gate, sql)).await;
+        assert!(left.is_err());
+        while records.0.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(records.last().outcome, "abandoned");
+        ask(&gate, "SELECT 1").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_closed_gate_answers_nothing() {
+        let (gate, records, _data) = gate(1).await;
+        let cut = ask(&gate, ENDLESS).await.unwrap();
+        gate.close().await;
+        assert_eq!(records.last().outcome, "unavailable");
+        let ending = cut.items.map_err(|e| e.kind()).try_for_each(|_| std::future::ready(Ok(()))).await;
+        assert_eq!(ending, Err(ErrorKind::Unavailable));
+        assert_eq!(ask(&gate, "SELECT 1").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+}

@@ -1,0 +1,363 @@
+//! Who runs a question to its end, whatever its client does?
+//!
+//! A body that is sent is polled only while its client reads. So the items of an answer are not made where they are
+//! sent, but by a task of the gate, the *driver*, which hands them over through a short queue:
+//!
+//! ```text
+//! items ─▶ driver ─▶ queue of ITEMS_AHEAD ─▶ Items ─▶ client
+//!          owned by Drivers                  dropping it ends the driver
+//! ```
+//! The driver ends when the last item was taken, when [`Items`] is dropped, at the deadline, and when the gate
+//! is closed. Then all that it holds is freed: what makes the items, and what the question holds ([`Held`]).
+//! In the last two cases so are the items in the queue. Nothing that was cut off looks whole: [`Items`] ends with
+//! the error.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::permits::stopping;
+use crate::error::{Error, Result};
+use crate::query::timed_out;
+
+/// Items that are made before their client has taken the one before: one to be sent, one to be made meanwhile.
+const ITEMS_AHEAD: usize = 2;
+
+/// Longest time that a question may take, whatever its client says.
+const TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
+/// Time at which a question ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    /// The time `timeout` from now, which counts as [`TIMEOUT_MAX`] at most.
+    pub(super) fn after(timeout: Duration) -> Self {
+        let timeout = timeout.min(TIMEOUT_MAX);
+        Self { at: Instant::now() + timeout, timeout }
+    }
+
+    /// Waits for `what` until then.
+    pub(super) async fn limit<T>(self, what: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::time::timeout_at(self.at, what).await.map_err(|_| timed_out(self.timeout))?
+    }
+
+    async fn passed(self) -> Error {
+        tokio::time::sleep_until(self.at).await;
+        timed_out(self.timeout)
+    }
+}
+
+/// Holdings of a question, freed when it ends.
+pub(super) trait Held: Send + 'static {
+    /// Takes note of how it ended; called once, before it is dropped.
+    fn ended(&mut self, ending: &Ending);
+}
+
+/// How a question ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// All items were taken.
+    Whole,
+    /// The client left.
+    Abandoned,
+    /// It failed, or was cut off.
+    Failed(Error),
+}
+
+/// The drivers of a gate.
+#[derive(Debug, Default)]
+pub(super) struct Drivers {
+    running: Mutex<JoinSet<()>>,
+    stop: CancellationToken,
+}
+
+impl Drivers {
+    /// Makes `items` until `deadline`, and holds `held` meanwhile.
+    pub(super) fn start<T: Send + 'static>(
+        &self,
+        items: impl Stream<Item = Result<T>> + Send + 'static,
+        mut held: impl Held,
+        deadline: Deadline,
+    ) -> Items<T> {
+        let (to, queue) = mpsc::channel(ITEMS_AHEAD);
+        let queue = Arc::new(Mutex::new(queue));
+        let (tell, ended) = oneshot::channel();
+        let left = CancellationToken::new();
+        let handed_out = Items {
+            first: None,
+            queue: Arc::clone(&queue),
+            ended: Some(ended),
+            _left: left.clone().drop_guard(),
+        };
+        let stop = self.stop.clone();
+        let mut running = self.running.lock();
+        // Those that have ended are kept until somebody looks.
+        while running.try_join_next().is_some() {}
+        running.spawn(async move {
+            let ending = tokio::select! {
+                biased;
+                () = stop.cancelled() => cut_off(&queue, stopping()),
+                () = left.cancelled() => Ending::Abandoned,
+                late = deadline.passed() => cut_off(&queue, late),
+                ending = hand_over(items, to) => ending,
+            };
+            held.ended(&ending);
+            drop(held);
+            if let Ending::Failed(error) = ending {
+                // Nobody listens when the client has left.
+                let _ = tell.send(Err(error));
+            } else {
+                let _ = tell.send(Ok(()));
+            }
+        });
+        handed_out
+    }
+
+    /// Cuts off all answers, and returns when their drivers have ended.
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        let mut running = std::mem::take(&mut *self.running.lock());
+        while running.join_next().await.is_some() {}
+    }
+}
+
+/// Frees the items that nobody has taken.
+fn cut_off<T>(queue: &Mutex<mpsc::Receiver<T>>, why: Error) -> Ending {
+    let mut queue = queue.lock();
+    while queue.try_recv().is_ok() {}
+    Ending::Failed(why)
+}
+
+/// Makes all items; returns when the last one was taken.
+async fn hand_over<T>(items: impl Stream<Item = Result<T>>, to: mpsc::Sender<T>) -> Ending {
+    let mut items = std::pin::pin!(items);
+    while let Some(item) = items.next().await {
+        match item {
+            // The queue is closed by its drop alone, after this.
+            Ok(item) => drop(to.send(item).await),
+            Err(error) => return Ending::Failed(error),
+        }
+    }
+    // As many places as the queue has are free when it is empty.
+    drop(to.reserve_many(ITEMS_AHEAD).await);
+    Ending::Whole
+}
+
+/// The items of an answer, as they are made. Dropping it ends the question.
+#[derive(Debug)]
+pub(in crate::server) struct Items<T> {
+    first: Option<T>,
+    queue: Arc<Mutex<mpsc::Receiver<T>>>,
+    /// None once the end was told.
+    ended: Option<oneshot::Receiver<Result<()>>>,
+    _left: DropGuard,
+}
+
+impl<T: Send + Unpin> Items<T> {
+    /// Waits for the first item, so that what fails before it fails here. The item stays.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        self.first = self.next().await.transpose()?;
+        Ok(())
+    }
+}
+
+impl<T: Send + Unpin> Stream for Items<T> {
+    type Item = Result<T>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<T>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(first)));
+        }
+        let item = self.queue.lock().poll_recv(context);
+        if let Some(item) = ready!(item) {
+            return Poll::Ready(Some(Ok(item)));
+        }
+        let Some(ended) = &mut self.ended else { return Poll::Ready(None) };
+        let told = ready!(Pin::new(ended).poll(context));
+        self.ended = None;
+        match told {
+            Ok(Ok(())) => Poll::Ready(None),
+            Ok(Err(error)) => Poll::Ready(Some(Err(error))),
+            // The panic itself is on stderr, with its place.
+            Err(gone) => Poll::Ready(Some(Err(Error::internal(
+                "the question hit a defect of the server; its log says which",
+            )
+            .with_source(gone)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::stream;
+    use tokio::sync::watch;
+
+    use super::super::permits::{Permit, Permits};
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// A time that no test takes.
+    const LONG: Duration = Duration::from_mins(5);
+    /// A time that passes while a test waits for it.
+    const SHORT: Duration = Duration::from_millis(5);
+
+    /// The permit of a question, and where its ending is noted.
+    struct Noted(#[expect(dead_code, reason = "it is held, not read")] Permit, watch::Sender<Vec<String>>);
+
+    impl Held for Noted {
+        fn ended(&mut self, ending: &Ending) {
+            let words = match ending {
+                Ending::Whole => "whole".to_owned(),
+                Ending::Abandoned => "abandoned".to_owned(),
+                Ending::Failed(error) => error.kind().name().to_owned(),
+            };
+            self.1.send_modify(|endings| endings.push(words));
+        }
+    }
+
+    #[derive(Default)]
+    struct Fixture {
+        drivers: Drivers,
+        endings: watch::Sender<Vec<String>>,
+    }
+
+    impl Fixture {
+        fn start<T: Send + 'static>(
+            &self,
+            permits: &Permits,
+            timeout: Duration,
+            items: impl Stream<Item = Result<T>> + Send + 'static,
+        ) -> Items<T> {
+            let held = Noted(permits.take().unwrap(), self.endings.clone());
+            self.drivers.start(items, held, Deadline::after(timeout))
+        }
+
+        /// Waits until `count` questions have ended.
+        async fn endings(&self, count: usize) -> Vec<String> {
+            let mut endings = self.endings.subscribe();
+            let all = endings.wait_for(|endings| endings.len() >= count);
+            tokio::time::timeout(LONG, all).await.expect("it ends").unwrap().clone()
+        }
+    }
+
+    /// Items without end, which count themselves while they are in memory.
+    fn endless(alive: &Arc<AtomicUsize>) -> impl Stream<Item = Result<Counted>> + Send + 'static {
+        let alive = Arc::clone(alive);
+        stream::repeat_with(move || {
+            alive.fetch_add(1, Ordering::Relaxed);
+            Ok(Counted(Arc::clone(&alive)))
+        })
+    }
+
+    #[derive(Debug)]
+    struct Counted(Arc<AtomicUsize>);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn all_items_come_in_order_and_then_the_permit_is_free() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let mut items = fixture.start(&permits, LONG, stream::iter(0..100).map(Ok));
+        items.begin().await.unwrap();
+        let numbers: Vec<i32> = items.map(Result::unwrap).collect().await;
+        assert!(numbers.into_iter().eq(0..100));
+        assert_eq!(fixture.endings(1).await, ["whole"]);
+        permits.take().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_is_cut_off_at_the_deadline() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let alive = Arc::default();
+        let mut stalled = fixture.start(&permits, SHORT, endless(&alive));
+        assert_eq!(fixture.endings(1).await, ["cancelled"]);
+        let _other = permits.take().unwrap();
+        assert_eq!(alive.load(Ordering::Relaxed), 0, "what nobody took is freed too");
+        let error = stalled.next().await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert!(error.message().contains("5ms"), "{error}");
+        assert!(stalled.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_not_whole_before_its_last_item_was_taken() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let stalled = fixture.start(&permits, SHORT, stream::iter([Ok(1)]));
+        assert_eq!(fixture.endings(1).await, ["cancelled"]);
+        permits.take().unwrap();
+        let items: Vec<_> = stalled.collect().await;
+        assert!(matches!(&items[..], [Err(error)] if error.kind() == ErrorKind::Cancelled), "{items:?}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_dropped_frees_its_permit_at_once() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let waiting = fixture.start(&permits, LONG, stream::pending::<Result<()>>());
+        drop(waiting);
+        assert_eq!(fixture.endings(1).await, ["abandoned"]);
+        let alive = Arc::default();
+        let mut sending = fixture.start(&permits, LONG, endless(&alive));
+        sending.begin().await.unwrap();
+        assert_eq!(permits.take().unwrap_err().kind(), ErrorKind::Busy);
+        drop(sending);
+        assert_eq!(fixture.endings(2).await, ["abandoned", "abandoned"]);
+        permits.take().unwrap();
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn items_before_an_error_arrive_and_the_error_ends_them() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let items =
+            fixture.start(&permits, LONG, stream::iter([Ok(1), Ok(2), Err(Error::invalid("no")), Ok(3)]));
+        let items: Vec<_> = items.map(|item| item.map_err(|e| e.kind())).collect().await;
+        assert_eq!(items, [Ok(1), Ok(2), Err(ErrorKind::InvalidInput)]);
+        let mut failing = fixture.start(&permits, LONG, stream::iter([Err::<(), _>(Error::invalid("no"))]));
+        assert_eq!(failing.begin().await.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(fixture.endings(2).await, ["invalid-input", "invalid-input"]);
+    }
+
+    #[tokio::test]
+    async fn a_gate_that_closes_cuts_answers_off_and_says_so() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let mut cut = fixture.start(&permits, LONG, stream::pending::<Result<()>>());
+        fixture.drivers.end().await;
+        assert_eq!(fixture.endings(1).await, ["unavailable"]);
+        assert_eq!(cut.begin().await.unwrap_err().kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn a_defect_does_not_look_like_the_end() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let defect = stream::once(async { Ok(1) }).chain(stream::once(async { panic!("a planted defect") }));
+        let items: Vec<Result<i32>> = fixture.start(&permits, LONG, defect).collect().await;
+        assert!(
+            matches!(&items[..], [Ok(1), Err(error)] if error.kind() == ErrorKind::Internal),
+            "{items:?}"
+        );
+        permits.take().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_time_that_nobody_lives_to_see_is_a_day() {
+        assert_eq!(Deadline::after(Duration::MAX).timeout, TIMEOUT_MAX);
+    }
+}
