@@ -1,11 +1,13 @@
 //! `broadloom serve`: takes telemetry in and answers questions until it is told to stop.
 
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
+use super::logging::LogFormat;
 use super::{Globals, logging, units};
 use crate::config::Settings;
 use crate::db::Database;
@@ -25,6 +27,9 @@ Ask it:
   curl '127.0.0.1:8080/v1/sql?format=csv' -H 'Content-Type: application/json' \\
        -d '{\"query\": \"select * from logs where trace_id = $1\", \"params\": [\"4bf92f3577b34da6a3ce929d0e0e4736\"]}'
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
+
+Look at it:
+  open http://127.0.0.1:8080/ in a browser
 
 Once it listens, one line on stdout says where: `listening http=127.0.0.1:8080 otlp-grpc=… otlp-http=…`.
 It listens on the loopback interface unless told otherwise; there is no authentication yet.
@@ -141,6 +146,11 @@ impl Prepared {
         Ok(Self { signals, listeners: Listeners::bind(&args.endpoints()).await? })
     }
 
+    /// The web page that will be there, for a browser on this machine.
+    pub(super) fn page(&self) -> Result<Option<String>> {
+        Ok(self.listeners.addresses()?.http.map(page))
+    }
+
     /// Serves `database` until a signal, and does `beside` meanwhile; when that fails, serving ends.
     pub(super) async fn serve(
         self,
@@ -190,7 +200,17 @@ async fn end(server: Server, database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// Says where the server listens: to people in the log, to programs on stdout.
+/// The web page of a server that listens on `address`, for a browser on this machine.
+fn page(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}/", SocketAddr::new(ip, address.port()))
+}
+
+/// Says where the server listens: to people in the log and on stderr, to programs on stdout.
 fn announce(server: &Server, globals: &Globals) {
     let addresses = server.addresses();
     tracing::info!(
@@ -201,7 +221,12 @@ fn announce(server: &Server, globals: &Globals) {
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    // Nobody needs to read stdout for the server to serve.
+    // Nobody needs to read this for the server to serve.
+    if let Some(page) = addresses.http.map(page)
+        && globals.log_format == LogFormat::Text
+    {
+        let _ = writeln!(std::io::stderr(), "open {page}");
+    }
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush());
 }

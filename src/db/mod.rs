@@ -50,7 +50,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
-use crate::query::{Engine, QueryRequest, QueryResult, ReadSnapshot};
+use crate::query::{Checked, Engine, QueryRequest, QueryResult, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
@@ -206,6 +206,11 @@ impl Database {
     /// is one; what goes wrong later comes through the stream. Dropping the result ends the query.
     pub async fn query(&self, request: QueryRequest) -> Result<QueryResult> {
         self.inner.engine.query(&self.snapshot(), request).await
+    }
+
+    /// Plans a statement without running it: its columns, or what is wrong with it. See [`Engine::check`].
+    pub async fn check(&self, request: &QueryRequest) -> Result<Checked> {
+        self.inner.engine.check(&self.snapshot(), request).await
     }
 
     /// [`query`](Self::query) without parameters or limits.

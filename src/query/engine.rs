@@ -50,6 +50,7 @@ use super::indexed::counts::CountFromBitmaps;
 use super::indexed::parts;
 use super::metadata::MetadataCache;
 use super::nested::JsonText;
+use super::progress::Progress;
 use super::resolver::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
 use super::rewrite::{RewriteRule, rewrite_plan};
 use super::scan::ScanShared;
@@ -109,6 +110,17 @@ pub struct QueryResult {
     pub schema: SchemaRef,
     /// The rows.
     pub stream: SendableRecordBatchStream,
+    /// What a person should know though the statement works.
+    pub warnings: Vec<String>,
+    /// What the statement has read so far.
+    pub progress: Progress,
+}
+
+/// What is known of a statement that was not run.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Names and types of its columns.
+    pub schema: SchemaRef,
     /// What a person should know though the statement works.
     pub warnings: Vec<String>,
 }
@@ -221,7 +233,7 @@ impl Engine {
             Some((tokio::time::Instant::now().checked_add(timeout)?, timeout))
         });
         let start = Box::pin(self.start(snapshot, &request));
-        let (stream, warnings, casts) = match deadline {
+        let (stream, warnings, casts, progress) = match deadline {
             Some((at, timeout)) => {
                 tokio::time::timeout_at(at, start).await.map_err(|_| timed_out(timeout))??
             }
@@ -236,21 +248,32 @@ impl Engine {
             rows_left: request.row_limit,
             row_limit: request.row_limit.unwrap_or(usize::MAX),
         };
-        Ok(QueryResult { schema, stream: Box::pin(stream), warnings })
+        Ok(QueryResult { schema, stream: Box::pin(stream), warnings, progress })
     }
 
     async fn start(
         &self,
         snapshot: &ReadSnapshot,
         request: &QueryRequest,
-    ) -> Result<(SendableRecordBatchStream, Vec<String>, Casts)> {
+    ) -> Result<(SendableRecordBatchStream, Vec<String>, Casts, Progress)> {
         let state = self.state(snapshot);
         let (plan, warnings, hints) = self.plan(&state, snapshot, request).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let casts = Casts::of(&plan);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
+        let progress = Progress::of(Arc::clone(&physical));
         let stream = execute_stream(physical, self.inner.plain.task_ctx()).map_err(hint)?;
-        Ok((stream, warnings, casts))
+        Ok((stream, warnings, casts, progress))
+    }
+
+    /// Plans a statement without running it. Fails as [`query`](Self::query) does where the statement is wrong; that
+    /// a value cannot be cast, or a number does not fit, is found out only by running it.
+    pub async fn check(&self, snapshot: &ReadSnapshot, request: &QueryRequest) -> Result<Checked> {
+        let state = self.state(snapshot);
+        let (plan, warnings, hints) = Box::pin(self.plan(&state, snapshot, request)).await?;
+        let hint = |e: DataFusionError| explain_types(e.into(), &hints);
+        let plan = state.optimize(&plan).map_err(hint)?;
+        Ok(Checked { schema: Arc::new(plan.schema().as_arrow().clone()), warnings })
     }
 
     /// The logical plan of a request, its warnings, and what the attributes in it hold.

@@ -46,11 +46,13 @@ pub(crate) mod matching;
 mod functions;
 pub mod output;
 mod error;
+mod progress;
 mod trace;
 
 pub(crate) use engine::timed_out;
-pub use engine::{Engine, QueryRequest, QueryResult};
+pub use engine::{Checked, Engine, QueryRequest, QueryResult};
 pub use error::query_error;
+pub use progress::{Progress, ReadCounts};
 pub use snapshot::ReadSnapshot;
 
 #[cfg(test)]

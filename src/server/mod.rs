@@ -23,6 +23,8 @@
 //! Not here: authentication and TLS. The default is to listen on the loopback interface only.
 
 mod answer;
+mod attributes;
+mod check;
 mod content;
 mod gate;
 mod health;
@@ -32,13 +34,17 @@ mod metrics;
 mod otlp;
 mod shutdown;
 mod sql;
+mod sql_stream;
 mod state;
+mod status;
+mod trace;
 mod traces;
+mod ui;
 
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -73,7 +79,7 @@ impl Server {
     /// Serves `database` on `listeners` until [`Server::stop`].
     pub fn start(listeners: Listeners, database: Database, limits: Limits) -> Result<Self> {
         let addresses = listeners.addresses()?;
-        let state = ServerState::new(database, limits);
+        let state = ServerState::new(database, limits, addresses);
         let mut server = Self { state, addresses, stop: CancellationToken::new(), tasks: JoinSet::new() };
         if let Some(listener) = listeners.http {
             server.serve_http(listener, main_routes());
@@ -134,10 +140,17 @@ impl Server {
 
 /// The routes of the main port.
 fn main_routes() -> Router<ServerState> {
-    producer_routes()
+    let routes = producer_routes()
         .route("/v1/sql", get(sql::get).post(sql::post))
+        .route("/v1/check", post(check::post))
+        .route("/v1/attributes", get(attributes::get))
+        .route("/v1/status", get(status::get))
         .route("/v1/traces/{id}", get(traces::get))
+        .route("/v1/traces/{id}/rows", get(trace::rows))
+        .route("/v1/traces/{id}/rows/{row}", get(trace::span))
         .route("/metrics", get(metrics::get))
+        .route("/ui/{version}/{*path}", get(ui::asset));
+    ui::pages().fold(routes, |routes, path| routes.route(path, get(ui::page)))
 }
 
 /// The routes of the port for OTLP/HTTP.
@@ -168,13 +181,17 @@ fn is_worth_packing(_: StatusCode, _: Version, headers: &HeaderMap, _: &axum::ht
         .is_some_and(|kind| kind.starts_with("text/") || kind.contains("json"));
     let is_short =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    is_text && is_short.is_none_or(|bytes| bytes > 1_000)
+    let is_live = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == sql_stream::MEDIA_TYPE);
+    is_text && !is_live && is_short.is_none_or(|bytes| bytes > 1_000)
 }
 
+/// The routes of the main port, for a person.
+const ROUTES: &str = "there are POST /v1/sql, POST /v1/check, GET /v1/attributes, GET /v1/status, GET /v1/traces/{id}, \
+                      /rows and /rows/{row} below it, POST /v1/traces, /v1/logs and /v1/metrics (OTLP), GET /healthz, \
+                      /readyz and /metrics, and in a browser the page at /";
+
 async fn no_such_route(uri: Uri) -> Problem {
-    let routes = "POST /v1/sql, GET /v1/traces/{id}, POST /v1/traces, /v1/logs and /v1/metrics (OTLP), GET /healthz, \
-                  /readyz and /metrics";
-    Error::new(ErrorKind::NotFound, format!("there is no {}; there are {routes}", uri.path())).into()
+    Error::new(ErrorKind::NotFound, format!("there is no {}; {ROUTES}", uri.path())).into()
 }
 
 async fn no_such_method(method: axum::http::Method, uri: Uri) -> Response {

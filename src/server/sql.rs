@@ -3,8 +3,9 @@
 //! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` when Content-Type
 //! says so; `GET` takes it as `?query=…`, with `?param=…` for each parameter. The answer is written as
 //! `?format=` says, else as `Accept` wants: `json` (an array of objects; the default), `ndjson`, `csv`,
-//! `arrow` (IPC stream), `parquet`, `table` (for terminals). `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in
-//! the header `broadloom-warnings`, a JSON array of strings.
+//! `arrow` (IPC stream), `parquet`, `table` (for terminals), `stream` (JSON by column, with progress, see
+//! [`sql_stream`](super::sql_stream)). `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in the header
+//! `broadloom-warnings`, a JSON array of strings.
 //!
 //! The answer is streamed while the query runs, and the query ends when the client goes. A query that
 //! fails before its first rows is answered with a problem; one that fails later cannot take its status
@@ -25,12 +26,13 @@ use serde::Deserialize;
 use super::answer::Problem;
 use super::content::{accepted, media_type};
 use super::gate::{Caller, Protocol};
+use super::sql_stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
 use crate::query::{QueryRequest, QueryResult};
 
 /// Largest statement with its parameters: no person writes more, and programs have parameters.
-const STATEMENT_BYTES_MAX: usize = 4 << 20;
+pub(super) const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
 /// `GET /v1/sql?query=…`.
 pub(super) async fn get(caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
@@ -77,12 +79,32 @@ struct Statement {
     params: Vec<serde_json::Value>,
 }
 
+/// How the rows are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// As a document.
+    Document(Format),
+    /// As lines that tell of progress.
+    Stream,
+}
+
+impl Wanted {
+    fn parse(name: &str) -> Result<Self> {
+        if name.eq_ignore_ascii_case(sql_stream::FORMAT) {
+            return Ok(Self::Stream);
+        }
+        let format =
+            name.parse::<Format>().map_err(|e| e.followed_by(format!(", {}", sql_stream::FORMAT)))?;
+        Ok(Self::Document(format))
+    }
+}
+
 /// What stands after the `?`.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     query: Option<String>,
     params: Vec<serde_json::Value>,
-    format: Option<Format>,
+    format: Option<Wanted>,
     timeout: Option<Duration>,
     limit: Option<usize>,
 }
@@ -94,7 +116,7 @@ impl Options {
             match name.as_ref() {
                 "query" => options.query = Some(value.into_owned()),
                 "param" => options.params.push(literal(&value)),
-                "format" => options.format = Some(value.parse()?),
+                "format" => options.format = Some(Wanted::parse(&value)?),
                 "timeout" => options.timeout = Some(timeout(&value)?),
                 "limit" => {
                     let limit = value.parse();
@@ -126,11 +148,8 @@ fn timeout(text: &str) -> Result<Duration> {
     parsed.map_err(|e| Error::invalid(format!("timeout={text} is no time such as 30s: {e}")).with_source(e))
 }
 
-/// The format that the client wants; 406 when it wants none that there is.
-fn negotiate(asked: Option<Format>, headers: &HeaderMap) -> Result<Format, Problem> {
-    if let Some(format) = asked {
-        return Ok(format);
-    }
+/// The format that the client accepts; 406 when it accepts none that there is.
+fn negotiate(headers: &HeaderMap) -> Result<Format, Problem> {
     let accepted = accepted(headers);
     if accepted.is_empty() {
         return Ok(Format::Json);
@@ -163,10 +182,16 @@ async fn answer(
     sql: String,
     params: Vec<serde_json::Value>,
 ) -> Result<Response, Problem> {
-    let format = negotiate(options.format, headers)?;
     let rows_max = options.limit;
     let row_limit = rows_max.filter(|rows| *rows > 0);
     let question = QueryRequest { sql, params, timeout: options.timeout, row_limit };
+    let format = match options.format {
+        Some(Wanted::Stream) => {
+            return sql_stream::answer(caller, question, rows_max.unwrap_or(usize::MAX)).await;
+        }
+        Some(Wanted::Document(format)) => format,
+        None => negotiate(headers)?,
+    };
     let encode = move |found| output::encode(first_rows(found, rows_max.unwrap_or(usize::MAX)), format);
     let answer = caller.ask(Protocol::Sql, question, encode).await?;
     let warnings = warnings_header(&answer.warnings);
@@ -182,7 +207,7 @@ async fn answer(
 /// The first `rows_max` rows of an answer. Who asks for so many does not want an error when there are
 /// more, as the limit of a [`QueryRequest`] gives.
 pub(crate) fn first_rows(result: QueryResult, rows_max: usize) -> QueryResult {
-    let QueryResult { schema, stream, warnings } = result;
+    let QueryResult { schema, stream, warnings, progress } = result;
     let rows = futures::stream::unfold((stream, rows_max), |(mut stream, left)| async move {
         if left == 0 {
             return None;
@@ -192,7 +217,7 @@ pub(crate) fn first_rows(result: QueryResult, rows_max: usize) -> QueryResult {
         Some((next, (stream, left)))
     });
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-    QueryResult { schema, stream, warnings }
+    QueryResult { schema, stream, warnings, progress }
 }
 
 /// Most bytes of warnings that are sent: proxies refuse long headers.
@@ -236,14 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_what_is_asked_for_else_what_is_accepted() {
-        let of = |asked, accepted: &str| negotiate(asked, &accept(accepted)).map_err(|p| p.status());
-        assert_eq!(of(Some(Format::Csv), "application/json"), Ok(Format::Csv));
-        assert_eq!(of(None, "text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Ok(Format::Ndjson));
-        assert_eq!(of(None, "application/vnd.apache.parquet"), Ok(Format::Parquet));
-        assert_eq!(of(None, "*/*"), Ok(Format::Json));
-        assert_eq!(of(None, "image/png"), Err(StatusCode::NOT_ACCEPTABLE));
-        assert_eq!(negotiate(None, &HeaderMap::new()).unwrap(), Format::Json);
+    fn the_format_is_what_is_accepted() {
+        let of = |accepted: &str| negotiate(&accept(accepted)).map_err(|p| p.status());
+        assert_eq!(of("text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Ok(Format::Ndjson));
+        assert_eq!(of("application/vnd.apache.parquet"), Ok(Format::Parquet));
+        assert_eq!(of("*/*"), Ok(Format::Json));
+        assert_eq!(of("image/png"), Err(StatusCode::NOT_ACCEPTABLE));
+        assert_eq!(negotiate(&HeaderMap::new()).unwrap(), Format::Json);
     }
 
     #[test]
@@ -253,6 +277,8 @@ mod tests {
         assert_eq!(options.query.as_deref(), Some("select $1"));
         assert_eq!(options.params, [json!(7), json!("seven")]);
         assert_eq!((options.timeout, options.limit), (Some(Duration::from_mins(1)), Some(10)));
+        assert_eq!(options.format, Some(Wanted::Document(Format::Csv)));
+        assert_eq!(Options::parse("format=stream").unwrap().format, Some(Wanted::Stream));
         assert_eq!(Options::parse("timeout=30").unwrap().timeout, Some(Duration::from_secs(30)));
         for wrong in ["format=xml", "timeout=soon", "limit=-1", "fromat=csv"] {
             assert_eq!(Options::parse(wrong).unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");

@@ -9,6 +9,8 @@ use axum::http::request::Parts;
 
 use super::answer::Problem;
 use super::gate::{Caller, Gate};
+use super::listen::Addresses;
+use super::ui::PackedAssets;
 use crate::db::Database;
 
 /// Limits of what clients may ask of a server.
@@ -46,6 +48,10 @@ pub(super) struct ServerState(Arc<Shared>);
 pub(super) struct Shared {
     /// The way to the data.
     pub(super) gate: Gate,
+    /// Where the server listens.
+    pub(super) addresses: Addresses,
+    /// Files of the web page, packed.
+    pub(super) assets: PackedAssets,
     draining: AtomicBool,
 }
 
@@ -59,9 +65,10 @@ impl std::ops::Deref for ServerState {
 
 impl ServerState {
     /// The state of a server of `database`.
-    pub(super) fn new(database: Database, limits: Limits) -> Self {
+    pub(super) fn new(database: Database, limits: Limits, addresses: Addresses) -> Self {
         let gate = Gate::new(database, limits);
-        Self(Arc::new(Shared { gate, draining: AtomicBool::new(false) }))
+        let (assets, draining) = (PackedAssets::default(), AtomicBool::new(false));
+        Self(Arc::new(Shared { gate, addresses, assets, draining }))
     }
 
     /// From now on the server is not ready: it finishes what it has.

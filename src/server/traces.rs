@@ -93,6 +93,7 @@ mod tests {
     use super::*;
     use crate::config::Settings;
     use crate::db::Database;
+    use crate::query::Progress;
 
     const ID: [u8; 16] = [7; 16];
 
@@ -121,7 +122,7 @@ mod tests {
         let schema = batches[0].schema();
         let rows = futures::stream::iter(batches.into_iter().map(Ok));
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-        let found = QueryResult { schema, stream, warnings: Vec::new() };
+        let found = QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() };
         encode(id, found, Reservation::within(bytes_max)).await?.try_collect().await
     }
 

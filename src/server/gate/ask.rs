@@ -23,9 +23,10 @@ use super::drive::{Deadline, Ending, Held, Items};
 use super::metrics::{ABANDONED, Metrics, OK};
 use super::permits::Permit;
 use super::{Protocol, Refusal};
+use crate::db::DatabaseStats;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::TraceId;
-use crate::query::{QueryRequest, QueryResult};
+use crate::event::{AttributeKey, TraceId, TypeSet};
+use crate::query::{Checked, Progress, QueryRequest, QueryResult};
 
 /// An answer that has begun. Dropping it cancels the question.
 #[derive(Debug)]
@@ -54,7 +55,43 @@ impl Caller {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
         let asked = Asked::new(self, protocol, question.sql.clone());
         let found = self.gate.0.database.query(question);
+        self.answer(asked, deadline, found, |found| futures::stream::once(begin(found, encode)).try_flatten())
+            .await
+    }
+
+    /// Like [`ask`](Self::ask), except that `encode` begins before the first rows are there, to tell how far the
+    /// question is. What fails from then on is the last item.
+    pub(in crate::server) async fn watch<T, S>(
+        &self,
+        protocol: Protocol,
+        mut question: QueryRequest,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
+        let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
+        let asked = Asked::new(self, protocol, question.sql.clone());
+        let found = self.gate.0.database.query(question);
         self.answer(asked, deadline, found, encode).await
+    }
+
+    /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
+    pub(in crate::server) async fn check(&self, question: QueryRequest) -> Result<Checked, Refusal> {
+        let _permit = self.gate.0.permits.take()?;
+        let deadline = Deadline::after(self.query_timeout());
+        Ok(deadline.limit(self.gate.0.database.check(&question)).await?)
+    }
+
+    /// Attribute keys of all events that the caller may see, with the types of their values.
+    pub(in crate::server) fn attributes(&self) -> Vec<(AttributeKey, TypeSet)> {
+        self.gate.0.database.snapshot().keys.all()
+    }
+
+    /// Counts of the database.
+    pub(in crate::server) fn stats(&self) -> DatabaseStats {
+        self.gate.0.database.stats()
     }
 
     /// Like [`ask`](Self::ask) for the spans of the trace `id` with their events, at most `rows_max`: more are
@@ -75,9 +112,11 @@ impl Caller {
             let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
             let rows = futures::stream::iter(batches.into_iter().map(Ok));
             let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-            Ok(QueryResult { schema, stream, warnings: Vec::new() })
+            Ok(QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() })
         };
-        self.answer(asked, Deadline::after(self.query_timeout()), found, encode).await
+        let deadline = Deadline::after(self.query_timeout());
+        self.answer(asked, deadline, found, |found| futures::stream::once(begin(found, encode)).try_flatten())
+            .await
     }
 
     async fn answer<T, S>(
@@ -105,8 +144,7 @@ impl Caller {
         };
         let warnings = result.warnings.clone();
         let result = counted(result, Arc::clone(&asked.found));
-        let items = futures::stream::once(begin(result, encode)).try_flatten();
-        let mut items = self.gate.0.drivers.start(items, asked, deadline);
+        let mut items = self.gate.0.drivers.start(encode(result), asked, deadline);
         items.begin().await?;
         Ok(Answer { warnings, items })
     }
@@ -147,14 +185,14 @@ pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
 
 /// `result`, whose rows are counted as they are found.
 fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
-    let QueryResult { schema, stream, warnings } = result;
+    let QueryResult { schema, stream, warnings, progress } = result;
     let rows = stream.inspect(move |batch| {
         if let Ok(batch) = batch {
             found.add(batch);
         }
     });
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-    QueryResult { schema, stream, warnings }
+    QueryResult { schema, stream, warnings, progress }
 }
 
 /// A question from beginning to end; counted and audited when it is dropped.

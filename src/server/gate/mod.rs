@@ -62,8 +62,10 @@ pub(in crate::server) enum Protocol {
     OtlpHttp,
     /// `/v1/sql`.
     Sql,
-    /// `/v1/traces/{id}`.
+    /// `/v1/traces/{id}`, and the rows below it.
     Trace,
+    /// `/v1/status`.
+    Status,
 }
 
 impl Protocol {
@@ -74,6 +76,7 @@ impl Protocol {
             Self::OtlpHttp => "otlp_http",
             Self::Sql => "sql",
             Self::Trace => "trace",
+            Self::Status => "status",
         }
     }
 }
