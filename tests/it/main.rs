@@ -20,3 +20,4 @@ mod ratchet;
 mod running;
 mod server;
 mod tidy;
+mod ui;
