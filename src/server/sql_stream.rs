@@ -29,7 +29,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::answer::Problem;
 use super::gate::{Caller, Protocol};
 use super::sql::first_rows;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::query::output::{columns, write_data};
 use crate::query::{Progress, QueryRequest, QueryResult};
 
@@ -84,7 +84,7 @@ struct Running {
     columns: Option<Value>,
     rows: mpsc::Receiver<Result<RecordBatch>>,
     /// Finds the rows, so that the time of a progress line does not depend on how long a batch takes.
-    _finding: JoinSet<()>,
+    finding: JoinSet<()>,
     ticks: Interval,
     progress: Progress,
     began: Instant,
@@ -122,7 +122,7 @@ impl Running {
         let mut ticks = tokio::time::interval_at(Instant::now() + PROGRESS_EVERY, PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let columns = Some(columns(&schema));
-        Self { columns, rows, _finding: finding, ticks, progress, began, count: 0 }
+        Self { columns, rows, finding, ticks, progress, began, count: 0 }
     }
 
     async fn next(mut self: Box<Self>) -> (Result<Bytes>, Step) {
@@ -146,11 +146,21 @@ impl Running {
                 (written.map(|()| out.into()), Step::Rows(self))
             }
             Some(Err(error)) => (Err(error), Step::End),
+            None if self.has_panicked().await => {
+                // The panic itself is on stderr, with its place.
+                let error = Error::internal("the statement hit a defect of the server; its log says which");
+                (Err(error), Step::End)
+            }
             None => {
                 out += &format!("{}\n", json!({ "done": { "rows": self.count, "cost": self.cost() } }));
                 (Ok(out.into()), Step::End)
             }
         }
+    }
+
+    /// Did the task that finds the rows end other than with the last of them?
+    async fn has_panicked(&mut self) -> bool {
+        matches!(self.finding.join_next().await, Some(Err(_)))
     }
 
     fn cost(&self) -> Value {
@@ -170,4 +180,51 @@ fn write_rows(out: &mut String, batch: &RecordBatch) -> Result<()> {
     write_data(out, batch)?;
     out.push_str("}}\n");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use futures::TryStreamExt;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    /// The lines of a statement whose rows are `rows`.
+    async fn lines_of(
+        rows: impl Stream<Item = datafusion::error::Result<RecordBatch>> + Send + 'static,
+    ) -> Result<Vec<Value>> {
+        let schema = Arc::new(Schema::empty());
+        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
+        let found = QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() };
+        let lines: Vec<Bytes> = lines(found, Instant::now()).try_collect().await?;
+        Ok(lines
+            .concat()
+            .split(|b| *b == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect())
+    }
+
+    #[tokio::test]
+    async fn a_defect_in_mid_stream_does_not_look_like_the_end() {
+        let rows = futures::stream::poll_fn(|_| panic!("a defect"));
+        assert_eq!(lines_of(rows).await.unwrap_err().kind(), ErrorKind::Internal);
+        let none = lines_of(futures::stream::empty()).await.unwrap();
+        assert!(none[0]["started"].is_object() && none[1]["columns"].is_array(), "{none:?}");
+        assert_eq!(none[2]["done"]["rows"], 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_is_told_while_no_rows_come() {
+        let late = futures::stream::once(async {
+            tokio::time::sleep(PROGRESS_EVERY * 7 / 2).await;
+            Ok(RecordBatch::new_empty(Arc::new(Schema::empty())))
+        });
+        let lines = lines_of(late).await.unwrap();
+        let times: Vec<&Value> = lines.iter().filter_map(|line| line["progress"].get("elapsed_ms")).collect();
+        assert_eq!(times, [250, 500, 750], "{lines:?}");
+    }
 }

@@ -285,6 +285,16 @@ fn the_page_shows_traces_of_any_shape_and_hostile_text() {
 }
 
 #[test]
+fn the_parts_of_the_page_without_a_document_do_what_they_say() {
+    if clients("state.test.mjs").is_none() {
+        return;
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui/state.test.mjs");
+    let output = Command::new("node").args(["--test", file]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
 fn the_library_of_the_page_is_what_its_lock_says_and_its_types_fit() {
     let Some(clients) = clients("the page's library") else { return };
     let ui = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/ui");

@@ -67,7 +67,8 @@ class Tab:
         return self.page
 
     def settled(self):
-        """Waits until no panel is waiting."""
+        """Waits until the page is there and no panel of it is waiting."""
+        expect(self.page.locator("main .page")).to_be_visible()
         expect(self.page.locator("[aria-busy]")).to_have_count(0)
         return self.page
 
@@ -83,7 +84,6 @@ class Tab:
 
     def axe(self):
         """What axe-core finds."""
-        self.page.add_init_script
         source = open(os.environ["BROADLOOM_AXE"]).read()
         # By the debugger's protocol: the policy of the page lets no other script in.
         self.page.evaluate(source + "\n;undefined")

@@ -119,7 +119,9 @@ def a_statement_runs_and_its_rows_are_those_of_the_api(tab):
     expect(first).to_contain_text(str(expected[0]["spans"]))
     first.click()
     expect(page.get_by_role("complementary", name="Row").get_by_text(expected[0]["service.name"])).to_be_visible()
-    page.get_by_role("textbox", name="SQL statement").fill("select 1 + 1 as two")
+    page.get_by_role("textbox", name="SQL statement").focus()
+    page.keyboard.press("Control+a")
+    page.keyboard.type("select 1 + 1 as two")
     page.keyboard.press("Control+Enter")
     expect(page.get_by_role("heading", name="1 row")).to_be_visible()
     page.go_back()
@@ -211,7 +213,8 @@ def back_shows_what_was_there_without_a_request(tab):
     expect(page.locator(".chip-text")).to_have_count(0)
     one.settled()
     assert page.locator(".log-list .list-row").first.inner_text() == first
-    assert one.requests[asked:] == [], one.requests[asked:]
+    more = [url for url in one.requests[asked:] if "/ui/" not in url]
+    assert more == [], more
 
 
 @test
@@ -270,6 +273,7 @@ def every_page_is_accessible_and_fits_in_every_theme_and_width(tab):
         "trace": f"/trace/{trace}?span={span}", "logs": f"/logs?{WHOLE}&{where('severity_number >= 13')}",
         "sql": "/sql#q=" + urllib.parse.quote("select * from spans order by timestamp limit 100"), "attributes": "/attributes",
     }
+    wrong = []
     for theme in ("light", "dark"):
         for size in ("wide", "narrow"):
             one = tab(size=size, theme=theme)
@@ -283,14 +287,16 @@ def every_page_is_accessible_and_fits_in_every_theme_and_width(tab):
                 one.settled()
                 picture(page, f"{name}-{size}-{theme}")
                 found = one.axe()
-                assert not found, (name, size, theme, found)
-                assert page.evaluate("() => document.documentElement.scrollWidth <= innerWidth && document.querySelector('main').scrollWidth <= document.querySelector('main').clientWidth"), f"{name} scrolls sideways at {size}"
+                wrong += [(name, size, theme, *found)] if found else []
+                if not page.evaluate("() => document.documentElement.scrollWidth <= innerWidth && document.querySelector('main').scrollWidth <= document.querySelector('main').clientWidth"):
+                    wrong.append((name, size, "scrolls sideways"))
                 if size == "narrow":
                     small = page.evaluate("""() => [...document.querySelectorAll('button, select, input:not([type=checkbox])')].filter(e => {
                         const box = e.getBoundingClientRect();
                         return box.width > 0 && !e.closest('.virtual-inner, .chip, .field, .find, .off-screen') && (box.height < 39.5 || box.width < 24);
                     }).map(e => e.outerHTML.slice(0, 120))""")
-                    assert not small, (name, small)
+                    wrong += [(name, "too small", *small)] if small else []
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 @test

@@ -62,6 +62,39 @@ def odd_traces_are_shown_as_they_are(tab):
     assert not one.axe(), one.axe()
 
 
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202etxt.exe\u0000"
+
+
+@test
+def hostile_telemetry_is_inert_and_legible(tab):
+    attributes = [text("link.bad", "javascript:alert(1)"), text("link.good", "https://example.org/x"), text("formula", "=1+1"), text("large", "x" * 200_000), text(HOSTILE[:40], HOSTILE)]
+    send([span(9, 1, 0, 0, 5_000_000, HOSTILE, attributes=attributes, status={"code": 2, "message": HOSTILE})], HOSTILE)
+    log = {"timeUnixNano": str(START), "severityNumber": 17, "body": {"stringValue": HOSTILE}, "traceId": f"{9:032x}", "spanId": f"{1:016x}"}
+    post("/v1/logs", {"resourceLogs": [{"resource": {"attributes": [text("service.name", HOSTILE)]}, "scopeLogs": [{"logRecords": [log]}]}]})
+    one = tab()
+    one.page.on("dialog", lambda dialog: one.complaints.append(f"dialog: {dialog.message}"))
+    for path in (f"/?{RANGE}", f"/traces?{RANGE}", f"/traces?of=spans&{RANGE}", f"/logs?{RANGE}", "/attributes", f"/trace/{9:032x}?span={1:016x}"):
+        page = one.goto(path)
+        one.settled()
+        expect(page.get_by_text("<img src=x", exact=False).first).to_be_visible()
+        assert page.locator("img[src=x]").count() == 0
+        assert "\u202e" not in page.inner_text("main"), path
+    detail = page.get_by_role("complementary", name="Span")
+    expect(detail.get_by_text("\\u202etxt.exe", exact=False).first).to_be_visible()
+    assert detail.get_by_role("link", name="javascript").count() == 0
+    good = detail.get_by_role("link", name="https://example.org/x")
+    assert "noreferrer" in good.get_attribute("rel")
+    expect(detail.get_by_role("button", name="Show all 200000 characters")).to_be_visible()
+    picture(page, "hostile")
+    assert not one.axe(), one.axe()
+
+    page = one.goto("/sql#q=" + "select formula from spans where formula is not null".replace(" ", "%20"))
+    one.settled()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    assert open(download.value.path(), newline="").read() == "formula\r\n'=1+1\r\n"
+
+
 @test
 def a_trace_of_five_thousand_levels_opens_and_folds(tab):
     send([span(7, i, i - 1, i, 10_000 - i, f"level {i}") for i in range(1, 5001)])
@@ -115,39 +148,6 @@ def a_trace_of_100_000_spans_is_within_its_budget(tab):
     page = deep.goto(f"/trace/{8:032x}?span={99_999:016x}")
     expect(waterfall(page).locator(".wf-row.active")).to_be_visible()
     expect(page.locator("aside.detail code, aside.detail .value", has_text=f"{99_999:016x}").first).to_be_visible()
-
-
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>\u202etxt.exe\u0000"
-
-
-@test
-def hostile_telemetry_is_inert_and_legible(tab):
-    attributes = [text("link.bad", "javascript:alert(1)"), text("link.good", "https://example.org/x"), text("formula", "=1+1"), text("large", "x" * 200_000), text(HOSTILE[:40], HOSTILE)]
-    send([span(9, 1, 0, 0, 5_000_000, HOSTILE, attributes=attributes, status={"code": 2, "message": HOSTILE})], HOSTILE)
-    log = {"timeUnixNano": str(START), "severityNumber": 17, "body": {"stringValue": HOSTILE}, "traceId": f"{9:032x}", "spanId": f"{1:016x}"}
-    post("/v1/logs", {"resourceLogs": [{"resource": {"attributes": [text("service.name", HOSTILE)]}, "scopeLogs": [{"logRecords": [log]}]}]})
-    one = tab()
-    one.page.on("dialog", lambda dialog: one.complaints.append(f"dialog: {dialog.message}"))
-    for path in (f"/?{RANGE}", f"/traces?{RANGE}", f"/traces?of=spans&{RANGE}", f"/logs?{RANGE}", "/attributes", f"/trace/{9:032x}?span={1:016x}"):
-        page = one.goto(path)
-        one.settled()
-        expect(page.get_by_text("<img src=x", exact=False).first).to_be_visible()
-        assert page.locator("img[src=x]").count() == 0
-        assert "\u202e" not in page.inner_text("main"), path
-    detail = page.get_by_role("complementary", name="Span")
-    expect(detail.get_by_text("\\u202etxt.exe", exact=False).first).to_be_visible()
-    assert detail.get_by_role("link", name="javascript").count() == 0
-    good = detail.get_by_role("link", name="https://example.org/x")
-    assert "noreferrer" in good.get_attribute("rel")
-    expect(detail.get_by_role("button", name="Show all 200000 characters")).to_be_visible()
-    picture(page, "hostile")
-    assert not one.axe(), one.axe()
-
-    page = one.goto("/sql#q=" + "select formula from spans where formula is not null".replace(" ", "%20"))
-    one.settled()
-    with page.expect_download() as download:
-        page.get_by_role("button", name="CSV").click()
-    assert open(download.value.path(), newline="").read() == "formula\r\n'=1+1\r\n"
 
 
 main()

@@ -53,18 +53,14 @@ pub(super) fn coarse(rows: &RoaringBitmap) -> Vec<Range<usize>> {
 /// The bits of the rows in `pieces`, one after another.
 pub(super) fn bits(rows: &RoaringBitmap, pieces: &[Range<usize>]) -> BooleanBuffer {
     let mut bits = BooleanBufferBuilder::new(pieces.iter().map(ExactSizeIterator::len).sum());
-    let mut some = [0_u32; 512];
     for piece in pieces {
         let start = bits.len();
         bits.append_n(piece.len(), false);
+        // Not `next_many`, which loses a run of all 65,536 rows of a container (roaring 0.12.0).
         let mut iter = rows.range(piece.start as u32..piece.end as u32);
-        loop {
-            let next = iter.next_many(&mut some);
-            for row in next.iter() {
-                bits.set_bit(start + *row as usize - piece.start, true);
-            }
-            if next.is_empty() {
-                break;
+        while let Some(run) = iter.next_range() {
+            for row in run {
+                bits.set_bit(start + row as usize - piece.start, true);
             }
         }
     }
@@ -189,6 +185,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_run_of_all_rows_that_a_container_can_hold_is_kept() {
+        let mut rows = RoaringBitmap::new();
+        rows.insert_range(0..200_000);
+        rows.remove_range(65_536..65_540);
+        rows.optimize();
+        let bits = bits(&rows, &[0..200_000]);
+        assert_eq!(bits.count_set_bits(), 199_996);
+        assert!(bits.value(65_535) && !bits.value(65_536) && bits.value(199_999));
+    }
 
     proptest! {
         #[test]

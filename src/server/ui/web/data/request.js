@@ -89,6 +89,13 @@ async function reach(path, options) {
   }
 }
 
+/** What went wrong, in words; what is no Problem is a defect of the page. @param {unknown} error */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  console.error(error);
+  return new Problem({ title: "A defect of this page", detail: String(error) });
+}
+
 export function unreachable() {
   return new Problem({
     type: "urn:broadloom:problem:unreachable",

@@ -11,16 +11,16 @@ import { list } from "../parts/list.js";
 /** @param {import("../app.js").Frame} frame @returns {import("../app.js").Page} */
 export function attributesPage(frame) {
   const field = /** @type {HTMLInputElement} */ (h("input", { type: "search", "aria-label": "Filter keys", placeholder: "Part of a key   /", spellcheck: false }));
-  const total = h("h2", { role: "status" });
+  const total = h("p.total", { role: "status" });
   const place = h("div.panel-body");
-  const element = h("div.page.fill", null, h("h1.off-screen", null, "Attributes"), h("div.tool-bar", null, h("div.find", null, field), total), h("section.panel.results", { "aria-label": "Attributes" }, place));
+  const element = h("div.page.fill", null, h("h1.off-screen", null, "Attributes"), h("div.tool-bar", null, h("div.find", null, field), total), h("section.panel.results", null, place));
   /** @type {import("../data/keys.js").Key[]} */
   let all = [];
   /** @type {import("../data/keys.js").Key[]} */
   let shown = [];
   const found = list({
     name: "key-list", label: "Attributes", rowHeight: 32, narrowHeight: 60,
-    columns: [{ name: "key", words: "Key" }, { name: "level", words: "Level" }, { name: "types", words: "Types" }, { name: "acts", words: "" }],
+    columns: [{ name: "key", words: "Key" }, { name: "level", words: "Level" }, { name: "types", words: "Types" }, { name: "acts", words: "Where it is" }],
     write: (cells, row) => writeRow(cells, shown[row]),
     onOpen: (row) => frame.go(sqlAddress(valuesOf(shown[row]))),
   });

@@ -1,9 +1,11 @@
 // Log records that meet a condition: over time, by severity and service, and one of them with everything it says.
 
-import { objects } from "../data/sql.js";
+import { asProblem, isGivenUp } from "../data/request.js";
+import { ask, objects } from "../data/sql.js";
+import { sqlAddress } from "../state/address.js";
 import { absolute, rangeOf, stepOf } from "../state/range.js";
 import * as statements from "../state/statements.js";
-import { clockOf, dateOf, inFull, now, parseInstant, zoneName } from "../state/time.js";
+import { bothZones, clockOf, dateOf, inFull, now, parseInstant, zoneName } from "../state/time.js";
 import { oneLine } from "../state/text.js";
 import { count, plural, short } from "../state/units.js";
 import { condition, joined, termsOf } from "../state/where.js";
@@ -12,7 +14,7 @@ import { fill, h } from "../parts/dom.js";
 import { rangeIsWrong, whyEmpty } from "../parts/empty.js";
 import { histogram } from "../parts/histogram.js";
 import { list } from "../parts/list.js";
-import { Panel } from "../parts/panel.js";
+import { Panel, problemNote } from "../parts/panel.js";
 import { traceAddress } from "../parts/search-box.js";
 import { whereInput } from "../parts/where-input.js";
 import { copy } from "../parts/copy.js";
@@ -47,6 +49,8 @@ export function logsPage(frame) {
   const results = new Panel({ name: "results", title: "Log records", draw: drawResults, empty });
   const detail = h("aside.detail", { "aria-label": "Log record" });
   detail.hidden = true;
+  /** @type {AbortController | null} */
+  let reading = null;
   const element = h("div.page.fill", null, h("h1.off-screen", null, "Logs"), h("div.query", null, input.element), course.element,
     h("div.columns", null, facets.element, results.element, detail));
 
@@ -143,20 +147,39 @@ export function logsPage(frame) {
   function showDetail(index) {
     const row = rows[index];
     const at = parseInstant(row.timestamp) ?? 0n;
-    const core = /** @type {[string, unknown][]} */ ([["severity", row.severity], ["trace_id", row.trace_id], ["span_id", row.span_id]]).filter(([, value]) => value !== null);
+    const rest = h("div.detail-body", null, h("p.dim", null, "Reading …"));
     fill(detail,
       h("header", null, h("h2", null, "Log record"), h("button.icon", { type: "button", "aria-label": "Close", onclick: hideDetail }, "×")),
-      h("p.dim", null, inFull(at)),
+      h("p.times", null, ...bothZones(at).map((words) => h("span", null, words))),
       h("div.message", null, valueOf(row.body ?? "")),
       h("div.buttons", null,
         row.trace_id === null ? null : h("a.tool", { href: traceAddress(row.trace_id, row.span_id) }, "Open trace"),
-        h("button.tool", { type: "button", onclick: () => void copy(JSON.stringify(row), "Record") }, "Copy as JSON")),
-      fields(core, "logs", frame),
-      attributeList(row.attributes ?? {}, "logs", frame));
+        h("a.tool", { href: sqlAddress(statements.logDetail(row.timestamp)) }, "SQL")),
+      rest);
     detail.hidden = false;
+    void readDetail(row, rest);
+  }
+
+  /** Everything that the record says. @param {Record<string, any>} row @param {HTMLElement} place */
+  async function readDetail(row, place) {
+    reading?.abort();
+    const own = new AbortController();
+    reading = own;
+    try {
+      const all = objects(await ask(statements.logDetail(row.timestamp), { signal: own.signal }));
+      const same = (/** @type {any} */ one) => ["service", "body", "span_id", "severity"].every((key) => one[key] === row[key]);
+      const found = all.find(same) ?? row;
+      const core = ["severity", "severity_text", "name", "scope.name", "trace_id", "span_id"].map((key) => /** @type {[string, unknown]} */ ([key, found[key === "scope.name" ? "scope" : key]]));
+      const known = core.filter(([, value]) => value !== null && value !== undefined && value !== "");
+      fill(place, fields(known, "logs", frame), attributeList(found.attributes ?? {}, "logs", frame),
+        h("div.buttons", null, h("button.tool", { type: "button", onclick: () => void copy(JSON.stringify(found), "Record") }, "Copy as JSON")));
+    } catch (error) {
+      if (!isGivenUp(error)) fill(place, problemNote(asProblem(error), () => void readDetail(row, place)));
+    }
   }
 
   function hideDetail() {
+    reading?.abort();
     detail.hidden = true;
   }
 
@@ -165,7 +188,10 @@ export function logsPage(frame) {
     title: "Logs", element, hasRange: true, update,
     filter: { get where() { return where(); }, setWhere },
     keys: { "/": () => input.focus() },
-    close: () => panels.forEach((panel) => panel.stop()),
+    close: () => {
+      reading?.abort();
+      panels.forEach((panel) => panel.stop());
+    },
     cancel: () => {
       if (panels.map((panel) => panel.cancel()).includes(true)) return true;
       if (detail.hidden) return false;

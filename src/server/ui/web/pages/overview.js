@@ -7,7 +7,7 @@ import { compare, group, verdict } from "../state/compare.js";
 import { rangeOf, spanText, spanWords, stepOf } from "../state/range.js";
 import * as statements from "../state/statements.js";
 import { clockOf, dateOf, parseInstant, zoneName } from "../state/time.js";
-import { duration, percent, plural, rate } from "../state/units.js";
+import { duration, percent, plural, rate, short } from "../state/units.js";
 import { condition } from "../state/where.js";
 import { oneLine } from "../state/text.js";
 import { fill, h } from "../parts/dom.js";
@@ -17,7 +17,7 @@ import { firstRun } from "../parts/first-run.js";
 import { rangeIsWrong } from "../parts/empty.js";
 
 const SPARKS = 24;
-const OPERATIONS_SHOWN = 15;
+const ROWS_SHOWN = 12;
 
 /** @param {import("../app.js").Frame} frame @returns {import("../app.js").Page} */
 export function overviewPage(frame) {
@@ -26,7 +26,7 @@ export function overviewPage(frame) {
   const operations = new Panel({ title: "Operations", name: "operations", draw: drawOperations });
   const graph = new Panel({ title: "Calls between services", name: "graph", draw: drawGraph, empty: () => h("p.empty", null, "No service called another one in this range.") });
   const first = firstRun(() => frame.redraw());
-  const content = h("div.overview", null, headline, services.element, h("div.two", null, operations.element, graph.element));
+  const content = h("div.overview", null, headline, services.element, operations.element, graph.element);
   const element = h("div.page", null, h("h1.off-screen", null, "Overview"), content);
   let isFirstRun = false;
 
@@ -69,7 +69,7 @@ export function overviewPage(frame) {
     if (rows.length === 0) return null;
     rows.sort((a, b) => Number(b.change.isBad) - Number(a.change.isBad) || b.change.size - a.change.size || (b.now?.calls ?? 0) - (a.now?.calls ?? 0));
     fill(headline, ...headlineOf(rows, range, all));
-    const before = `vs ${spanWords(range.to - range.from)} before`;
+    const before = `against the ${spanWords(range.to - range.from)} before`;
     const buckets = Number((range.to - range.from) / stepOf(range, SPARKS)) || 1;
     const starts = range.from;
     const step = stepOf(range, SPARKS);
@@ -83,7 +83,7 @@ export function overviewPage(frame) {
       return line;
     };
     return h("div.table-box", { tabIndex: 0, role: "region", "aria-label": "Services" }, h("table.figures", null,
-      h("thead", null, h("tr", null, ...["Service", "Calls/s", "", "Errors", "", "p50", "p99", ""].map((words, i) => head(words, i)), h("th", { scope: "col" }, before))),
+      h("thead", null, h("tr", null, ...["Service", "Calls/s", "", "Errors", "", "p50", "p99", ""].map((words, i) => head(words, i)), h("th", { scope: "col", title: before }, "Change"))),
       h("tbody", null, ...rows.map((row) => h(`tr${row.change.isBad ? ".bad" : ""}`, null,
         h("th", { scope: "row" }, serviceLink(row.name)),
         h("td.number", null, rate((row.now?.calls ?? 0) / seconds)), h("td.course", null, spark(course(row.points, (p) => p.calls), "plain")),
@@ -124,27 +124,38 @@ export function overviewPage(frame) {
     return h("a", { href: addressOf("/traces", { where, ...frame.range() }) }, name === "" ? "(no service.name)" : oneLine(name, 60));
   };
 
-  let isAll = false;
-  /** @param {import("../data/sql.js").Answer} answer @returns {HTMLElement | null} */
+  /** Panels that show all of their rows. @type {Set<Panel>} */
+  const whole = new Set();
+  /**
+   * A table of the first rows, and a button for the others.
+   * @param {Panel} panel @param {string} what @param {Node} head @param {Node[]} rows
+   */
+  function figures(panel, what, head, rows) {
+    const body = h("tbody", null, ...(whole.has(panel) ? rows : rows.slice(0, ROWS_SHOWN)));
+    const name = panel.options.title ?? "";
+    const table = h("div.table-box", { tabIndex: 0, role: "region", "aria-label": name }, h("table.figures", null, head, body));
+    if (body.children.length === rows.length) return table;
+    const more = () => {
+      whole.add(panel);
+      fill(body, ...rows);
+      button.remove();
+    };
+    const button = h("button.tool.all", { type: "button", onclick: more }, `Show all ${plural(rows.length, what)}`);
+    return h("div", null, table, button);
+  }
+
+  /** @param {import("../data/sql.js").Answer} answer */
   function drawOperations(answer) {
     const groups = group(objects(answer), (row) => `${row.service ?? ""}\u0000${row.name ?? ""}`);
     const rows = [...groups.values()].map((own) => ({ service: own[0].service, name: own[0].name, ...compare(own) })).filter((row) => row.now !== null);
     if (rows.length === 0) return null;
     rows.sort((a, b) => Number(b.change.isBad) - Number(a.change.isBad) || b.change.size - a.change.size || (b.now?.p99_ns ?? 0) - (a.now?.p99_ns ?? 0));
-    const shown = isAll ? rows : rows.slice(0, OPERATIONS_SHOWN);
-    const more = () => {
-      isAll = true;
-      const next = drawOperations(answer);
-      if (next !== null) fill(operations.body, next);
-    };
-    const table = h("div.table-box", { tabIndex: 0, role: "region", "aria-label": "Operations" }, h("table.figures", null,
-      h("thead", null, h("tr", null, ...["Operation", "Calls", "Errors", "p99", "Change"].map((words, i) => h(i > 0 && i < 4 ? "th.number" : "th", { scope: "col" }, words)))),
-      h("tbody", null, ...shown.map((row) => h(`tr${row.change.isBad ? ".bad" : ""}`, null,
-        h("th", { scope: "row" }, h("a", { href: tracesOf(row) }, oneLine(String(row.name ?? "(no name)"), 80)), h("small", null, oneLine(String(row.service ?? ""), 60))),
-        h("td.number", null, rate(row.now?.calls ?? 0)), h("td.number", null, percent(share(row.now))), h("td.number", null, duration(row.now?.p99_ns)),
-        h("td.change", null, changeWords(row.change)))))));
-    if (shown.length === rows.length) return table;
-    return h("div", null, table, h("button.tool.all", { type: "button", onclick: more }, `Show all ${plural(rows.length, "operation")}`));
+    const columns = ["Operation", "Calls", "Errors", "p99", "Change"];
+    const head = h("thead", null, h("tr", null, ...columns.map((words, i) => h(i > 0 && i < 4 ? "th.number" : "th", { scope: "col" }, words))));
+    return figures(operations, "operation", head, rows.map((row) => h(`tr${row.change.isBad ? ".bad" : ""}`, null,
+      h("th", { scope: "row" }, h("a", { href: tracesOf(row) }, oneLine(String(row.name ?? "(no name)"), 60)), h("small", null, oneLine(String(row.service ?? ""), 60))),
+      h("td.number", null, short(Math.round(row.now?.calls ?? 0))), h("td.number", null, percent(share(row.now))), h("td.number", null, duration(row.now?.p99_ns)),
+      h("td.change", null, changeWords(row.change)))));
   }
 
   /** @param {{service: unknown, name: unknown}} row */
@@ -158,12 +169,12 @@ export function overviewPage(frame) {
     if (answer.rows === 0) return null;
     const range = rangeOf(frame.params());
     const seconds = range === null ? 1 : Number(range.to - range.from) / 1e9;
-    return h("div.table-box", { tabIndex: 0, role: "region", "aria-label": "Calls between services" }, h("table.figures", null,
-      h("thead", null, h("tr", null, ...["Caller", "Callee", "Calls/s", "Errors", "p50", "p99"].map((words, i) => h(i > 1 ? "th.number" : "th", { scope: "col" }, words)))),
-      h("tbody", null, ...objects(answer).map((row) => h("tr", null,
-        h("td", null, serviceLink(row.caller ?? "")), h("td", null, "→ ", serviceLink(row.callee ?? "")),
-        h("td.number", null, rate(row.calls / seconds)), h("td.number", null, percent(row.errors / row.calls)),
-        h("td.number", null, duration(row.p50_ns)), h("td.number", null, duration(row.p99_ns)))))));
+    const columns = ["Caller → callee", "Calls/s", "Errors", "p50", "p99"];
+    const head = h("thead", null, h("tr", null, ...columns.map((words, i) => h(i > 0 ? "th.number" : "th", { scope: "col" }, words))));
+    return figures(graph, "pair", head, objects(answer).map((row) => h("tr", null,
+      h("th", { scope: "row" }, serviceLink(row.caller ?? ""), h("span.dim", null, " → "), serviceLink(row.callee ?? "")),
+      h("td.number", null, rate(row.calls / seconds)), h("td.number", null, percent(row.errors / row.calls)),
+      h("td.number", null, duration(row.p50_ns)), h("td.number", null, duration(row.p99_ns)))));
   }
 
   return {

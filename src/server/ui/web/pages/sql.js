@@ -43,7 +43,8 @@ export function sqlPage(frame) {
     if (isClosed) return made.close();
     editor = made;
     fill(editorPlace, made.element);
-    made.focus();
+    // Who went elsewhere meanwhile stays there.
+    if (document.activeElement === document.body || document.activeElement?.id === "main") made.focus();
   };
 
   const run = async () => {

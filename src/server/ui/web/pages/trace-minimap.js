@@ -2,7 +2,6 @@
 // another part.
 
 import { h } from "../parts/dom.js";
-import { colourOf } from "../parts/service-colour.js";
 import { STATUS_ERROR } from "./trace-model.js";
 
 const HEIGHT = 56;
@@ -93,7 +92,7 @@ function paint(canvas, model) {
     const x = Math.max(0, Math.min(width - 1, Math.floor(model.start[row] * scale)));
     const end = Math.min(width, Math.max(x + 1, Math.ceil((model.start[row] + (model.duration[row] || 0)) * scale)));
     const service = model.service[row];
-    ofString[service] ??= colours.services[colourOf(model.head.strings[service])];
+    ofString[service] ??= colours.services[model.colourOf(row)];
     const colour = model.status[row] === STATUS_ERROR ? colours.error : ofString[service];
     const rows = Math.max(1, band - (band > 2 ? 1 : 0));
     for (let line = y; line < Math.min(height, y + rows); line += 1) pixels.fill(colour, line * width + x, line * width + end);

@@ -3,6 +3,8 @@
 // Rows are in pre-order; a row's depth says where its subtree ends. Seen entries are rows (0 and up), and records
 // between them (logs and span events) as -1 - index.
 
+import { coloursOf } from "../parts/service-colour.js";
+
 /** Bits of `marks`, as `GET /v1/traces/{id}/rows` documents them. */
 export const MARK = { orphan: 1, early: 2, links: 4, cycle: 8 };
 export const STATUS_ERROR = 2;
@@ -41,6 +43,8 @@ export class TraceModel {
     /** Rows on the way down while chunks arrive. @type {number[]} */
     this.open = [];
     this.length = Math.max(1, head.duration_ns);
+    /** @type {Map<string, number> | null} */
+    this.colours = null;
   }
 
   /** Takes a chunk of rows. @param {any} rows */
@@ -61,6 +65,7 @@ export class TraceModel {
       this.open.push(row);
     }
     this.loaded = rows.from + count;
+    this.colours = null;
     // Subtrees that are not closed yet end where the rows do, for now.
     for (const row of this.open) this.end[row] = this.loaded;
   }
@@ -85,6 +90,16 @@ export class TraceModel {
     return /** @type {string} */ (this.head.strings[this.service[row]]);
   }
 
+  /** The colour of a row's service; two services of a trace share one only where there are more than twelve. @param {number} row */
+  colourOf(row) {
+    const service = this.service[row];
+    if (this.colours === null) {
+      const seen = new Set(this.service.subarray(0, this.loaded));
+      this.colours = coloursOf([...seen].map((number) => this.head.strings[number]));
+    }
+    return this.colours.get(this.head.strings[service]) ?? 0;
+  }
+
   /** @param {number} row */
   nameOf(row) {
     return /** @type {string} */ (this.head.strings[this.name[row]]);
@@ -106,7 +121,7 @@ export class TraceModel {
       if (wanted === null || wanted[row] === 1) {
         this.seen[count] = row;
         count += 1;
-        if (withRecords && only === "all") {
+        if (withRecords && only === "all" && this.shut[row] === 0) {
           for (const record of this.recordsOf.get(row) ?? []) {
             this.seen[count] = -1 - record;
             count += 1;

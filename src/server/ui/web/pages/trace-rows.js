@@ -1,7 +1,6 @@
 // The waterfall: a tree grid of the rows that are seen, each with its bar in time.
 
 import { newId, h } from "../parts/dom.js";
-import { colourOf } from "../parts/service-colour.js";
 import { VirtualRows } from "../parts/virtual-rows.js";
 import { oneLine } from "../state/text.js";
 import { duration } from "../state/units.js";
@@ -71,7 +70,7 @@ function writeSpan(element, model, row, zoom, matches) {
   const [fold, swatch, service, op, flags] = name;
   const hasChildren = model.hasChildren(row);
   const isShut = model.shut[row] === 1;
-  const colour = colourOf(model.serviceOf(row));
+  const colour = model.colourOf(row);
   nameCell.style.paddingLeft = `${6 + Math.min(model.depth[row], INDENTS_MAX) * INDENT_PX}px`;
   fold.hidden = !hasChildren;
   fold.dataset.row = String(row);
@@ -89,6 +88,7 @@ function writeSpan(element, model, row, zoom, matches) {
   element.classList.toggle("match", matches.has(row));
   element.classList.toggle("is-error", model.status[row] === STATUS_ERROR);
   element.title = "";
+  nameCell.title = `${service.textContent} ${op.textContent}`;
   writeBar(bar, model, row, zoom, colour);
 }
 
@@ -157,7 +157,7 @@ function writeRecord(element, model, index, zoom) {
   service.textContent = record.kind === "log" ? record.level || "log" : "event";
   op.textContent = oneLine(record.text, 300);
   flags.textContent = "";
-  element.title = oneLine(record.text, 300);
+  nameCell.title = op.textContent ?? "";
   element.setAttribute("aria-level", String(model.depth[record.row] + 2));
   element.removeAttribute("aria-expanded");
   element.classList.remove("match", "is-error");

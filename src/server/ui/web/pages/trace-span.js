@@ -1,16 +1,15 @@
 // What is known of one span: times, attributes, events, links, logs.
 
-import { isGivenUp, Problem, request } from "../data/request.js";
+import { asProblem, isGivenUp, request } from "../data/request.js";
 import { sqlAddress } from "../state/address.js";
 import { oneLine } from "../state/text.js";
-import { inFull, parseInstant } from "../state/time.js";
+import { bothZones, parseInstant } from "../state/time.js";
 import { duration, percent } from "../state/units.js";
 import { attributeList, fields, valueOf } from "../parts/attribute-list.js";
 import { copy } from "../parts/copy.js";
 import { fill, h } from "../parts/dom.js";
 import { problemNote } from "../parts/panel.js";
 import { traceAddress } from "../parts/search-box.js";
-import { colourOf } from "../parts/service-colour.js";
 
 /**
  * @param {{frame: import("../app.js").Frame, trace: string, model: () => import("./trace-model.js").TraceModel | null,
@@ -40,7 +39,7 @@ export function spanDetail(options) {
       options.found(row, detail.span_id);
     } catch (error) {
       if (run !== own || isGivenUp(error)) return;
-      fill(body, error instanceof Problem ? problemNote(error, () => void show(row)) : String(error));
+      fill(body, problemNote(asProblem(error), () => void show(row)));
     }
   };
 
@@ -48,7 +47,7 @@ export function spanDetail(options) {
   const head = (model, row) => {
     const parent = model.parent[row];
     return h("header", null,
-      h("div", null, h("p.dim", null, h(`span.swatch.s${colourOf(model.serviceOf(row))}`), oneLine(model.serviceOf(row) || "(no service)", 60)), h("h2", null, oneLine(model.nameOf(row), 200))),
+      h("div", null, h("p.dim", null, h(`span.swatch.s${model.colourOf(row)}`), oneLine(model.serviceOf(row) || "(no service)", 60)), h("h2", null, oneLine(model.nameOf(row), 200))),
       h("span.grow"),
       parent < 0 ? null : h("button.tool", { type: "button", onclick: () => options.go(parent) }, "Parent"),
       h("button.icon", { type: "button", "aria-label": "Close", onclick: options.close }, "×"));
@@ -70,7 +69,7 @@ export function spanDetail(options) {
         fact("Starts", `+${duration(model.start[row])}`), fact("Takes", Number.isFinite(length) ? duration(length) : "no end"),
         fact("Itself", model.hasChildren(row) && Number.isFinite(length) ? duration(model.selfTime(row)) : null),
         fact("Critical path", critical > 0 ? `${duration(critical)}, ${percent(critical / model.length)} of the trace` : null)),
-      h("p.dim", null, inFull(start)),
+      h("p.times", null, ...bothZones(start).map((words) => h("span", null, words))),
       fields(core.filter(([, value]) => value !== null && value !== undefined && value !== ""), "spans", options.frame),
       ...(others.length === 0 ? [] : [h("h3", null, "Logs and events"), h("ul.records", null, ...others.map((one) => recordOf(one, start)))]),
       ...(links.length === 0 ? [] : [h("h3", null, "Links"), h("ul.records", null, ...links.map(linkRow))]),

@@ -9,7 +9,6 @@ import { duration, plural } from "../state/units.js";
 import { copy } from "../parts/copy.js";
 import { fill, h, refill } from "../parts/dom.js";
 import { problemNote } from "../parts/panel.js";
-import { colourOf } from "../parts/service-colour.js";
 import { minimap } from "./trace-minimap.js";
 import { TraceModel } from "./trace-model.js";
 import { waterfall } from "./trace-rows.js";
@@ -28,7 +27,7 @@ export function tracePage(frame) {
   const map = minimap({ choose: (from, to) => zoomTo(from, to) });
   const place = h("div.waterfall-place");
   const detail = spanDetail({ frame, trace, model: () => model, close: () => closeDetail(), found: (row, span) => keepSpan(row, span), go: (row) => goTo(row, true) });
-  const element = h("div.page.fill.trace-page", null, header, notes, tools, map.element, h("div.columns", null, place, detail.element));
+  const element = h("div.page.fill.trace-page", null, header, notes, tools, map.element, h("div.columns", null, h("div.waterfall-side", null, place, legend()), detail.element));
 
   /** @type {TraceModel | null} */
   let model = null;
@@ -122,7 +121,7 @@ export function tracePage(frame) {
     const start = parseInstant(head.start);
     const [service, name] = [head.root_service, head.root_name];
     fill(header,
-      h("h1", null, h(`span.swatch.s${colourOf(service)}`), h("span.service", null, oneLine(service ?? "(no service)", 60)), " ", oneLine(name ?? "", 160)),
+      h("h1", null, h("span.service", null, oneLine(service ?? "(no service)", 60)), " ", oneLine(name ?? "", 160)),
       h("div.trace-facts", null, h("b", null, duration(head.duration_ns)), fact(plural(head.spans, "span")), fact(plural(head.services, "service")),
         fact(head.errors > 0 ? `▲ ${plural(head.errors, "error")}` : "no errors", head.errors > 0), head.logs > 0 ? fact(plural(head.logs, "log record")) : null,
         h("span.dim", null, start === null ? "" : inFull(start))),
@@ -279,6 +278,11 @@ export function tracePage(frame) {
       return true;
     },
   };
+}
+
+function legend() {
+  const signs = [["━", "critical path"], ["◆", "log"], ["●", "event"], ["↗", "link"], ["▲", "error"], ["┄", "order or clock in doubt"]];
+  return h("p.legend", null, ...signs.map(([sign, words]) => h("span", null, h("b", null, sign), ` ${words}`)));
 }
 
 /** @param {string} words @param {boolean} [isWorse] */

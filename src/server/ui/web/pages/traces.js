@@ -46,7 +46,7 @@ export function tracesPage(frame) {
   const found = list({
     name: "trace-list", label: "Traces", rowHeight: 34, narrowHeight: 60,
     columns: [
-      { name: "time", words: "Time" }, { name: "what", words: "Trace" }, { name: "bar", words: "" },
+      { name: "time", words: "Time" }, { name: "what", words: "Trace" }, { name: "bar", words: "Length" },
       { name: "duration", words: "Duration", isNumber: true }, { name: "spans", words: "Spans", isNumber: true },
       { name: "errors", words: "Errors", isNumber: true }, { name: "services", words: "Services" },
     ],

@@ -1,12 +1,15 @@
 // Counts over time as stacked bars. A drag over it, or Shift with arrows, chooses a range. Its table twin says the
 // same in numbers.
 
-import { clockOf, dateOf, zoneName } from "../state/time.js";
+import { stepOf } from "../state/range.js";
+import { clockOf, dateOf, parseLocal, zoneName } from "../state/time.js";
 import { short } from "../state/units.js";
 import { fill, h, svg } from "./dom.js";
 
 const HEIGHT = 88;
 const [TOP, BOTTOM, LEFT] = [6, 18, 44];
+// Room of the zone's name at the end of the axis.
+const ZONE_PX = 84;
 
 /** @typedef {{name: string, counts: number[], kind: string}} Series */
 /** @typedef {{from: bigint, step: bigint, buckets: number, series: Series[], to: bigint}} Data */
@@ -111,16 +114,20 @@ function axis(data, max, plot) {
     svg("text", { class: "tick", x: LEFT - 6, y: TOP + 8, "text-anchor": "end" }, short(max)),
     svg("text", { class: "tick", x: LEFT - 6, y: base, "text-anchor": "end" }, "0"),
   ];
-  const ticks = Math.max(2, Math.min(8, Math.floor(plot / 110)));
-  const length = Number(data.to - data.from);
-  const isDays = length > 2 * 86_400e9;
-  for (let i = 0; i <= ticks; i += 1) {
-    const at = data.from + BigInt(Math.round((length * i) / ticks));
-    const words = isDays ? dateOf(at).slice(5) : clockOf(at, length < 600e9 ? 0 : -1);
-    const anchor = i === 0 ? "start" : i === ticks ? "end" : "middle";
-    const zoned = i === ticks ? `${words} ${zoneName(at)}` : words;
-    marks.push(svg("text", { class: "tick", x: LEFT + (plot * i) / ticks, y: HEIGHT - 4, "text-anchor": anchor }, zoned));
+  const length = data.to - data.from;
+  const step = stepOf({ from: data.from, to: data.to, words: "" }, Math.max(2, Math.min(9, Math.floor(plot / 100))));
+  const isDays = step >= 86_400_000_000_000n;
+  const zone = zoneName(data.to);
+  // Full hours and days of the zone, not of UTC.
+  const first = (parseLocal(isDays ? dateOf(data.from) : `${dateOf(data.from)} 00:00`) ?? data.from);
+  for (let at = first; at < data.to; at += step) {
+    const x = LEFT + (Number(at - data.from) / Number(length)) * plot;
+    if (at < data.from || x > LEFT + plot - ZONE_PX) continue;
+    const words = isDays ? dateOf(at).slice(5) : clockOf(at, step < 60_000_000_000n ? 0 : -1);
+    marks.push(svg("line", { class: "axis", x1: x, x2: x, y1: base, y2: base + 4 }));
+    marks.push(svg("text", { class: "tick", x: x + 3, y: HEIGHT - 4 }, words));
   }
+  marks.push(svg("text", { class: "tick", x: LEFT + plot, y: HEIGHT - 4, "text-anchor": "end" }, zone));
   return marks;
 }
 

@@ -1,7 +1,7 @@
 // A panel: a statement, its answer as a picture, and all the states in between. The old picture stays, dimmed, while
 // the next one is on its way.
 
-import { isGivenUp, Problem } from "../data/request.js";
+import { asProblem, isGivenUp } from "../data/request.js";
 import { ask } from "../data/sql.js";
 import { bytes, count, plural } from "../state/units.js";
 import { sqlAddress } from "../state/address.js";
@@ -27,7 +27,7 @@ export class Panel {
     this.head = h("header.panel-head", null, title, h("span.grow"), this.cost, ...(options.tools ?? []), this.sqlLink);
     this.notes = h("div.panel-notes");
     this.body = h("div.panel-body");
-    this.element = h(`section.panel.${options.name}`, { "aria-label": options.title ?? options.name }, this.head, this.notes, this.body);
+    this.element = h(`section.panel.${options.name}`, null, this.head, this.notes, this.body);
     /** @type {Question | null} */
     this.question = null;
     /** @type {Answer | null} */
@@ -94,9 +94,7 @@ export class Panel {
 
   /** @param {unknown} error */
   failed(error) {
-    const problem = error instanceof Problem ? error : new Problem({ title: "A defect of this page", detail: String(error) });
-    if (!(error instanceof Problem)) console.error(error);
-    fill(this.notes, problemNote(problem, () => this.again()));
+    fill(this.notes, problemNote(asProblem(error), () => this.again()));
     this.cost.textContent = "";
   }
 
@@ -107,7 +105,7 @@ export class Panel {
   }
 }
 
-/** A problem in the place where it happened, with a button to try again. @param {Problem} problem @param {() => void} again */
+/** A problem in the place where it happened, with a button to try again. @param {import("../data/request.js").Problem} problem @param {() => void} again */
 export function problemNote(problem, again) {
   const button = h("button.tool", { type: "button", onclick: again }, "Try again");
   if (problem.retryAfterSeconds !== undefined) countDown(button, problem.retryAfterSeconds);

@@ -7,7 +7,7 @@ import { fill, h } from "./dom.js";
 import { list } from "./list.js";
 import { traceAddress } from "./search-box.js";
 
-const CHARACTER_PX = 7.6;
+const [CHARACTER_PX, MONO_PX] = [7.6, 8.1];
 const [WIDTH_MIN_PX, WIDTH_MAX_PX] = [64, 420];
 const LOOKED_AT_ROWS = 200;
 const TRACE_ID = /^[0-9a-f]{32}$/;
@@ -98,12 +98,17 @@ function wordsOf(value) {
 function classOf(type, value) {
   if (value === null || value === undefined) return "null";
   if (isNumber(type)) return "number";
-  return type === "id" || type === "timestamp" ? "mono" : "";
+  return isMono(type) ? "mono" : "";
+}
+
+/** @param {string} type */
+function isMono(type) {
+  return type === "id" || type === "timestamp";
 }
 
 /** Pixels that a column takes. @param {import("../data/sql.js").Column} column @param {unknown[]} values */
 function widthOf(column, values) {
   let longest = column.name.length + 1;
   for (let row = 0; row < Math.min(values.length, LOOKED_AT_ROWS); row += 1) longest = Math.max(longest, wordsOf(values[row]).length);
-  return Math.round(Math.max(WIDTH_MIN_PX, Math.min(WIDTH_MAX_PX, longest * CHARACTER_PX + 24)));
+  return Math.round(Math.max(WIDTH_MIN_PX, Math.min(WIDTH_MAX_PX, longest * (isMono(column.type) ? MONO_PX : CHARACTER_PX) + 26)));
 }

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 
-const [WIDTH, HEIGHT] = [72, 20];
+const [WIDTH, HEIGHT] = [60, 20];
 
 /**
  * @param {(number | null)[]} values from left to right; null where there is nothing

@@ -41,6 +41,7 @@ export async function sqlEditor(options) {
           { key: "Escape", run: (/** @type {any} */ editor) => leave(editor) },
         ])),
         cm.keymap.of([...cm.closeBracketsKeymap, ...cm.defaultKeymap, ...cm.historyKeymap, ...cm.completionKeymap, ...cm.lintKeymap]),
+        cm.EditorView.domEventHandlers({ beforeinput: typeOver }),
         cm.EditorView.contentAttributes.of({ "aria-label": "SQL statement", spellcheck: "false", autocapitalize: "off" }),
         cm.EditorView.updateListener.of((/** @type {any} */ update) => update.docChanged && later()),
       ],
@@ -51,10 +52,10 @@ export async function sqlEditor(options) {
   const later = () => {
     options.changed(text());
     clearTimeout(timer);
-    timer = setTimeout(() => void look4(), CHECK_AFTER_MS);
+    timer = setTimeout(() => void lookAgain(), CHECK_AFTER_MS);
   };
 
-  const look4 = async () => {
+  const lookAgain = async () => {
     checking?.abort();
     const own = new AbortController();
     checking = own;
@@ -75,7 +76,7 @@ export async function sqlEditor(options) {
     options.checked(problem);
   };
 
-  void look4();
+  void lookAgain();
   performance.measure("editor", "editor-begin");
   return {
     element: host, text, mark,
@@ -96,6 +97,19 @@ export async function sqlEditor(options) {
       view.destroy();
     },
   };
+}
+
+/**
+ * Replaces a selection by what is typed. Left to itself, Chromium keeps the colours of the replaced text in a `style`
+ * attribute, which the page's policy forbids and the console complains about. Brackets and quotes are put around it.
+ * @param {InputEvent} event @param {any} view
+ */
+function typeOver(event, view) {
+  const isTyped = event.inputType === "insertText" && event.data !== null && !event.isComposing && !/[()[\]{}'"]/.test(event.data);
+  if (!isTyped || view.state.selection.main.empty) return false;
+  view.dispatch(view.state.replaceSelection(event.data), { userEvent: "input.type", scrollIntoView: true });
+  event.preventDefault();
+  return true;
 }
 
 /** Out of the editor by keyboard: Tab is free again after Escape. @param {any} view */

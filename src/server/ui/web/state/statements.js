@@ -31,7 +31,7 @@ export function services(range, step) {
   return `select service, is_now, step,
   ${FIGURES}
 from (
-  select service.name as service, duration_ns, status, sample_weight,
+  select attributes['service.name'] as service, duration_ns, status, sample_weight,
     timestamp >= '${isoOf(range.from)}' as is_now,
     date_bin(interval '${step / 1_000_000_000n} seconds', timestamp, timestamp '${isoOf(range.from)}') as step
   from spans
@@ -44,7 +44,7 @@ group by grouping sets ((service, is_now), (service, step))`;
 /** Calls, errors and latency of what services do, in the range and in the same time before it. @param {Range} range */
 export function operations(range) {
   const both = { ...range, from: range.from - (range.to - range.from) };
-  return `select service.name as service, name, timestamp >= '${isoOf(range.from)}' as is_now,
+  return `select attributes['service.name'] as service, name, timestamp >= '${isoOf(range.from)}' as is_now,
   ${FIGURES}
 from spans
 where ${within(both)}
@@ -56,7 +56,7 @@ limit 1000`;
 
 /** Which service calls which. @param {Range} range */
 export function serviceGraph(range) {
-  return `select caller.service.name as caller, callee.service.name as callee,
+  return `select caller.attributes['service.name'] as caller, callee.attributes['service.name'] as callee,
   sum(callee.sample_weight) as calls,
   coalesce(sum(callee.sample_weight) filter (where callee.status = 'error'), 0.0) as errors,
   p50(callee.duration_ns, callee.sample_weight) as p50_ns,
@@ -65,18 +65,18 @@ from spans callee
 join spans caller on caller.trace_id = callee.trace_id and caller.span_id = callee.parent_span_id
 where ${within(range, "callee.timestamp")}
   and ${within(range, "caller.timestamp")}
-  and caller.service.name <> callee.service.name
+  and caller.attributes['service.name'] <> callee.attributes['service.name']
 group by 1, 2
 order by calls desc
 limit 200`;
 }
 
 export const ORDERS = /** @type {const} */ ({
-  newest: { words: "newest first", traces: "start desc", spans: "timestamp desc" },
-  slowest: { words: "slowest first", traces: "duration_ns desc nulls last", spans: "duration_ns desc nulls last" },
-  fastest: { words: "fastest first", traces: "duration_ns asc nulls last", spans: "duration_ns asc nulls last" },
-  errors: { words: "most errors first", traces: "errors desc, start desc", spans: "status = 'error' desc, timestamp desc" },
-  largest: { words: "most spans first", traces: "spans desc, start desc", spans: null },
+  newest: { words: "Newest first", traces: "start desc", spans: "timestamp desc" },
+  slowest: { words: "Slowest first", traces: "duration_ns desc nulls last", spans: "duration_ns desc nulls last" },
+  fastest: { words: "Fastest first", traces: "duration_ns asc nulls last", spans: "duration_ns asc nulls last" },
+  errors: { words: "Most errors first", traces: "errors desc, start desc", spans: "status = 'error' desc, timestamp desc" },
+  largest: { words: "Most spans first", traces: "spans desc, start desc", spans: null },
 });
 /** @typedef {keyof typeof ORDERS} Order */
 
@@ -95,7 +95,7 @@ limit ${limit}`;
 
 /** Spans that meet the condition. @param {Range} range @param {string} where @param {Order} order @param {number} limit */
 export function spans(range, where, order, limit) {
-  return `select trace_id, span_id, service.name as service, name, kind, status, timestamp, duration_ns,
+  return `select trace_id, span_id, attributes['service.name'] as service, name, kind, status, timestamp, duration_ns,
   count(*) over () as total
 from spans
 where ${within(range)}${also(where)}
@@ -119,11 +119,23 @@ function bin(range, step) {
 
 /** Log records, newest first. @param {Range} range @param {string} where @param {number} limit */
 export function logs(range, where, limit) {
-  return `select timestamp, severity, service.name as service, body, trace_id, span_id, attributes
+  return `select timestamp, severity, attributes['service.name'] as service, body, trace_id, span_id
 from logs
 where ${within(range)}${also(where)}
 order by timestamp desc, trace_id, span_id
 limit ${limit}`;
+}
+
+/**
+ * The log records of an instant with everything they say: that of a row of `logs` is the one of its service and body.
+ * @param {string} timestamp
+ */
+export function logDetail(timestamp) {
+  return `select timestamp, severity, severity_text, attributes['service.name'] as service, body, trace_id, span_id, name,
+  scope.name as scope, attributes
+from logs
+where timestamp = '${timestamp}'
+limit 1000`;
 }
 
 /** Log records by time and severity. @param {Range} range @param {string} where @param {bigint} step */
@@ -137,29 +149,14 @@ group by 1, 2`;
 
 /** Log records by severity and by service. @param {Range} range @param {string} where */
 export function logFacets(range, where) {
-  return `select severity, service.name as service, count(*) as records
+  return `select severity, attributes['service.name'] as service, count(*) as records
 from logs
 where ${within(range)}${also(where)}
-group by grouping sets ((severity), (service.name))
+group by grouping sets ((severity), (attributes['service.name']))
 order by records desc`;
 }
 
 /** The last event before a range, for "go there". @param {"spans" | "logs"} source @param {Range} range @param {string} where */
 export function lastBefore(source, range, where) {
   return `select max(timestamp) as last from ${source} where timestamp < '${isoOf(range.from)}'${also(where)}`;
-}
-
-/** Everything about one span: itself, its events, its logs. @param {string} trace @param {string} span */
-export function spanDetail(trace, span) {
-  return `select signal, timestamp, name, kind, status, status_message, duration_ns, severity, body, trace_state,
-  scope.name as scope, scope.version as scope_version, links, attributes, parent_span_id, sample_weight
-from trace('${trace}')
-where span_id = '${span}' and signal <> 'metric'
-order by signal = 'span' desc, timestamp
-limit 500`;
-}
-
-/** Log records of a trace that name no span of it. @param {string} trace */
-export function logsOfTrace(trace) {
-  return `select timestamp, severity, service.name as service, body, span_id\nfrom logs\nwhere trace_id = '${trace}'\norder by timestamp\nlimit 1000`;
 }

@@ -119,10 +119,16 @@ export function zoneName(ns, timeZone = zone()) {
   return parts.find((part) => part.type === "timeZoneName")?.value ?? timeZone;
 }
 
-/** Date, time to the nanosecond, and zone; in UTC too where that differs. @param {Instant} ns */
-export function inFull(ns) {
+/** Date, time to the nanosecond, and zone; in UTC too where that differs. @param {Instant} ns @returns {string[]} */
+export function bothZones(ns) {
   const here = `${dateOf(ns)} ${clockOf(ns, 9)} ${zoneName(ns)}`;
-  return zoneName(ns) === "UTC" ? here : `${here} (${isoOf(ns)})`;
+  return zoneName(ns) === "UTC" ? [here] : [here, isoOf(ns)];
+}
+
+/** The same in one line. @param {Instant} ns */
+export function inFull(ns) {
+  const [here, utc] = bothZones(ns);
+  return utc === undefined ? here : `${here} (${utc})`;
 }
 
 /** The instant at which a clock in `timeZone` shows `text`: `2026-11-29 14:00` or with seconds. @param {string} text */
