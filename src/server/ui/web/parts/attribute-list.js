@@ -24,7 +24,7 @@ export function attributeList(attributes, source, frame) {
     groups.set(level, [...(groups.get(level) ?? []), entry]);
   }
   const shown = [...groups].filter(([, entries]) => entries.length > 0);
-  return h("div.attributes", null, ...shown.map(([level, entries]) => h("section", null, h("h4", null, level), fields(entries, source, frame))));
+  return h("div.attributes", null, ...shown.map(([level, entries]) => h("section", null, h("h3.caps", null, level), fields(entries, source, frame))));
 }
 
 /**

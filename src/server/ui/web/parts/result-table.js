@@ -30,7 +30,7 @@ export function resultTable(frame) {
     fill(detail,
       h("header", null, h("h2", null, `Row ${row + 1}`), h("button.icon", { type: "button", "aria-label": "Close", onclick: () => closeDetail() }, "×")),
       fields(plain, "spans", frame),
-      ...maps.flatMap(([name, value]) => [h("h4", null, name), fields(Object.entries(/** @type {object} */ (value)), "spans", frame)]));
+      ...maps.flatMap(([name, value]) => [h("h3.caps", null, name), fields(Object.entries(/** @type {object} */ (value)), "spans", frame)]));
     detail.hidden = false;
   };
 
