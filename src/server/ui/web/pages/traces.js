@@ -3,7 +3,7 @@
 import { objects } from "../data/sql.js";
 import { rangeOf, stepOf } from "../state/range.js";
 import * as statements from "../state/statements.js";
-import { clockOf, dateOf, inFull, parseInstant, zoneName } from "../state/time.js";
+import { clockOf, dateOf, inFull, now, parseInstant, zoneName } from "../state/time.js";
 import { oneLine } from "../state/text.js";
 import { count, duration, plural } from "../state/units.js";
 import { fill, h } from "../parts/dom.js";
@@ -95,6 +95,7 @@ export function tracesPage(frame) {
     found.head("what", isTraces ? "Trace" : "Span");
     found.head("time", `Time (${zoneName(parseInstant(startOf(rows[0])) ?? 0n)})`);
     found.element.classList.toggle("of-spans", !isTraces);
+    found.element.classList.toggle("dated", rows.some((row) => dateOf(parseInstant(startOf(row)) ?? 0n) !== dateOf(now())));
     found.element.setAttribute("aria-label", isTraces ? "Traces" : "Spans");
     fill(/** @type {HTMLElement} */ (results.head.querySelector("h2")), plural(rows[0].total, isTraces ? "trace" : "span"));
     found.rows.scrollTo(0);
@@ -116,7 +117,7 @@ export function tracesPage(frame) {
   function writeRow(cells, row) {
     const [time, what, bar, length, spans, errors, services] = cells;
     const start = parseInstant(startOf(row)) ?? 0n;
-    time.textContent = `${dateOf(start) === dateOf(BigInt(Date.now()) * 1_000_000n) ? "" : `${dateOf(start).slice(5)} `}${clockOf(start, 3)}`;
+    time.textContent = `${dateOf(start) === dateOf(now()) ? "" : `${dateOf(start).slice(5)} `}${clockOf(start, 3)}`;
     time.title = inFull(start);
     const service = row.root_service ?? row.service;
     const name = row.root_name ?? row.name;

@@ -65,8 +65,14 @@ export class Panel {
   /** @param {import("../data/sql.js").Progress | null} progress */
   waiting(progress) {
     const words = progress === null ? "Reading" : progressWords(progress);
+    const shown = this.notes.querySelector(".waiting-words");
+    if (shown !== null) {
+      // In place: a click on Cancel must find the button that it began on.
+      shown.textContent = words;
+      return;
+    }
     const cancel = h("button.tool", { type: "button", onclick: () => this.cancel() }, "Cancel");
-    fill(this.notes, h("div.note.waiting", null, h("span.bar"), h("span", null, words), cancel));
+    fill(this.notes, h("div.note.waiting", null, h("span.bar"), h("span.waiting-words", null, words), cancel));
   }
 
   cancel() {

@@ -54,7 +54,7 @@ order by calls desc
 limit 1000`;
 }
 
-/** Which service calls which. @param {Range} range */
+/** Which service calls which, the slowest first. @param {Range} range */
 export function serviceGraph(range) {
   return `select caller.attributes['service.name'] as caller, callee.attributes['service.name'] as callee,
   sum(callee.sample_weight) as calls,
@@ -67,7 +67,7 @@ where ${within(range, "callee.timestamp")}
   and ${within(range, "caller.timestamp")}
   and caller.attributes['service.name'] <> callee.attributes['service.name']
 group by 1, 2
-order by calls desc
+order by p99_ns desc
 limit 200`;
 }
 
