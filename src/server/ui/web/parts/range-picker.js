@@ -1,7 +1,7 @@
 // Chooses the time range of a page: usual lengths, a start and an end, a step back or forward, the zone.
 
-import { CHOICES, absolute, parseSpan, rangeOf, shifted, spanWords } from "../state/range.js";
-import { chooseZone, clockOf, dateOf, isoOf, localZone, now, parseLocal, zone, zoneName } from "../state/time.js";
+import { CHOICES, absolute, edgesOf, parseSpan, rangeOf, shifted, spanWords } from "../state/range.js";
+import { chooseZone, clockOf, dateOf, isoOf, localZone, now, parseLocal, zone } from "../state/time.js";
 import { fill, h } from "./dom.js";
 
 /** @typedef {{params: () => URLSearchParams, set: (changes: Record<string, string | null>) => void, redraw: () => void}} Frame */
@@ -28,10 +28,7 @@ export function rangePicker(frame) {
   );
   const update = () => {
     const range = rangeOf(frame.params());
-    const edges = range === null ? "" : `${clockOf(range.from, -1)} – ${clockOf(range.to, -1)} ${zoneName(range.to)}`;
-    const isRelative = !(frame.params().get("t") ?? "").includes("..");
-    const words = range === null ? ["Range?"] : isRelative ? [range.words, h("span.edges", null, edges)] : [range.words];
-    fill(button, ...words);
+    fill(button, ...(range === null ? ["Range?"] : [range.words, h("span.edges", null, edgesOf(range))]));
   };
   return { element, update };
 }

@@ -47,7 +47,7 @@ export function rangeOf(params) {
   const edges = t.split("..");
   if (edges.length === 2) {
     const [from, to] = [parseInstant(edges[0]), parseInstant(edges[1])];
-    return from !== null && to !== null && from < to ? { from, to, words: absoluteWords(from, to) } : null;
+    return from !== null && to !== null && from < to ? { from, to, words: daysOf(from, to) } : null;
   }
   const span = parseSpan(t);
   const at = params.get("at");
@@ -56,10 +56,15 @@ export function rangeOf(params) {
   return { from: to - span, to, words: `Last ${spanWords(span)}` };
 }
 
-/** @param {Instant} from @param {Instant} to */
-export function absoluteWords(from, to) {
-  const day = dateOf(to) === dateOf(from) ? "" : `${dateOf(to)} `;
-  return `${dateOf(from)} ${clockOf(from, 0)} – ${day}${clockOf(to, 0)} ${zoneName(from)}`;
+/** The day of a range, or its first and last. @param {Instant} from @param {Instant} to */
+function daysOf(from, to) {
+  return dateOf(from) === dateOf(to) ? dateOf(from) : `${dateOf(from)} – ${dateOf(to)}`;
+}
+
+/** Times of day of both ends, with seconds where there are some, and the zone. @param {Range} range */
+export function edgesOf({ from, to }) {
+  const digits = from % UNITS.m === 0n && to % UNITS.m === 0n ? -1 : 0;
+  return `${clockOf(from, digits)} – ${clockOf(to, digits)} ${zoneName(to)}`;
 }
 
 /** @param {Instant} from @param {Instant} to */
