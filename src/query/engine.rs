@@ -112,16 +112,16 @@ pub struct QueryResult {
     pub stream: SendableRecordBatchStream,
     /// What a person should know though the statement works.
     pub warnings: Vec<String>,
-    /// What the statement has read so far.
+    /// Progress of the statement.
     pub progress: Progress,
 }
 
-/// What is known of a statement that was not run.
+/// Result of planning a statement without running it.
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// Names and types of its columns.
     pub schema: SchemaRef,
-    /// What a person should know though the statement works.
+    /// Remarks for a person, though the statement works.
     pub warnings: Vec<String>,
 }
 

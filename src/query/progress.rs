@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 
-/// What a statement has read so far; cheap to clone. Of a statement that reads no events it stays at zero.
+/// Progress of a statement; cheap to clone. Of a statement that reads no events it stays at zero.
 #[derive(Clone, Default)]
 pub struct Progress {
     plan: Option<Arc<dyn ExecutionPlan>>,

@@ -41,11 +41,13 @@ mod trace;
 mod traces;
 mod ui;
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, StatusCode, Uri, Version, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
+use axum::{Extension, Router};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -150,7 +152,8 @@ fn main_routes() -> Router<ServerState> {
         .route("/v1/traces/{id}/rows/{row}", get(trace::span))
         .route("/metrics", get(metrics::get))
         .route("/ui/{version}/{*path}", get(ui::asset));
-    ui::pages().fold(routes, |routes, path| routes.route(path, get(ui::page)))
+    let routes = ui::pages().fold(routes, |routes, path| routes.route(path, get(ui::page)));
+    routes.layer(Extension(Arc::new(ui::PackedAssets::default())))
 }
 
 /// The routes of the port for OTLP/HTTP.

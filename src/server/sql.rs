@@ -187,7 +187,8 @@ async fn answer(
     let question = QueryRequest { sql, params, timeout: options.timeout, row_limit };
     let format = match options.format {
         Some(Wanted::Stream) => {
-            return sql_stream::answer(caller, question, rows_max.unwrap_or(usize::MAX)).await;
+            let limit = move |found| first_rows(found, rows_max.unwrap_or(usize::MAX));
+            return sql_stream::answer(caller, question, limit).await;
         }
         Some(Wanted::Document(format)) => format,
         None => negotiate(headers)?,

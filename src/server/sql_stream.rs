@@ -13,6 +13,7 @@
 //! planned; without either the answer is cut off. Lines are not packed, since packing holds small chunks back.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -28,7 +29,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::answer::Problem;
 use super::gate::{Caller, Protocol};
-use super::sql::first_rows;
 use crate::error::{Error, Result};
 use crate::query::output::{columns, write_data};
 use crate::query::{Progress, QueryRequest, QueryResult};
@@ -45,14 +45,14 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 /// Batches that are found before their lines are made.
 const BATCHES_AHEAD: usize = 1;
 
-/// Answers `question` with lines, at most `rows_max` rows in them.
+/// Answers `question` with lines of the rows that `limit` leaves.
 pub(super) async fn answer(
     caller: &Caller,
     question: QueryRequest,
-    rows_max: usize,
+    limit: impl FnOnce(QueryResult) -> QueryResult + Send + 'static,
 ) -> Result<Response, Problem> {
     let began = Instant::now();
-    let encode = move |found: QueryResult| lines(first_rows(found, rows_max), began);
+    let encode = move |found: QueryResult| lines(limit(found), began);
     let answer = caller.watch(Protocol::Sql, question, encode).await?;
     let mut response = Response::new(with_problem(answer.items));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
@@ -72,7 +72,7 @@ fn line(value: &Value) -> Bytes {
     format!("{value}\n").into()
 }
 
-/// What comes next.
+/// State of an answer.
 enum Step {
     Started(QueryResult),
     Rows(Box<Running>),
@@ -152,7 +152,9 @@ impl Running {
                 (Err(error), Step::End)
             }
             None => {
-                out += &format!("{}\n", json!({ "done": { "rows": self.count, "cost": self.cost() } }));
+                // Writing to a String cannot fail.
+                let done = json!({ "done": { "rows": self.count, "cost": self.cost() } });
+                let _ = writeln!(out, "{done}");
                 (Ok(out.into()), Step::End)
             }
         }
@@ -176,7 +178,8 @@ impl Running {
 }
 
 fn write_rows(out: &mut String, batch: &RecordBatch) -> Result<()> {
-    *out += &format!("{{\"rows\":{{\"count\":{},\"data\":", batch.num_rows());
+    // Writing to a String cannot fail.
+    let _ = write!(out, "{{\"rows\":{{\"count\":{},\"data\":", batch.num_rows());
     write_data(out, batch)?;
     out.push_str("}}\n");
     Ok(())

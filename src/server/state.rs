@@ -10,7 +10,6 @@ use axum::http::request::Parts;
 use super::answer::Problem;
 use super::gate::{Caller, Gate};
 use super::listen::Addresses;
-use super::ui::PackedAssets;
 use crate::db::Database;
 
 /// Limits of what clients may ask of a server.
@@ -50,8 +49,6 @@ pub(super) struct Shared {
     pub(super) gate: Gate,
     /// Where the server listens.
     pub(super) addresses: Addresses,
-    /// Files of the web page, packed.
-    pub(super) assets: PackedAssets,
     draining: AtomicBool,
 }
 
@@ -67,8 +64,7 @@ impl ServerState {
     /// The state of a server of `database`.
     pub(super) fn new(database: Database, limits: Limits, addresses: Addresses) -> Self {
         let gate = Gate::new(database, limits);
-        let (assets, draining) = (PackedAssets::default(), AtomicBool::new(false));
-        Self(Arc::new(Shared { gate, addresses, assets, draining }))
+        Self(Arc::new(Shared { gate, addresses, draining: AtomicBool::new(false) }))
     }
 
     /// From now on the server is not ready: it finishes what it has.

@@ -13,13 +13,13 @@ use crate::event::TraceId;
 pub(super) const SPANS_MAX: usize = 1_000_000;
 
 /// Code of a status that is an error.
-pub(super) const STATUS_ERROR: u8 = 2;
+const STATUS_ERROR: u8 = 2;
 
 /// The spans of one trace, by column.
 #[derive(Debug, Default)]
 pub(super) struct Spans {
-    /// What their places depend on.
-    pub(super) spans: Vec<Span>,
+    /// Ids, parents and times, on which their places depend.
+    pub(super) all: Vec<Span>,
     /// Numbers of their services in `strings`.
     pub(super) services: Vec<u32>,
     /// Numbers of their names in `strings`.
@@ -48,7 +48,7 @@ pub(super) fn statement(id: TraceId) -> String {
 impl Spans {
     /// Adds rows of [`statement`].
     pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
-        if self.spans.len() + batch.num_rows() > SPANS_MAX {
+        if self.all.len() + batch.num_rows() > SPANS_MAX {
             let message =
                 format!("the trace has more than {SPANS_MAX} spans, which are too many to be put in order");
             return Err(Error::new(ErrorKind::LimitExceeded, message));
@@ -61,7 +61,7 @@ impl Spans {
         let durations = durations.as_primitive::<Int64Type>();
         let linked = linked.as_boolean();
         for row in 0..batch.num_rows() {
-            self.spans.push(Span {
+            self.all.push(Span {
                 id: span_id(ids, row).unwrap_or(0),
                 parent: span_id(parents, row),
                 start_ns: starts.value(row),
@@ -77,6 +77,11 @@ impl Spans {
             self.linked.push(linked.is_valid(row) && linked.value(row));
         }
         Ok(())
+    }
+
+    /// Number of spans that failed.
+    pub(super) fn errors(&self) -> usize {
+        self.statuses.iter().map(|status| usize::from(*status == STATUS_ERROR)).sum()
     }
 
     fn number(&mut self, text: &str) -> u32 {

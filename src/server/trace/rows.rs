@@ -105,17 +105,17 @@ impl Trace {
             reservation.grow(batch.num_rows() * SPAN_BYTES)?;
             spans.add(&batch)?;
         }
-        if spans.spans.is_empty() {
+        if spans.all.is_empty() {
             return Err(
                 Error::new(ErrorKind::NotFound, format!("there are no spans of the trace {id}")).into()
             );
         }
         // A million spans take a second.
         let placed = tokio::task::spawn_blocking(move || {
-            let rows = tree::rows(&spans.spans);
-            let critical = tree::critical_path(&spans.spans, &rows);
-            let start_ns = spans.spans.iter().map(|span| span.start_ns).min().unwrap_or_default();
-            let end_ns = spans.spans.iter().map(tree::Span::end_ns).max().unwrap_or_default();
+            let rows = tree::rows(&spans.all);
+            let critical = tree::critical_path(&spans.all, &rows);
+            let start_ns = spans.all.iter().map(|span| span.start_ns).min().unwrap_or_default();
+            let end_ns = spans.all.iter().map(tree::Span::end_ns).max().unwrap_or_default();
             Self { spans, rows, critical, start_ns, end_ns, sql, _reservation: reservation }
         });
         Ok(placed.await.map_err(|e| Error::internal("putting a trace in order failed").with_source(e))?)
@@ -123,7 +123,7 @@ impl Trace {
 
     /// The row of the span with this id.
     pub(super) fn row_of(&self, span: u64) -> Option<usize> {
-        self.rows.iter().position(|row| self.spans.spans[row.span as usize].id == span)
+        self.rows.iter().position(|row| self.spans.all[row.span as usize].id == span)
     }
 
     fn head(&self, id: TraceId, logs: usize, at: Option<usize>) -> Value {
@@ -139,7 +139,7 @@ impl Trace {
                 .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
             "duration_ns": self.end_ns.saturating_sub(self.start_ns),
             "spans": self.rows.len(),
-            "errors": self.spans.statuses.iter().filter(|status| **status == read::STATUS_ERROR).count(),
+            "errors": self.spans.errors(),
             "services": services.len(),
             "logs": logs,
             "root_service": string(self.spans.services[first]),
@@ -162,8 +162,8 @@ impl Trace {
     /// Reasons why the trace is not whole, or not as it happened.
     fn notes(&self) -> Vec<String> {
         let count = |mark: u8| self.rows.iter().filter(|row| row.marks & mark != 0).count();
-        let roots = self.spans.spans.iter().filter(|span| span.parent.is_none()).count();
-        let endless = self.spans.spans.iter().filter(|span| span.duration_ns.is_none()).count();
+        let roots = self.spans.all.iter().filter(|span| span.parent.is_none()).count();
+        let endless = self.spans.all.iter().filter(|span| span.duration_ns.is_none()).count();
         let of = |count: usize, one: &str, many: &str| match count {
             0 => None,
             1 => Some(format!("1 {one}")),
@@ -191,8 +191,8 @@ impl Trace {
         let of = |row: &Row| row.span as usize;
         let mut out = format!("{{\"rows\":{{\"from\":{from}");
         write_column(&mut out, "depth", rows, |row| Some(row.depth.into()));
-        write_column(&mut out, "start", rows, |row| Some(self.offset(self.spans.spans[of(row)].start_ns)));
-        write_column(&mut out, "duration", rows, |row| self.spans.spans[of(row)].duration_ns);
+        write_column(&mut out, "start", rows, |row| Some(self.offset(self.spans.all[of(row)].start_ns)));
+        write_column(&mut out, "duration", rows, |row| self.spans.all[of(row)].duration_ns);
         write_column(&mut out, "service", rows, |row| Some(self.spans.services[of(row)].into()));
         write_column(&mut out, "name", rows, |row| Some(self.spans.names[of(row)].into()));
         write_column(&mut out, "status", rows, |row| Some(self.spans.statuses[of(row)].into()));
@@ -201,7 +201,7 @@ impl Trace {
         write_column(&mut out, "marks", rows, |row| Some(marks(row).into()));
         out.push_str("}}\n");
         if from + rows.len() == self.rows.len() {
-            out += &format!("{}\n", json!({ "done": { "spans": self.rows.len() } }));
+            let _ = writeln!(out, "{}", json!({ "done": { "spans": self.rows.len() } }));
         }
         out.into()
     }
@@ -210,7 +210,7 @@ impl Trace {
     async fn read_records(&self, caller: &Caller, id: TraceId) -> Result<Records, Problem> {
         let mut rows_of_ids = HashMap::with_capacity(self.rows.len());
         for (row, place) in self.rows.iter().enumerate() {
-            rows_of_ids.entry(self.spans.spans[place.span as usize].id).or_insert(row);
+            rows_of_ids.entry(self.spans.all[place.span as usize].id).or_insert(row);
         }
         let question = QueryRequest::new(records_statement(id));
         let answer = caller.ask(Protocol::Trace, question, |found| found.stream.map_err(Error::from)).await?;

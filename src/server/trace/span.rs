@@ -35,7 +35,7 @@ pub(in crate::server) async fn get(
     let id: TraceId = id.parse()?;
     let trace = Trace::read(&caller, id).await?;
     let place = place_of(&trace, &row)?;
-    let span = trace.spans.spans[trace.rows[place].span as usize];
+    let span = trace.spans.all[trace.rows[place].span as usize];
     let hex = |id: u64| SpanId::new(id.to_be_bytes()).to_string();
     let sql = statement(id, &hex(span.id));
 
@@ -73,14 +73,13 @@ pub(in crate::server) async fn get(
 
 /// The row that `text` names: 16 hex digits are an id, and others a number.
 fn place_of(trace: &Trace, text: &str) -> Result<usize, Error> {
-    let place = match text.parse::<SpanId>() {
-        Ok(span) => trace.row_of(u64::from_be_bytes(*span.as_bytes())),
-        Err(_) => {
-            let row: usize = text.parse().map_err(|_| {
-                Error::invalid(format!("{text:?} is neither the number of a row nor 16 hex digits of a span"))
-            })?;
-            (row < trace.rows.len()).then_some(row)
-        }
+    let place = if let Ok(span) = text.parse::<SpanId>() {
+        trace.row_of(u64::from_be_bytes(*span.as_bytes()))
+    } else {
+        let row: usize = text.parse().map_err(|_| {
+            Error::invalid(format!("{text:?} is neither the number of a row nor 16 hex digits of a span"))
+        })?;
+        (row < trace.rows.len()).then_some(row)
     };
     place.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the trace has no span {text}")))
 }

@@ -68,7 +68,7 @@ pub(super) struct Critical {
 
 /// Children of each span, in the order of their starts.
 struct Children {
-    /// Where the children of a span begin in `all`; one more at the end.
+    /// Places in `all` at which the children of each span begin; one more at the end.
     begin: Vec<u32>,
     all: Vec<u32>,
 }

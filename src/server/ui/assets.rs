@@ -5,8 +5,9 @@
 //! another folder. The pages themselves are [`document`]s that name the folder, and are asked for again each time.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::hash::Hasher;
-use std::io::Write;
+use std::io::Write as _;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -136,15 +137,15 @@ pub(super) fn document(module: &str) -> String {
     let mut modules = BTreeSet::new();
     add_imports(&mut modules, "app.js");
     add_imports(&mut modules, module);
-    let preloads: String = modules
-        .iter()
-        .map(|path| format!("<link rel=\"modulepreload\" href=\"/ui/{version}/{path}\">\n"))
-        .collect();
-    let styles: String = ASSETS
-        .iter()
-        .filter(|asset| asset.media_type == CSS)
-        .map(|asset| format!("<link rel=\"stylesheet\" href=\"/ui/{version}/{}\">\n", asset.path))
-        .collect();
+    let mut preloads = String::new();
+    for path in modules {
+        // Writing to a String cannot fail.
+        let _ = writeln!(preloads, "<link rel=\"modulepreload\" href=\"/ui/{version}/{path}\">");
+    }
+    let mut styles = String::new();
+    for asset in ASSETS.iter().filter(|asset| asset.media_type == CSS) {
+        let _ = writeln!(styles, "<link rel=\"stylesheet\" href=\"/ui/{version}/{}\">", asset.path);
+    }
     DOCUMENT.replace("STYLES\n", &styles).replace("PRELOADS\n", &preloads).replace("VERSION", version)
 }
 

@@ -13,20 +13,22 @@
 
 mod assets;
 
-use axum::extract::{Path, State};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{MatchedPath, Path};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
 use super::answer::Problem;
 use super::content::accepted;
-use super::state::ServerState;
 use crate::error::{Error, ErrorKind};
 use assets::{ASSETS, Packing};
 
 pub(super) use assets::PackedAssets;
 
-/// What the page may load and do: its own scripts and styles, and requests to this server. No inline script or style,
+/// Rights of the page: its own scripts and styles, and requests to this server. No inline script or style,
 /// no frames, no text that becomes markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; \
                       connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
@@ -47,10 +49,7 @@ pub(super) fn pages() -> impl Iterator<Item = &'static str> {
 }
 
 /// A page: the document for a browser; nothing for others, who are told which routes there are.
-pub(super) async fn page(
-    matched: axum::extract::MatchedPath,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
+pub(super) async fn page(matched: MatchedPath, headers: HeaderMap) -> Result<Response, Problem> {
     let path = matched.as_str();
     if !accepted(&headers).iter().any(|media| media == "text/html") {
         let message = format!("{path} is a page for browsers, which accept text/html; {}", super::ROUTES);
@@ -73,7 +72,7 @@ pub(super) async fn page(
 
 /// A file of the page.
 pub(super) async fn asset(
-    State(state): State<ServerState>,
+    Extension(assets): Extension<Arc<PackedAssets>>,
     Path((version, path)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -87,7 +86,7 @@ pub(super) async fn asset(
     let body = match packing {
         None => Bytes::from_static(ASSETS[index].bytes),
         Some(packing) => {
-            let packed = tokio::task::spawn_blocking(move || state.assets.get(index, packing)).await;
+            let packed = tokio::task::spawn_blocking(move || assets.get(index, packing)).await;
             packed.map_err(|e| Error::internal("packing failed").with_source(e))??
         }
     };
