@@ -1,11 +1,11 @@
-//! What 10,000 segments with 200 columns cost before the first row is read.
+//! What do 10,000 segments with 200 columns cost before the first row is read?
 //!
-//! `cargo bench --bench catalog`. Opening is the real thing: a data directory with a checkpoint, 63 commits
-//! behind it, and an object (empty here) for each segment and index, which a writer looks for orphans
-//! among. A first query reads what it needs of the checkpoint; later ones have it in memory.
+//! `cargo bench --bench catalog`. The data directory is complete: a checkpoint, 63 commits after it, and an object
+//! (empty here) for each segment and index, which a writer compares with the catalog to find orphans. The first query
+//! reads the parts of the checkpoint that it needs; later ones find them in memory.
 //!
-//! `keys` is the same query on the same events, which have ten attributes more each, of 100 or of 20,000
-//! different keys: the time shall be the same, for the first query after opening and for later ones.
+//! `keys` runs one query on events that have ten more attributes each, out of 100 or of 20,000 different keys. The time
+//! should be the same for both, in the first query after opening and in later ones.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 
@@ -41,7 +41,7 @@ const CORE: [&str; 10] = [
 const HOUR_NS: i64 = 3_600_000_000_000;
 const ROWS: u64 = 1_000_000;
 
-/// Nothing is left out; all but a day; all but the few segments that may have a value.
+/// Queries that prune no segment, all but those of one day, and all but the few that may contain a value.
 const QUERIES: [(&str, &str); 3] = [
     ("all", "EXPLAIN SELECT attribute.n006, count(*) FROM events WHERE attribute.n009 <> 'x' GROUP BY 1"),
     (
@@ -88,7 +88,7 @@ fn segment(i: usize) -> NewSegment {
     NewSegment { meta, columns: Arc::new(SegmentColumns { columns, overflow }) }
 }
 
-/// A database of `SEGMENTS` segments: a checkpoint, and 63 commits of one segment each behind it.
+/// Creates a database of `SEGMENTS` segments: a checkpoint, and after it 63 commits of one segment each.
 async fn synthesise(data: &Path) {
     let store: Arc<dyn ObjectStore> = Arc::new(DurableFileSystem::create(data).expect("a directory"));
     let catalog = Catalog::load(store, Arc::new(SystemClock)).await.expect("an empty catalog");
@@ -165,10 +165,10 @@ fn catalog(c: &mut Criterion) {
     });
 }
 
-/// Events of a segment, and segments.
+/// Events per segment, and number of segments.
 const EVENTS: (i64, i64) = (100_000, 4);
 
-/// A database of events with ten attributes each out of `keys`, besides those that are asked for.
+/// Creates a database whose events have ten attributes each out of `keys` keys, besides the queried ones.
 async fn load(data: &Path, keys: i64) {
     let database = Database::open(Settings::new(data)).await.expect("a database");
     for segment in 0..EVENTS.1 {

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Asks Broadloom, DuckDB and ClickHouse the same questions about the same events, and says how long each took.
+"""Runs the same queries on Broadloom, DuckDB and ClickHouse, over the same events, and prints the times.
 
 The corpus is the demo's (`broadloom demo`) or a directory of OTLP protobuf files. The peers run in process
-(Python packages duckdb and chdb); they are loaded with the same events, out of Broadloom's segments. Every
-engine has a process of its own, one at a time. First all answers are held against each other, then
-everything is timed. Databases are kept in --work and used again.
+(Python packages duckdb and chdb) and are loaded with the same events, from Broadloom's segments. Each engine
+runs in a process of its own, one at a time. First the results of all engines are compared, then everything is
+timed. Databases are kept in --work and reused.
 
   compare.sh                                 2,000,000 events of the demo's shop
-  compare.sh 50000000 --json figures.json    more of them
-  compare.sh --only trace_by_id,heat_map     some of the queries
-  compare.sh --before old/broadloom          beside another build of Broadloom, instead of the peers
+  compare.sh 50000000 --json figures.json    a larger corpus
+  compare.sh --only trace_by_id,heat_map     only these queries
+  compare.sh --before old/broadloom          compare with another build of Broadloom, not with the peers
   compare.sh --otlp telemetry/ --set route=/api/cart --set text=timeout
 """
 
@@ -33,7 +33,7 @@ try:
     from comparison.load import LOADS
     from comparison.queries import ALL, VALUES, Query
 except ImportError as missing:
-    sys.exit(f"{missing}; benches/compare.sh installs what is needed and calls this program")
+    sys.exit(f"{missing}; run benches/compare.sh, which installs the packages and calls this program")
 
 PEERS = "broadloom,duckdb,clickhouse"
 BUILDS = "broadloom,before"
@@ -49,7 +49,7 @@ EXIT_DIFFERENT = 3
 
 EPILOGUE = """queries: {queries}
 
-Exit codes: 0 done, and all answers agree; 1 something failed; 2 wrong usage; 3 answers differ.
+Exit codes: 0 success, all results agree; 1 failure; 2 wrong usage; 3 results differ.
 Needs about 700 bytes of disk per event in --work, and 1.5 GB more while `broadloom import` is measured.
 """
 
@@ -71,25 +71,52 @@ def parse() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     steps = ["all", "broadloom", "before", "import", "export", "compact", *LOADS]
-    parser.add_argument("events", nargs="?", type=int, default=2_000_000, help="size of the demo's corpus; 2000000")
-    parser.add_argument("--broadloom", metavar="PROGRAM", required=True, help="what to measure; compare.sh sets it")
-    parser.add_argument("--before", metavar="PROGRAM", default="", help="another build, to be compared with")
-    parser.add_argument("--engines", help=f"of {','.join(ENGINES)}; by default {PEERS}, with --before {BUILDS}")
-    parser.add_argument("--only", metavar="QUERIES", default="", help="these instead of all, separated by commas")
-    parser.add_argument("--otlp", metavar="DIR", type=Path, help="import these files instead of the demo's corpus")
+    parser.add_argument(
+        "events", nargs="?", type=int, default=2_000_000,
+        help="events in the demo's corpus; default 2000000",
+    )
+    parser.add_argument("--broadloom", metavar="PROGRAM", required=True, help="path of Broadloom; set by compare.sh")
+    parser.add_argument("--before", metavar="PROGRAM", default="", help="path of another build to compare with")
+    parser.add_argument(
+        "--engines",
+        help=f"engines to run, of {','.join(ENGINES)}; default {PEERS}, or {BUILDS} with --before",
+    )
+    parser.add_argument("--only", metavar="QUERIES", default="", help="run only these queries, separated by commas")
+    parser.add_argument(
+        "--otlp", metavar="DIR", type=Path,
+        help="use the OTLP files in this directory instead of the demo's corpus",
+    )
     parser.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help=described(VALUES))
-    parser.add_argument("--minutes", type=int, help="how many the corpus spans; by default 33,333 events each")
-    parser.add_argument("--seed", type=int, default=1, help="of the demo; 1")
-    parser.add_argument("--rounds", type=int, default=3, help="in each, every engine gets its turn; 3")
-    parser.add_argument("--runs", type=int, default=3, help="of each query in each round, warmed up; 3")
-    parser.add_argument("--ids", type=int, default=200, help="traces that are looked up in each round; 200")
-    parser.add_argument("--no-cold", action="store_true", help="leave out first runs after dropping caches")
-    parser.add_argument("--no-compact", action="store_true", help="measure the data as loaded")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="for each engine; as many as CPUs")
-    parser.add_argument("--memory", metavar="GIB", type=int, default=8, help="for each engine's queries; 8")
-    parser.add_argument("--work", metavar="DIR", type=Path, help="where databases are kept; broadloom-compare in $TMPDIR")
-    parser.add_argument("--reload", metavar="STEPS", nargs="?", const="all", default="", help=f"do these again: {', '.join(steps)}")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything that was measured to this file")
+    parser.add_argument(
+        "--minutes", type=int,
+        help="minutes that the corpus spans; default: one per 33,333 events, 30 to 1440",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the demo's generator; default 1")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds in which every engine gets a turn; default 3")
+    parser.add_argument(
+        "--runs", type=int, default=3,
+        help="timed runs of each query per round, after warming up; default 3",
+    )
+    parser.add_argument("--ids", type=int, default=200, help="traces to look up per round; default 200")
+    parser.add_argument("--no-cold", action="store_true", help="skip the cold runs (new process, page cache dropped)")
+    parser.add_argument("--no-compact", action="store_true", help="do not compact Broadloom's data before measuring")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count(),
+        help="threads of each engine; default: the number of CPUs",
+    )
+    parser.add_argument(
+        "--memory", metavar="GIB", type=int, default=8,
+        help="memory for each engine's queries, in GiB; default 8",
+    )
+    parser.add_argument(
+        "--work", metavar="DIR", type=Path,
+        help="directory of the databases; default broadloom-compare in $TMPDIR",
+    )
+    parser.add_argument(
+        "--reload", metavar="STEPS", nargs="?", const="all", default="",
+        help=f"repeat these steps, separated by commas; default all: {', '.join(steps)}",
+    )
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all measurements to this file")
     options = parser.parse_args()
     engines = options.engines or (BUILDS if options.before else PEERS)
     options.engines = chosen(parser, "--engines", engines, list(ENGINES))
@@ -101,31 +128,32 @@ def parse() -> argparse.Namespace:
     options.values = VALUES | dict(setting(parser, text) for text in options.set)
     options.work = options.work or Path(tempfile.gettempdir()) / "broadloom-compare"
     if options.otlp and not options.otlp.is_dir():
-        parser.error(f"--otlp: {options.otlp} is no directory")
+        parser.error(f"--otlp: {options.otlp} is not a directory")
     if options.json and not options.json.resolve().parent.is_dir():
-        parser.error(f"--json: {options.json.resolve().parent} is no directory")
+        parser.error(f"--json: {options.json.resolve().parent} is not a directory")
     for name in ("events", "rounds", "runs", "ids", "threads", "memory"):
         if getattr(options, name) < 1:
-            parser.error(f"{name} has to be at least 1")
+            parser.error(f"{name} must be at least 1")
     return options
 
 
 def described(values: dict[str, str]) -> str:
-    return "a value in the queries; by default " + ", ".join(f"{name}={value}" for name, value in values.items())
+    defaults = ", ".join(f"{name}={value}" for name, value in values.items())
+    return f"value of a placeholder in the queries; default {defaults}"
 
 
 def chosen(parser: argparse.ArgumentParser, option: str, text: str, known: list[str]) -> list[str]:
     names = list(dict.fromkeys(text.split(",")))
     for name in names:
         if name not in known:
-            parser.error(f"{option}: there is no {name!r}, but {', '.join(known)}")
+            parser.error(f"{option}: there is no {name!r}; write one of {', '.join(known)}")
     return names
 
 
 def setting(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or name not in VALUES:
-        parser.error(f"--set: {text!r} is not NAME=VALUE with a name of {', '.join(VALUES)}")
+        parser.error(f"--set: {text!r} is not NAME=VALUE, where NAME is one of {', '.join(VALUES)}")
     return name, value
 
 
@@ -159,7 +187,7 @@ def steps_of(names: list[str]) -> list[str]:
 
 
 class Run:
-    """What has been measured so far: by query, then by engine."""
+    """Measurements so far, by query and engine."""
 
     def __init__(self, options: argparse.Namespace, corpus: Corpus, limits: Limits) -> None:
         self.options = options
@@ -187,22 +215,22 @@ class Run:
         return {q.name: {e: [] for e in self.targets} for q in self.queries}
 
     def statements(self, query: Query, engine: str, ids: int) -> list[str]:
-        """The query, or one for each of so many trace ids."""
+        """The query's statement, or one for each of `ids` trace ids."""
         if not query.ids:
             return [query.sql(engine, self.options.values)]
         known = self.corpus.trace_ids(ids) if query.ids == "stored" else self.corpus.absent_ids(ids)
         return [query.sql(engine, self.options.values | {"trace_id": i}) for i in known]
 
     def answered(self, engine: str) -> list[Query]:
-        """The queries that the engine can answer."""
+        """The queries that did not fail on the engine."""
         return [q for q in self.queries if engine not in self.failures.get(q.name, {})]
 
     def check(self) -> None:
-        """Asks every engine everything once, and holds the answers against each other."""
+        """Runs every query once on every engine, and compares the results."""
         given: dict[str, dict[str, list[Any]]] = {q.name: {} for q in self.queries}
         exact: dict[str, Any] = {}
         for engine, target in self.targets.items():
-            say(f"answers of {engine} …")
+            say(f"checking the results of {engine} …")
             with Worker(target) as worker:
                 self.versions[engine] = worker.version
                 for query in self.queries:
@@ -221,7 +249,7 @@ class Run:
         reference = "duckdb" if "duckdb" in given else next(iter(given), "")
         self.rows[query.name] = max((t.num_rows for t in given.get(reference, [])), default=0)
         if self.rows[query.name] == 0 and query.ids != "absent":
-            say(f"{query.name}: no rows; the corpus may have other values, see --set")
+            say(f"{query.name}: no rows; choose values that the corpus contains with --set")
         for engine, tables in given.items():
             for position, table in enumerate(tables):
                 expected = given[reference][position]
@@ -266,7 +294,7 @@ class Run:
         self.others_cpu[engine].append(others)
 
     def cold_round(self, number: int) -> None:
-        """Every query in a process that has done nothing, its data not in memory; traces by other ids."""
+        """Times every query in a new process whose data are not in memory; traces by other ids in each round."""
         say(f"cold round {number + 1} of {self.options.rounds} …")
         for position, query in enumerate(self.queries):
             for engine in rotated(list(self.targets), number + position):
@@ -325,19 +353,19 @@ class Run:
 
 
 def rotated(engines: list[str], by: int) -> list[str]:
-    """So that none of them always comes first."""
+    """The engines in another order for each `by`, so that none always comes first."""
     by %= len(engines)
     return engines[by:] + engines[:by]
 
 
 def busy_seconds() -> float:
-    """What all CPUs have worked since the machine started, for anybody."""
+    """Busy time of all CPUs since the machine started, for all processes, in seconds."""
     user, nice, system, _, _, interrupts, soft, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + interrupts + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def drop_caches(data: Path) -> None:
-    """Makes the kernel forget what files hold: all files where that is allowed, else this engine's."""
+    """Drops the page cache: of all files where that is allowed, else of this engine's files."""
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text("1")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Asks Broadloom, DuckDB and ClickHouse the same questions about the same events; see --help.
-#   benches/compare.sh [EVENTS] [OPTIONS]   default 2000000; needs cargo, python3 with venv, disk in $TMPDIR
+# Runs the same queries on Broadloom, DuckDB and ClickHouse, over the same events; see --help.
+#   benches/compare.sh [EVENTS] [OPTIONS]   default 2000000; needs cargo, python3 with venv, disk space in $TMPDIR
 #   BROADLOOM=path benches/compare.sh       measures that program instead of building one
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,7 +1,7 @@
-//! What an index costs to make and to hold, and how quickly it answers, on a slice of the demo corpus.
+//! How long does it take to build and to query an index, and how large is it, on a slice of the demo corpus?
 //!
-//! `cargo bench --bench index` (or `-- lookup` for one group). First it prints how many bytes each section
-//! of a segment's index takes per event; `BROADLOOM_INDEX_EVENTS` sets the size of the segment.
+//! `cargo bench --bench index` (or `-- lookup` for one group). First it prints the bytes per event of each section in
+//! a segment's index; `BROADLOOM_INDEX_EVENTS` sets the number of events in the segment.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 
@@ -22,9 +22,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use prost::Message;
 
-/// Events of the segment whose sections are measured.
+/// Events in the segment whose sections are measured.
 const EVENTS: u64 = 200_000;
-/// Events of each of the segments that are merged into a run.
+/// Events in each of the segments whose indexes are merged into a run.
 const SMALL_EVENTS: u64 = 5_000;
 const SEGMENTS: u64 = 16;
 const NOW_NS: i64 = DemoSettings::START_NS;
@@ -50,7 +50,7 @@ fn traces(batches: &[Arc<EventBatch>]) -> Vec<ValueHash> {
     ids.map(ValueHash::of_bytes).collect()
 }
 
-/// Objects in a directory, as in a database.
+/// Object store in a directory, as in a database.
 struct Fixture {
     runtime: tokio::runtime::Runtime,
     store: Arc<dyn ObjectStore>,
@@ -65,7 +65,7 @@ impl Fixture {
         Self { runtime, store: Arc::new(store), _directory: directory }
     }
 
-    /// Stores the index of a segment of these events; the segment itself is not needed.
+    /// Stores the index of a segment with these events, without the segment itself.
     fn index(&self, batches: &[Arc<EventBatch>]) -> SegmentMeta {
         let builder = IndexBuilder::new(&IndexSettings::default());
         let built = segment::build(SegmentId::new(NOW_NS), batches, &builder).expect("it can be built");

@@ -1,7 +1,7 @@
-//! What one event costs on its way in, step by step, on a slice of the demo corpus.
+//! What does each step of ingestion cost per event, on a slice of the demo corpus?
 //!
-//! `cargo bench --bench ingest` (or `-- decode` for one group). Throughput is given in events, so the
-//! steps compare: the whole way cannot be faster than the sum.
+//! `cargo bench --bench ingest` (or `-- decode` for one group). All throughputs are in events, so the steps can be
+//! compared: the times per event add up to a lower bound for the whole.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 
@@ -15,7 +15,7 @@ use broadloom::segment::{self, SegmentId, Unobserved};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use prost::Message;
 
-/// Events of the slice: a few requests of each signal.
+/// Events in the slice: a few requests of each signal.
 const EVENTS: u64 = 20_000;
 const NOW_NS: i64 = DemoSettings::START_NS;
 

@@ -1,14 +1,13 @@
-//! What do other ways of storing a segment cost, in bytes and time?
+//! What do other layouts of a segment cost, in bytes and time?
 //!
 //! ```text
 //! cargo bench --bench layout -- DIR [events]
 //! ```
 //!
-//! Reads up to so many events (a million unless told otherwise) of the segments below DIR, newest first,
-//! writes them as one segment in several ways, and prints for each: bytes per event; seconds to encode;
-//! the time to read one row of all columns, as a lookup by trace id does; the time to read a few columns as
-//! a whole, as an aggregation does. Then: the costliest columns as segments are written today. What was
-//! decided by it is in `docs/design/layout.md`.
+//! Reads up to `events` events (default 1,048,576) of the segments below DIR, newest first, and writes them as one
+//! segment in several layouts. Prints for each layout: bytes per event; seconds to encode; the time to read one row of
+//! all columns, as a lookup by trace id does; the time to read a few whole columns, as an aggregation does. Then it
+//! lists the largest columns in today's layout. `docs/design/layout.md` has the decisions that came out of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,12 +24,12 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::file::metadata::PageIndexPolicy;
 
-/// Single rows that are read, spread over the segment.
+/// Number of single rows to read, spread over the segment.
 const LOOKUPS: usize = 20;
-/// Columns of an ordinary aggregation.
+/// Columns that a typical aggregation reads.
 const SCANNED: &[&str] =
     &["timestamp", "duration_ns", "name", "resource.service.name", "http.route", "status"];
-/// Columns that are listed.
+/// Number of columns to list.
 const COSTLIEST: usize = 40;
 
 fn main() {
@@ -45,7 +44,7 @@ fn main() {
     let today = Tuning::SEGMENT;
     let mut ways = vec![("as segments are written".to_owned(), today)];
     for page_rows in [1024, 2048, 4096, 8192, 16_384] {
-        ways.push((format!("{page_rows} rows a page"), Tuning { page_rows, ..today }));
+        ways.push((format!("{page_rows} rows per page"), Tuning { page_rows, ..today }));
     }
     for zstd_level in [3, 6] {
         ways.push((format!("ZSTD {zstd_level}"), Tuning { zstd_level, ..today }));
@@ -59,7 +58,7 @@ fn main() {
         ways.push((what, Tuning { number_repeats, ..today }));
     }
     for compression_saves_min in [0.0, 0.02, 0.1, 0.2, 1.0] {
-        let what = format!("compressed if that saves {compression_saves_min} B a row");
+        let what = format!("compressed if that saves {compression_saves_min} B per row");
         ways.push((what, Tuning { compression_saves_min, ..today }));
     }
     for (what, tuning) in ways {
@@ -89,7 +88,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|e| e == "parquet")).collect()
 }
 
-/// The newest events.
+/// Reads the newest segments below `folder` that have at most `events` events together.
 fn read(folder: &Path, events: usize) -> Vec<Arc<EventBatch>> {
     let batches = segments(folder).into_iter().map(|path| {
         let object = Bytes::from(std::fs::read(path).expect("a segment"));
@@ -115,7 +114,7 @@ fn metadata(object: &Bytes) -> ArrowReaderMetadata {
     ArrowReaderMetadata::load(object, options).expect("a footer")
 }
 
-/// The time to read one row, of all columns.
+/// Average time to read one row of all columns.
 fn lookup(object: &Bytes) -> Duration {
     let metadata = metadata(object);
     let rows = metadata.metadata().file_metadata().num_rows() as usize;
@@ -130,7 +129,7 @@ fn lookup(object: &Bytes) -> Duration {
     started.elapsed() / LOOKUPS as u32
 }
 
-/// The time to read some columns.
+/// Time to read the columns in [`SCANNED`].
 fn scan(object: &Bytes) -> Duration {
     let metadata = metadata(object);
     let schema = metadata.metadata().file_metadata().schema_descr_ptr();
@@ -143,7 +142,7 @@ fn scan(object: &Bytes) -> Duration {
     started.elapsed()
 }
 
-/// What each column costs.
+/// Prints the bytes per event of the largest columns.
 fn columns(object: &Bytes) {
     let metadata = metadata(object);
     let group = metadata.metadata().row_group(0);

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Loads the demo corpus into Broadloom in two ways and says how fast that went.
+"""Loads the demo corpus into Broadloom in two ways and prints how fast each is.
 
-import  `broadloom import DIR`: OTLP protobuf files, the way of a backfill
-http    `broadloom serve`, then every request of the corpus by POST over 4 connections, the way of
+import  `broadloom import DIR`: OTLP protobuf files, as in a backfill
+http    `broadloom serve`, and every request of the corpus by POST over 4 connections, as from
         collectors; the clients are separate processes on the same machine
 
-Standard library only; it talks to 127.0.0.1 and nothing else, and every wait has an end.
+Uses only the standard library, talks only to 127.0.0.1, and every wait has a time limit.
 Memory is the peak resident set of the program (wait4, /proc/PID/status).
 """
 
@@ -31,10 +31,10 @@ ATTEMPTS_MAX = 200
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--broadloom", required=True, help="the program to measure")
-    arguments.add_argument("--events", type=int, default=1_000_000)
-    arguments.add_argument("--corpus", type=Path, help="a directory from `demo --write-otlp`; made when missing")
-    arguments.add_argument("--only", choices=["import", "http"])
+    arguments.add_argument("--broadloom", required=True, help="path of the program to measure")
+    arguments.add_argument("--events", type=int, default=1_000_000, help="size of the corpus; default 1000000")
+    arguments.add_argument("--corpus", type=Path, help="directory of `demo --write-otlp`; created if it does not exist")
+    arguments.add_argument("--only", choices=["import", "http"], help="measure only this way; default both")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="broadloom-load-") as scratch:
         scratch = Path(scratch)
@@ -66,7 +66,7 @@ def measure_import(broadloom, corpus, manifest, data):
     seconds = time.monotonic() - began
     importer.returncode = os.waitstatus_to_exitcode(status)
     if importer.returncode != 0:
-        sys.exit(f"import ended with {importer.returncode}")
+        sys.exit(f"`broadloom import` ended with exit code {importer.returncode}")
     check(broadloom, data, manifest)
     report("import", manifest, seconds, usage.ru_maxrss, data)
 
@@ -104,7 +104,7 @@ def measure_http(broadloom, corpus, manifest, data):
 
 
 def listening(server):
-    """Port of OTLP/HTTP, from the line in which the server says where it listens."""
+    """Port of OTLP/HTTP, from the line in which the server prints its addresses."""
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
         line = server.stdout.readline()
@@ -113,11 +113,11 @@ def listening(server):
         found = re.search(r"otlp-http=\S*?:(\d+)", line)
         if found:
             return int(found.group(1))
-    sys.exit("the server did not say where it listens")
+    sys.exit(f"the server ended, or did not print its addresses within {START_SECONDS_MAX} s")
 
 
 def read_requests(corpus, manifest):
-    """(path, body) of every request, the signals mixed as they would arrive."""
+    """(path, body) of every request, with the signals interleaved as they would arrive."""
     mixed = []
     for signal_name in ("traces", "logs", "metrics"):
         of_signal = []
@@ -130,7 +130,7 @@ def read_requests(corpus, manifest):
 
 
 def split(data):
-    """The messages of a length-delimited file."""
+    """Splits a length-delimited file into its messages."""
     messages, at = [], 0
     while at < len(data):
         length, shift = 0, 0
@@ -171,7 +171,7 @@ def peak_kib(pid):
 
 
 def check(broadloom, data, manifest):
-    """Nothing was lost and nothing came twice."""
+    """Exits with an error unless every event is stored once."""
     command = [broadloom, "query", "--data", str(data), "--format", "csv", "select count(*) as n from events"]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     count = int(answer.split()[-1])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures how fast telemetry gets in: import from OTLP files, and OTLP/HTTP with 4 connections.
+# Measures ingestion: import of OTLP files, and OTLP/HTTP with 4 connections.
 #   benches/load.sh [EVENTS]         default 1000000; needs cargo, python3, a few GB in $TMPDIR
 #   BROADLOOM=path benches/load.sh   measures that program instead of building one
 set -euo pipefail

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Does a question take longer because there is more that it is not about?
+"""Does a query take longer if there are more events that it does not need?
 
-Asks each of several data directories for traces by id, and for an hour of events in several ways. In each round
-every directory gets its turn, with a server of its own. The hour is the last of each; directories are
-comparable when they have about as many events an hour, as corpora of `broadloom demo` have with --minutes in
-proportion to --events.
+Runs queries on several data directories: traces by id, and the last hour of events in several ways. In each
+round every directory gets a turn, with a server of its own. The directories must have about the same number of
+events per hour, like corpora of `broadloom demo` with --minutes in proportion to --events.
 
   BROADLOOM=PROGRAM benches/scale.py DIR DIR…
 """
@@ -22,12 +21,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 try:
     from comparison.engines import Broadloom, Limits, Target
 except ImportError as missing:
-    sys.exit(f"{missing}; benches/compare.sh installs what is needed: run this with its python")
+    sys.exit(f"{missing}; run this with the Python environment that benches/compare.sh installs")
 
 HOUR = datetime.timedelta(hours=1)
 MEMORY_BYTES = 8 << 30
 
-# {time} is the hour, {id} a trace.
+# {time} is the condition for the hour, {id} a trace id, {absent} a trace id that does not exist.
 QUESTIONS = {
     "a trace by id, all columns": "SELECT * FROM trace('{id}')",
     "a trace by id, 8 columns": "SELECT timestamp, duration_ns, span_id, parent_span_id, service.name, name, kind, status "
@@ -47,11 +46,11 @@ QUESTIONS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", nargs="+", type=Path, metavar="DIR", help="data directories; the first is what others are held against")
-    parser.add_argument("--rounds", type=int, default=3, help="in each, every directory gets its turn; 3")
-    parser.add_argument("--runs", type=int, default=20, help="of each question in each round, after two to warm up; 20")
+    parser.add_argument("data", nargs="+", type=Path, metavar="DIR", help="data directories; ratios are to the first")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds in which every directory gets a turn; default 3")
+    parser.add_argument("--runs", type=int, default=20, help="timed runs of each query per round, after two more; default 20")
     options = parser.parse_args()
-    program = os.environ.get("BROADLOOM") or parser.error("BROADLOOM names the program")
+    program = os.environ.get("BROADLOOM") or parser.error("set the variable BROADLOOM to the program's path")
     times: dict[str, list[list[float]]] = {name: [[] for _ in options.data] for name in QUESTIONS}
     events = [0] * len(options.data)
     for _ in range(options.rounds):
@@ -61,7 +60,7 @@ def main() -> None:
 
 
 def ask(program: str, data: Path, runs: int, times: dict[str, list[float]]) -> int:
-    """Asks everything `runs` times; returns how many events there are."""
+    """Runs every query `runs` times; returns the number of events."""
     engine = Broadloom(Target("broadloom", data, Limits(os.cpu_count() or 1, MEMORY_BYTES), program))
     try:
         last = engine.sql("SELECT max(timestamp) AS t FROM events")["t"][0].as_py()
@@ -83,7 +82,7 @@ def ask(program: str, data: Path, runs: int, times: dict[str, list[float]]) -> i
 
 
 def report(events: list[int], times: dict[str, list[list[float]]]) -> None:
-    """Medians in milliseconds, the best run in brackets; ratios of both to those of the first directory."""
+    """Prints medians in milliseconds, best runs in brackets, and ratios of both to those of the first directory."""
     print("| milliseconds: median (best) | " + " | ".join(f"{n:,} events" for n in events) + " | ratio |")
     print("|---|" + "--:|" * (len(events) + 1))
     for name, all_of in times.items():

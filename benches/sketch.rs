@@ -1,7 +1,7 @@
-//! What a quantile costs: a sketch for each group, filled, merged between partitions, and asked.
+//! What does a quantile cost? One sketch per group is filled, merged between partitions, and queried.
 //!
-//! `cargo bench --bench sketch`. A million numbers in 1, 1,000 and 100,000 groups, and beside each what the same
-//! statement takes with a sum: the difference is that of the sketches.
+//! `cargo bench --bench sketch`. Runs over a million numbers in 1, 1,000 and 100,000 groups, once with p99 and once
+//! with sum: the difference is the cost of the sketches.
 
 #![allow(missing_docs, reason = "criterion's macros make public functions without any")]
 
@@ -20,7 +20,7 @@ fn sketch(c: &mut Criterion) {
     let mut group = c.benchmark_group("sketch");
     group.throughput(Throughput::Elements(VALUES));
     for groups in GROUPS {
-        // Neighbours are in different groups, and latencies over three orders of magnitude.
+        // Neighbouring rows are in different groups; the values span three orders of magnitude, like latencies.
         let measured = "1000 * exp(value * 2654435761 % 4294967296 / 4294967296.0 * 7)";
         for aggregate in ["sum", "p99"] {
             let sql = format!(

@@ -1,4 +1,4 @@
--- exceptions: errors that were thrown, from span events and from logs that carry one.
+-- exceptions: thrown errors, from span events named 'exception' and from logs and other events with exception.type.
 --
 -- Columns: those of events; any attribute can be named. The usual ones are exception.type,
 -- exception.message and exception.stacktrace.

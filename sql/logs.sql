@@ -1,10 +1,11 @@
 -- logs: log records and structured log lines, one row per record.
 --
 -- Columns: those of events; any attribute can be named, and entries of a structured body as body.<key>.
---   timestamp        time of the record, or when it was observed where it has none
+--   timestamp        time of the record; if it has none, the time of observation, otherwise of receipt, and
+--                    timestamp_origin says so
 --   severity_number  1 to 24: trace 1, debug 5, info 9, warn 13, error 17, fatal 21
---   severity         its name: TRACE, DEBUG, INFO, WARN, ERROR or FATAL; each of the two follows from the other
---                    where it was not sent
---   severity_text    the producer's own word for it, if it sent one
+--   severity         its name: TRACE, DEBUG, INFO, WARN, ERROR or FATAL; if only a number or a word was sent, the
+--                    other follows from it
+--   severity_text    the word that the producer sent, if any
 --   body             the message; a structured one reads as JSON
 SELECT * FROM events WHERE signal = 'log'

@@ -1,9 +1,9 @@
 -- metrics: one row per data point of a gauge, sum, histogram, exponential histogram or summary.
 --
 -- Columns: those of events; any attribute can be named.
---   name         the metric
---   value        number of a gauge or sum, whether it was sent as integer or double; like all that is measured
---                null where the producer says that nothing was recorded (bit 0 of flags)
+--   name         name of the metric
+--   value        number of a gauge or sum, sent as integer or double; null, like all measured values, if the
+--                producer flagged that nothing was recorded (bit 0 of flags)
 --   metric.type, metric.unit, metric.temporality, metric.monotonic
 --   histogram.count, histogram.sum, histogram.min, histogram.max, histogram.bounds,
 --   histogram.bucket_counts

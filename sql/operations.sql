@@ -1,13 +1,13 @@
--- operations: what services do, one row per service and span name.
+-- operations: calls, errors and latencies, one row per service and span name.
 --
 -- Columns:
 --   service.name, name
 --   spans         number of spans stored
---   calls         how many calls they stand for: the sum of sample_weight
---   errors        how many of those calls failed (status error)
+--   calls         number of calls that the spans stand for: the sum of sample_weight
+--   errors        number of those calls that failed (status error)
 --   error_rate    errors / calls, 0 to 1
 --   p50_ns, p95_ns, p99_ns  percentiles of the duration of the calls, within 1 %, nanoseconds
---   max_ns        the longest
+--   max_ns        longest duration, nanoseconds
 --   first_seen, last_seen   earliest and latest start
 SELECT
   attributes['service.name'] AS "service.name",

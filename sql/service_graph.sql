@@ -1,10 +1,10 @@
--- service_graph: who calls whom, one row per pair of services where a span of one is the parent of a span of
--- the other.
+-- service_graph: which service calls which, one row per pair of services where a span of one is the parent of a
+-- span of the other.
 --
 -- Columns:
 --   caller, callee  service names
---   calls           how many calls: the sum of the callees' sample_weight
---   errors          how many of them failed (status error of the callee's span)
+--   calls           number of calls: the sum of the callees' sample_weight
+--   errors          number of failed calls (status error of the callee's span)
 --   p50_ns, p99_ns  approximate percentiles of the duration of the callee's span, nanoseconds
 SELECT
   parent.attributes['service.name'] AS caller,

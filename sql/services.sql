@@ -1,10 +1,10 @@
--- services: who sends what, one row per service.name; null for events that do not say.
+-- services: what each service sends, one row per service.name; null for events without one.
 --
 -- Columns:
 --   service.name
---   spans          rows that are spans; likewise logs and metric_points
---   errors         spans with status error
---   events         how many events the rows stand for: the sum of sample_weight
+--   spans          number of rows that are spans; likewise logs and metric_points
+--   errors         number of spans with status error
+--   events         number of events that all rows stand for: the sum of sample_weight
 --   first_seen     earliest timestamp
 --   last_seen      latest timestamp
 SELECT

@@ -1,21 +1,21 @@
 -- traces: one row per trace that has a span.
 --
--- A trace is never complete: late spans appear in the next query. Nothing here follows parents, so cycles,
+-- A trace is never final: late spans appear in the next query. The query does not follow parents, so cycles,
 -- missing parents and traces of 100,000 spans cost no more than a scan.
 --
 -- Columns:
 --   trace_id
---   root_service  of the earliest span without a parent; if there is none, of the earliest span
---   root_name     likewise
---   start         earliest start of a span; where no span has one, the earliest timestamp
+--   root_service  service of the earliest span without a parent; if there is none, of the earliest span
+--   root_name     name of the same span
+--   start         earliest start of a span; if no span has one, the earliest timestamp
 --   duration_ns   from the earliest start to the latest end of a span, nanoseconds; across hosts it is only
---                 as good as their clocks; null where no start or no end is known
+--                 as exact as their clocks; null if no start or no end is known
 --   spans         number of spans
 --   errors        number of spans with status error
 --   services      names of the services, sorted
---   complete      exactly one span has no parent, no span starts before it, and all say when they began and
---                 ended, in this order
---   notes         why it is not complete, with '; ' between reasons; null if it is
+--   complete      true if exactly one span has no parent, no span starts before it, and every span has a start
+--                 and an end, in this order
+--   notes         reasons why it is not complete, separated by '; '; null if it is
 SELECT
   trace_id,
   coalesce(first_root_service, first_service) AS root_service,

@@ -1,7 +1,7 @@
-//! What can be set, as plain data, and where "now" comes from.
+//! What can be set, and where does "now" come from?
 //!
-//! Settings are structs handed down by part; reading flags, environment and files is the business of
-//! the command line. A knob exists only where a constant will not do.
+//! Settings are plain structs; each part of the program gets its own. Options, environment and configuration file
+//! are read by `cli` alone. A setting exists only where a constant is not enough.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::error::{Error, Result};
 
-/// Where "now" comes from, so that everything under the server can be simulated.
+/// Source of the current time, so that everything below the server can be simulated.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Nanoseconds since the Unix epoch, UTC.
     fn now_ns(&self) -> i64;
@@ -32,29 +32,29 @@ impl Clock for SystemClock {
     }
 }
 
-/// Everything a [`Database`](crate::Database) needs to know.
+/// Settings of a [`Database`](crate::Database).
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the data is; created when missing.
+    /// Data directory or object store. [`Database::open`](crate::Database::open) creates a directory that is missing.
     pub data: Location,
-    /// What matters when that is not on this machine.
+    /// Settings for data in an object store.
     pub remote: RemoteSettings,
-    /// Limits of what is kept in memory before it becomes a segment.
+    /// Limits of the buffer: acknowledged events that are not yet in a segment.
     pub buffer: BufferSettings,
-    /// How messages that are delivered again are told.
+    /// Detection of redelivered messages.
     pub deliveries: DeliverySettings,
     /// Limits of queries.
     pub query: QuerySettings,
-    /// What is found by index.
+    /// Attributes to index, and memory for indexes.
     pub index: IndexSettings,
-    /// What is done to segments while the database is open.
+    /// Merging, retention and removal of segments.
     pub maintenance: MaintenanceSettings,
-    /// Where "now" comes from.
+    /// Source of the current time.
     pub clock: Arc<dyn Clock>,
 }
 
 impl Settings {
-    /// Default settings for the data in `data`: a directory, or a store's URL.
+    /// Default settings for `data`: a directory, or an object store's URL.
     pub fn new(data: impl Into<Location>) -> Self {
         Self {
             data: data.into(),
@@ -69,29 +69,29 @@ impl Settings {
     }
 }
 
-/// Where the data of a database is.
+/// Place of a database's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
-    /// In a directory of this machine.
+    /// A directory of this machine.
     Directory(PathBuf),
-    /// In an object store, below a path: `s3://bucket/path`, `gs://…`, `az://…`.
+    /// A path in an object store: `s3://bucket/path`, `gs://…`, `az://…`.
     Store(Url),
-    /// Nowhere: this was meant to be a URL and is none. Whatever opens it fails and says why.
+    /// A malformed URL. Opening it fails with the reason.
     Unusable {
-        /// What was written.
+        /// The text as written.
         text: String,
-        /// What is wrong, in words that name it.
+        /// The reason; contains the text.
         why: String,
     },
 }
 
-/// How URLs of stores begin.
+/// URL schemes of object stores.
 const SCHEMES: [&str; 10] = ["s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss", "http", "https"];
-/// What else a person may have meant by a URL.
+/// Other URL schemes, which people write by mistake.
 const OTHER_SCHEMES: [&str; 5] = ["file", "s3n", "gcs", "wasb", "wasbs"];
 
 impl Location {
-    /// The directory.
+    /// The directory; `None` for an object store or a malformed URL.
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Self::Directory(directory) => Some(directory),
@@ -103,19 +103,22 @@ impl Location {
 impl FromStr for Location {
     type Err = Error;
 
-    /// What has a scheme and `://` is a URL, everything else a path; `gs:/bucket` is neither.
+    /// Text with a scheme and `://` is a URL, everything else a path.
+    ///
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) for text that is neither, such as
+    /// `gs:/bucket`.
     fn from_str(text: &str) -> Result<Self> {
         let Some((scheme, path)) = text.split_once("://") else { return path_or_slip(text) };
         let scheme = scheme.to_ascii_lowercase();
         if scheme == "file" {
             return match path {
-                "" => Err(Error::invalid(format!("{text} names no directory: write file:///path"))),
+                "" => Err(Error::invalid(format!("{text} names no directory; write file:///path"))),
                 path => Ok(Self::Directory(path.into())),
             };
         }
         if !SCHEMES.contains(&scheme.as_str()) {
             return Err(Error::invalid(format!(
-                "{text}: there is no store {scheme}://; data is kept in a directory, s3://, gs:// or az://"
+                "{text}: there is no store {scheme}://; write a directory, or an s3://, gs:// or az:// URL"
             )));
         }
         let url = Url::parse(text);
@@ -124,14 +127,14 @@ impl FromStr for Location {
             return Err(Error::invalid(format!("{text} names no bucket: write {scheme}://bucket/path")));
         }
         if url.query().is_some() || url.fragment().is_some() {
-            let message = "a store's URL is its bucket and a path: options come from the environment";
-            return Err(Error::invalid(format!("{text} has a ? or a #, and {message}")));
+            let message = "write bucket and path only; options of the store come from the environment";
+            return Err(Error::invalid(format!("{text} has a ? or a #: {message}")));
         }
         Ok(Self::Store(url))
     }
 }
 
-/// A path, unless it begins as URLs do.
+/// Parses text without `://`: a path, unless it begins like a mistyped URL.
 fn path_or_slip(text: &str) -> Result<Location> {
     let slip = text.split_once(':').filter(|(scheme, _)| {
         SCHEMES.iter().chain(&OTHER_SCHEMES).any(|known| known.eq_ignore_ascii_case(scheme))
@@ -150,7 +153,7 @@ fn path_or_slip(text: &str) -> Result<Location> {
 }
 
 impl<P: Into<PathBuf>> From<P> for Location {
-    /// As from text; what is wrong with it is found out by whoever opens it.
+    /// Parses the path like text. An error becomes [`Location::Unusable`], and is reported when it is opened.
     fn from(path: P) -> Self {
         let path = path.into();
         match path.to_str().map(|text| (text, text.parse())) {
@@ -173,16 +176,17 @@ impl fmt::Display for Location {
     }
 }
 
-/// What matters when the data is in an object store.
+/// Settings for data in an object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteSettings {
-    /// Where the log is.
+    /// Place of the write-ahead log.
     pub log: LogPlace,
-    /// Whether to write, or back up, although events may be in a log that is out of reach: they are given up.
+    /// True to write or back up although the previous writer's log cannot be reached. Events that are only in that log
+    /// are lost.
     pub abandon_log: bool,
-    /// Directory for copies of what queries read; none keeps them in memory alone.
+    /// Directory that caches what queries read; `None` caches in memory only.
     pub cache: Option<PathBuf>,
-    /// Size of the copies on disk, in bytes.
+    /// Size of the cache on disk, in bytes; at least 64 MiB is used.
     pub cache_bytes: u64,
 }
 
@@ -192,18 +196,18 @@ impl Default for RemoteSettings {
     }
 }
 
-/// Where the log of a database is whose data is in an object store.
+/// Place of the write-ahead log of a database whose data is in an object store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogPlace {
-    /// Beside the data: an event is acknowledged when the store has it, so that the machine may vanish. Another
-    /// process may take over.
+    /// In the object store: an event is acknowledged when the store has it, so that this machine may be lost and
+    /// another process can take over.
     Store,
-    /// In a directory of this machine: acknowledged sooner, lost with its disk. Only who has the directory may
-    /// write.
+    /// In a directory of this machine: events are acknowledged sooner, and lost with its disk. Only a process with
+    /// this directory may write.
     Directory(PathBuf),
 }
 
-/// Limits of the buffer, the events that are acknowledged and not yet in a segment.
+/// Limits of the buffer: acknowledged events that are not yet in a segment.
 #[derive(Debug, Clone, Copy)]
 pub struct BufferSettings {
     /// A flush starts when the buffer holds this many bytes.
@@ -212,7 +216,8 @@ pub struct BufferSettings {
     pub flush_rows: usize,
     /// A flush starts when the oldest buffered event has waited this long, in milliseconds.
     pub flush_age_ms: u64,
-    /// Above this many bytes producers are told to wait.
+    /// Most bytes of buffered events; appends beyond it fail with
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy), and producers retry.
     pub bytes_max: usize,
 }
 
@@ -225,15 +230,15 @@ impl Default for BufferSettings {
 /// Limits of queries.
 #[derive(Debug, Clone, Copy)]
 pub struct QuerySettings {
-    /// Memory that all queries together may hold, in bytes; beyond it they spill, then fail.
+    /// Memory for all queries together, in bytes; beyond it they spill to disk, then fail.
     pub memory_bytes_max: usize,
     /// Threads that one query may use.
     pub parallelism: usize,
-    /// Memory that columns may take which queries ask for again and again, in bytes.
+    /// Memory for columns that queries read repeatedly, in bytes.
     pub column_bytes_max: usize,
-    /// How many queries must have filtered or grouped by a column of a segment before it gets bitmaps.
+    /// Queries that filter or group by a column of a segment before it gets bitmaps.
     pub bitmap_asks: u32,
-    /// How many queries must have read a column of a segment before its values are kept in memory.
+    /// Queries that read a column of a segment before its values are kept in memory.
     pub decoded_asks: u32,
 }
 
@@ -249,14 +254,13 @@ impl Default for QuerySettings {
     }
 }
 
-/// What is found by index, beside trace ids.
+/// Attributes that are indexed besides trace ids, and memory for open indexes.
 #[derive(Debug, Clone)]
 pub struct IndexSettings {
-    /// SQL names of attributes whose values are looked up often and stand in few events each, such as
-    /// `user.id`. Segments that are written from now on get an index of each; it costs about six bytes per
-    /// value and page.
+    /// SQL names of attributes that are often looked up by value and whose values occur in few events each, such as
+    /// `user.id`. Segments written from now on get an index of each; it costs about six bytes per value and page.
     pub lookup_keys: Vec<String>,
-    /// Memory for indexes that are open, in bytes; what has not been used for the longest time is closed.
+    /// Memory for open indexes, in bytes; beyond it the least used are closed.
     pub memory_bytes_max: usize,
 }
 
@@ -266,20 +270,19 @@ impl Default for IndexSettings {
     }
 }
 
-/// How large segments become by merging.
+/// Size of merged segments.
 ///
-/// A full one has so many events or so many bytes, whichever is reached first. What is held in memory during a merge
-/// is a small multiple of these bytes.
+/// A segment is full when it reaches one of the limits. A merge takes a small multiple of these bytes in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentLimits {
     /// Events, at most 1,048,576.
     pub rows: usize,
-    /// Size of the object without its index, as far as the sizes of what is merged tell.
+    /// Bytes of the object without its index, estimated from the sizes of the merged segments.
     pub bytes: u64,
 }
 
 impl SegmentLimits {
-    /// So many events, and as many bytes as usual.
+    /// Limits of `rows` events and the default number of bytes.
     pub fn of_rows(rows: usize) -> Self {
         Self { rows, ..Self::default() }
     }
@@ -291,20 +294,20 @@ impl Default for SegmentLimits {
     }
 }
 
-/// What is done to segments while a database is open for writing.
+/// Maintenance of segments while a database is open for writing.
 #[derive(Debug, Clone)]
 pub struct MaintenanceSettings {
-    /// Whether segments are merged in the background, as they come. Otherwise only
-    /// [`compact`](crate::Database::compact) merges.
+    /// True if segments are merged, expired events removed and unused objects deleted in the background. Otherwise
+    /// [`compact`](crate::Database::compact) does this.
     pub background: bool,
-    /// How large segments become.
+    /// Size of merged segments.
     pub segment: SegmentLimits,
-    /// How long objects are kept that nothing refers to any more, for queries of other processes that began
-    /// before.
+    /// Time for which objects that are no longer referenced are kept, for running queries of other processes.
     pub grace: Duration,
-    /// What is removed by and by.
+    /// Rules and limit by which old events are removed.
     pub retention: RetentionSettings,
-    /// How often it is looked at whether there is something to do, a second at most.
+    /// Time from a commit to the check for maintenance work, at most one second. Objects that only queries keep are
+    /// checked again after as long.
     pub check_every: Duration,
 }
 
@@ -320,36 +323,36 @@ impl Default for MaintenanceSettings {
     }
 }
 
-/// How long events are kept, and how many. The default keeps all.
+/// Rules for how long, and the limit for how many, events are kept. The default keeps everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetentionSettings {
-    /// Of each event the first rule that fits decides; what none fits is kept.
+    /// The first rule that fits an event decides; an event that no rule fits is kept.
     pub rules: Vec<RetentionRule>,
-    /// When the segments are larger, in bytes with their indexes, the oldest are removed.
+    /// Total size of segments and indexes, in bytes, above which the oldest segments are removed.
     pub bytes_max: Option<u64>,
 }
 
-/// How long some events are kept.
+/// Retention rule: how long the events that fit a condition are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetentionRule {
-    /// An SQL condition on events; none fits all.
+    /// SQL condition on events; `None` fits every event.
     pub condition: Option<String>,
-    /// How long after its time an event is kept at least.
+    /// Time for which an event is kept at least, from its timestamp.
     pub keep: Duration,
 }
 
-/// How messages of producers that are delivered again are told from new ones.
+/// Detection of producers' messages that are delivered again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliverySettings {
-    /// How long a message is remembered; zero takes in every message.
+    /// Time for which a message is remembered; zero stores every message.
     pub window: Duration,
-    /// How many messages are remembered, about 100 bytes each.
+    /// Most messages that are remembered, about 100 bytes each.
     pub count_max: usize,
 }
 
 impl Default for DeliverySettings {
     fn default() -> Self {
-        // Collectors and SDKs give up after five minutes.
+        // Collectors and SDKs stop retrying after five minutes.
         Self { window: Duration::from_mins(15), count_max: 100_000 }
     }
 }

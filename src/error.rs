@@ -1,9 +1,9 @@
-//! The one public error: what to do about it, what happened, and why.
+//! The one public error: its kind, its message and its cause.
 //!
-//! [`ErrorKind`] tells the caller how to react, [`Position`] a program where in a statement; the message tells a
-//! person what was wrong, where, what was expected and what to do. An error is logged once, where it is handled.
+//! [`ErrorKind`] tells the caller how to react, [`Position`] tells a program the place in a statement. The message
+//! tells a person what was wrong, where, what was expected and what to do. An error is logged once, where it is handled.
 //!
-//! An error knows no protocol: each maps the kind to its own codes.
+//! An error knows no protocol: each protocol maps the kind to its own codes.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -14,14 +14,14 @@ use serde::Serialize;
 /// Result of every fallible public function.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Reaction that an [`Error`] asks of the caller.
+/// Reaction that an [`Error`] asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
     /// The input is wrong: fix it.
     InvalidInput,
-    /// The thing asked for does not exist.
+    /// The requested object, table or record does not exist.
     NotFound,
-    /// Somebody else changed or holds it: look again, then retry.
+    /// Another writer changed or holds it: read it again, then retry.
     Conflict,
     /// Temporarily impossible: wait and retry.
     Unavailable,
@@ -31,17 +31,17 @@ pub enum ErrorKind {
     TooLarge,
     /// A limit that the request itself set was reached: ask for less, or raise it.
     LimitExceeded,
-    /// The caller did not say who it is, or is not known: send valid credentials.
+    /// The caller sent no credentials, or unknown ones: send valid credentials.
     Unauthenticated,
-    /// The caller is known and lacks the right: ask for the right.
+    /// The caller is known and lacks the right: request the right.
     Forbidden,
-    /// Stored bytes are not the bytes that were written; the message names object, offset, expected and found.
+    /// Stored bytes differ from those written; the message names object, offset, expected and found.
     Corrupt,
     /// The writer saw a failed fsync and refuses to go on: restart the process.
     Poisoned,
     /// The time for it ran out, or the caller asked to stop.
     Cancelled,
-    /// A defect of Broadloom: report it.
+    /// A defect in Broadloom: report it.
     Internal,
 }
 
@@ -139,22 +139,22 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of `kind` that says `message`.
+    /// Creates an error of `kind` with `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None, position: None }
     }
 
-    /// [`ErrorKind::InvalidInput`].
+    /// Creates an error of kind [`ErrorKind::InvalidInput`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidInput, message)
     }
 
-    /// [`ErrorKind::Corrupt`].
+    /// Creates an error of kind [`ErrorKind::Corrupt`].
     pub fn corrupt(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Corrupt, message)
     }
 
-    /// [`ErrorKind::Internal`].
+    /// Creates an error of kind [`ErrorKind::Internal`].
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
@@ -187,7 +187,7 @@ impl Error {
         self
     }
 
-    /// Reaction that is asked of the caller.
+    /// Reaction that the error asks of the caller.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -197,23 +197,23 @@ impl Error {
         self.kind.is_retryable()
     }
 
-    /// Place in the statement that it is about, where one is known.
+    /// Place in the statement that the error is about, if known.
     pub fn position(&self) -> Option<Position> {
         self.position
     }
 
-    /// The same without its causes, for each of several who are told.
+    /// Copy without the causes, for several recipients.
     #[must_use]
     pub fn duplicate(&self) -> Self {
         Self { kind: self.kind, message: self.message.clone(), source: None, position: self.position }
     }
 
-    /// What happened, without the causes.
+    /// Message without the causes.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What happened and the causes, each said once: an error often quotes its cause already.
+    /// Message followed by its causes. A cause that the text already quotes is left out.
     pub fn chain(&self) -> String {
         let mut said = self.message.clone();
         let mut cause = self.source();
@@ -229,35 +229,35 @@ impl Error {
     }
 }
 
-/// Runs `read`, which decodes bytes with code of others, and makes an error of a panic: readers of Parquet and
-/// Arrow assume here and there that files are well formed.
+/// Runs `read`, which decodes bytes with third-party code, and turns a panic into [`ErrorKind::Corrupt`]: the
+/// readers of Parquet and Arrow assume in places that files are well formed.
 pub(crate) fn contained<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
     let caught = catch_unwind(AssertUnwindSafe(read));
-    caught.unwrap_or_else(|_| Err(Error::corrupt("it cannot be decoded")))
+    caught.unwrap_or_else(|_| Err(Error::corrupt("the data cannot be decoded: its reader panicked")))
 }
 
-/// Something stored that is not what was written, as far as it was looked at.
+/// A fault found in a stored object. The check may have stopped there: the object may have more faults.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Path of the object, below the data directory.
     pub path: String,
-    /// What is wrong.
+    /// Description of the fault.
     pub what: String,
-    /// What should be there, where that can be said in short.
+    /// Expected value, if it is short enough to show.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
-    /// What is there instead.
+    /// Value found instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
 }
 
 impl Problem {
-    /// That `what` is wrong with the object at `path`.
+    /// Reports that the object at `path` has the fault `what`.
     pub fn new(path: impl fmt::Display, what: impl fmt::Display) -> Self {
         Self { path: path.to_string(), what: what.to_string(), expected: None, found: None }
     }
 
-    /// That the object at `path` has another `what` than it should.
+    /// Reports that `what` of the object at `path` is `found` instead of `expected`.
     pub fn differs(
         path: impl fmt::Display,
         what: impl fmt::Display,
@@ -268,7 +268,7 @@ impl Problem {
         Self { expected, found, ..Self::new(path, what) }
     }
 
-    /// That the object at `path` could not be read because of `error`.
+    /// Reports that the object at `path` could not be read because of `error`.
     pub fn unreadable(path: impl fmt::Display, error: &Error) -> Self {
         Self::new(path, error.chain())
     }
@@ -305,7 +305,7 @@ impl From<arrow::error::ArrowError> for Error {
 }
 
 impl From<parquet::errors::ParquetError> for Error {
-    /// What the reader of the bytes failed with, if it was that; else the bytes are wrong.
+    /// Passes on the error of the store that was read from, if that is the cause; otherwise the bytes are corrupt.
     fn from(e: parquet::errors::ParquetError) -> Self {
         use parquet::errors::ParquetError;
         let e = match e {

@@ -1,8 +1,8 @@
 //! Broadloom, a wide-events analytics database.
 //!
 //! Every span, log and metric point is one wide event in Arrow columns; traces, logs and metrics are
-//! views, derived by SQL at query time. The modules below are the life of an event, in order; each one
-//! uses only those before it.
+//! views, derived by SQL at query time. The modules below follow the life of an event; each uses only
+//! modules above it.
 
 pub mod error;
 pub mod config;
@@ -29,7 +29,7 @@ pub use config::Settings;
 pub use db::Database;
 pub use error::{Error, ErrorKind, Result};
 
-/// The README's Rust is compiled as a test.
+/// Compiles the README's Rust code as a doc test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,4 +1,4 @@
-//! The `broadloom` program; everything it does is in the library.
+//! The `broadloom` program; its code is in the library, module `cli`.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

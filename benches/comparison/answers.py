@@ -1,8 +1,8 @@
-"""Whether two engines gave the same answer.
+"""Compares the results of two engines.
 
-Rows are compared without their order, for engines break ties differently; that each answer is ordered as
-asked is a check of its own. Text that is empty counts as missing, and so do durations of 0, because that is
-how ClickHouse stores what is missing. Exact numbers may differ by rounding, quantiles by 2 %.
+Rows are compared regardless of their order, because engines break ties differently; a separate check tests
+the order of each result. Empty text and durations of 0 count as missing, because ClickHouse stores missing
+values like that. Exact numbers may differ by rounding, quantiles by 2 %.
 """
 
 import json
@@ -23,7 +23,7 @@ Row = tuple[Any, ...]
 
 
 def difference(query: Query, expected: pa.Table, got: pa.Table) -> str | None:
-    """What is different, in a line, or None."""
+    """Describes the first difference in a line; None without one."""
     a, b = rows(expected), rows(got)
     if len(a) != len(b):
         return f"{len(b)} rows instead of {len(a)}"
@@ -36,7 +36,7 @@ def difference(query: Query, expected: pa.Table, got: pa.Table) -> str | None:
 
 
 def disorder(query: Query, table: pa.Table) -> str | None:
-    """Whether the rows are not in the order that was asked for."""
+    """Describes the first pair of rows that is not in the query's order; None if all are."""
     column, down = query.order
     if query.attributes:
         column = next((i for i, name in enumerate(table.column_names) if name.lower() == "timestamp"), column)
@@ -47,32 +47,32 @@ def disorder(query: Query, table: pa.Table) -> str | None:
 
 
 def quantile_difference(query: Query, exact: pa.Table, got: pa.Table) -> str | None:
-    """Holds an answer (group, quantile, count) against the exact (group, count, low, high)."""
+    """Compares a result (group, quantile, count) with the exact one (group, count, low, high)."""
     bounds = {row[0]: row[1:] for row in rows(exact)}
     answer = {row[0]: row[1:] for row in rows(got)}
     for group, (quantile, count) in answer.items():
         if group not in bounds:
-            return f"{group!r} is no group"
+            return f"{group!r} is not a group of the exact result"
         exact_count, low, high = bounds[group]
         if count != exact_count:
             return f"{group!r} has {count} rows instead of {exact_count}"
         if not low * (1 - QUANTILE_ERROR) <= quantile <= high * (1 + QUANTILE_ERROR):
-            return f"{group!r} is {quantile:.1f}, exact would be {low:.1f} to {high:.1f}"
+            return f"{group!r} is {quantile:.1f}, the exact value is {low:.1f} to {high:.1f}"
     missing = bounds.keys() - answer.keys()
     if not query.cut:
         return f"{len(missing)} groups are missing" if missing else None
     least = min((quantile for quantile, _ in answer.values()), default=0.0)
     for group in missing:
         if bounds[group][1] * (1 - QUANTILE_ERROR) > least * (1 + QUANTILE_ERROR):
-            return f"{group!r} is missing with {bounds[group][1]:.1f}, {least:.1f} is there"
+            return f"{group!r} with {bounds[group][1]:.1f} is missing, although a group with {least:.1f} is there"
     return None
 
 
 def trace_difference(expected: pa.Table, got: pa.Table) -> str | None:
-    """Compares all columns of a trace, where the attributes may be a map on one side."""
+    """Compares all columns of a trace; the attributes may be a map on one side."""
     if expected.num_rows != got.num_rows:
         return f"{got.num_rows} rows instead of {expected.num_rows}"
-    if "trace_id" not in got.column_names:  # the table with maps has names of its own
+    if "trace_id" not in got.column_names:  # the table with maps has other names
         return None
     common = [n for n in got.column_names if n in expected.column_names and n != "overflow"]
     a, b = in_order(expected), in_order(got)
@@ -90,14 +90,14 @@ def trace_difference(expected: pa.Table, got: pa.Table) -> str | None:
 
 
 def in_order(table: pa.Table) -> pa.Table:
-    """By time and ids; events of one span in one nanosecond are told apart by name."""
+    """Sorts by time and ids; events of one span in the same nanosecond are ordered by name."""
     keys = [values_of(table, table.column_names.index(n)) for n in ("timestamp", "span_id", "signal", "name", "body")]
     order = sorted(range(table.num_rows), key=lambda i: [sortable(key[i]) for key in keys])
     return table.take(order)
 
 
 def attributes_difference(row: dict[str, Any], attributes: dict[str, str]) -> str | None:
-    """Holds a map of texts against the columns of a row and what is in its overflow."""
+    """Compares a map of texts with the columns of a row and the attributes in its overflow."""
     overflow = json.loads(row["overflow"]) if row.get("overflow") else {}
     expected = {k: v for k, v in row.items() if k not in CORE and v is not None and v != ""}
     for key, v in overflow.items():
@@ -108,11 +108,11 @@ def attributes_difference(row: dict[str, Any], attributes: dict[str, str]) -> st
         if not means(attributes[key], v):
             return f"attribute {key} is {attributes[key]!r} instead of {v!r}"
     more = [key for key in attributes if key not in expected and attributes[key]]
-    return f"attribute {more[0]} is too much" if more else None
+    return f"attribute {more[0]} is unexpected" if more else None
 
 
 def means(text: str, v: Any) -> bool:
-    """Whether a text is how a value is written."""
+    """True if `text` is the value `v` written as text."""
     if isinstance(v, bool):
         return text == str(v).lower()
     if isinstance(v, int | float):
@@ -121,7 +121,7 @@ def means(text: str, v: Any) -> bool:
 
 
 def rows(table: pa.Table) -> list[Row]:
-    """The rows in an order of their own, with values as all engines can express them."""
+    """Sorts the rows, with values in a form that all engines can express."""
     return sorted(zip(*plain_columns(table)), key=lambda row: [sortable(v) for v in row])
 
 
@@ -153,7 +153,7 @@ def sortable(v: Any) -> tuple[Any, ...]:
     if v is None:
         return (0,)
     if isinstance(v, float):
-        return (1, float(f"{v:.6g}"))  # two that are equal but for rounding sort alike
+        return (1, float(f"{v:.6g}"))  # numbers that differ only by rounding sort alike
     if isinstance(v, int):
         return (1, v)
     return (2, str(v))
@@ -166,7 +166,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def above_the_cut(sorted_rows: list[Row], order: tuple[int, bool]) -> list[Row]:
-    """Without the rows that are level with the last one."""
+    """Removes the rows that tie with the last one."""
     column, down = order
     if not sorted_rows:
         return []

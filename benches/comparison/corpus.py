@@ -1,11 +1,11 @@
-"""The corpus and its databases: made once per size, kept in the work directory, used again.
+"""The corpus and its databases: made once per size, kept in the work directory, and reused.
 
 ```text
-DIR/steps.json      what has been done, with its figures
-DIR/broadloom/      a data directory
-DIR/compacted/      the same after `broadloom compact`
-DIR/before/, DIR/before-compacted/      the same by another program, with --before
-DIR/export/         the same events as one table in Parquet, from which the peers are loaded
+DIR/steps.json      finished steps, with their measurements
+DIR/broadloom/      data directory
+DIR/compacted/      data directory after `broadloom compact`
+DIR/before/, DIR/before-compacted/      the same, stored by the program of --before
+DIR/export/         the same events as one Parquet table, from which the peers are loaded
 DIR/duckdb/, DIR/clickhouse/, DIR/clickhouse-map/
 ```
 """
@@ -34,12 +34,12 @@ Figures = dict[str, Any]
 
 
 class Failed(Exception):
-    """Something outside went wrong; the text is for the user."""
+    """A program or file outside of this one failed; the text is for the user."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where events come from: the demo's generator, or OTLP files."""
+    """Source of the events: the demo's generator, or OTLP files."""
 
     events: int
     minutes: int
@@ -54,7 +54,7 @@ class Source:
 
 
 def say(text: str) -> None:
-    """Progress; standard output is for the result."""
+    """Prints progress on stderr; stdout is for the result."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -67,16 +67,16 @@ def segments(data: Path) -> int:
 
 
 def run(command: list[str], allowed: tuple[int, ...] = (0,)) -> Figures:
-    """Runs a program to its end: seconds, peak memory, exit code."""
+    """Runs a program to its end; returns seconds, peak memory and exit code."""
     began = time.perf_counter()
     try:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     except OSError as error:
-        raise Failed(f"{command[0]} does not start: {error}") from error
+        raise Failed(f"cannot start {command[0]}: {error}") from error
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in allowed:
-        raise Failed(f"`{' '.join(command)}` ended with {process.returncode}, see above")
+        raise Failed(f"`{' '.join(command)}` ended with exit code {process.returncode}; its output above says why")
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "peak_bytes": usage.ru_maxrss * 1024, "exit": process.returncode}
 
@@ -95,12 +95,12 @@ class Corpus:
             self.steps = json.loads(self._file().read_text())
 
     def make(self, peers: list[str], compact: bool, otlp_sample: int) -> None:
-        """Does what has not been done yet."""
+        """Runs the steps that are not finished."""
         programs = {"broadloom": self.broadloom} | ({"before": self.before} if "before" in peers else {})
         for name, program in programs.items():
             self._step(name, lambda name=name, program=program: self._make_broadloom(name, program))
             if self.steps[name]["program"] != stamp(program):
-                say(f"note: the data of {name} were stored by another build; --reload stores them again")
+                say(f"note: another build stored the data of {name}; --reload stores them again")
         if otlp_sample and self.source.otlp is None:
             self._step("import", lambda: self._measure_import(otlp_sample))
         self._step("export", self._export)
@@ -114,7 +114,7 @@ class Corpus:
             self._compacted = True
 
     def forget(self, what: list[str]) -> None:
-        """Has these steps, and those that need them, done again."""
+        """Marks these steps, and those that depend on them, as not finished."""
         after = {
             "broadloom": ["export", "compact"],
             "before": ["compact before"],
@@ -125,7 +125,7 @@ class Corpus:
             self.forget(after.get(step, []))
 
     def data(self, engine: str) -> Path:
-        """The directory that is measured."""
+        """Directory that is measured."""
         compacted = {"broadloom": "compacted", "before": "before-compacted"} if self._compacted else {}
         return self._path(compacted.get(engine, engine))
 
@@ -150,7 +150,7 @@ class Corpus:
         return self.directory / name
 
     def _step(self, name: str, do: Callable[[], Figures]) -> None:
-        """Does a step unless it has been done; its figures are kept."""
+        """Runs a step unless it is finished, and saves its measurements."""
         if name in self.steps:
             return
         say(f"{name} …")
@@ -172,13 +172,13 @@ class Corpus:
             figures = run(command + ["import", str(self.source.otlp)], allowed=(0, REJECTED))
         else:
             demo = ["demo", "--events", str(self.source.events), "--minutes", str(self.source.minutes)]
-            # As they come: the export reads all files, and merged ones stay for a while.
+            # Without compaction: the export reads all files, and merged ones are kept for the grace period.
             figures = run(command + demo + ["--seed", str(self.source.seed), "--start", START, "--compaction", "off"])
         figures["program"] = stamp(program)
         return figures | {"bytes": bytes_below(data), "files": segments(data)}
 
     def _measure_import(self, events: int) -> Figures:
-        """How fast OTLP files get in; on a corpus of its own, because files of the whole would be large."""
+        """Measures the import of OTLP files, with a smaller corpus: files of the whole one would be large."""
         otlp, data = self._fresh("otlp-sample"), self._fresh("import-sample")
         try:
             demo = ["demo", "--write-otlp", str(otlp), "--events", str(events), "--seed", str(self.source.seed)]
@@ -206,7 +206,7 @@ class Corpus:
         ask = [self.broadloom, "query", "select count(*) from events", "--data", str(data), "--format", "csv"]
         answer = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
         if int(answer.split()[-1]) != figures["events"]:
-            raise Failed(f"{figures['events']} events were exported of {answer.split()[-1]}: load again")
+            raise Failed(f"{figures['events']} of {answer.split()[-1]} events were exported; repeat with --reload")
         return figures
 
     def _load(self, peer: str) -> Figures:
@@ -214,7 +214,7 @@ class Corpus:
         database.mkdir()
         figures = load.in_process(load.LOADS[peer], self._path("export"), database, self.limits)
         if figures["events"] != self.events():
-            raise Failed(f"{peer} has {figures['events']} events of {self.events()}")
+            raise Failed(f"{peer} has {figures['events']} of {self.events()} events; repeat with --reload {peer}")
         return figures
 
 
@@ -232,7 +232,7 @@ def can_compact(program: str) -> bool:
 
 
 def link_segment(source: str, target: str) -> None:
-    """Segments never change, so that a copy of a data directory can share them."""
+    """Copies a file, or links a segment: segments never change, so a copied data directory can share them."""
     if source.endswith(".parquet"):
         os.link(source, target)
     else:

@@ -1,7 +1,7 @@
-"""The engines: each answers SQL with an Arrow table, and runs in a process of its own.
+"""The engines: each runs in a process of its own, and returns the result of SQL as an Arrow table.
 
-`Worker` is the parent's handle on that process. Broadloom's process is a server that a small client
-process talks to over one connection; DuckDB and ClickHouse are libraries inside theirs.
+`Worker` is the parent's handle on that process. For Broadloom it is a small client that talks to a server
+over one connection; DuckDB and ClickHouse are libraries inside their process.
 """
 
 import http.client
@@ -29,7 +29,7 @@ MARGIN_SECONDS = 60
 
 @dataclass(frozen=True)
 class Limits:
-    """What every engine may use."""
+    """Resources that every engine may use."""
 
     threads: int
     memory_bytes: int
@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Target:
-    """An engine and where its data is."""
+    """An engine, and the directory with its data."""
 
     engine: str
     data: Path
@@ -51,14 +51,14 @@ class Engine(Protocol):
     def sql(self, statement: str) -> pa.Table: ...
 
     def pid(self) -> int:
-        """Of the process that does the work."""
+        """Id of the process that does the work."""
         ...
 
     def close(self) -> None: ...
 
 
 class Broadloom:
-    """`broadloom serve`, asked for Arrow over one connection that stays open."""
+    """`broadloom serve`, queried for Arrow over one connection that stays open."""
 
     def __init__(self, target: Target) -> None:
         self.version = subprocess.run([target.broadloom, "--version"], capture_output=True, text=True).stdout.strip()
@@ -76,12 +76,12 @@ class Broadloom:
             raise
 
     def _port(self) -> int:
-        """Where it listens, from the line in which it says so."""
+        """Port from the line in which the server prints its addresses."""
         assert self.server.stdout is not None
         ready, _, _ = select.select([self.server.stdout], [], [], START_SECONDS_MAX)
         found = re.search(r"\bhttp=\S*?:(\d+)", self.server.stdout.readline()) if ready else None
         if not found:
-            raise RuntimeError("the server did not say where it listens")
+            raise RuntimeError(f"the server did not print its addresses within {START_SECONDS_MAX} s")
         return int(found.group(1))
 
     def sql(self, statement: str) -> pa.Table:
@@ -114,7 +114,7 @@ class DuckDb:
         self.connection.execute(f"SET memory_limit = '{target.limits.memory_bytes}B'")
         self.connection.execute("SET TimeZone = 'UTC'")
         self.connection.execute(f"SET temp_directory = '{target.data / 'spill'}'")
-        # `sql()`, which it recommends for Arrow, binds the statement twice: that costs more than the copy.
+        # DuckDB recommends `sql()` for Arrow, but that binds the statement twice, which costs more than the copy.
         warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 
     def sql(self, statement: str) -> pa.Table:
@@ -167,7 +167,7 @@ def open_engine(target: Target) -> Engine:
 
 
 def memory_bytes(pid: int, what: str) -> int:
-    """`VmHWM`: the most that a process ever had in memory; `VmRSS`: what it has now."""
+    """Resident memory of a process: `VmHWM` its peak, `VmRSS` its current size."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024
@@ -175,31 +175,31 @@ def memory_bytes(pid: int, what: str) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has used, in all its threads: the clock of clock_getcpuclockid(3)."""
+    """CPU time of all threads of a process: the clock of clock_getcpuclockid(3)."""
     return time.clock_gettime(~pid << 3 | 2)
 
 
 @dataclass
 class Timing:
-    """How long statements took, in milliseconds, in the order of the runs."""
+    """Times of statements, in milliseconds, in the order of the runs."""
 
     ms: list[float] = field(default_factory=list)
     cpu_ms: list[float] = field(default_factory=list)
-    """Of all CPUs, by the engine's process."""
+    """CPU time of the engine's process."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What the engine's process has used so far."""
+    """Resources that the engine's process has used so far."""
 
     memory_bytes: int
     peak_bytes: int
     cpu_seconds: float
-    """With that of the client, where it is another process."""
+    """Includes the client's, where it is another process."""
 
 
 class EngineError(Exception):
-    """An engine refused a statement; the text says why."""
+    """An engine failed to run a statement; the text says why."""
 
 
 class Worker:
@@ -230,14 +230,14 @@ class Worker:
         return self._ask("answer", statement)
 
     def time(self, statements: list[str], seconds_max: float = float("inf")) -> Timing:
-        """Runs the statements one after the other; stops early when that takes too long in all."""
+        """Runs the statements one after the other; stops after `seconds_max`."""
         return self._ask("time", statements, seconds_max)
 
     def usage(self) -> Usage:
         return self._ask("usage")
 
     def load_program(self) -> None:
-        """Reads the files of the engine's code, so that they are in the page cache."""
+        """Reads the engine's program files, so that they are in the page cache."""
         self._ask("load_program")
 
     def _ask(self, what: str, *arguments: Any) -> Any:
@@ -251,7 +251,7 @@ class Worker:
         try:
             if not self.pipe.poll(ANSWER_SECONDS_MAX + MARGIN_SECONDS):
                 self.process.terminate()
-                raise EngineError(f"{self.target.engine} did not answer")
+                raise EngineError(f"{self.target.engine} did not answer within {ANSWER_SECONDS_MAX + MARGIN_SECONDS} s")
             status, value = self.pipe.recv()
         except (EOFError, OSError):
             raise EngineError(f"the process of {self.target.engine} ended") from None
@@ -261,12 +261,12 @@ class Worker:
 
 
 def _serve(pipe: Connection, target: Target) -> None:
-    """The worker's process: opens the engine, then does what it is asked until told to stop."""
+    """Main function of the worker's process: opens the engine, then serves requests until "stop"."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: target.limits.threads])
     try:
         engine = open_engine(target)
     except Exception as error:
-        pipe.send(("error", f"{target.engine} does not open {target.data}: {type(error).__name__}: {error}"))
+        pipe.send(("error", f"{target.engine} cannot open {target.data}: {type(error).__name__}: {error}"))
         return
     pipe.send(("ok", engine.version))
     try:
@@ -279,7 +279,7 @@ def _serve(pipe: Connection, target: Target) -> None:
             except Exception as error:
                 pipe.send(("error", f"{type(error).__name__}: {error}"))
     except (EOFError, OSError):
-        pass  # nobody asks any more
+        pass  # the parent is gone
     finally:
         engine.close()
 

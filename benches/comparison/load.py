@@ -1,8 +1,8 @@
-"""How the peers get the events: out of Broadloom's segments into one Parquet table, and from there.
+"""Loads the peers: exports Broadloom's segments to one Parquet table, and loads the peers from that.
 
 The export has one column per attribute, named without its level where that is unambiguous
-(`resource.service.name` becomes `service.name`), with ids as lower-case hexadecimal text, lists and
-structures as JSON text, and the rare attributes that have no column in the text column `overflow`, as Broadloom keeps them.
+(`resource.service.name` becomes `service.name`). Ids are lower-case hexadecimal text, lists and structures JSON
+text; rare attributes without a column are in the text column `overflow`, as in Broadloom.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 
 from .engines import ClickHouse, DuckDb, Limits, Target, memory_bytes
 
-# Columns that are no attributes: docs/format.md.
+# Columns that are not attributes: docs/format.md.
 CORE = set(
     """
     timestamp signal trace_id span_id parent_span_id name kind status status_message duration_ns severity_number
@@ -35,7 +35,7 @@ LEVELS = "levels.json"
 
 
 def in_process(do: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, Any]:
-    """Runs a load in a process of its own, so that its memory is its own."""
+    """Runs a load in a process of its own, so that its memory is measured alone."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(theirs, do, arguments))
@@ -47,7 +47,7 @@ def in_process(do: Callable[..., dict[str, Any]], *arguments: Any) -> dict[str, 
         figures = None
     process.join()
     if figures is None:
-        raise RuntimeError(f"`{do.__name__}` failed, see above")
+        raise RuntimeError(f"`{do.__name__}` failed; its output above says why")
     return figures
 
 
@@ -89,7 +89,7 @@ def export(data: Path, directory: Path, limits: Limits, trace_ids: int) -> dict[
 
 
 def bare_names(physical: list[str]) -> dict[str, str]:
-    """Names without the level, for those attributes that no other level has."""
+    """Names without the level, for attributes that exist on one level only."""
     bare = {name: name for name in physical}
     stripped = {
         name: name.split(".", 1)[1]
@@ -116,7 +116,7 @@ def expression(name: str, kind: str) -> str:
 
 
 def load_duckdb(export: Path, database: Path, limits: Limits) -> dict[str, Any]:
-    """One table in the order of the export, which is almost that of time."""
+    """Loads one table in the order of the export, which is nearly that of time."""
     engine = DuckDb(Target("duckdb", database, limits))
     began = time.perf_counter()
     engine.connection.execute(f"CREATE TABLE events AS SELECT * FROM read_parquet({quote(str(export / FILE))})")
@@ -128,7 +128,7 @@ def load_duckdb(export: Path, database: Path, limits: Limits) -> dict[str, Any]:
 
 
 def load_clickhouse(export: Path, database: Path, limits: Limits) -> dict[str, Any]:
-    """One table with a column per attribute, sorted by service, name and second."""
+    """Loads one table with a column per attribute, sorted by service, name and second."""
     engine = ClickHouse(Target("clickhouse", database, limits))
     described = describe(engine, export)
     low = low_cardinality(export / FILE, [name for name, kind in described if "String" in kind])
@@ -145,7 +145,7 @@ def load_clickhouse(export: Path, database: Path, limits: Limits) -> dict[str, A
 
 
 def load_clickhouse_map(export: Path, database: Path, limits: Limits) -> dict[str, Any]:
-    """One table in the manner of the OpenTelemetry Collector's exporter: attributes in maps of text."""
+    """Loads one table like that of the OpenTelemetry Collector's exporter: attributes in maps of text."""
     engine = ClickHouse(Target("clickhouse-map", database, limits))
     levels = json.loads((export / LEVELS).read_text())
     core = {name: column for name, column, _ in MAP_COLUMNS}
@@ -172,7 +172,7 @@ def load_clickhouse_map(export: Path, database: Path, limits: Limits) -> dict[st
     return insert(engine, export, limits, selected, block_rows=16_384)
 
 
-# Name in the export, name and type in the table with maps.
+# Name in the export; name and type in the table with maps.
 MAP_COLUMNS = [
     ("timestamp", "Timestamp", "DateTime64(9, 'UTC')"),
     ("signal", "Signal", "LowCardinality(String)"),
@@ -228,7 +228,7 @@ def insert(engine: ClickHouse, export: Path, limits: Limits, selected: list[str]
 
 
 def low_cardinality(file: Path, names: list[str]) -> set[str]:
-    """The text columns with few values in the middle of the table."""
+    """Text columns with few distinct values in the middle of the table."""
     import pyarrow.compute as compute
     import pyarrow.parquet as parquet
 
@@ -256,7 +256,7 @@ def column_type(name: str, kind: str, low: set[str]) -> str:
 
 
 def value(name: str, kind: str) -> str:
-    """Text that is missing is empty, as usual in ClickHouse; likewise durations of what has none."""
+    """Expression of a column; missing text becomes empty, as usual in ClickHouse, and a missing duration 0."""
     if "String" in kind:
         return f"ifNull({backquote(name)}, '')"
     if name == "duration_ns":

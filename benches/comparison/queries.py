@@ -1,11 +1,11 @@
-"""The questions: one file of SQL per engine each, and how their answers are compared."""
+"""The queries, with one SQL file per engine each, and rules for comparing their results."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 QUERIES = Path(__file__).resolve().parent.parent / "queries"
 
-# The values that the placeholders of the SQL stand for; those of the demo's corpus.
+# Values for the placeholders in the SQL; these fit the demo's corpus.
 VALUES = {
     "region": "eu-west",
     "method": "POST",
@@ -16,14 +16,14 @@ VALUES = {
 
 @dataclass(frozen=True)
 class Query:
-    """A question.
+    """A query.
 
-    `name`        of its files
-    `order`       the column by which its rows are ordered, and whether the largest comes first
-    `cut`         it has a LIMIT: rows that are level with the last one may be others
-    `ids`         it is asked for many trace ids, "stored" or "absent" ones
+    `name`        name of its SQL files
+    `order`       column by which the rows are ordered, and True if the largest comes first
+    `cut`         it has a LIMIT: rows that tie with the last one may differ
+    `ids`         it runs for many trace ids, "stored" or "absent" ones
     `quantile`    its columns are group, quantile, count: approximations are allowed
-    `attributes`  it asks for all columns: attributes are a map in one engine and columns in another
+    `attributes`  it selects all columns: attributes are a map in one engine and columns in another
     """
 
     name: str

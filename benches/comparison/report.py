@@ -1,4 +1,4 @@
-"""The figures as tables for people."""
+"""Prints the measurements as Markdown tables."""
 
 import statistics
 from collections.abc import Callable
@@ -30,14 +30,14 @@ def table(head: Cells, lines: list[Cells], text_columns: int = 1) -> str:
 
 
 def queries(figures: dict[str, Any]) -> str:
-    """The main table: medians, warm and cold."""
+    """The main table: medians of warm and cold runs."""
     cold = any(any(ms for ms in q["cold_ms"].values()) for q in figures["queries"])
     phases = [("", "warm_ms", median)] + ([(" cold", "cold_ms", median)] if cold else [])
     return by_query(figures, "query", phases)
 
 
 def effort(figures: dict[str, Any]) -> str:
-    """What is less disturbed by other programs than medians are."""
+    """Table of best runs and CPU times, which other programs disturb less than medians."""
     phases = [(" best", "warm_ms", min), (" CPU", "warm_cpu_ms", median)]
     return by_query(figures, "warm, best run and CPU time", phases)
 
@@ -69,7 +69,7 @@ def by_query(figures: dict[str, Any], title: str, phases: list[Phase]) -> str:
 
 
 def ratio(times: dict[str, float]) -> float | None:
-    """Broadloom / the faster peer."""
+    """Broadloom's time divided by that of the fastest peer; None without both."""
     peers = [time for name, time in times.items() if name != "broadloom"]
     return times["broadloom"] / min(peers) if "broadloom" in times and peers else None
 
@@ -134,7 +134,7 @@ def problems(figures: dict[str, Any]) -> str:
     for query in figures["queries"]:
         lines += [f"- {query['name']}: {engine} fails: {text}" for engine, text in query["failures"].items()]
         lines += [f"- {query['name']}: {engine} differs: {text}" for engine, text in query["differences"].items()]
-    return "\n".join(lines) if lines else "All answers agree."
+    return "\n".join(lines) if lines else "All results agree."
 
 
 def median(ms: list[float]) -> float:

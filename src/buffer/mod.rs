@@ -1,18 +1,18 @@
-//! Which events are acknowledged and not yet in a segment?
+//! Which events are acknowledged but not yet in a segment?
 //!
-//! The buffer holds them in order of their sequence numbers, in memory, queryable. The log has the same
-//! batches, so losing the buffer loses nothing. It is plain data without a lock: its owner
-//! (`maintenance`) changes buffer and catalog together under one.
+//! The buffer holds them in memory, in order of their sequence numbers, and queries read them there. The log
+//! has the same batches, so losing the buffer loses nothing. The buffer has no lock: its owner
+//! (`maintenance`) changes buffer and catalog together under a single lock.
 //!
 //! ```text
 //!   push ──▶ [ 41 42 43 │ 44 45 ]        seal() shares a prefix with a flush and takes nothing away;
 //!              ▲ flush    ▲ next         remove_through(43) drops it once its segment is committed
 //! ```
 //!
-//! Queries share the batches, so what a query sees stays although the buffer goes on. A query pays for every
-//! batch, so runs of small ones are merged ([`Buffer::small_run`]); that changes nothing that a query can see.
-//! A run never reaches across the end of what a flush has sealed: the flush may turn out to be committed long
-//! after it seemed to have failed, and then just its batches have to go.
+//! Queries share the batches, so a query's snapshot stays the same while the buffer changes. Each batch costs a
+//! query time, so runs of small ones are merged ([`Buffer::small_run`]); queries return the same events.
+//! A run never crosses the end of a sealed prefix: a flush may turn out to be committed long after it seemed to
+//! have failed, and then exactly its batches must be removed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use std::sync::Arc;
 use crate::event::EventBatch;
 use crate::wal::SequenceNumber;
 
-/// Batches with fewer events are small.
+/// Number of events below which a batch is small.
 const SMALL_ROWS: usize = 4096;
-/// So many small batches in a row are worth merging.
+/// Number of adjacent small batches that are worth merging.
 const RUN_BATCHES_MIN: usize = 16;
-/// A merged batch has at most about so many events.
+/// Largest number of events in a run to be merged.
 const RUN_ROWS_MAX: usize = 16 << 10;
 
-/// The batches that are not in a segment yet.
+/// Acknowledged batches that are not in a segment yet.
 #[derive(Debug, Default)]
 pub struct Buffer {
     entries: VecDeque<Entry>,
     rows: usize,
     bytes: usize,
-    /// What queries are given; made when the first one asks after a change.
+    /// List of batches for queries; built by the first query after a change.
     shared: Option<Arc<[Arc<EventBatch>]>>,
 }
 
@@ -43,22 +43,22 @@ struct Entry {
     batch: Arc<EventBatch>,
     bytes: usize,
     arrived_ns: i64,
-    /// Whether a flush has sealed the buffer up to here.
+    /// True if a flush has sealed the buffer up to and including this batch.
     ends_sealed: bool,
 }
 
-/// A prefix of the buffer, to be made a segment.
+/// A prefix of the buffer, to be flushed to a segment.
 #[derive(Debug, Clone)]
 pub struct Sealed {
     /// The batches, in order of arrival.
     pub batches: Vec<Arc<EventBatch>>,
-    /// Number of the last one.
+    /// Sequence number of the last batch.
     pub through: SequenceNumber,
-    /// Events in them.
+    /// Number of events in the batches.
     pub rows: usize,
 }
 
-/// Adjacent small batches, to be merged.
+/// Adjacent small batches to be merged.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// The batches, in order of arrival.
@@ -71,7 +71,7 @@ impl Buffer {
     /// Adds a batch that has become durable at `now_ns`.
     ///
     /// # Panics
-    /// When the batch is not younger than those in the buffer.
+    /// If `seq` is not above the numbers in the buffer.
     pub fn push(&mut self, seq: SequenceNumber, batch: Arc<EventBatch>, now_ns: i64) {
         assert!(self.entries.back().is_none_or(|last| last.seq < seq), "the log delivers in order");
         let bytes = batch.memory_bytes();
@@ -81,7 +81,7 @@ impl Buffer {
         self.entries.push_back(Entry { seq, batch, bytes, arrived_ns: now_ns, ends_sealed: false });
     }
 
-    /// The oldest batches, up to about `rows_max` events (at least one batch); `None` when there are none.
+    /// Seals the oldest batches: at least one, and up to `rows_max` events. `None` if the buffer is empty.
     pub fn seal(&mut self, rows_max: usize) -> Option<Sealed> {
         let mut sealed = Sealed { batches: Vec::new(), through: self.entries.front()?.seq, rows: 0 };
         let mut last = None;
@@ -101,7 +101,10 @@ impl Buffer {
         Some(sealed)
     }
 
-    /// Forgets the batches up to `through`; returns how many bytes they had.
+    /// Removes the batches up to `through`; returns their size in bytes.
+    ///
+    /// # Panics
+    /// If an empty buffer still counts events or bytes.
     pub fn remove_through(&mut self, through: SequenceNumber) -> usize {
         let before = self.bytes;
         while let Some(entry) = self.entries.pop_front_if(|entry| entry.seq <= through) {
@@ -117,7 +120,7 @@ impl Buffer {
         before - self.bytes
     }
 
-    /// The first run of small batches that is worth merging.
+    /// Returns the first run of small batches that is worth merging.
     pub fn small_run(&self) -> Option<Run> {
         let mut run: Vec<&Entry> = Vec::new();
         let mut rows = 0;
@@ -146,9 +149,12 @@ impl Buffer {
         worth(&run).then_some(Run { batches, first, last })
     }
 
-    /// Puts `merged`, the events of `run`, in its place. Does nothing when part of the run is gone.
+    /// Replaces the batches of `run` with `merged`, their concatenation. Does nothing if some are already removed.
     ///
-    /// The caller sees to it that no flush has sealed a part of the run.
+    /// The caller ensures that no flush has sealed a part of the run.
+    ///
+    /// # Panics
+    /// If `merged` has another number of events than `run`.
     pub fn replace_run(&mut self, run: &Run, merged: Arc<EventBatch>) {
         let start = self.entries.partition_point(|entry| entry.seq < run.first);
         let end = self.entries.partition_point(|entry| entry.seq <= run.last);
@@ -167,33 +173,33 @@ impl Buffer {
         self.entries.insert(start, entry);
     }
 
-    /// All batches, in order of arrival. O(1) while nothing changes.
+    /// All batches, in order of arrival. O(1) until the buffer changes.
     pub fn batches(&mut self) -> Arc<[Arc<EventBatch>]> {
         let entries = &self.entries;
         Arc::clone(self.shared.get_or_insert_with(|| entries.iter().map(|e| Arc::clone(&e.batch)).collect()))
     }
 
-    /// Number of the oldest batch.
+    /// Sequence number of the oldest batch.
     pub fn first(&self) -> Option<SequenceNumber> {
         self.entries.front().map(|entry| entry.seq)
     }
 
-    /// Number of the youngest batch.
+    /// Sequence number of the newest batch.
     pub fn last(&self) -> Option<SequenceNumber> {
         self.entries.back().map(|entry| entry.seq)
     }
 
-    /// Events in the buffer.
+    /// Number of events in the buffer.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Memory of the events in the buffer, in bytes.
+    /// Memory used by the batches, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// When the oldest batch arrived.
+    /// Arrival time of the oldest batch, in nanoseconds since the Unix epoch.
     pub fn oldest_ns(&self) -> Option<i64> {
         self.entries.front().map(|entry| entry.arrived_ns)
     }

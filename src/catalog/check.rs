@@ -1,8 +1,8 @@
-//! Is the whole catalog there, and does it say the same everywhere?
+//! Is the catalog complete and consistent?
 //!
-//! Every commit and checkpoint is read, also those that opening a database has no need of, and the commits
-//! between two checkpoints must lead from one to the other. What is damaged is stepped over, so that the rest
-//! is looked at too.
+//! The check reads every commit and checkpoint, even those that opening a database does not need. The commits
+//! between two checkpoints must lead from one to the other. Damaged objects are skipped, so that the rest is
+//! still checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -21,42 +21,42 @@ use super::log::{
 };
 use crate::error::{ErrorKind, Problem, Result};
 
-/// Of so many missing commits in a row each is listed.
+/// Most missing commits in a row that are listed one by one.
 const MISSING_LISTED_MAX: usize = 100;
-/// No catalog is at a greater version.
+/// Largest valid version.
 const VERSION_MAX: u64 = i64::MAX as u64;
 
-/// What was found.
+/// Result of checking a catalog.
 #[derive(Debug, Default)]
 pub struct CheckedCatalog {
-    /// What is wrong.
+    /// Problems found.
     pub problems: Vec<Problem>,
-    /// What is worth knowing, and no problem.
+    /// Remarks that are not problems.
     pub notes: Vec<String>,
-    /// Commits and checkpoints that there are.
+    /// Number of commits and checkpoints.
     pub objects: u64,
-    /// Size of all of them.
+    /// Total size of these objects.
     pub bytes: u64,
-    /// The newest state, as far as it can be read.
+    /// Newest state, as far as it can be read.
     pub snapshot: Arc<CatalogSnapshot>,
-    /// Attribute keys in it.
+    /// Number of attribute keys in it.
     pub keys: usize,
 }
 
-/// Reads the whole catalog. A writer may be at work.
+/// Checks the whole catalog. A writer may be active meanwhile.
 ///
-/// Fails when the store cannot be listed.
+/// Fails if the store cannot be listed.
 pub async fn check(store: &Arc<dyn ObjectStore>) -> Result<CheckedCatalog> {
     let mut checked = CheckedCatalog::default();
-    // In this order: commits are deleted after the checkpoints that needed them.
+    // In this order: a writer deletes commits after the checkpoints that needed them.
     let commits = checked.commits(store).await?;
     let checkpoints = checked.checkpoints(store).await?;
     let kept_from = checkpoints.keys().next().map_or(1, |oldest| oldest.saturating_sub(COMMITS_KEPT) + 1);
-    // A backup has none before it.
+    // A backup has no commits before its version.
     let begins = checkpoints.values().flatten().map(|head| head.snapshot.begins).max().unwrap_or(0);
     let needed_from = kept_from.max(begins + 1);
     let newest = commits.keys().chain(checkpoints.keys()).max().copied().unwrap_or(0);
-    // Of those before, a writer may be deleting some.
+    // A writer may be deleting earlier commits.
     let mut next = needed_from;
     for version in commits.keys().copied().filter(|version| *version >= needed_from).chain([newest + 1]) {
         checked.missing(next..version);
@@ -66,12 +66,12 @@ pub async fn check(store: &Arc<dyn ObjectStore>) -> Result<CheckedCatalog> {
     Ok(checked)
 }
 
-/// By version; none where it cannot be read.
+/// Commits by version; `None` for one that cannot be read.
 type Commits = BTreeMap<u64, Option<Commit>>;
 type Checkpoints = BTreeMap<u64, Option<Head>>;
 
 impl CheckedCatalog {
-    /// Says which commits are missing; when they are many, a name may be wrong instead.
+    /// Reports missing commits. Only the first are listed, as a wrong file name can make very many seem missing.
     fn missing(&mut self, versions: Range<u64>) {
         for version in versions.clone().take(MISSING_LISTED_MAX) {
             self.problems.push(Problem::new(log_path(version), "the commit is missing"));
@@ -90,12 +90,12 @@ impl CheckedCatalog {
         for ObjectMeta { location: path, .. } in objects {
             let named = |version: &u64| *version <= VERSION_MAX && log_path(*version) == path;
             let Some(version) = version_of(&path).filter(named) else {
-                self.notes.push(format!("{path} is not named like a commit: it is never read"));
+                self.notes.push(format!("{path} is not named like a commit, so it is never read"));
                 continue;
             };
             let json = match read(store, &path).await {
                 Ok(Some(json)) => json,
-                // Deleted by a writer meanwhile.
+                // A writer has deleted it meanwhile.
                 Ok(None) => continue,
                 Err(error) => {
                     self.problems.push(Problem::unreadable(&path, &error));
@@ -115,7 +115,7 @@ impl CheckedCatalog {
         if let [first, ..] = unsealed.as_slice() {
             let count = unsealed.len();
             self.notes.push(format!(
-                "{count} commits have no checksum, as older versions wrote them; the first is {first}"
+                "{count} commits have no checksum, since an older version wrote them; the first is {first}"
             ));
         }
         Ok(commits)
@@ -157,9 +157,9 @@ impl CheckedCatalog {
         Ok(heads)
     }
 
-    /// Goes through all versions, and compares what commits and checkpoints say.
+    /// Replays all versions, and compares the state that the commits lead to with each checkpoint.
     fn replay(&mut self, commits: &Commits, checkpoints: &Checkpoints, newest: u64) -> Arc<CatalogSnapshot> {
-        // Where to begin: at the first commit of all, or else at the oldest checkpoint.
+        // Starts at the very first commit if it exists, else at the oldest checkpoint.
         let readable = || checkpoints.iter().filter_map(|(version, head)| Some((*version, head.as_ref()?)));
         let (mut head, from) = match (commits.contains_key(&1), readable().next()) {
             (false, Some((version, head))) => (head.clone(), version + 1),
@@ -178,14 +178,14 @@ impl CheckedCatalog {
                     broken = true;
                     self.problems.push(Problem::unreadable(log_path(version), &error));
                 }
-                // It has been said that the commit is missing, and what follows from it need not be.
+                // The missing commit has been reported. Errors that follow from it are not reported.
                 None | Some(Err(_)) => broken = true,
             }
             Arc::make_mut(&mut head.snapshot).version = version;
             let Some(Some(checkpoint)) = checkpoints.get(&version) else { continue };
             if !broken && !agree(&head, checkpoint) {
                 let path = Path::from(format!("catalog/checkpoint/{version:020}{CHECKPOINT}"));
-                self.problems.push(Problem::new(path, "it says something else than the commits up to it"));
+                self.problems.push(Problem::new(path, "it differs from the state that its commits lead to"));
             }
             if broken {
                 head = checkpoint.clone();

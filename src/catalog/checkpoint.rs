@@ -1,22 +1,22 @@
-//! How is everything up to a version summed up?
+//! How is the state of the catalog stored in one object?
 //!
-//! In one object, of which opening a database reads the head, and a query the few columns that it asks
-//! about, however many there are:
+//! Opening a database reads only the head of the object. A query reads the statistics of the few columns that
+//! it names, however many there are:
 //!
 //! ```text
 //! catalog/checkpoint/{version:020}.checkpoint = container (index::sidecar) with the sections
 //!   head             zstd of {"format":2, "version":n, "wal":n, "segments":[segment…], "keys":[…],
 //!                             "removed":[[object path, at_ns]…],    within a day of the last removal
-//!                             "runs":[run…], "deletions":[deletion…],        format 3 when a segment has a mask
+//!                             "runs":[run…], "deletions":[deletion…],        format 3 if a segment has a mask
 //!                             "begins":n,                           version of the backup that it is or came from
 //!                             "claim":claim}                                 format 4 in a store
-//!   columns          blocks (index::blocks): for each physical name, what all segments have of it
-//!   columns.names    where they are
+//!   columns          blocks (index::blocks): for each physical name, the statistics of all segments
+//!   columns.names    names and places of these blocks
 //!
 //! segment = id, sizes, rows, time; its position in the list is its ordinal in the blocks
 //! ```
 //!
-//! [`section`](super::section) is what is in a block.
+//! [`section`](super::section) has the format of a block.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use super::columns::{ColumnFact, ColumnSource};
 use super::commit::{self, Keys};
 use super::section::{ColumnSection, SectionWriter};
 use super::{Claim, Deletion, Delivered, Removed};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::schema;
 use crate::index::RunMeta;
 use crate::index::blocks::{BlockNames, BlocksWriter};
@@ -42,18 +42,18 @@ use crate::wal::SequenceNumber;
 
 /// Version of the head. Version 1 was a JSON document with everything.
 pub(super) const FORMAT: u32 = 2;
-/// Version of a head with masked segments: who does not know of masks must not show deleted events.
+/// Version of a head with masked segments: a program that does not know masks would show deleted events.
 pub(super) const FORMAT_WITH_MASKS: u32 = 3;
-/// Version of a head in a store: who does not know of claims must not commit there.
+/// Version of a head in a store: a program that does not know claims must not commit there.
 pub(super) const FORMAT_WITH_CLAIM: u32 = 4;
 const HEAD: &str = "head";
 const COLUMNS: &str = "columns";
-/// Columns of a checkpoint that are kept in memory: about 300 kB each with 10,000 segments.
+/// Memory for cached columns of a checkpoint, in bytes: about 300 kB per column with 10,000 segments.
 const CACHE_BYTES_MAX: usize = 64 << 20;
-/// Largest head: 10,000 segments take 2 MB of JSON.
+/// Largest head in bytes, decompressed: 10,000 segments take 2 MB of JSON.
 const HEAD_BYTES_MAX: u64 = 1 << 30;
 
-/// What a database needs to know before the first query.
+/// Part of a checkpoint that opening a database reads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) format: u32,
@@ -80,27 +80,27 @@ fn is_zero(version: &u64) -> bool {
     *version == 0
 }
 
-/// The columns in a checkpoint, read when they are asked for.
+/// An open checkpoint. Columns are read on demand.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     sidecar: Sidecar,
     names: OnceCell<BlockNames>,
     ordinals: HashMap<SegmentId, u32>,
-    /// None for a column that no segment has.
+    /// `None` for a column that no segment has.
     cache: ByteCache<Box<str>, Option<Arc<ColumnSection>>>,
-    /// Damage is reported once.
+    /// True once damage has been logged.
     reported: AtomicBool,
 }
 
 impl Checkpoint {
-    /// Opens the object of `bytes` at `path`, and reads its head.
+    /// Opens the object of `bytes` bytes at `path`, and reads its head.
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when it is no checkpoint or damaged.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if it is damaged or not a checkpoint.
     pub(super) async fn open(store: &Arc<dyn ObjectStore>, path: &str, bytes: u64) -> Result<(Self, Head)> {
         let sidecar = Sidecar::open(Arc::clone(store), path, bytes).await?;
         let corrupt = |what: &str| Error::corrupt(format!("{path}, section {HEAD}: {what}"));
         let compressed = sidecar.read(HEAD).await?.ok_or_else(|| corrupt("it is missing"))?;
-        let json = plain(&compressed).map_err(|e| corrupt("it is no zstd frame").with_source(e))?;
+        let json = plain(&compressed).map_err(|e| corrupt("it is not a zstd frame").with_source(e))?;
         let head: Head = commit::parse(path, &json, FORMAT..=FORMAT_WITH_CLAIM)?;
         commit::check(path, head.segments.iter(), Some(head.wal))?;
         let ordinals = head.segments.iter().zip(0..).map(|(segment, ordinal)| (segment.id, ordinal));
@@ -119,10 +119,10 @@ impl Checkpoint {
         self.ordinals.get(&id).copied()
     }
 
-    /// What the segments have of these columns; none of a column that no segment has.
+    /// Reads the statistics of these columns in all segments; `None` for a column that no segment has.
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when one is damaged, with
-    /// [`NotFound`](crate::ErrorKind::NotFound) when a newer checkpoint has replaced this one.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if one is damaged, and with
+    /// [`NotFound`](crate::ErrorKind::NotFound) if a newer checkpoint has replaced this one.
     pub(super) async fn columns(
         &self,
         names: &[&str],
@@ -150,14 +150,14 @@ impl Checkpoint {
         Ok(found)
     }
 
-    /// Says once that columns cannot be read; queries do without.
+    /// Logs that columns cannot be read, the first time only; queries then prune less.
     pub(super) fn report(&self, error: &Error) {
         if !self.reported.swap(true, Ordering::Relaxed) {
-            tracing::error!(%error, "what columns hold cannot be read; more segments are scanned instead");
+            tracing::error!(%error, "cannot read column statistics from a checkpoint; more segments are scanned instead");
         }
     }
 
-    /// Reads all of it; returns what of it is damaged.
+    /// Reads the whole checkpoint; returns its damage.
     pub(super) async fn damage(&self) -> Vec<Error> {
         let mut wrong = self.sidecar.verify().await;
         match self.names().await {
@@ -171,39 +171,41 @@ impl Checkpoint {
         wrong
     }
 
-    /// Memory that it holds.
+    /// Memory use in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         let names = self.names.get().map_or(0, BlockNames::memory_bytes);
         let ordinals = self.ordinals.capacity() * size_of::<(SegmentId, u32)>();
         self.sidecar.memory_bytes() + names + ordinals + self.cache.memory_bytes()
     }
 
-    /// Which columns it has.
+    /// Names of its columns.
     pub(super) async fn names(&self) -> Result<&BlockNames> {
         let read = async || {
             let names = BlockNames::read(&self.sidecar, COLUMNS).await?;
-            names.ok_or_else(|| Error::corrupt(format!("{} has no columns", self.sidecar.path())))
+            names.ok_or_else(|| {
+                Error::corrupt(format!("{} has no section with column statistics", self.sidecar.path()))
+            })
         };
         self.names.get_or_try_init(read).await
     }
 
     fn section(&self, name: &str, block: Bytes) -> Result<ColumnSection> {
         ColumnSection::parse(block, self.ordinals.len()).ok_or_else(|| {
-            Error::corrupt(format!("{}, column {name}: its parts do not fit", self.sidecar.path()))
+            Error::corrupt(format!("{}, column {name}: its statistics are malformed", self.sidecar.path()))
         })
     }
 }
 
-/// What a new checkpoint is made of, besides its head.
+/// Column statistics for a new checkpoint.
 pub(super) struct Sources {
-    /// The checkpoint before, with all its columns.
+    /// Previous checkpoint, with the bytes of all its columns.
     before: Option<(Arc<Checkpoint>, Bytes)>,
-    /// What came after it.
+    /// Columns of the segments added since.
     recent: Arc<HashMap<SegmentId, Arc<SegmentColumns>>>,
 }
 
 impl Sources {
-    /// Reads what is needed of the checkpoint before.
+    /// Reads the columns of the previous checkpoint.
     pub(super) async fn read(source: &ColumnSource) -> Result<Self> {
         let before = match &source.checkpoint {
             None => None,
@@ -216,12 +218,17 @@ impl Sources {
         Ok(Self { before, recent: Arc::clone(&source.recent) })
     }
 
-    /// The object of the checkpoint with `head`. CPU-bound, so not for an async thread: a second for
-    /// 10,000 segments with 200 columns. Memory is that of the compressed columns, twice.
+    /// Encodes the checkpoint with `head`. CPU-bound, so not for an async thread: a second for 10,000 segments
+    /// with 200 columns. Needs memory for the compressed columns, twice.
     pub(super) fn encode(&self, head: &Head) -> Result<PutPayload> {
         let mut writer = SidecarWriter::new();
-        let json =
-            serde_json::to_vec(head).map_err(|e| Error::internal("checkpoint as JSON").with_source(e))?;
+        let json = serde_json::to_vec(head)
+            .map_err(|e| Error::internal("cannot encode the checkpoint as JSON").with_source(e))?;
+        if json.len() as u64 > HEAD_BYTES_MAX {
+            let message =
+                format!("a checkpoint's head has {} bytes, at most {HEAD_BYTES_MAX} are read", json.len());
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
         writer.section(HEAD, zstd::bulk::compress(&json, 3)?);
         let recent = self.recent_by_name(&head.segments);
         let moved = self.moved(&head.segments);
@@ -246,7 +253,7 @@ impl Sources {
         Ok(writer.finish())
     }
 
-    /// New ordinals by old ones.
+    /// New ordinal of each old one; `None` if the segment is gone.
     fn moved(&self, segments: &[SegmentMeta]) -> Vec<Option<u32>> {
         let Some((checkpoint, _)) = &self.before else { return Vec::new() };
         let mut moved = vec![None; checkpoint.ordinals.len()];
@@ -280,7 +287,7 @@ impl Sources {
         by_name
     }
 
-    /// What both sources have of the column `name`, by new ordinals.
+    /// Merges the statistics of the column `name` from both sources, by new ordinals.
     fn merge(
         &self,
         name: &str,
@@ -314,7 +321,7 @@ impl Sources {
 }
 
 impl Checkpoint {
-    /// A column out of all `blocks`.
+    /// Extracts a column from `blocks`, the bytes of all columns.
     fn block(&self, name: &str, blocks: &Bytes) -> Result<Option<ColumnSection>> {
         let Some(table) = self.names.get() else { return Ok(None) };
         let block = table.block(&self.sidecar, COLUMNS, blocks, name)?;
@@ -322,17 +329,21 @@ impl Checkpoint {
     }
 }
 
-/// What the segments since the last checkpoint have of one name, by ascending ordinal.
+/// Statistics of one name in the segments since the last checkpoint, by ascending ordinal.
 #[derive(Debug, Default)]
 struct Recent<'a> {
     columns: Vec<(u32, ColumnFact<'a>)>,
     overflowing: Vec<u32>,
 }
 
-/// Decompresses a head, up to the largest that one may be.
+/// Decompresses a head, up to [`HEAD_BYTES_MAX`].
 pub(super) fn plain(compressed: &[u8]) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let mut json = Vec::new();
-    zstd::stream::read::Decoder::with_buffer(compressed)?.take(HEAD_BYTES_MAX).read_to_end(&mut json)?;
+    let decoder = zstd::stream::read::Decoder::with_buffer(compressed)?;
+    decoder.take(HEAD_BYTES_MAX + 1).read_to_end(&mut json)?;
+    if json.len() as u64 > HEAD_BYTES_MAX {
+        return Err(std::io::Error::other(format!("expected at most {HEAD_BYTES_MAX} bytes, found more")));
+    }
     Ok(json)
 }

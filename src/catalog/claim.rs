@@ -1,30 +1,29 @@
-//! Who may commit?
+//! Which process may commit?
 //!
-//! In a directory whoever holds its lock. A store has no locks: there, a writer's first commit is a *claim*, and
-//! from then on commits count only if they come from it. As commits are numbered without gaps, a writer that was
-//! replaced meets the claim of its successor before it can commit anything, and learns that it must stop: it is
-//! *fenced*.
+//! In a directory, the holder of its lock. A store has no locks: there, a writer's first commit is a *claim*, and
+//! from then on only that writer may commit. Commits are numbered without gaps, so a replaced writer meets the
+//! claim of its successor before it can commit anything, and learns that it must stop: it is *fenced*.
 //!
-//! Where the log is in a directory of one machine, what that holds would be missed by a successor with another log.
-//! So a claim names the log, and until its owner has released it, with everything in segments, only who has
-//! that log may claim. A log in the store has everybody.
+//! If the log is in a directory of one machine, a successor with another log would miss its events. So a claim
+//! names its log. Until the owner has put everything into segments and released the claim, only a process with
+//! that log may claim. A log in the store is available to every process.
 
 use serde::{Deserialize, Serialize};
 
 use super::{CatalogSnapshot, commit};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Who writes, since when.
+/// Right of one process to commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// A UUID, new for each process.
+    /// UUID of the writer, new for each process.
     pub writer: String,
-    /// The id of the log, where that is not in the store.
+    /// Id of the log, if that is not in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
     /// Process and machine, for people.
     pub owner: String,
-    /// Whether it has ended, and left nothing in its log.
+    /// True if the writer has ended and left nothing in its log.
     #[serde(default, skip_serializing_if = "commit::is_false")]
     pub released: bool,
 }
@@ -36,44 +35,44 @@ impl Claim {
 }
 
 impl CatalogSnapshot {
-    /// Fails with [`ErrorKind::Conflict`] while events may be in a log that `claim` does not have.
+    /// Fails with [`ErrorKind::Conflict`] while events may be in another log than that of `claim`.
     pub(super) fn permits(&self, claim: &Claim) -> Result<()> {
         let Some(other) = self.other_log(claim.log.as_deref()) else { return Ok(()) };
         let message = format!(
-            "{} was the last to write, with its log {}, and did not end cleanly: events may be there alone. Start it \
-             with that log again and stop it; or give these events up with --abandon-log",
+            "the last writer, {}, with its log {}, did not end cleanly: some events may be only in that log. Start it \
+             again with that log and stop it; or lose these events with --abandon-log",
             other.owner,
             other.log_place()
         );
         Err(Error::new(ErrorKind::Conflict, message))
     }
 
-    /// Fails with [`ErrorKind::Conflict`] while events may be in another log than the one of this id; none is the
-    /// one in the store.
+    /// Fails with [`ErrorKind::Conflict`] while events may be in another log than the one of this id; `None` is the
+    /// log in the store.
     pub fn is_all_with(&self, log: Option<&str>) -> Result<()> {
         let Some(other) = self.other_log(log) else { return Ok(()) };
         let message = format!(
-            "{} writes, or was the last to, with its log {}: events may be there alone. Name that log with --wal, or do \
-             without these events with --abandon-log",
+            "the current or last writer, {}, has its log {}: some events may be only in that log. Name it with --wal, \
+             or proceed without these events with --abandon-log",
             other.owner,
             other.log_place()
         );
         Err(Error::new(ErrorKind::Conflict, message))
     }
 
-    /// Who may have left events in another log.
+    /// Claim of a writer that may have left events in another log.
     fn other_log(&self, log: Option<&str>) -> Option<&Claim> {
         self.claim.as_deref().filter(|claim| !claim.released && claim.log.as_deref() != log)
     }
 
-    /// Fails with [`ErrorKind::Poisoned`] when another than `writer` has claimed.
+    /// Fails with [`ErrorKind::Poisoned`] if another writer than `writer` holds the claim.
     pub(super) fn is_claimed_by(&self, writer: &str) -> Result<()> {
         match self.claim.as_deref() {
             Some(claim) if claim.writer == writer => Ok(()),
             other => {
                 let owner = other.map_or("nobody", |claim| claim.owner.as_str());
                 let message =
-                    format!("{owner} has taken over writing: this process must not write any more; stop it");
+                    format!("{owner} has taken over writing: this process can no longer write; stop it");
                 Err(Error::new(ErrorKind::Poisoned, message))
             }
         }

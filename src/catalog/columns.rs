@@ -1,8 +1,8 @@
-//! What do the columns of all segments hold?
+//! Which values can the columns of all segments hold?
 //!
-//! A catalog of 10,000 segments with 200 columns each knows two million facts; a query needs those on the
-//! few columns that it names. So it asks for these by name, once, and gets [`LoadedColumns`]; planning then
-//! looks at each segment without waiting.
+//! A catalog of 10,000 segments with 200 columns each has two million facts; a query needs those of the few
+//! columns that it names. So it loads these once, by name, as [`LoadedColumns`]; planning then prunes each
+//! segment without further reads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,22 +14,22 @@ use crate::error::ErrorKind;
 use crate::event::{AttributeType, schema};
 use crate::segment::{Bound, ColumnMeta, NewSegment, SegmentColumns, SegmentId, SegmentMeta};
 
-/// Where the facts of a snapshot are.
+/// Sources of a snapshot's facts.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ColumnSource {
-    /// Of the segments that came after the checkpoint.
+    /// Columns of the segments added after the checkpoint.
     pub(super) recent: Arc<HashMap<SegmentId, Arc<SegmentColumns>>>,
-    /// Of the segments before.
+    /// Checkpoint with the columns of the other segments.
     pub(super) checkpoint: Option<Arc<Checkpoint>>,
 }
 
 impl ColumnSource {
-    /// All in a checkpoint.
+    /// Makes a source with all facts in a checkpoint.
     pub(super) fn in_checkpoint(checkpoint: Checkpoint) -> Self {
         Self { recent: Arc::default(), checkpoint: Some(Arc::new(checkpoint)) }
     }
 
-    /// Adds and removes what a commit does.
+    /// Applies a commit's added and removed segments.
     pub(super) fn change(&mut self, add: &[NewSegment], remove: &[SegmentId]) {
         let recent = Arc::make_mut(&mut self.recent);
         for id in remove {
@@ -40,7 +40,7 @@ impl ColumnSource {
 }
 
 impl CatalogSnapshot {
-    /// Memory of what is known of segments and columns, about, in bytes.
+    /// Approximate memory of the metadata of segments and columns, in bytes.
     pub fn memory_bytes(&self) -> usize {
         let ColumnSource { recent, checkpoint } = &self.columns;
         let segments = self.segments.len() * (size_of::<SegmentMeta>() + 3 * size_of::<usize>());
@@ -48,16 +48,16 @@ impl CatalogSnapshot {
         segments + recent + checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.memory_bytes())
     }
 
-    /// What is known of the columns with these physical names, in every segment.
+    /// Loads the facts on the columns with these physical names, for every segment.
     ///
-    /// Where that cannot be read, nothing is known: it is damaged, which is logged, or a newer checkpoint
-    /// has replaced the one that this snapshot came from.
+    /// Facts that cannot be read are [`Unknown`](Fact::Unknown): they are damaged, which is logged, or a newer
+    /// checkpoint has replaced the one that this snapshot came from.
     pub async fn columns(&self, names: &[&str]) -> LoadedColumns {
         let source = self.columns.clone();
         let Some(checkpoint) = &source.checkpoint else {
             return LoadedColumns { source, ..Default::default() };
         };
-        // It says where attributes may be besides their columns.
+        // Says which segments have attributes in their overflow.
         let mut names = names.to_vec();
         names.push(schema::OVERFLOW);
         let loaded = checkpoint.columns(&names).await;
@@ -71,15 +71,15 @@ impl CatalogSnapshot {
     }
 }
 
-/// What is known of some columns in all segments.
+/// Facts on some columns in all segments.
 #[derive(Debug, Clone, Default)]
 pub struct LoadedColumns {
     source: ColumnSource,
-    /// By name; none where no segment of the checkpoint has such a column.
+    /// By name; `None` if no segment of the checkpoint has such a column.
     sections: HashMap<String, Option<Arc<ColumnSection>>>,
 }
 
-/// What is known of the loaded columns in one segment.
+/// Facts on the loaded columns in one segment.
 #[derive(Debug, Clone, Copy)]
 pub struct ColumnsOf<'a> {
     place: Place<'a>,
@@ -92,30 +92,30 @@ enum Place<'a> {
     Checkpoint(&'a LoadedColumns, u32),
 }
 
-/// What is known of one column in one segment.
+/// Fact on one column in one segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Fact<'a> {
-    /// Nothing: it was not asked for, or cannot be read.
+    /// The column was not loaded, or cannot be read.
     Unknown,
     /// The segment has no such column.
     Absent,
-    /// The segment has it.
+    /// The segment has the column, with these statistics.
     Present(ColumnFact<'a>),
 }
 
-/// A column that a segment has.
+/// Statistics of a column in one segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColumnFact<'a> {
-    /// Type of the attribute; none for core columns and the overflow.
+    /// Type of the attribute; `None` for core columns and the overflow.
     pub attribute_type: Option<AttributeType>,
-    /// How many rows have no value.
+    /// Number of rows without a value.
     pub null_count: u64,
-    /// Smallest and largest value, exact, where they are kept.
+    /// Exact smallest and largest value, if they are stored.
     pub bounds: Option<(Bound<&'a str>, Bound<&'a str>)>,
 }
 
 impl LoadedColumns {
-    /// What is known of the segment `id`.
+    /// Facts on the segment `id`.
     pub fn of(&self, id: SegmentId) -> ColumnsOf<'_> {
         let checkpoint = || self.source.checkpoint.as_ref()?.ordinal(id);
         let place = match self.source.recent.get(&id) {
@@ -125,7 +125,7 @@ impl LoadedColumns {
         ColumnsOf { place }
     }
 
-    /// The column `name` in the checkpoint; the outer `None` when it was not loaded.
+    /// Column `name` in the checkpoint; the outer `None` means that it was not loaded.
     #[expect(clippy::option_option, reason = "not loaded, and not in the checkpoint, differ")]
     fn section(&self, name: &str) -> Option<Option<&ColumnSection>> {
         self.sections.get(name).map(|section| section.as_deref())
@@ -133,7 +133,7 @@ impl LoadedColumns {
 }
 
 impl<'a> ColumnsOf<'a> {
-    /// What is known of the column `name`.
+    /// Returns the fact on the column `name`.
     pub fn get(&self, name: &str) -> Fact<'a> {
         let found = match self.place {
             Place::Nowhere => return Fact::Unknown,
@@ -146,8 +146,8 @@ impl<'a> ColumnsOf<'a> {
         found.map_or(Fact::Absent, Fact::Present)
     }
 
-    /// Whether all attributes in the overflow are known. If not, [`may_overflow`](Self::may_overflow) says
-    /// yes to any, and the segment's index may know better.
+    /// True if all attributes in the overflow are known. If not, [`may_overflow`](Self::may_overflow) is true for
+    /// every attribute, and the segment's index may have a filter of them.
     pub fn lists_overflow(&self) -> bool {
         match self.place {
             Place::Nowhere => false,
@@ -159,7 +159,7 @@ impl<'a> ColumnsOf<'a> {
         }
     }
 
-    /// Whether the overflow may have values of the attribute with this physical name.
+    /// True if the overflow may have values of the attribute with this physical name.
     pub fn may_overflow(&self, name: &str) -> bool {
         let (loaded, ordinal) = match self.place {
             Place::Nowhere => return true,

@@ -1,6 +1,6 @@
-//! What does a commit say, and what does it do to a snapshot?
+//! What does a commit contain, and how does it change a snapshot?
 //!
-//! Pure: the [module](super) has the grammar, [`log`](super::log) reads and writes it.
+//! The code is pure: the [module](super) has the grammar, [`log`](super::log) reads and writes commits.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -18,50 +18,50 @@ use crate::wal::{DeliveryId, SequenceNumber};
 
 /// Version of the format of commits.
 pub(super) const FORMAT: u32 = 1;
-/// Version of commits that delete events: who does not know of masks must not show them.
+/// Version of commits that delete events: a program that does not know masks would show them.
 pub(super) const FORMAT_WITH_MASKS: u32 = 2;
-/// Version of commits in a store: who does not know of claims must not commit there.
+/// Version of commits in a store: a program that does not know claims must not commit there.
 pub(super) const FORMAT_WITH_WRITER: u32 = 3;
-/// How long messages are remembered, and how many: what one may set must be less.
+/// Time and number for which messages are remembered. The settings' limits must be below these.
 const DELIVERIES_KEPT_NS: i64 = 3600 * 1_000_000_000;
 const DELIVERIES_KEPT: usize = 200_000;
-/// Deletions that are remembered.
+/// Number of deletions remembered.
 const DELETIONS_KEPT: usize = 10_000;
-/// How long removed segments are remembered: a day, far longer than any query runs.
+/// Time for which removed segments are remembered: a day, far longer than any query runs.
 const REMOVED_KEPT_NS: i64 = 24 * 3600 * 1_000_000_000;
 
-/// What a commit shall change.
+/// Changes that a commit makes.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Segments that now exist.
+    /// Segments to add.
     pub add: Vec<NewSegment>,
-    /// Segments that no longer do.
+    /// Segments to remove.
     pub remove: Vec<SegmentId>,
-    /// Runs that now exist.
+    /// Runs to add.
     pub add_runs: Vec<Arc<RunMeta>>,
-    /// Runs that no longer do.
+    /// Runs to remove.
     pub remove_runs: Vec<RunId>,
     /// Keys of the added events.
     pub keys: Keys,
-    /// Masks of segments that stay, in place of those that they had.
+    /// New masks of segments that stay; they replace earlier ones.
     pub masks: Vec<(SegmentId, Mask)>,
-    /// What the masks are for.
+    /// Deletion on request that the masks belong to.
     pub deletion: Option<Deletion>,
     /// Messages whose events are in the added segments.
     pub deliveries: Vec<DeliveryId>,
-    /// How far the log is now in segments.
+    /// Batches of the log that are now in segments.
     pub wal: Option<WalRange>,
-    /// Who may commit from now on.
+    /// New claim: its writer may commit from now on.
     pub claim: Option<Claim>,
-    /// Whether whoever has claimed writes no more.
+    /// True if the current claim is released: its writer has ended.
     pub release: bool,
-    /// Segments that must be in the catalog as they are here; else this is a
+    /// Segments that must be in the catalog unchanged; otherwise the commit fails with
     /// [`Conflict`](ErrorKind::Conflict).
     pub unchanged: Vec<Arc<SegmentMeta>>,
 }
 
 impl Change {
-    /// The commit by `writer`, where that matters, that makes this change.
+    /// Makes a commit of this change; `writer` is set in a store.
     pub(super) fn at(&self, at_ns: i64, writer: Option<String>) -> Commit {
         let deletes = !self.masks.is_empty() || self.deletion.is_some();
         let format = match (writer.is_some() || self.claim.is_some(), deletes) {
@@ -89,16 +89,16 @@ impl Change {
     }
 }
 
-/// The batches above `from`, up to and including `through`.
+/// Range of batches above `from`, up to and including `through`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WalRange {
-    /// The watermark before.
+    /// Watermark before the commit.
     pub from: SequenceNumber,
-    /// The watermark after.
+    /// Watermark after the commit.
     pub through: SequenceNumber,
 }
 
-/// Attribute keys by physical name, with the types that were seen.
+/// Attribute keys by physical name, each with the types of its values.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<(String, u8)>", into = "Vec<(String, u8)>")]
 pub struct Keys(BTreeMap<String, u8>);
@@ -120,7 +120,7 @@ impl From<Keys> for Vec<(String, u8)> {
 }
 
 impl Keys {
-    /// The keys of these batches.
+    /// Returns the keys of these batches, with the types of their values.
     pub fn of(batches: &[Arc<EventBatch>]) -> Self {
         let mut seen: HashMap<&AttributeKey, TypeSet> = HashMap::new();
         for column in batches.iter().flat_map(|b| b.attributes()) {
@@ -134,7 +134,7 @@ impl Keys {
         keys
     }
 
-    /// All keys of a dictionary.
+    /// Returns all keys of a dictionary.
     pub fn of_dictionary(dictionary: &KeyDictionary) -> Self {
         let mut keys = Self::default();
         for (key, types) in dictionary.all() {
@@ -153,23 +153,23 @@ impl Keys {
     /// Puts all keys into `dictionary`.
     pub fn fill(&self, dictionary: &KeyDictionary) {
         for (name, types) in &self.0 {
-            // A name that is no attribute can come from a newer program only; events are read all the same.
+            // A name that is not an attribute can only come from a newer program. Reading continues without it.
             let Some(key) = AttributeKey::from_physical_name(name) else { continue };
             dictionary.insert_types(&key, TypeSet::from_bits(*types));
         }
     }
 
-    /// How many there are.
+    /// Number of keys.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// True if there are no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What `self` has and `known` has not.
+    /// Returns the keys and types that `known` lacks.
     pub(super) fn new_to(&self, known: &Self) -> Self {
         let known = |name: &String| known.0.get(name).copied().unwrap_or(0);
         let missing = self.0.iter().map(|(name, types)| (name.clone(), types & !known(name)));
@@ -185,7 +185,7 @@ impl Keys {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Commit {
     pub(super) format: u32,
-    /// Tells whose commit it is, when an answer got lost.
+    /// Identifies the commit when the response to its put was lost.
     pub(super) id: String,
     pub(super) at_ns: i64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -206,7 +206,7 @@ pub(super) struct Commit {
     pub(super) deliveries: Vec<DeliveryId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) wal: Option<WalRange>,
-    /// Whose commit it is, where that matters.
+    /// Writer of the commit, in a store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) writer: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -215,12 +215,12 @@ pub(super) struct Commit {
     pub(super) release: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// A checkpoint as the first format had it: everything in one document.
+/// A checkpoint of the first format: everything in one JSON document.
 #[derive(Debug, Deserialize)]
 pub(super) struct WholeCheckpoint {
     pub(super) version: u64,
@@ -229,8 +229,8 @@ pub(super) struct WholeCheckpoint {
     pub(super) keys: Keys,
 }
 
-/// Reads a document of one of the formats `expected`, after looking at the format alone: a newer one may look
-/// different.
+/// Parses a document of one of the formats `expected`. It reads the format alone first, since a newer document may
+/// have other fields.
 pub(super) fn parse<'a, T: Deserialize<'a>>(
     path: &str,
     json: &'a [u8],
@@ -257,25 +257,29 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(
     serde_json::from_slice(json).map_err(corrupt)
 }
 
-/// Refuses what no commit ever said, so that nobody calculates with it.
+/// Refuses implausible sizes and sequence numbers, so that later arithmetic cannot overflow.
 pub(super) fn check<'a>(
     path: impl std::fmt::Display,
     mut segments: impl Iterator<Item = &'a SegmentMeta>,
     wal: Option<SequenceNumber>,
 ) -> Result<()> {
     if let Some(segment) = segments.find(|segment| !segment.is_plausible()) {
-        return Err(Error::corrupt(format!("{path}: no segment is like {segment:?}")));
+        return Err(Error::corrupt(format!(
+            "{path}: the metadata of a segment is not plausible: {segment:?}"
+        )));
     }
     match wal.filter(|wal| *wal > SequenceNumber::MAX) {
-        Some(wal) => Err(Error::corrupt(format!("{path}: the log has no batch {wal}"))),
+        Some(wal) => {
+            Err(Error::corrupt(format!("{path}: the watermark {wal} exceeds the largest batch number")))
+        }
         None => Ok(()),
     }
 }
 
-/// What precedes the checksum of a document.
+/// Bytes before the checksum of a document.
 const CHECKSUM: &[u8] = b",\"crc\":";
 
-/// Puts the checksum of all that is before it at the end of a JSON object with fields.
+/// Appends the field `crc`, the checksum of all bytes before it, to a JSON object that has fields.
 pub(super) fn seal(mut json: Vec<u8>) -> Vec<u8> {
     if json.pop_if(|last| *last == b'}').is_some() {
         let crc = crc32c::crc32c(&json);
@@ -285,24 +289,23 @@ pub(super) fn seal(mut json: Vec<u8>) -> Vec<u8> {
     json
 }
 
-/// The checksum that a document has, and the one that it should have; none when it was written before there
-/// were any.
+/// Checksum in a document, and checksum of its bytes; `None` for a document of an old version without checksum.
 pub(super) fn checksums(json: &[u8]) -> Option<(u32, u32)> {
     let at = json.windows(CHECKSUM.len()).rposition(|window| window == CHECKSUM)?;
     let digits = json[at + CHECKSUM.len()..].strip_suffix(b"}")?;
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    // More digits than a checksum has are no checksum that could be right.
+    // A number too large for a checksum counts as a wrong one.
     let found = std::str::from_utf8(digits).ok()?.parse().unwrap_or(!crc32c::crc32c(&json[..at]));
     Some((found, crc32c::crc32c(&json[..at])))
 }
 
 impl Commit {
-    /// Makes `snapshot` the one after this commit.
+    /// Applies this commit to `snapshot`.
     ///
-    /// Fails with [`ErrorKind::Conflict`] when a removed segment or run is not there or the watermark is
-    /// elsewhere; `snapshot` is then of no use.
+    /// Fails with [`ErrorKind::Conflict`] if a removed segment or run is missing, or the watermark is not at
+    /// `wal.from`; `snapshot` is then unusable.
     pub(super) fn apply(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
         let conflict = |what: String| Error::new(ErrorKind::Conflict, what);
         snapshot.version = snapshot.version.saturating_add(1);
@@ -319,7 +322,7 @@ impl Commit {
             let at = std::mem::replace(&mut snapshot.wal_watermark, through);
             if from != at {
                 return Err(conflict(format!(
-                    "commit of the batches after {from}, but segments have all up to {at}"
+                    "the commit has the batches after {from}, but the watermark is at {at}"
                 )));
             }
         }
@@ -331,15 +334,18 @@ impl Commit {
             }
             let at_ns = self.at_ns;
             let known = Arc::make_mut(&mut snapshot.removed);
-            known.retain(|removed| removed.at_ns > at_ns.saturating_sub(REMOVED_KEPT_NS));
             let paths = removed.iter().flat_map(|segment| [Some(segment.path()), segment.mask_path()]);
             known.extend(paths.flatten().map(|path| Removed { path, at_ns }));
+        }
+        if !self.remove.is_empty() || !self.masks.is_empty() {
+            let oldest_ns = self.at_ns.saturating_sub(REMOVED_KEPT_NS);
+            Arc::make_mut(&mut snapshot.removed).retain(|removed| removed.at_ns > oldest_ns);
         }
         for (id, mask) in &self.masks {
             let Some(segment) = snapshot.segments.iter_mut().find(|segment| segment.id == *id) else {
                 return Err(conflict("a segment to be masked is not in the catalog".to_owned()));
             };
-            // A change even when nothing is removed: who reads the segment as it was holds another one now.
+            // A query that started earlier still reads the old mask, so its object is kept like removed ones.
             let removed = Arc::make_mut(&mut snapshot.removed);
             removed.extend(segment.mask_path().map(|path| Removed { path, at_ns: self.at_ns }));
             *segment = Arc::new(SegmentMeta { mask: Some(*mask), ..segment.as_ref().clone() });

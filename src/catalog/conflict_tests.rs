@@ -1,4 +1,4 @@
-//! A store that answers 409 to a request though nothing is there.
+//! Does a commit survive a store that answers 409 although no object is there?
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::*;
 use crate::config::SystemClock;
 use crate::error::ErrorKind;
 
-/// Refuses so many conditional puts as if their objects were there, which `object_store` makes of a 409.
+/// Store that refuses a number of conditional puts as if their objects existed, as `object_store` reports a 409.
 #[derive(Debug)]
 struct Conflicting {
     inner: InMemory,
@@ -97,13 +97,13 @@ async fn a_commit_that_is_refused_for_an_object_that_is_not_there_is_put_again()
     }
     assert_eq!(load(&store).await.snapshot().version, 3);
 
-    // Somebody else's commit is there in truth, and comes first.
+    // Another process's commit does exist, and comes first.
     let other = load(&store).await;
     other.commit(change(7)).await.unwrap();
     store.conflicts_left.store(1, Ordering::SeqCst);
     assert_eq!(catalog.commit(change(8)).await.unwrap().version, 5);
 
-    // A store that never stops saying so is not asked for ever.
+    // Retries are limited if the store keeps answering so.
     store.conflicts_left.store(usize::MAX, Ordering::SeqCst);
     let error = catalog.commit(change(9)).await.unwrap_err();
     assert_ne!(error.kind(), ErrorKind::Internal, "{error}");

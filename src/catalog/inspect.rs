@@ -1,6 +1,6 @@
-//! What is in one commit or checkpoint?
+//! What does one commit or checkpoint contain?
 //!
-//! For people who look into a file: what is damaged is said, and the rest is shown.
+//! For people who examine a file: damage is reported, and the rest is still shown.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,24 +19,24 @@ use crate::index::inspect::{Section, sections};
 use crate::index::sidecar::Sidecar;
 use crate::segment::{Mask, NewSegment, SegmentId, SegmentMeta};
 
-/// A commit.
+/// Contents of a commit.
 #[derive(Debug, Clone, Serialize)]
 pub struct CommitContent {
-    /// Version of its format.
+    /// Version of the commit format.
     pub format: u32,
-    /// Tells whose it is.
+    /// Id of the commit.
     pub commit: String,
-    /// When it was made.
+    /// Time of the commit, in nanoseconds since the Unix epoch.
     pub at_ns: i64,
-    /// What of the log is in segments with it.
+    /// Batches of the log that it puts into segments.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wal: Option<WalRange>,
-    /// Messages whose events it adds.
+    /// Number of messages whose events it adds.
     pub deliveries: usize,
-    /// Whose commit it is, in a store.
+    /// Writer of the commit, in a store.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writer: Option<String>,
-    /// Who may commit from then on.
+    /// New claim, which gives the right to commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<Claim>,
     /// Segments that it adds.
@@ -49,82 +49,82 @@ pub struct CommitContent {
     pub remove_runs: Vec<String>,
     /// Masks of segments that stay.
     pub masks: Vec<MaskRow>,
-    /// What the masks are for.
+    /// Deletion on request that the masks belong to.
     pub deletions: Vec<Deletion>,
-    /// Attribute keys that were not known before, with their types.
+    /// New attribute keys, and known keys with new types.
     pub keys: Vec<KeyRow>,
 }
 
-/// Everything up to a version.
+/// Contents of a checkpoint.
 #[derive(Debug, Clone, Serialize)]
 pub struct CheckpointContent {
-    /// The version.
+    /// Version of the catalog.
     pub version: u64,
-    /// The log up to here is in segments.
+    /// Last batch of the log that is in a segment.
     pub wal_watermark: u64,
-    /// Messages that are remembered.
+    /// Number of messages remembered for deduplication.
     pub deliveries: usize,
-    /// Objects that were removed lately.
+    /// Number of objects removed within a day of the last removal.
     pub removed: usize,
-    /// The segments, newest first.
+    /// Segments, newest first.
     pub segments: Vec<SegmentRow>,
-    /// The runs.
+    /// Runs, in no particular order.
     pub runs: Vec<RunRow>,
-    /// Deletions that were asked for.
+    /// Deletions on request, oldest first.
     pub deletions: Vec<Deletion>,
     /// Attribute keys, with their types.
     pub keys: Vec<KeyRow>,
-    /// What is known by column.
+    /// Statistics by column.
     pub columns: Vec<ColumnRow>,
-    /// All parts of the object.
+    /// Sections of the object.
     pub sections: Vec<Section>,
 }
 
-/// A segment in short.
+/// Summary of a segment.
 #[derive(Debug, Clone, Serialize)]
 pub struct SegmentRow {
-    /// Its id.
+    /// Id of the segment.
     pub id: String,
-    /// Its oldest event.
+    /// Timestamp of the oldest event, in nanoseconds since the Unix epoch.
     pub from_ns: i64,
-    /// Its newest event.
+    /// Timestamp of the newest event, in nanoseconds since the Unix epoch.
     pub to_ns: i64,
-    /// Events in its object.
+    /// Number of events in its object, deleted ones included.
     pub rows: u64,
-    /// Of these deleted.
+    /// Number of deleted events.
     pub deleted: u64,
-    /// Size of its object.
+    /// Size of its object in bytes.
     pub bytes: u64,
-    /// Size of its index.
+    /// Size of its index in bytes, if it has one.
     pub index_bytes: Option<u64>,
-    /// Its columns, where that is said beside it.
+    /// Number of columns, in a commit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub columns: Option<usize>,
 }
 
-/// A run in short.
+/// Summary of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunRow {
-    /// Its id.
+    /// Id of the run.
     pub id: String,
-    /// The segments that it is about.
+    /// Number of its segments.
     pub segments: usize,
-    /// Hashes in it.
+    /// Number of hashes, of all columns.
     pub hashes: u64,
-    /// Size of its object.
+    /// Size of its object in bytes.
     pub bytes: u64,
 }
 
-/// A mask in short.
+/// Summary of a mask.
 #[derive(Debug, Clone, Serialize)]
 pub struct MaskRow {
-    /// Whose it is.
+    /// Id of the masked segment.
     pub segment: String,
-    /// Its id.
+    /// Id of the mask.
     pub mask: String,
-    /// Rows that it lists.
+    /// Number of deleted rows.
     pub rows: u64,
-    /// Size of its object.
+    /// Size of its object in bytes.
     pub bytes: u64,
 }
 
@@ -137,14 +137,14 @@ pub struct KeyRow {
     pub types: Vec<&'static str>,
 }
 
-/// What a checkpoint knows of a column.
+/// Summary of a column in a checkpoint.
 #[derive(Debug, Clone, Serialize)]
 pub struct ColumnRow {
     /// Physical name.
     pub column: String,
-    /// Segments that have the column.
+    /// Number of segments that have the column.
     pub segments: usize,
-    /// Segments that have it in the overflow.
+    /// Number of segments that have it in the overflow.
     pub overflowing: usize,
 }
 
@@ -176,7 +176,7 @@ impl From<&RunMeta> for RunRow {
 }
 
 impl MaskRow {
-    /// The mask of `segment`.
+    /// Describes a mask of `segment`.
     pub fn new(segment: SegmentId, Mask { id, rows, bytes }: &Mask) -> Self {
         Self { segment: segment.to_string(), mask: id.to_string(), rows: *rows, bytes: *bytes }
     }
@@ -191,12 +191,12 @@ fn keys(keys: &super::Keys) -> Vec<KeyRow> {
     pairs.into_iter().map(row).collect()
 }
 
-/// Reads a commit; a wrong checksum goes to `damage`.
+/// Reads a commit, and adds a wrong checksum to `damage`.
 ///
-/// Fails when it is no commit, or one of a newer program.
+/// Fails if it is not a commit, or a newer program wrote it.
 pub fn commit(path: &str, json: &[u8], damage: &mut Vec<Error>) -> Result<CommitContent> {
     if let Some((found, expected)) = commit::checksums(json).filter(|(found, expected)| found != expected) {
-        let message = format!("{path}: checksum {found:08x}, but its bytes have {expected:08x}");
+        let message = format!("{path}: its checksum is {found:08x}, but its bytes have {expected:08x}");
         damage.push(Error::corrupt(message));
     }
     let commit: Commit = commit::parse(path, json, FORMAT..=FORMAT_WITH_WRITER)?;
@@ -218,9 +218,9 @@ pub fn commit(path: &str, json: &[u8], damage: &mut Vec<Error>) -> Result<Commit
     })
 }
 
-/// Reads a checkpoint, of which `sidecar` is the container; what is damaged goes to `damage`.
+/// Reads a checkpoint with the container `sidecar`, and adds its damage to `damage`.
 ///
-/// Fails when its head cannot be read.
+/// Fails if its head cannot be read.
 pub async fn checkpoint(
     store: &Arc<dyn ObjectStore>,
     object: &ObjectMeta,

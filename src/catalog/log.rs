@@ -1,4 +1,4 @@
-//! How do commits get into the log, and a snapshot out of it?
+//! How are commits written to the catalog's log, and how is a snapshot read from it?
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,20 +18,20 @@ use crate::config::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::RunSet;
 
-/// A checkpoint is written every so many commits: opening reads at most so many small objects.
+/// Commits per checkpoint. Bounds the number of small objects that opening reads.
 const CHECKPOINT_COMMITS: u64 = 64;
-/// How names of checkpoints end.
+/// Suffix of checkpoints.
 pub(super) const CHECKPOINT: &str = ".checkpoint";
-/// How they ended in the first format.
+/// Suffix of checkpoints in the first format.
 const WHOLE_CHECKPOINT: &str = ".json.zst";
-/// Checkpoints that are kept: a reader may be about to read the one before the last.
+/// Number of checkpoints kept: a reader may be about to read the last but one.
 const CHECKPOINTS_KEPT: usize = 2;
-/// Commits that are kept besides those that the kept checkpoints do not sum up. A reader that takes longer to
-/// open than as many commits sees the catalog as it was then.
+/// Number of commits kept before the oldest kept checkpoint, beside all commits after it. A reader that is opening
+/// while more than this many commits are made sees the state from before.
 pub(super) const COMMITS_KEPT: u64 = 256;
-/// How often a commit is put that a store says is there, and is not.
+/// Attempts to put a commit when the store reports an object that does not exist.
 const CONFLICTS_MAX: u32 = 10;
-/// Other writers' commits that one commit steps over before it gives up.
+/// Number of other writers' commits after which a commit gives up.
 const RETRIES_MAX: usize = 100;
 
 /// The catalog of one database.
@@ -39,14 +39,14 @@ const RETRIES_MAX: usize = 100;
 pub struct Catalog {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
-    /// One commit at a time in this process; between processes `PutMode::Create` decides.
+    /// Held during a commit: one at a time in this process. Between processes `PutMode::Create` decides.
     committing: Mutex<()>,
     head: RwLock<Head>,
-    /// Under which claim this process commits; directories need none.
+    /// UUID of this process's claim; not set in a directory, which needs none.
     writer: OnceLock<String>,
 }
 
-/// The newest state that we know.
+/// Newest state known to this process.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Head {
     pub(super) snapshot: Arc<CatalogSnapshot>,
@@ -54,7 +54,7 @@ pub(super) struct Head {
 }
 
 impl Catalog {
-    /// Reads the latest checkpoint and the commits behind it. An empty store gives version 0.
+    /// Reads the latest checkpoint and the commits after it. An empty store yields version 0.
     pub async fn load(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut head = latest_checkpoint(&store).await?;
         while let Some(commit) = read_commit(&store, head.next_version()?).await? {
@@ -64,26 +64,26 @@ impl Catalog {
         Ok(Self { store, clock, committing, head, writer })
     }
 
-    /// The newest snapshot that this process knows.
+    /// Newest snapshot known to this process.
     pub fn snapshot(&self) -> Arc<CatalogSnapshot> {
         Arc::clone(&self.head.read().snapshot)
     }
 
-    /// Every attribute key of the committed events.
+    /// All attribute keys of the committed events.
     pub fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.head.read().keys)
     }
 
-    /// Whether the store has a commit after the newest that this process knows.
+    /// True if the store has a commit after the newest one known to this process.
     pub async fn is_behind(&self) -> Result<bool> {
         let next = self.head.read().next_version()?;
         Ok(read(&self.store, &log_path(next)).await?.is_some())
     }
 
-    /// Makes this process the only one that may commit. Whoever was it before, is not any more.
+    /// Makes this process the only one that may commit, in place of any earlier one.
     ///
-    /// Fails with [`ErrorKind::Conflict`] while events may be in a log that is out of reach, unless they are to
-    /// be `abandoned`.
+    /// Fails with [`ErrorKind::Conflict`] while events may be in an unreachable log, unless they are
+    /// `abandoned`.
     pub async fn claim(&self, claim: Claim, abandoned: bool) -> Result<()> {
         if !abandoned {
             self.snapshot().permits(&claim)?;
@@ -94,7 +94,7 @@ impl Catalog {
         self.is_owner()
     }
 
-    /// Says that this process writes no more, and that its log holds nothing.
+    /// Releases the claim: this process will not write any more, and its log holds no events.
     pub async fn release(&self) -> Result<()> {
         match self.writer.get() {
             Some(_) => self.commit(Change { release: true, ..Change::default() }).await.map(drop),
@@ -102,12 +102,12 @@ impl Catalog {
         }
     }
 
-    /// Fails with [`ErrorKind::Poisoned`] when it is known that another process has taken over.
+    /// Fails with [`ErrorKind::Poisoned`] if this process knows that another one has taken over.
     pub fn is_owner(&self) -> Result<()> {
         self.writer.get().map_or(Ok(()), |writer| self.head.read().snapshot.is_claimed_by(writer))
     }
 
-    /// Like [`is_owner`](Self::is_owner), after a look at what others may have committed.
+    /// Like [`is_owner`](Self::is_owner), after reading new commits of other processes.
     pub async fn confirm_owner(&self) -> Result<()> {
         if self.writer.get().is_none() {
             return Ok(());
@@ -122,11 +122,14 @@ impl Catalog {
         self.is_owner()
     }
 
-    /// Makes `change` the next commit and returns the snapshot that has it.
+    /// Commits `change` and returns the snapshot that includes it.
     ///
-    /// Fails with [`ErrorKind::Conflict`] when `change` no longer fits what others committed meanwhile;
-    /// [`snapshot`](Self::snapshot) is then up to date. After any other failure nothing was committed, or
-    /// the store cannot be reached to find out: then the next commit finds out.
+    /// Fails with [`ErrorKind::Conflict`] if `change` contradicts a commit of another process;
+    /// [`snapshot`](Self::snapshot) is then up to date. After any other failure, either nothing was committed, or
+    /// the outcome is unknown because the store cannot be reached: then the next commit finds out.
+    ///
+    /// # Panics
+    /// If the commit does not make the next version.
     pub async fn commit(&self, change: Change) -> Result<Arc<CatalogSnapshot>> {
         let _one_at_a_time = self.committing.lock().await;
         for _ in 0..RETRIES_MAX {
@@ -136,7 +139,7 @@ impl Catalog {
                 self.is_owner()?;
             }
             if let Some(gone) = change.unchanged.iter().find(|segment| !before.snapshot.has(segment)) {
-                let message = format!("the segment {} was changed meanwhile", gone.id);
+                let message = format!("the segment {} was changed by another commit", gone.id);
                 return Err(Error::new(ErrorKind::Conflict, message));
             }
             let keys = change.keys.new_to(&before.keys);
@@ -150,25 +153,28 @@ impl Catalog {
                 return Ok(self.snapshot());
             }
             let other = read_commit(&self.store, version).await?;
-            let other =
-                other.ok_or_else(|| Error::internal(format!("commit {version} exists and is not found")))?;
+            let other = other
+                .ok_or_else(|| Error::internal(format!("commit {version} exists but cannot be found")))?;
             let mut after = before;
             after.apply(&other)?;
             *self.head.write() = after;
         }
-        Err(Error::new(ErrorKind::Conflict, format!("{RETRIES_MAX} commits of others came first: try again")))
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!("other processes committed first {RETRIES_MAX} times: try again"),
+        ))
     }
 
-    /// Whether the commit is now version `version`; not so when another one is.
+    /// Puts a commit as version `version`. Returns false if another commit has that version.
     async fn put(&self, version: u64, commit: &Commit) -> Result<bool> {
-        let json =
-            serde_json::to_vec(commit).map_err(|e| Error::internal("commit as JSON").with_source(e))?;
+        let json = serde_json::to_vec(commit)
+            .map_err(|e| Error::internal("cannot encode the commit as JSON").with_source(e))?;
         let (path, json) = (log_path(version), Bytes::from(commit::seal(json)));
         let mut attempt = 1;
         loop {
             let put = self.store.put_opts(&path, json.clone().into(), PutMode::Create.into());
             let Err(error) = put.await else { return Ok(true) };
-            // An answer may get lost after the object was stored: whose commit is it?
+            // The answer may have been lost after the object was stored, so compare the ids.
             if let Some(stored) = read_commit(&self.store, version).await? {
                 return Ok(stored.id == commit.id);
             }
@@ -179,7 +185,8 @@ impl Catalog {
         }
     }
 
-    /// Checkpoints only save time, so a failure is logged, and the next one is written 64 commits later.
+    /// Writes a checkpoint every 64 commits. Checkpoints only save time, so a failure is just logged, and the next
+    /// one comes 64 commits later.
     async fn checkpoint_if_due(&self) {
         let head = self.head.read().clone();
         let version = head.snapshot.version;
@@ -194,17 +201,19 @@ impl Catalog {
     }
 }
 
-/// Whether a store says that an object is there. Where it is not, the store answered 409: S3 does so when other
-/// conditional requests for the same name are under way, and wants this one to be repeated.
+/// True if a store reports that an object exists. If it does not exist, the store answered 409: S3 does that while
+/// other conditional requests for the same name are in progress, and expects a retry.
 fn is_conflict(error: &object_store::Error) -> bool {
     matches!(error, object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. })
 }
 
 impl Head {
-    /// The version of the commit after this state.
+    /// Version of the next commit.
     fn next_version(&self) -> Result<u64> {
         let version = self.snapshot.version;
-        version.checked_add(1).ok_or_else(|| Error::corrupt(format!("the catalog is at version {version}")))
+        version.checked_add(1).ok_or_else(|| {
+            Error::corrupt(format!("the catalog is at version {version}, which has no successor"))
+        })
     }
 
     pub(super) fn apply(&mut self, commit: &Commit) -> Result<()> {
@@ -237,10 +246,10 @@ async fn read_commit(store: &Arc<dyn ObjectStore>, version: u64) -> Result<Optio
     read(store, &path).await?.map(|json| parse_commit(&path, &json)).transpose()
 }
 
-/// Checks and reads a commit.
+/// Checks the checksum of a commit, and parses it.
 pub(super) fn parse_commit(path: &Path, json: &[u8]) -> Result<Commit> {
     if let Some((found, expected)) = commit::checksums(json).filter(|(found, expected)| found != expected) {
-        let message = format!("{path}: checksum {found:08x}, but its bytes have {expected:08x}");
+        let message = format!("{path}: its checksum is {found:08x}, but its bytes have {expected:08x}");
         return Err(Error::corrupt(message));
     }
     let commit: Commit = commit::parse(path.as_ref(), json, FORMAT..=FORMAT_WITH_WRITER)?;
@@ -249,7 +258,7 @@ pub(super) fn parse_commit(path: &Path, json: &[u8]) -> Result<Commit> {
     Ok(commit)
 }
 
-/// All checkpoints, oldest first.
+/// Lists all checkpoints, oldest first.
 pub(super) async fn checkpoints(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
     let folder = Path::from("catalog/checkpoint");
     let mut objects: Vec<_> = store.list(Some(&folder)).try_collect().await?;
@@ -261,7 +270,7 @@ pub(super) async fn checkpoints(store: &Arc<dyn ObjectStore>) -> Result<Vec<Obje
 }
 
 async fn latest_checkpoint(store: &Arc<dyn ObjectStore>) -> Result<Head> {
-    // Newest first: one that vanishes while we look has been replaced by a newer one.
+    // Newest first. If one disappears meanwhile, a newer one has replaced it.
     for object in checkpoints(store).await?.iter().rev() {
         let read = if object.location.as_ref().ends_with(CHECKPOINT) {
             read_checkpoint(store, object).await
@@ -281,7 +290,7 @@ async fn read_checkpoint(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> R
     Ok(head_of(checkpoint, head))
 }
 
-/// The state at a checkpoint.
+/// State at a checkpoint.
 pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
     let checkpoint::Head {
         version,
@@ -320,7 +329,7 @@ pub(super) fn head_of(checkpoint: Checkpoint, head: checkpoint::Head) -> Head {
 pub(super) async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Head> {
     let compressed = store.get(path).await?.bytes().await?;
     let json = checkpoint::plain(&compressed)
-        .map_err(|e| Error::corrupt(format!("{path} is no zstd frame")).with_source(e))?;
+        .map_err(|e| Error::corrupt(format!("{path} is not a zstd frame")).with_source(e))?;
     let WholeCheckpoint { version, wal, segments, keys } =
         commit::parse(path.as_ref(), &json, FORMAT..=FORMAT)?;
     commit::check(path, segments.iter().map(|segment| &segment.meta), Some(wal))?;
@@ -328,8 +337,8 @@ pub(super) async fn read_whole_checkpoint(store: &Arc<dyn ObjectStore>, path: &P
     Ok(Head { snapshot: Arc::new(snapshot), keys: Arc::new(keys) })
 }
 
-/// Writes a checkpoint of `head`, and returns the same state, its columns being in the checkpoint; `None`
-/// when another process has written it. Deletes what is no longer needed with it.
+/// Writes a checkpoint of `head`, and returns the same state with its columns in the checkpoint; `None` if
+/// another process has written it. Then deletes old checkpoints and commits.
 async fn write_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Option<Head>> {
     let written = put_checkpoint(store, head).await?;
     let objects = checkpoints(store).await?;
@@ -383,7 +392,7 @@ async fn put_checkpoint(store: &Arc<dyn ObjectStore>, head: &Head) -> Result<Opt
     }
 }
 
-/// Puts an object where there is none. That there is one is an error only when there is.
+/// Puts an object if its name is free. Retries if the store reports an object that does not exist.
 async fn put_new(store: &Arc<dyn ObjectStore>, path: &Path, object: PutPayload) -> object_store::Result<()> {
     let mut attempt = 1;
     loop {
@@ -400,35 +409,38 @@ async fn put_new(store: &Arc<dyn ObjectStore>, path: &Path, object: PutPayload) 
     }
 }
 
-/// What a backup is made of.
+/// State for a backup.
 #[derive(Debug)]
 pub struct BackupState {
-    /// The segments, and what else the catalog knows.
+    /// Snapshot of the database.
     pub snapshot: Arc<CatalogSnapshot>,
-    /// The attribute keys of all events.
+    /// Attribute keys of all events.
     pub keys: Keys,
-    /// The segments that were made of the log, and how far.
+    /// Segments made from the log, and the batches that are in them.
     pub change: Change,
-    /// When that was.
+    /// Time of the backup, in nanoseconds since the Unix epoch.
     pub at_ns: i64,
 }
 
 impl BackupState {
-    /// Makes it the newest state of the catalog in `store`, at once: with a checkpoint of version `version`, which
-    /// is beyond all that are there. Returns the state.
+    /// Makes this the newest state of the catalog in `store`, atomically: with a checkpoint of version `version`,
+    /// which must be above all existing ones. Returns the state.
     pub async fn publish(self, store: &Arc<dyn ObjectStore>, version: u64) -> Result<Arc<CatalogSnapshot>> {
         let Self { snapshot, keys, change, at_ns } = self;
         let mut head = Head { snapshot, keys: Arc::new(keys) };
-        // Whoever writes to the database does not write to the backup.
+        // The writer of the database does not write to the backup.
         Arc::make_mut(&mut head.snapshot).claim = None;
         head.apply(&change.at(at_ns, None))?;
         let snapshot = Arc::make_mut(&mut head.snapshot);
         (snapshot.version, snapshot.begins) = (version, version);
-        // Their objects are not copied.
+        // Removed objects are not copied.
         snapshot.removed = Arc::default();
         let published = put_checkpoint(store, &head).await?;
         let published = published.ok_or_else(|| {
-            Error::new(ErrorKind::Conflict, format!("another backup has written version {version} meanwhile"))
+            Error::new(
+                ErrorKind::Conflict,
+                format!("another backup has already written version {version}: try again"),
+            )
         })?;
         Ok(published.snapshot)
     }
@@ -436,13 +448,14 @@ impl BackupState {
 
 /// Deletes the checkpoints of `store` before `version`.
 ///
-/// Fails with [`ErrorKind::Conflict`] when there is one beyond it, and then deletes only that of `version`.
+/// Fails with [`ErrorKind::Conflict`] if there is a newer one; then it deletes only the one of `version`.
 pub async fn keep_only(store: &Arc<dyn ObjectStore>, version: u64) -> Result<()> {
     let checkpoints = checkpoints(store).await?;
     let versions = checkpoints.iter().filter_map(|object| version_of(&object.location));
     if let Some(newer) = versions.max().filter(|newest| *newest > version) {
         store.delete(&checkpoint_path(version)).await?;
-        let message = format!("another backup has written version {newer} meanwhile, beyond {version}");
+        let message =
+            format!("another backup has already written the newer version {newer}, beyond {version}");
         return Err(Error::new(ErrorKind::Conflict, message));
     }
     for object in checkpoints {
@@ -453,7 +466,7 @@ pub async fn keep_only(store: &Arc<dyn ObjectStore>, version: u64) -> Result<()>
     Ok(())
 }
 
-/// Deletes the commits up to and including version `through`, which a checkpoint sums up.
+/// Deletes the commits up to and including version `through`, which a checkpoint includes.
 async fn delete_commits(store: &Arc<dyn ObjectStore>, through: u64) -> Result<()> {
     let commits: Vec<_> = store.list(Some(&Path::from("catalog/log"))).try_collect().await?;
     for commit in commits {
@@ -464,7 +477,7 @@ async fn delete_commits(store: &Arc<dyn ObjectStore>, through: u64) -> Result<()
     Ok(())
 }
 
-/// The version in the name of a commit or checkpoint.
+/// Version in the name of a commit or checkpoint.
 pub(super) fn version_of(path: &Path) -> Option<u64> {
     path.filename()?.split('.').next()?.parse().ok()
 }

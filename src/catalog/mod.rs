@@ -1,13 +1,13 @@
 //! Which segments exist?
 //!
-//! An append-only log of JSON commits in the object store. A commit is created under the next version
-//! number with `PutMode::Create`, which every object store offers: who comes second is told so, reads the
-//! other's commit, and tries the version after it. Nothing is ever overwritten; commits that checkpoints have
-//! summed up long ago are deleted.
+//! An append-only log of JSON commits in the object store says so. A commit is created under the next version
+//! number with `PutMode::Create`, which every object store offers. If another process was faster, the put fails;
+//! the loser reads the other's commit and tries the next version. Nothing is ever overwritten. Old commits are
+//! deleted once checkpoints include them.
 //!
 //! ```text
 //! catalog/log/{version:020}.json               one commit, versions 1, 2, 3, … without gaps
-//! catalog/checkpoint/{version:020}.checkpoint  everything up to that version, so that opening is quick
+//! catalog/checkpoint/{version:020}.checkpoint  the state at that version, so that opening is quick
 //!
 //! commit     = {"format":1, "id":uuid, "at_ns":n,
 //!               "add":[segment…], "remove":[segment id…],
@@ -15,28 +15,28 @@
 //!               "masks":[[segment id, mask]…],           deleted rows of segments that stay; then format 2
 //!               "deletion":deletion,
 //!               "deliveries":[id…],                      messages whose events are added
-//!               "keys":[[physical name, types]…],          keys and types that were not known before
-//!               "wal":{"from":n,"through":n},              absent when the events did not come by the log
+//!               "keys":[[physical name, types]…],          new keys, and new types of known keys
+//!               "wal":{"from":n,"through":n},              absent if the events did not come through the log
 //!               "writer":uuid, "claim":claim, "release":true,  in a store, see `claim`; then format 3
-//!               "crc":n}                                   CRC-32C of all before `,"crc"`; not in old ones
+//!               "crc":n}                                   CRC-32C of the bytes before `,"crc"`; not in old commits
 //! types      = sum of 1 << AttributeType code
 //! ```
 //!
 //! `segment` is a [`NewSegment`](crate::segment::NewSegment), `run` a [`RunMeta`](crate::index::RunMeta), as
-//! JSON. Fields that are empty are left out.
+//! JSON. Empty fields are left out.
 //!
 //! # Invariants
 //!
-//! - `wal.through` of a commit is the *watermark*: every batch up to it is in a segment, none above it is.
-//!   A commit that moves the watermark says from where; if that is not where it is, the commit is refused
-//!   ([`Conflict`](crate::ErrorKind::Conflict)) and the flush starts again. So a batch enters the segments
-//!   exactly once, whatever fails in between.
-//! - Version 1 is the creation of the database. Segments without any commit mean a lost catalog, and never
-//!   an empty one.
+//! - `wal.through` of the last commit that has it is the *watermark*: every batch up to it is in a segment, none
+//!   above it is. A commit that moves the watermark names the old one in `wal.from`. If that is not the current
+//!   watermark, the commit is refused ([`Conflict`](crate::ErrorKind::Conflict)) and the flush starts again. So a
+//!   batch enters the segments exactly once, whatever fails in between.
+//! - Version 1 is the creation of the database. Segments without any commit mean a lost catalog, never an empty
+//!   one.
 //!
-//! Only `maintenance` commits. [`commit`] is what a commit says, [`log`] the protocol, [`claim`] who may, [`columns`]
-//! what queries prune by, [`check`] looks whether all of it is there and true, [`inspect`] shows what is in one object,
-//! and `checkpoint` how all of it is summed up.
+//! Only `maintenance` commits. [`commit`] is the contents of a commit, [`log`] the protocol, and [`claim`] the right
+//! to commit. [`columns`] are the statistics by which queries prune; `checkpoint` stores the whole state in one
+//! object. [`check`] verifies the catalog, and [`inspect`] shows the contents of one object.
 
 pub mod commit;
 pub mod columns;
@@ -62,32 +62,32 @@ pub use columns::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 pub use commit::{Change, Keys, WalRange};
 pub use log::Catalog;
 
-/// The segments at one version; never changes.
+/// State of the catalog at one version; never changes.
 #[derive(Debug, Clone, Default)]
 pub struct CatalogSnapshot {
     /// Number of the last commit.
     pub version: u64,
-    /// The segments, newest first by the end of their time range.
+    /// Segments, newest first by the end of their time range.
     pub segments: Vec<Arc<SegmentMeta>>,
-    /// The batches up to here are in segments.
+    /// Last batch of the log that is in a segment.
     pub wal_watermark: SequenceNumber,
-    /// Segments that were removed lately, oldest first. Their objects may be there still: queries that began
+    /// Objects removed within a day of the last removal, oldest first. They may still exist: queries that began
     /// before the removal read them.
     pub removed: Arc<Vec<Removed>>,
-    /// What finds values in many segments at once.
+    /// Runs, the indexes of many segments.
     pub runs: Arc<RunSet>,
-    /// Messages that came by the log lately, oldest first.
+    /// Messages remembered for deduplication (one hour, at most 200,000), oldest first.
     pub deliveries: Arc<Vec<Delivered>>,
-    /// Deletions that were asked for, oldest first.
+    /// Deletions on request, oldest first; at most the last 10,000.
     pub deletions: Arc<Vec<Deletion>>,
-    /// Who may commit, in a store.
+    /// Claim of the writer that may commit, in a store.
     pub claim: Option<Arc<Claim>>,
-    /// The version that a backup was given, when this is one or came from one: there are no commits up to it.
+    /// Version of the backup that this catalog is or came from; else 0. There are no commits up to it.
     pub begins: u64,
     columns: ColumnSource,
 }
 
-/// What is known of the columns is not compared: it follows from the segments.
+/// Compares everything but the column statistics, which follow from the segments.
 impl PartialEq for CatalogSnapshot {
     fn eq(&self, other: &Self) -> bool {
         (self.version, &self.segments, self.wal_watermark)
@@ -101,13 +101,13 @@ impl PartialEq for CatalogSnapshot {
     }
 }
 
-/// Messages of producers that one commit put into segments.
+/// Messages whose events one commit put into segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(i64, Vec<DeliveryId>)", into = "(i64, Vec<DeliveryId>)")]
 pub struct Delivered {
-    /// When the commit was made.
+    /// Time of the commit.
     pub at_ns: i64,
-    /// The messages.
+    /// Ids of the messages.
     pub ids: Arc<[DeliveryId]>,
 }
 
@@ -123,38 +123,38 @@ impl From<Delivered> for (i64, Vec<DeliveryId>) {
     }
 }
 
-/// Events that were deleted because somebody asked for it.
+/// A deletion of events on request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deletion {
-    /// Its id.
+    /// Id of the deletion.
     pub id: String,
-    /// When it was.
+    /// Time of the deletion, in nanoseconds since the Unix epoch.
     pub at_ns: i64,
-    /// The SQL condition.
+    /// SQL condition of the deleted events.
     pub condition: String,
-    /// Only events at or after this time were.
+    /// Only events at or after this time were deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_ns: Option<i64>,
-    /// Only events before this time were.
+    /// Only events before this time were deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_ns: Option<i64>,
-    /// Events that were deleted.
+    /// Number of deleted events.
     pub rows: u64,
-    /// Segments that they were in.
+    /// Number of segments that had them.
     pub segments: u64,
-    /// Paths of the objects that may have held them at that time.
+    /// Paths of the objects that may have held the events then.
     pub objects: Vec<String>,
-    /// The log up to here may have held them.
+    /// Last batch of the log that may have held the events.
     pub wal: SequenceNumber,
 }
 
-/// An object that is no longer in the catalog.
+/// An object that the catalog no longer contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(String, i64)", into = "(String, i64)")]
 pub struct Removed {
-    /// Path of its object.
+    /// Path of the object.
     pub path: String,
-    /// When the commit was made that removed it.
+    /// Time of the commit that removed it.
     pub at_ns: i64,
 }
 
@@ -171,7 +171,7 @@ impl From<Removed> for (String, i64) {
 }
 
 impl CatalogSnapshot {
-    /// One with these segments, at version 0.
+    /// Makes a snapshot of these segments, at version 0.
     pub fn of(segments: &[NewSegment]) -> Self {
         let mut snapshot = Self::default();
         for segment in segments {
@@ -181,36 +181,36 @@ impl CatalogSnapshot {
         snapshot
     }
 
-    /// Puts a segment where it belongs.
+    /// Inserts a segment in order.
     fn insert(&mut self, segment: &SegmentMeta) {
         let place = |segment: &SegmentMeta| Reverse((segment.time.max_ns, segment.id));
         let at = self.segments.partition_point(|other| place(other) < place(segment));
         self.segments.insert(at, Arc::new(segment.clone()));
     }
 
-    /// Whether `segment` is there, exactly so.
+    /// True if the snapshot has `segment`, with the same mask and all other fields.
     fn has(&self, segment: &SegmentMeta) -> bool {
         self.segments.iter().any(|other| other.as_ref() == segment)
     }
 
-    /// The one `segment` alone, with all events that are in its object.
+    /// Returns a snapshot of `segment` alone, without its mask: with all events of its object.
     #[must_use]
     pub fn only_unmasked(&self, segment: &SegmentMeta) -> Self {
         let segment = SegmentMeta { mask: None, ..segment.clone() };
         Self { segments: vec![Arc::new(segment)], columns: self.columns.clone(), ..Self::default() }
     }
 
-    /// Events in all segments that are not deleted.
+    /// Number of events in all segments, without deleted ones.
     pub fn rows(&self) -> u64 {
         self.segments.iter().map(|s| s.live_rows()).sum()
     }
 
-    /// Events in all segments, deleted ones too.
+    /// Number of events in all segments, deleted ones included.
     pub fn rows_stored(&self) -> u64 {
         self.segments.iter().map(|s| s.rows).sum()
     }
 
-    /// Size of all segments.
+    /// Total size of the segments' objects, in bytes.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|s| s.bytes).sum()
     }

@@ -1,20 +1,20 @@
-//! What do all segments of a checkpoint have of one column?
+//! How does a checkpoint store one column's statistics of all segments?
 //!
 //! ```text
 //! section = columns:u32 overflowing:u32 text:u32
-//!           ordinal:u32 × columns              ascending; of the segments that have the column
+//!           ordinal:u32 × columns              segments that have the column, ascending
 //!           nulls:u64 × columns                rows without a value
 //!           min:u64 × columns max:u64 × columns
 //!           type:u8 × columns                  code of the attribute's type, 255 for a core column
 //!           kind:u8 × columns                  of minimum and maximum: 0 none | 1 int | 2 double | 3 text
-//!           ordinal:u32 × overflowing          ascending; of the segments that have it in the overflow
-//!           text bytes                         minimum and maximum of text: offset | length << 32 in here
+//!           ordinal:u32 × overflowing          segments that have it in the overflow, ascending
+//!           text bytes                         a text bound is offset | length << 32 of a range in here
 //! ```
 //!
-//! A segment's ordinal is its position in the checkpoint. `overflow` itself is no attribute; there the
-//! second list has the segments whose overflow holds more attributes than were listed.
+//! A segment's ordinal is its position in the checkpoint. `overflow` itself is not an attribute: its second
+//! list has the segments whose overflow has too many attributes to list.
 //!
-//! The bytes are used as they are: decoding is checking them.
+//! The bytes are used in place: decoding only checks them.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ use crate::event::AttributeType;
 use crate::segment::Bound;
 
 const HEAD_BYTES: usize = 12;
-/// Ordinal, nulls, minimum, maximum, type, kind.
+/// Bytes per segment that has the column: ordinal, nulls, minimum, maximum, type, kind.
 const COLUMN_BYTES: usize = 4 + 8 + 8 + 8 + 1 + 1;
 const CORE: u8 = u8::MAX;
 const KIND_NONE: u8 = 0;
@@ -44,12 +44,12 @@ pub(super) struct SectionWriter {
     kinds: Vec<u8>,
     overflowing: Vec<u32>,
     text: Vec<u8>,
-    /// Where a text is.
+    /// Offset and length of each text written so far.
     known: HashMap<Box<str>, u64>,
 }
 
 impl SectionWriter {
-    /// The segment `ordinal` has the column.
+    /// Adds the statistics of the segment `ordinal`, which has the column.
     pub(super) fn column(&mut self, ordinal: u32, fact: ColumnFact<'_>) {
         let (kind, min, max) = match fact.bounds {
             Some((Bound::Int(min), Bound::Int(max))) => (KIND_INT, min as u64, max as u64),
@@ -65,7 +65,7 @@ impl SectionWriter {
         self.kinds.push(kind);
     }
 
-    /// The segment `ordinal` has the attribute in its overflow.
+    /// Adds the segment `ordinal`, which has the attribute in its overflow.
     pub(super) fn overflowing(&mut self, ordinal: u32) {
         self.overflowing.push(ordinal);
     }
@@ -74,7 +74,7 @@ impl SectionWriter {
         self.ordinals.is_empty() && self.overflowing.is_empty()
     }
 
-    /// The section.
+    /// Encodes the section.
     pub(super) fn finish(self) -> Vec<u8> {
         let columns = self.ordinals.len();
         let mut out = Vec::with_capacity(
@@ -94,7 +94,7 @@ impl SectionWriter {
         out
     }
 
-    /// Many segments share their bounds.
+    /// Stores a text once, since many segments share their bounds; returns its offset and length.
     fn put(&mut self, text: &str) -> u64 {
         if let Some(word) = self.known.get(text) {
             return *word;
@@ -106,7 +106,7 @@ impl SectionWriter {
     }
 }
 
-/// The text that a bound stands for.
+/// Bytes of a text bound.
 fn slice(text: &[u8], word: u64) -> Option<&[u8]> {
     let (start, length) = (word as u32 as usize, (word >> 32) as usize);
     text.get(start..start.checked_add(length)?)
@@ -121,7 +121,7 @@ pub(super) struct ColumnSection {
 }
 
 impl ColumnSection {
-    /// Checks `bytes`; `None` when they are no section of a checkpoint with `segments` segments.
+    /// Checks `bytes`; `None` if they are not a section of a checkpoint with `segments` segments.
     pub(super) fn parse(bytes: Bytes, segments: usize) -> Option<Self> {
         let count = |i: usize| Some(u32::from_le_bytes(*bytes.get(i * 4..)?.first_chunk()?) as usize);
         let (columns, overflowing, text) = (count(0)?, count(1)?, count(2)?);
@@ -134,17 +134,17 @@ impl ColumnSection {
         fits.then_some(section)
     }
 
-    /// What the segment `ordinal` has of the column.
+    /// Statistics of the column in the segment `ordinal`, if that has it.
     pub(super) fn get(&self, ordinal: u32) -> Option<ColumnFact<'_>> {
         find(self.columns, ordinal, |i| self.ordinal(i)).map(|i| self.fact(i))
     }
 
-    /// Whether the segment `ordinal` is in the second list.
+    /// True if the segment `ordinal` is in the second list.
     pub(super) fn overflows(&self, ordinal: u32) -> bool {
         find(self.overflowing, ordinal, |i| self.overflowing_ordinal(i)).is_some()
     }
 
-    /// All segments that have the column.
+    /// All segments that have the column, with its statistics.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, ColumnFact<'_>)> {
         (0..self.columns).map(|i| (self.ordinal(i), self.fact(i)))
     }
@@ -154,7 +154,7 @@ impl ColumnSection {
         (0..self.overflowing).map(|i| self.overflowing_ordinal(i))
     }
 
-    /// Memory that it holds.
+    /// Memory use in bytes.
     pub(super) fn memory_bytes(&self) -> usize {
         size_of::<Self>() + self.bytes.len()
     }
@@ -205,7 +205,7 @@ impl ColumnSection {
     }
 }
 
-/// Whether these are ordinals of `segments` segments, each larger than the one before.
+/// True if all ordinals are below `segments` and each is larger than the previous one.
 fn ascend(mut ordinals: impl Iterator<Item = u32>, segments: usize) -> bool {
     let mut next = 0;
     ordinals.all(|ordinal| {
@@ -215,9 +215,9 @@ fn ascend(mut ordinals: impl Iterator<Item = u32>, segments: usize) -> bool {
     })
 }
 
-/// The position of `ordinal` among `count` ascending ordinals. Most columns are in every segment.
+/// Position of `ordinal` among `count` ascending ordinals. O(1) if all segments up to it have the column, as usual.
 fn find(count: usize, ordinal: u32, at: impl Fn(usize) -> u32) -> Option<usize> {
-    // A segment stands at its ordinal at the latest, as no ordinal is there twice.
+    // Ordinals are distinct, so one is at most at the position of its own value.
     let mut high = count.min(ordinal as usize + 1);
     if high > 0 && high == ordinal as usize + 1 && at(high - 1) == ordinal {
         return Some(high - 1);

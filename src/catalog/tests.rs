@@ -119,7 +119,7 @@ async fn commits_that_were_summed_up_long_ago_are_deleted_and_nothing_is_missed(
     assert_eq!(load(&store).await.snapshot(), catalog.snapshot());
 }
 
-/// What `catalog` says of some columns in each segment, as text.
+/// Facts of `catalog` on some columns in each segment, as text.
 async fn facts(catalog: &Catalog) -> Vec<String> {
     const NAMES: [&str; 6] = ["http.route", "load", "timestamp", "overflow", "rare", "nope"];
     let snapshot = catalog.snapshot();
@@ -131,7 +131,7 @@ async fn facts(catalog: &Catalog) -> Vec<String> {
     facts.collect()
 }
 
-/// A segment in whose overflow there is `rare`, or more than can be listed.
+/// A segment with `rare` in its overflow, or with more attributes there than can be listed.
 fn overflowing(max_ns: i64, listed: bool) -> NewSegment {
     let mut new = segment(max_ns);
     let columns = Arc::make_mut(&mut new.columns);
@@ -147,7 +147,7 @@ async fn facts_on_columns_are_the_same_from_commits_and_from_checkpoints() {
     let catalog = load(&store).await;
     let mut versions = Vec::new();
     for i in 1..=130_i64 {
-        // Times out of order, so that new segments come in between; and now and then one goes.
+        // Times out of order, so that new segments come in between; some are removed.
         let mut change = add(i * 7919 % 1000);
         change.add.extend((i % 5 == 0).then(|| overflowing(i, i % 10 == 0)));
         if i % 6 == 0 {
@@ -164,7 +164,7 @@ async fn facts_on_columns_are_the_same_from_commits_and_from_checkpoints() {
     assert!(expected.iter().any(|fact| fact.contains("rare: Absent false")));
     assert!(!expected.iter().any(|fact| fact.contains("Unknown")));
     assert_eq!(facts(&load(&store).await).await, expected, "two commits behind the second checkpoint");
-    // Without any checkpoint, from the commits alone.
+    // From the commits alone, without any checkpoint.
     for object in store.list_with_delimiter(Some(&Path::from("catalog/checkpoint"))).await.unwrap().objects {
         store.delete(&object.location).await.unwrap();
     }
@@ -179,7 +179,7 @@ async fn a_checkpoint_that_is_replaced_meanwhile_leaves_facts_unknown() {
     let store = empty();
     let catalog = load(&store).await;
     for i in 0..64 {
-        // So large that it is not read as a whole.
+        // Large enough not to be read whole.
         let mut new = segment(i);
         Arc::make_mut(&mut new.columns).columns[0].bounds = None;
         let columns = (0..20).map(|n| ColumnMeta {
@@ -339,7 +339,7 @@ fn keys_of_any_spelling_survive() {
     }
 }
 
-/// What version 1 of the format wrote: a checkpoint of 64 segments, and two commits behind it.
+/// Files of version 1 of the format: a checkpoint of 64 segments, and two commits after it.
 #[tokio::test]
 async fn a_catalog_of_the_first_format_opens_and_goes_on_in_the_present_one() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/formats/catalog-1");

@@ -1,4 +1,4 @@
-//! `broadloom backup` and `broadloom restore`: the database in another place, and back.
+//! `broadloom backup` and `broadloom restore`: copy the database to another place, and back.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -15,28 +15,35 @@ use crate::error::{Error, Result};
 
 const BACKUP_HELP: &str = "\
 Examples:
-  broadloom backup /mnt/backup/broadloom               all that was acknowledged before, as of one moment
-  broadloom backup /mnt/backup/broadloom               the next day: only what is new is copied
-  broadloom backup s3://bucket/broadloom               to an object store; --data may be in one as well
-  broadloom check --data /mnt/backup/broadloom         a backup is a data directory: check it, query it
+  broadloom backup /mnt/backup/broadloom           every event acknowledged before the start
+  broadloom backup /mnt/backup/broadloom           the next day: copies only what is new
+  broadloom backup s3://bucket/broadloom           to an object store; --data may be one too
+  broadloom check --data /mnt/backup/broadloom     a backup is a data directory: check or query it
   broadloom restore /mnt/backup/broadloom --data NEW
 
-A server may be at work. A backup that is cut off leaves the one before as it was. The place holds the newest
-backup only; for older ones use several. Exit code 1 with damaged files, which are copied as they are.";
+A server may be running. A backup that is interrupted leaves the previous one intact.
+The target contains the newest backup only; to keep older ones, alternate between targets.
+
+Exit codes: 0 success, 1 failure or damaged files, which are copied as they are, 2 wrong usage.";
 
 const RESTORE_HELP: &str = "\
-Makes a database in --data, which must be empty or not there, of a backup or of any other data directory, and
-compares checksums on the way; both may be in an object store. Exit code 1 with damaged files, which are restored as
-they are. What a restore that was cut off has left is no database: remove it, and begin again.";
+Example:
+  broadloom restore /mnt/backup/broadloom --data ./restored
+
+Copies a backup, or any other data directory, to --data and verifies checksums.
+--data must be empty or not exist; both places may be in an object store.
+If a restore is interrupted, delete the files in --data and start again.
+
+Exit codes: 0 success, 1 failure or damaged files, which are restored as they are, 2 wrong usage.";
 
 /// Arguments of `broadloom backup`.
 #[derive(Debug, Args)]
 #[command(after_help = BACKUP_HELP)]
 pub(super) struct BackupArgs {
-    /// Where the backup is: a directory, made when it is not there, or an object store
+    /// Target: a directory, created if it does not exist, or an object store's URL
     #[arg(value_name = "DIR|URL", value_parser = units::location())]
     target: Location,
-    /// Write the report as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
@@ -45,15 +52,15 @@ pub(super) struct BackupArgs {
 #[derive(Debug, Args)]
 #[command(after_help = RESTORE_HELP)]
 pub(super) struct RestoreArgs {
-    /// Where the backup is
+    /// Backup to restore: a directory, or an object store's URL
     #[arg(value_name = "DIR|URL", value_parser = units::location())]
     source: Location,
-    /// Write the report as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Backs up.
+/// Runs `broadloom backup`.
 pub(super) async fn run(args: BackupArgs, globals: &Globals) -> Result<ExitCode> {
     let database = Database::open_read_only(globals.settings()).await?;
     let mut progress = Progress::start();
@@ -63,7 +70,7 @@ pub(super) async fn run(args: BackupArgs, globals: &Globals) -> Result<ExitCode>
     print(&report?, seconds, args.json)
 }
 
-/// Restores.
+/// Runs `broadloom restore`.
 pub(super) async fn restore(args: RestoreArgs, globals: &Globals) -> Result<ExitCode> {
     let mut settings = Settings { data: args.source, ..globals.settings() };
     settings.remote.cache = Some(globals.cache.clone().unwrap_or_else(|| cache_of(&settings.data)));
@@ -79,8 +86,8 @@ fn print(report: &BackupReport, seconds: f64, json: bool) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let code = if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if json {
-        let json =
-            serde_json::to_value(report).map_err(|e| Error::internal("the report as JSON").with_source(e))?;
+        let json = serde_json::to_value(report)
+            .map_err(|e| Error::internal("cannot write the report as JSON").with_source(e))?;
         writeln!(out, "{json:#}")?;
         return Ok(code);
     }
@@ -90,11 +97,11 @@ fn print(report: &BackupReport, seconds: f64, json: bool) -> Result<ExitCode> {
     if !report.problems.is_empty() {
         writeln!(
             out,
-            "What is damaged is copied as it is, and what is missing left out; all else is whole."
+            "Damaged files were copied as they are, missing files were left out; all others are intact."
         )?;
     }
     for (what, files, bytes) in
-        [("copied", report.copied, report.copied_bytes), ("there before", report.kept, report.kept_bytes)]
+        [("copied", report.copied, report.copied_bytes), ("already there", report.kept, report.kept_bytes)]
     {
         let (files, bytes) = (HumanCount(files).to_string(), HumanBytes(bytes).to_string());
         writeln!(out, "{what:14}{files:>10} files{bytes:>14}")?;

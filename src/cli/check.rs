@@ -1,4 +1,4 @@
-//! `broadloom check`: is everything in the data directory what was written?
+//! `broadloom check`: verifies all stored data.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -12,22 +12,24 @@ use crate::db::check::{CheckReport, Part, check};
 use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\
-Reads and decodes all of it: the catalog, every column of every segment, indexes, masks and the log. Changes
-nothing, takes no lock: a server may be at work. Memory is that of the widest column of one segment.
+Reads and decodes everything: catalog, all columns of all segments, indexes, masks, write-ahead log.
+Changes nothing and takes no lock: a server may be running. Memory: one column of one segment.
 
-What is wrong goes to stdout with what to do about it, and the exit code is 1. Files that nothing refers to are
-noted: a crash leaves such, and the next start deletes them.";
+Each problem is printed with what was expected and found, and with a remedy. Orphaned files are not
+problems, only notes: a crash leaves them, and the next start deletes them.
+
+Exit codes: 0 no problems, 1 problems or failure, 2 wrong usage.";
 
 /// Arguments of `broadloom check`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CheckArgs {
-    /// Write the report as JSON
+    /// Print the report as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Checks.
+/// Runs `broadloom check`.
 pub(super) async fn run(args: CheckArgs, globals: &Globals) -> Result<ExitCode> {
     let mut progress = Progress::start();
     let report = check(&globals.settings(), |step| progress.show(step.rows_done, step.rows)).await;
@@ -35,7 +37,7 @@ pub(super) async fn run(args: CheckArgs, globals: &Globals) -> Result<ExitCode> 
     let report = report?;
     if args.json {
         let json = serde_json::to_value(&report)
-            .map_err(|e| Error::internal("the report as JSON").with_source(e))?;
+            .map_err(|e| Error::internal("cannot write the report as JSON").with_source(e))?;
         writeln!(std::io::stdout(), "{json:#}")?;
     } else {
         print(&report, seconds)?;

@@ -1,4 +1,4 @@
-//! `broadloom compact`: few large segments instead of many small ones.
+//! `broadloom compact`: merges many small segments into few large ones.
 
 use std::io::Write;
 
@@ -15,24 +15,30 @@ use crate::segment::ROWS_MAX;
 use crate::server::Signals;
 
 const AFTER_HELP: &str = "\
-Merges small segments, and segments that overlap in time, into ones of about --segment-rows events or
---segment-bytes that do not overlap. Events stay as they are. Interrupted, it keeps what is done and goes on
-from there the next time; when there is nothing to gain it changes nothing.
+Examples:
+  broadloom compact
+  broadloom compact --retention 14d --grace 0s     also remove events older than 14 days
 
-Needs the directory for itself: stop `broadloom serve` first. Queries of other processes go on; the files
-that they may be reading are deleted after --grace, by the next compaction or start.";
+First removes the events that --retention and --retention-bytes no longer keep. Then merges small
+segments, and segments that overlap in time, into full ones that do not overlap. Merging changes no
+event. If interrupted, it keeps the finished merges and continues with the rest next time.
+
+Stop `broadloom serve` first: only one process may write. Queries of other processes continue; files
+that they may be reading are deleted after --grace, by the next compaction or the next start.";
 
 /// Arguments of `broadloom compact`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct CompactArgs {
-    /// Events of a full segment
+    /// Events at which a merged segment is full
     #[arg(long, value_name = "N", default_value_t = ROWS_MAX)]
     segment_rows: usize,
-    /// Bytes of a full segment, if that is reached first; a merge takes several times as much memory
+    /// Size at which a merged segment is full, if that is reached first; at least 1MiB
+    ///
+    /// A merge takes several times this size in memory.
     #[arg(long, value_name = "BYTES", default_value = "128MiB", value_parser = units::segment_bytes)]
     segment_bytes: usize,
-    /// How long to keep the files of merged segments, for queries that began before
+    /// Time for which replaced files are kept, for running queries of other processes; 0s deletes them now
     #[arg(long, value_name = "TIME", default_value_t = humantime::Duration::from(GRACE), value_parser = grace)]
     grace: humantime::Duration,
 }
@@ -41,20 +47,20 @@ fn grace(text: &str) -> Result<humantime::Duration, String> {
     units::duration(text).map(humantime::Duration::from)
 }
 
-/// Compacts.
+/// Runs `broadloom compact`.
 pub(super) async fn run(args: CompactArgs, globals: &Globals) -> Result<()> {
     let segment = SegmentLimits { rows: args.segment_rows, bytes: args.segment_bytes as u64 };
     let options = CompactionOptions { segment, grace: args.grace.into() };
     let mut signals = Signals::install()?;
     globals.refuse_new_directory()?;
     let database = Database::open(globals.settings()).await?;
-    // What is in the log becomes a segment at the end; so it may as well be merged.
+    // Closing would make a segment of the log's events anyway; made now, it can be merged too.
     database.flush().await?;
     let mut progress = Progress::start();
     let compacted = tokio::select! {
         compacted = database.compact(options, |step| progress.show(step.rows_done, step.rows_planned)) => compacted,
         signal = signals.next() => {
-            Err(Error::new(ErrorKind::Cancelled, format!("stopped by {signal}; what was merged stays merged")))
+            Err(Error::new(ErrorKind::Cancelled, format!("stopped by {signal}; finished merges are kept")))
         }
     };
     let seconds = progress.end();
@@ -79,7 +85,7 @@ fn print(report: &CompactionReport, seconds: f64) -> Result<()> {
         )?;
     }
     if report.rewritten_rows == 0 {
-        writeln!(out, "There was nothing to gain; nothing was changed.")?;
+        writeln!(out, "There was nothing to gain; no segment was changed.")?;
     } else {
         let rewritten = HumanCount(report.rewritten_rows);
         writeln!(out, "{rewritten} events were written in {seconds:.1} s.")?;

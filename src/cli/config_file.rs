@@ -1,6 +1,6 @@
-//! The configuration file: any flag, written down.
+//! The configuration file: values of command-line options, in TOML.
 //!
-//! A key is the long name of a flag; those of a subcommand stand in a table of its name:
+//! A key is the long name of an option; options of a subcommand stand in a table with its name:
 //!
 //! ```toml
 //! data = "/var/lib/broadloom"
@@ -10,14 +10,14 @@
 //! [serve]
 //! http = "0.0.0.0:8080"
 //!
-//! [[retention]]                      the flag --retention, each time
-//! where = "status_code = 'ERROR'"
+//! [[retention]]                      one --retention option each
+//! where = "status = 'error'"
 //! keep = "90d"
 //! ```
 //!
-//! The values become the defaults of the flags before the command line is read. So flags win over the
-//! environment, the environment over the file, the file over what is built in; values are checked by the
-//! very code that checks flags; and a new flag can be written in the file without a line here.
+//! The values replace the defaults of the options before the command line is parsed. So the command line overrides
+//! the environment, the environment the file, and the file the built-in defaults. The code that checks options also
+//! checks the file, and a new option can be set in the file without a change here.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::{Error, Result};
 
-/// The file that `--config FILE` or, without the flag, `environment` names.
+/// Path of the configuration file: from `--config FILE`, else from `environment` (the variable's value).
 pub(super) fn path(arguments: &[OsString], environment: Option<OsString>) -> Option<PathBuf> {
     let mut rest = arguments.iter().skip(1).take_while(|a| *a != "--");
     while let Some(argument) = rest.next() {
@@ -41,10 +41,11 @@ pub(super) fn path(arguments: &[OsString], environment: Option<OsString>) -> Opt
     environment.filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// `command` with the values of the file at `path` as the defaults of its flags.
+/// Returns `command` with the values of the file at `path` as the defaults of its options.
 pub(super) fn apply(command: Command, path: &Path) -> Result<Command> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::from(e).context(format!("cannot read the configuration {}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::from(e).context(format!("cannot read the configuration file {}", path.display()))
+    })?;
     apply_text(command, &text).map_err(|e| e.context(path.display()))
 }
 
@@ -70,7 +71,7 @@ fn apply_text(mut command: Command, text: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// `command` with `value` as the default of its flag `--key`.
+/// Returns `command` with `value` as the default of its option `--key`.
 fn set(command: Command, key: &str, value: &DeValue<'_>, line: usize, table: &str) -> Result<Command> {
     let flag = |arg: &&Arg| arg.get_long().is_some_and(|long| long == key);
     let Some(id) =
@@ -86,14 +87,14 @@ fn set(command: Command, key: &str, value: &DeValue<'_>, line: usize, table: &st
     };
     let values = values.ok_or_else(|| {
         Error::invalid(format!(
-            "line {line}: {key} is {}; it takes text, a number or true and false",
+            "line {line}: {key} is {}; write a string, a number, true or false",
             value.type_str()
         ))
     })?;
     Ok(command.mut_arg(id, |arg| arg.default_values(values)))
 }
 
-/// An entry of a list. A table is a rule of retention: how long, and what.
+/// Text of a list's entry. A table is a retention rule, with `keep` and `where`.
 fn element(value: &DeValue<'_>) -> Option<String> {
     let DeValue::Table(table) = value else { return scalar(value) };
     let text = |name: &str| table.get(name).and_then(|value| value.get_ref().as_str());
@@ -103,7 +104,7 @@ fn element(value: &DeValue<'_>) -> Option<String> {
     Some(condition.map_or(keep.to_owned(), |condition| format!("{keep} where {condition}")))
 }
 
-/// A value as one would write it after a flag.
+/// Text of a value as it is written on the command line; `None` for lists and tables.
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
@@ -121,7 +122,7 @@ fn unknown(line: usize, what: &str, name: &str, table: &str, known: &[&str]) -> 
         known.iter().max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
     let hint = nearest.map_or(String::new(), |near| format!("; did you mean {near:?}?"));
     Error::invalid(format!(
-        "line {line}: there is no {what} {name:?}{place}{hint} There are: {}",
+        "line {line}: there is no {what} {name:?}{place}{hint} Known: {}",
         known.join(", ")
     ))
 }
@@ -175,10 +176,11 @@ mod tests {
             condition: condition.map(str::to_owned),
             keep: std::time::Duration::from_hours(24 * days),
         };
-        let file = "[[retention]]\nwhere = \"status_code = 'ERROR'\"\nkeep = \"90d\"\n\n[[retention]]\nkeep = \"14d\"";
-        let rules = [keep(90, Some("status_code = 'ERROR'")), keep(14, None)];
+        let file =
+            "[[retention]]\nwhere = \"status = 'error'\"\nkeep = \"90d\"\n\n[[retention]]\nkeep = \"14d\"";
+        let rules = [keep(90, Some("status = 'error'")), keep(14, None)];
         assert_eq!(parse(file, &["query", "select 1"]).retention, rules);
-        let file = "retention = [\"90d where status_code = 'ERROR'\", \"14d\"]";
+        let file = "retention = [\"90d where status = 'error'\", \"14d\"]";
         assert_eq!(parse(file, &["query", "select 1"]).retention, rules);
         let flags = ["query", "select 1", "--retention", "1d where a", "--retention", "2d"];
         assert_eq!(parse(file, &flags).retention, [keep(1, Some("a")), keep(2, None)]);

@@ -1,4 +1,4 @@
-//! `broadloom delete`: events that must go.
+//! `broadloom delete`: deletes the events that fit a condition.
 
 use std::io::Write;
 
@@ -12,43 +12,44 @@ const AFTER_HELP: &str = "\
 Examples:
   broadloom delete --where \"user.id = 'u-7'\" --dry-run
   broadloom delete --where \"user.id = 'u-7'\"
-  broadloom delete --where \"service.name = 'cart' and body like '%password%'\" --from 2026-11-01T00:00:00Z
+  broadloom delete --where \"body like '%password%'\" --from 2026-11-01T00:00:00Z
   broadloom delete --status 6d2f…
 
-The condition is SQL on the table `events`. What it fits is gone from every query at once. The files that held
-it are then written again without it, and deleted after --grace; --status says which are still there. The id,
-the condition and the numbers are kept, so do not write into the condition what nobody may know.
+The condition is SQL on the table `events`, without subqueries. No later query sees the events that
+fit it. Their segments are then rewritten without them, and the old files are deleted after --grace;
+--status lists those that still exist. The id, the condition and the counts are kept: do not write
+secrets into the condition.
 
-Needs the directory for itself: stop `broadloom serve` first. --status does not.";
+Stop `broadloom serve` first: only one process may write. --status works while it is running.";
 
 /// Arguments of `broadloom delete`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct DeleteArgs {
-    /// Which events: an SQL condition
+    /// SQL condition that selects the events to delete, such as "user.id = 'u-7'"
     #[arg(long = "where", value_name = "SQL", required_unless_present = "status")]
     condition: Option<String>,
-    /// Only events at this time or later, such as 2026-11-21T08:00:00Z
+    /// Delete only events at or after this time, such as 2026-11-21T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     from: Option<i64>,
-    /// Only events before this time
+    /// Delete only events before this time
     #[arg(long, value_name = "TIME", value_parser = units::time)]
     to: Option<i64>,
-    /// Only say how many there are
+    /// Only count the events that would be deleted
     #[arg(long)]
     dry_run: bool,
-    /// Say what has become of an earlier deletion
+    /// Show the state of an earlier deletion, by the id on its receipt
     #[arg(long, value_name = "ID", conflicts_with_all = ["condition", "from", "to", "dry_run"])]
     status: Option<String>,
-    /// How long to keep the files, for queries of other processes that began before
+    /// Time for which replaced files are kept, for running queries of other processes; 0s deletes them now
     #[arg(long, value_name = "TIME", default_value = "10min", value_parser = units::duration)]
     grace: std::time::Duration,
-    /// Write the receipt as JSON
+    /// Print the receipt as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Deletes, or says what has become of it.
+/// Runs `broadloom delete`.
 pub(super) async fn run(args: DeleteArgs, globals: &Globals) -> Result<()> {
     globals.refuse_new_directory()?;
     if let Some(id) = &args.status {
@@ -68,7 +69,7 @@ pub(super) async fn run(args: DeleteArgs, globals: &Globals) -> Result<()> {
     let receipt = delete(&database, &request, args.grace).await;
     database.close().await?;
     let id = receipt?.deletion.id;
-    // After closing, as the log is truncated then.
+    // Read after closing: closing truncates the log, so that it no longer counts as pending.
     print(&database.deletion(&id).await?, args.json)
 }
 
@@ -87,8 +88,8 @@ fn print(receipt: &DeletionReceipt, json: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let DeletionReceipt { deletion, pending } = receipt;
     if json {
-        let mut value =
-            serde_json::to_value(receipt).map_err(|e| Error::internal("a receipt as JSON").with_source(e))?;
+        let mut value = serde_json::to_value(receipt)
+            .map_err(|e| Error::internal("cannot write the receipt as JSON").with_source(e))?;
         value["complete"] = receipt.is_complete().into();
         writeln!(out, "{value:#}")?;
         return Ok(());
@@ -104,11 +105,15 @@ fn print(receipt: &DeletionReceipt, json: bool) -> Result<()> {
             writeln!(out, "{name:<11}{}", time(ns))?;
         }
     }
-    writeln!(out, "events     {} in {} segments; no query sees them", deletion.rows, deletion.segments)?;
+    writeln!(
+        out,
+        "events     {} in {} segments; no later query sees them",
+        deletion.rows, deletion.segments
+    )?;
     if receipt.is_complete() {
-        writeln!(out, "complete   no file holds them any more")?;
+        writeln!(out, "complete   no file contains them any more")?;
     } else {
-        writeln!(out, "pending    {} files may still hold them:", pending.len())?;
+        writeln!(out, "pending    {} files may still contain them:", pending.len())?;
         for path in pending {
             writeln!(out, "           {path}")?;
         }

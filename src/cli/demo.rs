@@ -1,7 +1,7 @@
-//! `broadloom demo`: an online shop's telemetry, and an investigation of what went wrong there.
+//! `broadloom demo`: generates the telemetry of an online shop, and investigates an incident in it.
 //!
-//! Makes the corpus ([`crate::demo`]) unless it is there already, asks the questions of the
-//! investigation, and with `--serve` becomes a server whose shop stays open.
+//! Makes the corpus ([`crate::demo`]) unless the data directory already contains it, runs the queries of the
+//! investigation, and with `--serve` becomes a server that receives new events of the shop.
 
 mod corpus;
 mod live;
@@ -27,13 +27,13 @@ use crate::error::{Error, ErrorKind, Result};
 
 const AFTER_HELP: &str = "\
 Examples:
-  broadloom demo                                  200,000 events into ./broadloom-data, then an investigation
-  broadloom demo --serve                          and then a server, with the shop still open
-  broadloom demo --url http://127.0.0.1:8080      send the events to a running server
-  broadloom demo --write-otlp corpus              only write OTLP files, then: broadloom import corpus
+  broadloom demo                               200,000 events in ./broadloom-data, investigated
+  broadloom demo --serve                       the same, then a server that receives new events
+  broadloom demo --url http://127.0.0.1:8080   send the events to a running server
+  broadloom demo --write-otlp corpus           only write OTLP files, for: broadloom import corpus
 
-The same seed gives the same shop, the same visitors and the same incident; --start pins the times too.
-A data directory that holds other events is refused. One that holds the demo's is asked again.";
+The same --seed gives the same shop, visitors and incident; --start fixes the times too.
+The data directory must be empty, or contain the same demo, which is then not generated again.";
 
 const MINUTE_NS: i64 = 60_000_000_000;
 
@@ -41,28 +41,30 @@ const MINUTE_NS: i64 = 60_000_000_000;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct DemoArgs {
-    /// How many events to make: spans, logs, metric points
+    /// Events to generate: spans, logs and metric points
     #[arg(long, value_name = "COUNT", default_value_t = 200_000)]
     events: u64,
-    /// How many minutes they span
+    /// Minutes over which the events are spread, 1 to 10080 (a week)
     #[arg(long, value_name = "COUNT", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_080))]
     minutes: u32,
-    /// Another seed makes another shop
+    /// Seed of the generator; another seed gives another shop
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// When the first minute begins, in RFC 3339; by default so that the last one ends now
+    /// Start of the first minute, such as 2026-01-05T09:00:00Z
+    ///
+    /// Default: --minutes before the current minute.
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
-    /// Write the corpus to OTLP files in a new directory, and do nothing else
+    /// Only write the events to OTLP files, in a new or empty directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "url"])]
     write_otlp: Option<PathBuf>,
-    /// Send the events to this server, http://host:port, and ask it
+    /// Send the events to the server at this URL, http://host:port, and query it instead of --data
     #[arg(long, value_name = "URL", conflicts_with = "serve")]
     url: Option<String>,
-    /// Serve the data afterwards, and keep the shop open, until told to stop
+    /// Then serve the data, and add new events of the shop, until stopped
     #[arg(long)]
     serve: bool,
-    /// Events a second that come in with --serve
+    /// New events per second with --serve
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     rate: u64,
     #[command(flatten, next_help_heading = "With --serve")]
@@ -74,10 +76,14 @@ impl DemoArgs {
         let start_ns = match &self.start {
             Some(text) => {
                 let time = chrono::DateTime::parse_from_rfc3339(text).map_err(|e| {
-                    Error::invalid(format!("--start {text:?}: {e}; write 2026-01-05T09:00:00Z"))
+                    Error::invalid(format!("--start {text:?} is not a time: {e}; write 2026-01-05T09:00:00Z"))
                 })?;
                 let ns = time.timestamp_nanos_opt().filter(|ns| *ns > 0);
-                ns.ok_or_else(|| Error::invalid(format!("--start {text:?} is not between 1970 and 2262")))?
+                ns.ok_or_else(|| {
+                    Error::invalid(format!(
+                        "--start {text:?} is out of range; write a time between 1970 and 2262"
+                    ))
+                })?
             }
             None => (SystemClock.now_ns() / MINUTE_NS - i64::from(self.minutes)) * MINUTE_NS,
         };
@@ -85,7 +91,7 @@ impl DemoArgs {
     }
 }
 
-/// Runs the command.
+/// Runs `broadloom demo`.
 pub(super) async fn run(args: DemoArgs, globals: &Globals) -> Result<()> {
     let settings = args.settings()?;
     if let Some(directory) = args.write_otlp {
@@ -98,10 +104,10 @@ pub(super) async fn run(args: DemoArgs, globals: &Globals) -> Result<()> {
     }
 }
 
-/// Into the data directory, which is then served if asked for.
+/// Makes the demo in the data directory, and serves it with `--serve`.
 async fn local(args: DemoArgs, wanted: DemoSettings, globals: &Globals, out: &mut impl Write) -> Result<()> {
     let Some(data) = globals.data.directory() else {
-        let message = "the demo is made in a directory: give --data DIR, or send it to a server with --url";
+        let message = "the demo needs a data directory, not an object store: write --data DIR, or send it to a server with --url";
         return Err(Error::invalid(message));
     };
     let server = if args.serve { Some(serve::Prepared::bind(&args.server).await?) } else { None };
@@ -112,7 +118,7 @@ async fn local(args: DemoArgs, wanted: DemoSettings, globals: &Globals, out: &mu
         Plan::Make => {
             writeln!(
                 out,
-                "An online shop of two dozen services, {} minutes of it, into {}:",
+                "Generating {} minutes of an online shop with two dozen services, in {}:",
                 wanted.minutes, globals.data
             )?;
             corpus::make(wanted, &source, Some(data), out).await?;
@@ -129,7 +135,7 @@ async fn local(args: DemoArgs, wanted: DemoSettings, globals: &Globals, out: &mu
         write!(out, "{}", what_next(data))?;
         return database.close().await;
     };
-    writeln!(out, "\nThe shop stays open: {} events a second come in. Ctrl-C ends.", args.rate)?;
+    writeln!(out, "\nThe shop stays open, with {} new events per second. Ctrl-C stops it.", args.rate)?;
     if let Some(page) = server.page()? {
         writeln!(out, "The incident, against the time before it: {page}?t={}", second_half(settings))?;
     }
@@ -147,7 +153,7 @@ fn second_half(settings: DemoSettings) -> String {
     format!("{}..{}", at(1), at(2))
 }
 
-/// Into a running server.
+/// Sends the demo to a running server.
 async fn remote(args: &DemoArgs, settings: DemoSettings, url: &str, out: &mut impl Write) -> Result<()> {
     let source = Source::Remote(url.to_owned());
     let there =
@@ -156,15 +162,15 @@ async fn remote(args: &DemoArgs, settings: DemoSettings, url: &str, out: &mut im
         return Err(Error::new(
             ErrorKind::Conflict,
             format!(
-                "{url} has {} events of a demo already: send to another server",
+                "{url} already has {} events of a demo: send it to another server",
                 HumanCount(there.unsigned_abs())
             ),
         ));
     }
-    writeln!(out, "An online shop of two dozen services, {} minutes of it, to {url}:", args.minutes)?;
+    writeln!(out, "Sending {} minutes of an online shop with two dozen services to {url}:", args.minutes)?;
     corpus::make(settings, &source, None, out).await?;
     tour::investigate(&source, settings, out).await?;
-    writeln!(out, "\nNow ask it yourself: broadloom query --url {url} \"select * from traces limit 5\"")?;
+    writeln!(out, "\nNow query it yourself: broadloom query --url {url} \"select * from traces limit 5\"")?;
     Ok(())
 }
 
@@ -175,12 +181,12 @@ fn what_next(data: &Path) -> String {
         format!(" --data {}", data.display())
     };
     format!(
-        "\nNow ask yourself, any attribute by its name:\n  \
+        "\nNow query it yourself, with any attribute by its name:\n  \
          broadloom query{data} \"select service.name, count(*), p99(duration_ns) from spans group by 1 order by 2 desc\"\n  \
          broadloom query{data} \"select user.id, count(*) from spans where http.route = '/checkout' group by 1 order by 2 desc limit 5\"\n  \
          broadloom query{data} \"select exception.type, service.name, count(*) from exceptions group by 1, 2\"\n  \
          broadloom query{data} \"select * from traces order by duration_ns desc limit 5\"\n\
-         Or serve it, with new events coming in:\n  \
+         Or serve it, and receive new events:\n  \
          broadloom demo{data} --serve\n"
     )
 }
@@ -202,7 +208,7 @@ fn write_files(settings: DemoSettings, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// Progress bar; nothing if stderr is not a terminal.
 fn progress(events: u64) -> ProgressBar {
     const TEMPLATE: &str = "{bar:40} {human_pos} of {human_len} events, {per_sec}, {eta} left";
     let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());

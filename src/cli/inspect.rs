@@ -1,7 +1,7 @@
-//! `broadloom inspect`: what is in this file, or in this data directory?
+//! `broadloom inspect`: shows the contents of a data directory, or of one file.
 //!
-//! What the library finds is shown as it is serialized: plain fields as a list, lists of objects as tables. Names
-//! say the units: `…bytes` and `…_ns`.
+//! The library's findings are shown as they are serialized: plain fields as a list, lists of objects as tables. The
+//! names of fields contain the units: `…bytes` and `…_ns`.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
@@ -21,31 +21,32 @@ use crate::error::{Error, Result};
 
 const AFTER_HELP: &str = "\
 Examples:
-  broadloom inspect                                     what the data directory holds
-  broadloom inspect broadloom-data/wal/0…01.wal         one file: of the log, a segment, an index, a run, a mask,
-                                                        a commit, a checkpoint
+  broadloom inspect                                     summary of the data directory
+  broadloom inspect broadloom-data/wal/0…01.wal         one file: write-ahead log, segment, index,
+                                                        run, mask, commit or checkpoint
   broadloom inspect 0193a5c2d0f47c1f8b0e6d1c2a3b4c5d    the segment or run with this id
 
-Changes nothing, takes no lock. What is damaged is said, the rest is shown, and the exit code is 1.";
+Changes nothing and takes no lock: a server may be running.
+Damage is reported and the rest is shown; then the exit code is 1.";
 
 /// Arguments of `broadloom inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct InspectArgs {
-    /// A file, also below the data directory, or the id of a segment or run; without it all of the directory
+    /// File, path below --data, or id of a segment or run; without it the whole database is summarized
     #[arg(value_name = "FILE|ID")]
     what: Option<PathBuf>,
-    /// Write JSON
+    /// Print the contents as JSON
     #[arg(long)]
     json: bool,
-    /// Rows of each table that are shown; 0 shows all, as --json does
+    /// Most rows to show of each table; 0 shows all, as --json does
     #[arg(long, value_name = "ROWS", default_value_t = 50)]
     limit: usize,
 }
 
-/// Inspects.
+/// Runs `broadloom inspect`.
 pub(super) async fn run(args: InspectArgs, globals: &Globals) -> Result<ExitCode> {
-    let as_json = |e| Error::internal("what was found as JSON").with_source(e);
+    let as_json = |e| Error::internal("cannot write the contents as JSON").with_source(e);
     let found = match &args.what {
         Some(directory) if directory.is_dir() => {
             let settings = Settings { data: Location::Directory(directory.clone()), ..globals.settings() };
@@ -66,9 +67,9 @@ pub(super) async fn run(args: InspectArgs, globals: &Globals) -> Result<ExitCode
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Shows what was found to a person.
+/// Printer of the contents as text.
 struct Printer {
-    /// Most rows of a table; 0 is no limit.
+    /// Most rows of a table; 0 means no limit.
     limit: usize,
     colours: bool,
 }
@@ -100,7 +101,7 @@ impl Printer {
         let (bold, off) = if self.colours { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
         writeln!(out, "\n{bold}{title}{off}")?;
         let shown = if self.limit == 0 { rows.len() } else { rows.len().min(self.limit) };
-        // A column without any value would only take room.
+        // Leave out columns without any value.
         let names: Vec<&String> =
             rows.iter().max_by_key(|row| row.len()).into_iter().flat_map(|row| row.keys()).collect();
         let names: Vec<&String> = names
@@ -123,18 +124,18 @@ impl Printer {
         }
         writeln!(out, "{table}")?;
         if shown < rows.len() {
-            writeln!(out, "{shown} of {} shown: --limit 0 shows all", rows.len())?;
+            writeln!(out, "{shown} of {} rows shown: --limit 0 shows all", rows.len())?;
         }
         Ok(())
     }
 }
 
-/// Whether it is a list of objects, and not empty.
+/// True for a list of objects that is not empty.
 fn is_table(value: &Value) -> bool {
     value.as_array().is_some_and(|rows| rows.first().is_some_and(Value::is_object))
 }
 
-/// A field's name as a person would write it, without the unit that is shown with the value.
+/// Label of a field: its name with spaces, and without the unit that is shown with the value.
 fn label(name: &str) -> String {
     let name = name.strip_suffix("_ns").unwrap_or(name);
     name.strip_suffix("_bytes").unwrap_or(name).replace('_', " ")
@@ -144,7 +145,7 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-/// A value in the unit that its name says.
+/// Text of a value, in the unit that the field's name contains.
 fn show(name: &str, value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -165,7 +166,7 @@ fn show(name: &str, value: &Value) -> String {
     }
 }
 
-/// A moment in nanoseconds since the Unix epoch.
+/// RFC 3339 text of a time in nanoseconds since the Unix epoch.
 fn time(value: &Value) -> String {
     let at =
         |ns| chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true);

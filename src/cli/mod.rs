@@ -1,12 +1,11 @@
-//! How does a person at a terminal use all this?
+//! How is Broadloom used from a terminal?
 //!
-//! One file per subcommand, each with its arguments (a clap struct) and `run`. What a command does is in
-//! the library; here are the words around it: flags, progress, tables, exit codes.
+//! One file per subcommand, each with its arguments (a clap struct) and `run`. The work itself is done by the
+//! library; this module has options, progress, tables and exit codes.
 //!
-//! Settings come from flags, else from the environment (`BROADLOOM_…`), else from the file of `--config`
-//! (see `config_file.rs`), else they are built in. Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 `import`
-//! rejected records.
-//! Answers go to stdout, everything about them to stderr.
+//! A setting comes from the command line, else from the environment (`BROADLOOM_…`), else from the file of
+//! `--config` (see `config_file.rs`), else from the built-in default. Exit codes: 0 success, 1 failure, 2 wrong
+//! usage, 3 `import` rejected records. Results go to stdout, everything else to stderr.
 
 mod backup;
 mod check;
@@ -35,15 +34,17 @@ use crate::config::{Location, LogPlace, RetentionRule, Settings};
 use crate::error::{Error, ErrorKind, Result};
 
 const AFTER_HELP: &str = "\
-Begin with:
-  broadloom demo                                  an online shop's telemetry, and an investigation of it
-  broadloom serve                                 take OTLP on 127.0.0.1:4317 (gRPC) and :4318 (HTTP)
-  broadloom import traces.json logs/*.ndjson.gz   take files
-  broadloom query \"select * from events limit 5\"  ask
+Examples:
+  broadloom demo                                  telemetry of an online shop, and an investigation
+  broadloom serve                                 receive OTLP on ports 4317 (gRPC) and 4318 (HTTP)
+  broadloom import traces.json logs/*.ndjson.gz   import files
+  broadloom query \"select * from events limit 5\"  run a SQL statement
 
-Exit codes: 0 done, 1 it failed, 2 wrong usage, 3 import rejected records.";
+The command line overrides environment variables, and these override the file of --config.
 
-/// Broadloom: traces, logs and metrics as one table of wide events, asked in SQL.
+Exit codes: 0 success, 1 failure, 2 wrong usage, 3 import rejected records.";
+
+/// Wide-events analytics database: traces, logs and metrics in one table, queried with SQL.
 #[derive(Debug, Parser)]
 #[command(name = "broadloom", version, after_help = AFTER_HELP, propagate_version = true)]
 struct Cli {
@@ -53,12 +54,15 @@ struct Cli {
     command: Command,
 }
 
-/// What every subcommand takes.
+/// Options of every subcommand.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Everywhere")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// Where the data is: a directory, or an object store as s3://bucket/path, gs://… or az://…, with
-    /// credentials from the environment (AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL, …)
+    /// Data directory, or URL of an object store: s3://bucket/path, gs://bucket/path or az://container/path
+    ///
+    /// serve, import, demo and restore create a data directory that does not exist; other commands fail. Credentials,
+    /// region and endpoint of an object store come from the environment: AWS_ACCESS_KEY_ID, AWS_ENDPOINT_URL,
+    /// GOOGLE_SERVICE_ACCOUNT, AZURE_STORAGE_ACCOUNT_NAME and so on.
     #[arg(
         long,
         global = true,
@@ -68,44 +72,67 @@ pub(crate) struct Globals {
         value_parser = units::location()
     )]
     pub(crate) data: Location,
-    /// Where the log is when the data is in a store: `object` for there too, so that this machine may vanish; or
-    /// a directory of this machine
-    #[arg(long, global = true, value_name = "object|DIR", env = "BROADLOOM_WAL", default_value = "object", value_parser = units::log_place)]
-    wal: LogPlace,
-    /// Directory for copies of what queries read from a store
-    #[arg(long, global = true, value_name = "DIR", env = "BROADLOOM_CACHE", value_parser = units::directory())]
-    cache: Option<PathBuf>,
-    /// Size of the copies
-    #[arg(long, global = true, value_name = "BYTES", env = "BROADLOOM_CACHE_BYTES", default_value = "10GiB", value_parser = units::bytes)]
-    cache_bytes: usize,
-    /// Write, or back up, although the last writer may have left events in a log that is out of reach: give them up
-    #[arg(long, global = true)]
-    abandon_log: bool,
-    /// A TOML file with flags: `data = "…"`, and those of a subcommand in its table: `[serve]`
+    /// TOML file with values of options; environment and command line override it
+    ///
+    /// A key is the long name of an option; options of a subcommand follow the header of its table. Example, in three
+    /// lines: data = "/var/lib/broadloom", then [serve], then message-max = "32MiB".
     #[arg(long, global = true, value_name = "FILE", env = CONFIG_VARIABLE)]
     pub(crate) config: Option<PathBuf>,
-    /// Attributes to be found quickly by value, such as user.id: each value stands in few events. trace_id
-    /// is always one. For what is written from now on
-    #[arg(long, global = true, value_name = "NAME,…", env = "BROADLOOM_LOOKUP_KEYS", value_delimiter = ',')]
-    pub(crate) lookup_keys: Vec<String>,
-    /// How long to keep which events, first fit decides: "90d where status_code = 'ERROR'", then "14d"; in the
-    /// file [[retention]] with keep and where. Without any, everything is kept
+    /// Retention rule, such as 14d or "90d where status = 'error'"; repeat the option for more rules
+    ///
+    /// The first rule whose condition fits an event says how long it is kept, at least; after an eighth more it is
+    /// gone. A rule without a condition fits every event, and an event that no rule fits is kept. Without any rule,
+    /// everything is kept. The condition is SQL on the table events. serve applies the rules once a minute, compact
+    /// before it merges. In the configuration file: [[retention]] with keep = "90d" and where = "…".
     #[arg(long, global = true, value_name = "RULE", value_parser = units::retention)]
     pub(crate) retention: Vec<RetentionRule>,
-    /// Remove the oldest segments when all together are larger
+    /// Total size of segments and indexes, such as 200GiB, above which the oldest segments are removed
+    ///
+    /// Default: no limit. Applied together with the rules of --retention.
     #[arg(long, global = true, value_name = "BYTES", env = "BROADLOOM_RETENTION_BYTES", value_parser = units::bytes)]
     pub(crate) retention_bytes: Option<usize>,
-    /// What to log: error, warn, info, debug, trace, or by module ("info,broadloom::wal=debug"); RUST_LOG
-    /// is read too
+    /// Attributes to index by value, such as user.id,order.id; trace_id always is
+    ///
+    /// Worth it for attributes whose values occur in few events each; attributes that look like ids are indexed even
+    /// if they are not named. Costs about 6 bytes per value and page of rows. Applies to segments written from now on.
+    #[arg(long, global = true, value_name = "NAME,…", env = "BROADLOOM_LOOKUP_KEYS", value_delimiter = ',')]
+    pub(crate) lookup_keys: Vec<String>,
+    /// Place of the write-ahead log when the data is in an object store: "object", or a local directory
+    ///
+    /// object: in the object store. An event is acknowledged when the store has it, so that this machine may be lost
+    /// and any other can continue. A directory: events are acknowledged sooner, but those that are not yet in a segment
+    /// are lost with its disk, and only a process with this directory may write. A data directory always contains its
+    /// log: leave --wal out.
+    #[arg(long, global = true, value_name = "object|DIR", env = "BROADLOOM_WAL", default_value = "object", value_parser = units::log_place)]
+    wal: LogPlace,
+    /// Local directory that caches what queries read from an object store
+    ///
+    /// Default: a directory for each --data below $XDG_CACHE_HOME/broadloom or ~/.cache/broadloom. Only one process at
+    /// a time uses a directory; others cache up to 64 MiB in memory.
+    #[arg(long, global = true, value_name = "DIR", env = "BROADLOOM_CACHE", value_parser = units::directory())]
+    cache: Option<PathBuf>,
+    /// Size of the cache directory, at least 64MiB
+    #[arg(long, global = true, value_name = "BYTES", env = "BROADLOOM_CACHE_BYTES", default_value = "10GiB", value_parser = units::bytes)]
+    cache_bytes: usize,
+    /// Write or back up although the previous writer's log cannot be reached; events only in that log are lost
+    ///
+    /// Needed when a writer to an object store did not stop cleanly and had its write-ahead log somewhere else (--wal).
+    /// Without this option the command fails and names that writer.
+    #[arg(long, global = true)]
+    abandon_log: bool,
+    /// Log level (error, warn, info, debug or trace), or levels by module: "info,broadloom::wal=debug"
+    ///
+    /// Default: info for serve, error for check and inspect, warn for the others. RUST_LOG is read when this option is
+    /// not set. The log goes to stderr.
     #[arg(long, global = true, value_name = "FILTER", env = "BROADLOOM_LOG")]
     pub(crate) log: Option<String>,
-    /// How to write the log to stderr
+    /// Format of the log
     #[arg(long, global = true, value_name = "FORMAT", env = "BROADLOOM_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: logging::LogFormat,
 }
 
 impl Globals {
-    /// Settings of a database, as far as every subcommand has them.
+    /// Database settings from the options of every subcommand.
     fn settings(&self) -> Settings {
         let mut settings = Settings::new(self.data.clone());
         settings.remote.log.clone_from(&self.wal);
@@ -120,7 +147,8 @@ impl Globals {
 }
 
 impl Globals {
-    /// For subcommands that make no database where there is none.
+    /// Fails with [`ErrorKind::NotFound`] if the data directory does not exist, for subcommands that must not create
+    /// one.
     fn refuse_new_directory(&self) -> Result<()> {
         match self.data.directory() {
             Some(directory) if !directory.is_dir() => {
@@ -132,8 +160,7 @@ impl Globals {
     }
 }
 
-/// Where copies of objects of `data` are kept when nobody says where: where the system keeps caches, by the
-/// hash of the URL.
+/// Default cache directory for `data`: below the user's cache directory, named by the hash of the URL.
 fn cache_of(data: &Location) -> PathBuf {
     let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let caches = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache")));
@@ -145,29 +172,29 @@ const CONFIG_VARIABLE: &str = "BROADLOOM_CONFIG";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Take telemetry in and answer questions, until told to stop
+    /// Receive telemetry over OTLP and answer SQL queries, until stopped
     Serve(serve::ServeArgs),
-    /// Take files: OTLP, NDJSON, CSV, Parquet, Arrow, Jaeger
+    /// Import files: OTLP, NDJSON, CSV, Parquet, Arrow, Jaeger
     Import(import::ImportArgs),
-    /// Answer one SQL statement
+    /// Run one SQL statement and print the result
     Query(query::QueryArgs),
-    /// Merge small and overlapping segments, so that queries open fewer
+    /// Merge small and overlapping segments, so that queries open fewer files
     Compact(compact::CompactArgs),
-    /// Delete events by an SQL condition
+    /// Delete the events that fit an SQL condition
     Delete(delete::DeleteArgs),
-    /// Look whether everything in the data directory is what was written
+    /// Verify all stored data: read everything, compare checksums, report damage
     Check(check::CheckArgs),
-    /// Copy the database, also while a server is at work; again later, only what is new
+    /// Copy the database, also while a server is running; the next backup copies only what is new
     Backup(backup::BackupArgs),
-    /// Make a database of a backup
+    /// Create a database from a backup
     Restore(backup::RestoreArgs),
-    /// Show what is in the data directory, or in one file of it
+    /// Show what a data directory, or one file of it, contains
     Inspect(inspect::InspectArgs),
-    /// Make an online shop's telemetry, and investigate what went wrong there
+    /// Generate the telemetry of an online shop, and investigate an incident in it
     Demo(demo::DemoArgs),
 }
 
-/// The program: reads the command line, does what it says, and returns the exit code.
+/// Runs the program: parses the command line, runs the subcommand, and returns the exit code.
 pub fn main() -> ExitCode {
     let arguments = query::with_statement(std::env::args_os().collect());
     match parse(arguments) {
@@ -190,16 +217,17 @@ fn parse(arguments: Vec<OsString>) -> std::result::Result<Cli, ExitCode> {
     };
     let parsed = command.try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     parsed.map_err(|error| {
-        // Nothing can be done about a terminal that is gone.
+        // If the terminal is gone, the error cannot be shown anywhere.
         let _ = error.print();
         if let (Some(path), true) = (file, error.use_stderr()) {
-            let _ = writeln!(std::io::stderr(), "\nnote: flags are also set by {}", path.display());
+            let _ = writeln!(std::io::stderr(), "\nnote: options are also set by {}", path.display());
         }
         ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
     })
 }
 
-/// How long a thread that does nothing is kept. The allocator keeps for it what it has allocated and others have freed.
+/// Time after which an idle blocking thread ends. While it lives, the allocator does not reuse memory that this thread
+/// allocated and others freed.
 const IDLE: Duration = Duration::from_millis(100);
 
 fn run(cli: Cli) -> Result<ExitCode> {
@@ -249,7 +277,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     })
 }
 
-/// Says what went wrong. A reader that left early (`| head`) is nothing wrong.
+/// Prints the error and returns exit code 1; 0 if stdout was closed by its reader (`| head`), which is not an error.
 fn report(error: &Error) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::SUCCESS;

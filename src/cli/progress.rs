@@ -1,14 +1,14 @@
-//! How far long work on events is.
+//! How is the progress of long work shown?
 
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Between two lines of progress where there is no terminal.
+/// Interval between progress lines when stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Shows how many events are done, on stderr: a bar on a terminal, else a line now and then.
+/// Progress in events, on stderr: a bar on a terminal, else a line every few seconds.
 pub(super) struct Progress {
     started: Instant,
     shown: Instant,
@@ -16,7 +16,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Begins.
+    /// Starts the clock, and shows an empty bar on a terminal.
     pub(super) fn start() -> Self {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| {
@@ -32,7 +32,7 @@ impl Progress {
         Self { started: now, shown: now, bar }
     }
 
-    /// `done` of `total` events are done.
+    /// Shows that `done` of `total` events are done.
     pub(super) fn show(&mut self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {
             bar.set_length(total);
@@ -40,12 +40,12 @@ impl Progress {
         } else if self.shown.elapsed() >= LINE_EVERY {
             self.shown = Instant::now();
             let line = format!("{} of {} events", HumanCount(done), HumanCount(total));
-            // Nothing can be done about a terminal that is gone.
+            // Progress that cannot be shown is not an error.
             let _ = writeln!(std::io::stderr(), "{line}");
         }
     }
 
-    /// Ends the bar; returns how many seconds it took.
+    /// Removes the bar; returns the seconds since the start.
     pub(super) fn end(self) -> f64 {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();

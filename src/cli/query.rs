@@ -1,7 +1,7 @@
-//! `broadloom query`: one statement, answered on stdout.
+//! `broadloom query`: runs one statement and prints the result.
 //!
-//! The data directory is opened for reading, beside a server that may be writing it; `--url` asks a
-//! server instead (`remote.rs`).
+//! The data directory is opened for reading, so a server may be writing it; `--url` queries a server instead
+//! (`remote.rs`).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -16,9 +16,8 @@ use super::{Globals, logging, remote, units};
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::{Error, Position, Result};
-use crate::query::QueryRequest;
 use crate::query::output::{self, Format};
-use crate::server::{first_rows, literal};
+use crate::query::{Ask, Parameter, Question};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -30,44 +29,53 @@ Examples:
   echo 'select 1' | broadloom query --format csv
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
 
-Any attribute can be named: bare (http.route), quoted (\"http.route\"), or as attributes['http.route'].";
+Attributes are named bare (http.route), quoted (\"http.route\"), or as attributes['http.route'].";
 
 /// Arguments of `broadloom query`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct QueryArgs {
-    /// The statement; "-" or nothing reads it from stdin
+    /// The statement; without it, or with "-", it is read from stdin
     #[arg(value_name = "SQL", conflicts_with = "file")]
     sql: Option<String>,
-    /// Read the statement from a file
+    /// Read the statement from this file
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// How to write the answer: table, json, ndjson, csv, arrow or parquet; by default as the name of
-    /// --output says, else a table
-    #[arg(long, value_name = "FORMAT", value_parser = |text: &str| text.parse::<Format>())]
-    format: Option<Format>,
-    /// The value of $1, then of $2 …: a JSON literal (7, true, null, "7"); anything else is text
+    /// Value of $1; repeat the option for $2, $3 and so on
+    ///
+    /// A JSON literal is taken as such: 7, true, null, "7". Anything else is text: /checkout.
     #[arg(short, long = "param", value_name = "VALUE", allow_hyphen_values = true)]
     params: Vec<String>,
-    /// Give up after this time
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    timeout: Option<Duration>,
+    /// Format of the result: table, json, ndjson, csv, arrow or parquet
+    ///
+    /// Default: the one that the extension of --output names (json, ndjson, jsonl, csv, arrow, arrows, parquet), else
+    /// table.
+    #[arg(long, value_name = "FORMAT", value_parser = |text: &str| text.parse::<Format>())]
+    format: Option<Format>,
+    /// Write the result to this file instead of stdout
+    ///
+    /// The file appears when it is complete; a query that fails leaves none.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Write at most this many rows
     #[arg(long, value_name = "ROWS")]
     limit: Option<usize>,
-    /// Write to a file instead of stdout
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
-    /// Ask this server, http://host:port, instead of the data directory
+    /// Time limit, such as 30s or 5m, after which the query fails
+    ///
+    /// Default: none; with --url, that of the server (serve --query-timeout).
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    timeout: Option<Duration>,
+    /// Query the server at this URL, http://host:port, instead of --data
     #[arg(long, value_name = "URL", env = "BROADLOOM_URL")]
     url: Option<String>,
-    /// Memory of the query; beyond it, it spills to disk, then fails
+    /// Memory for the query; beyond it the query spills to disk, then fails
+    ///
+    /// With --url, the server's --query-memory applies instead.
     #[arg(long, value_name = "BYTES", env = "BROADLOOM_QUERY_MEMORY", default_value = "2GiB", value_parser = units::bytes)]
     query_memory: usize,
 }
 
-/// The arguments of the program, of which a statement that begins with a comment is not taken for a flag: it
-/// gets a space before it.
+/// Puts a space before a statement that begins with a comment (`-- …`), so that clap does not take it for an option.
 pub(super) fn with_statement(mut arguments: Vec<OsString>) -> Vec<OsString> {
     let Some(query) = arguments.iter().position(|argument| argument == "query") else { return arguments };
     for i in query + 1..arguments.len() {
@@ -83,53 +91,56 @@ pub(super) fn with_statement(mut arguments: Vec<OsString>) -> Vec<OsString> {
     arguments
 }
 
-/// Whether `text` begins with a comment of SQL: what is before the first `=` is no name of a flag.
+/// True if `text` begins with an SQL comment: the part before the first `=` is not the name of an option.
 fn is_comment(text: &str) -> bool {
     let Some(rest) = text.strip_prefix("--").filter(|rest| !rest.is_empty()) else { return false };
     let name = rest.split('=').next().unwrap_or_default();
     name.is_empty() || name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-')
 }
 
-/// Answers one statement.
+/// Runs `broadloom query`.
 pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "warn")?;
-    let request = QueryRequest {
-        sql: statement(args.sql.as_deref(), args.file.as_deref())?,
-        params: args.params.iter().map(|text| literal(text)).collect(),
+    let sql = statement(args.sql.as_deref(), args.file.as_deref())?;
+    let question = Question {
+        ask: Ask::Sql(sql.clone()),
+        params: args.params.iter().map(|text| Parameter::read(text)).collect::<Result<_>>()?,
         timeout: args.timeout,
         row_limit: args.limit,
     };
     let format = args.format.or_else(|| format_of(args.output.as_deref()?)).unwrap_or(Format::Table);
     let is_to_terminal = args.output.is_none() && std::io::stdout().is_terminal();
     if is_to_terminal && matches!(format, Format::Arrow | Format::Parquet) {
-        return Err(Error::invalid("this format is not for the eyes: write it to a file with --output FILE"));
+        return Err(Error::invalid(
+            "this format is binary and stdout is a terminal: write it to a file with --output FILE",
+        ));
     }
-    let sql = request.sql.clone();
     let mut to = Sink::open(args.output)?;
     let answered = if let Some(url) = args.url {
         let asking = tokio::task::spawn_blocking(move || {
-            let answered = remote::ask(&url, &request, format, &mut to);
+            let answered = remote::ask(&url, &question, format, &mut to);
             (answered, to)
         });
-        let (answered, sink) = asking.await.map_err(|e| Error::internal("asking failed").with_source(e))?;
+        let (answered, sink) =
+            asking.await.map_err(|e| Error::internal("the query thread failed").with_source(e))?;
         to = sink;
         answered
     } else {
         let mut settings = globals.settings();
         settings.query.memory_bytes_max = args.query_memory;
-        local(settings, request, format, &mut to).await
+        local(settings, question, format, &mut to).await
     };
     to.close(answered).map_err(|error| point_at(error, &sql))
 }
 
-/// Answers from the data directory.
-async fn local(settings: Settings, request: QueryRequest, format: Format, to: &mut Sink) -> Result<()> {
+/// Runs the query on the data directory or object store.
+async fn local(settings: Settings, question: Question, format: Format, to: &mut Sink) -> Result<()> {
     let database = Database::open_read_only(settings).await?;
-    let rows_max = request.row_limit;
-    let request = QueryRequest { row_limit: rows_max.filter(|rows| *rows > 0), ..request };
-    let mut result = database.query(request).await?;
+    let rows_max = question.row_limit;
+    let question = Question { row_limit: rows_max.filter(|rows| *rows > 0), ..question };
+    let mut result = database.query(question).await?;
     if let Some(rows_max) = rows_max {
-        result = first_rows(result, rows_max);
+        result = result.first_rows(rows_max);
     }
     for warning in &result.warnings {
         warn(warning);
@@ -141,7 +152,7 @@ async fn local(settings: Settings, request: QueryRequest, format: Format, to: &m
     Ok(())
 }
 
-/// Says something about the answer beside it.
+/// Prints a warning about the result on stderr.
 pub(super) fn warn(warning: &str) {
     let _ = writeln!(std::io::stderr(), "warning: {warning}");
 }
@@ -153,7 +164,7 @@ fn statement(argument: Option<&str>, file: Option<&Path>) -> Result<String> {
             .map_err(|e| Error::from(e).context(format!("cannot read {}", file.display()))),
         (Some(sql), _) if sql != "-" => Ok(sql.to_owned()),
         (None, None) if std::io::stdin().is_terminal() => {
-            Err(Error::invalid("no statement: write broadloom query \"select …\", or give a file with -f"))
+            Err(Error::invalid("no statement: write broadloom query \"select …\", or name a file with -f"))
         }
         _ => {
             let mut sql = String::new();
@@ -163,7 +174,7 @@ fn statement(argument: Option<&str>, file: Option<&Path>) -> Result<String> {
     }
 }
 
-/// The format that the name of a file says.
+/// The format that the extension of `path` names.
 fn format_of(path: &Path) -> Option<Format> {
     match path.extension()?.to_str()? {
         "json" => Some(Format::Json),
@@ -175,7 +186,7 @@ fn format_of(path: &Path) -> Option<Format> {
     }
 }
 
-/// Where an answer goes: stdout, or a file that appears when it is whole.
+/// Target of the result: stdout, or a file that appears when it is complete.
 pub(super) struct Sink {
     to: BufWriter<Box<dyn Write + Send>>,
     file: Option<(PathBuf, PathBuf)>,
@@ -194,14 +205,14 @@ impl Sink {
         Ok(Self { to: BufWriter::new(Box::new(file)), file: Some((part, path)) })
     }
 
-    /// Ends the answer: the whole file gets its name, a broken one is removed.
+    /// Flushes the result. A complete file gets its name, an incomplete one is removed.
     fn close(mut self, answered: Result<()>) -> Result<()> {
         let written = answered.and_then(|()| Ok(self.to.flush()?));
         let Some((part, path)) = self.file else { return written };
         match written {
             Ok(()) => Ok(std::fs::rename(part, path)?),
             Err(error) => {
-                // The error that matters is the one at hand.
+                // Report the first error, not one of the cleanup.
                 let _ = std::fs::remove_file(part);
                 Err(error)
             }
@@ -219,7 +230,7 @@ impl Write for Sink {
     }
 }
 
-/// Adds the line of the statement that an error names, with a caret under the place.
+/// Adds to an error the line of the statement at which it points, with a caret below the position.
 fn point_at(error: Error, sql: &str) -> Error {
     match error.position().and_then(|at| picture(at, sql)) {
         Some(picture) => error.followed_by(format!("\n{picture}")),
@@ -230,7 +241,7 @@ fn point_at(error: Error, sql: &str) -> Error {
 fn picture(at: Position, sql: &str) -> Option<String> {
     let line = sql.lines().nth(at.line.checked_sub(1)?)?;
     let number = at.line.to_string();
-    // A tab is as wide above the caret as before it.
+    // Tabs are kept, so that the caret lines up.
     let before: String =
         line.chars().take(at.column.saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     let margin = " ".repeat(number.len());

@@ -1,33 +1,43 @@
-//! Asking a running server: `POST /v1/sql` over HTTP.
+//! How is a running server queried? With `POST /v1/sql` over HTTP.
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
 use arrow::ipc::reader::StreamReader;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::query::warn;
 use crate::error::{Error, ErrorKind, Position, Result};
-use crate::query::QueryRequest;
 use crate::query::output::{self, Format};
+use crate::query::{Parameter, Question};
 
-/// How much longer than the query itself the client waits for its end, so that the server's own words
-/// about a timeout arrive.
+/// Time that the client waits beyond the query's timeout, so that the server's own timeout message arrives. Also the
+/// limit for connecting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Asks the server at `url` and writes its answer to `to`; blocks.
-pub(super) fn ask(url: &str, request: &QueryRequest, format: Format, to: &mut impl Write) -> Result<()> {
-    let address = address(url, request, format)?;
+/// Body of a request.
+#[derive(Serialize)]
+struct Statement<'a> {
+    query: String,
+    params: &'a [Parameter],
+}
+
+/// Sends the question to the server at `url` and writes the result to `to`; blocks.
+pub(super) fn ask(url: &str, question: &Question, format: Format, to: &mut impl Write) -> Result<()> {
+    let address = address(url, question, format)?;
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(PATIENCE))
-        .timeout_global(request.timeout.map(|timeout| timeout + PATIENCE))
+        .timeout_global(question.timeout.map(|timeout| timeout + PATIENCE))
         .build()
         .new_agent();
-    let body = json!({ "query": request.sql, "params": request.params }).to_string();
+    let statement = Statement { query: question.ask.to_string(), params: &question.params };
+    let body = serde_json::to_string(&statement)
+        .map_err(|e| Error::internal("the statement cannot be written as JSON").with_source(e))?;
     let mut response =
         agent.post(address.as_str()).header("Content-Type", "application/json").send(body).map_err(|e| {
-            Error::new(ErrorKind::Unavailable, format!("cannot ask {url}: {e}")).with_source(e)
+            Error::new(ErrorKind::Unavailable, format!("cannot query {url}: {e}")).with_source(e)
         })?;
     let status = response.status().as_u16();
     if status != 200 {
@@ -44,26 +54,26 @@ pub(super) fn ask(url: &str, request: &QueryRequest, format: Format, to: &mut im
     if format == Format::Table { table(from, to) } else { copy(&mut from, to) }
 }
 
-/// The address of the query with its options.
-fn address(url: &str, request: &QueryRequest, format: Format) -> Result<url::Url> {
+/// URL of the request, with its options as parameters.
+fn address(url: &str, question: &Question, format: Format) -> Result<url::Url> {
     let wrong = |e: String| Error::invalid(format!("--url {url}: {e}; write http://127.0.0.1:8080"));
     let mut address = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
     if !matches!(address.scheme(), "http" | "https") {
-        return Err(wrong("this is no http address".to_owned()));
+        return Err(wrong("not an http or https URL".to_owned()));
     }
     address.set_path(&format!("{}/v1/sql", address.path().trim_end_matches('/')));
     let asked = if format == Format::Table { Format::Arrow } else { format };
     address.query_pairs_mut().append_pair("format", asked.name());
-    if let Some(timeout) = request.timeout {
+    if let Some(timeout) = question.timeout {
         address.query_pairs_mut().append_pair("timeout", &humantime::format_duration(timeout).to_string());
     }
-    if let Some(limit) = request.row_limit {
+    if let Some(limit) = question.row_limit {
         address.query_pairs_mut().append_pair("limit", &limit.to_string());
     }
     Ok(address)
 }
 
-/// The error that the server, or a proxy before it, answers with.
+/// The answer of the server, or of a proxy before it, as an error: its `detail`, kind and position.
 fn problem(status: u16, text: &str) -> Error {
     let problem = serde_json::from_str::<Value>(text).unwrap_or_default();
     let name = problem["type"].as_str().and_then(|name| name.strip_prefix("urn:broadloom:problem:"));
@@ -82,7 +92,7 @@ fn problem(status: u16, text: &str) -> Error {
 }
 
 fn cut_off(error: std::io::Error) -> Error {
-    let message = format!("the server broke the answer off, its log says why: {error}");
+    let message = format!("the server ended the result early, see its log for the reason: {error}");
     Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
 
@@ -97,7 +107,7 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<()> {
     }
 }
 
-/// Rows that arrive as Arrow, as a table.
+/// Reads rows in Arrow's stream format and writes them as a text table.
 fn table(from: impl Read, to: &mut impl Write) -> Result<()> {
     let reader = StreamReader::try_new(from, None)?;
     let schema = reader.schema();
@@ -112,13 +122,9 @@ mod tests {
 
     #[test]
     fn the_address_carries_the_options() {
-        let request = QueryRequest {
-            sql: "select 1".to_owned(),
-            params: Vec::new(),
-            timeout: Some(Duration::from_millis(1500)),
-            row_limit: Some(7),
-        };
-        let of = |url| address(url, &request, Format::Table).map(|u| u.to_string());
+        let timeout = Some(Duration::from_millis(1500));
+        let question = Question { timeout, row_limit: Some(7), ..Question::sql("select 1") };
+        let of = |url| address(url, &question, Format::Table).map(|u| u.to_string());
         let wanted = "http://h:1/v1/sql?format=arrow&timeout=1s+500ms&limit=7";
         assert_eq!(of("http://h:1").unwrap(), wanted);
         assert_eq!(of("http://h:1/").unwrap(), wanted);

@@ -1,4 +1,4 @@
-//! Sizes and times as people write them after a flag.
+//! How are sizes, times and places written in options?
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::config::{Location, LogPlace, RetentionRule};
 
 const SEGMENT_BYTES_MIN: usize = 1 << 20;
 
-/// Bytes as `1048576`, `512KiB`, `64MiB`, `2GiB`, `64MB` (a million each), `64M` (as MiB).
+/// Parses bytes: `1048576`, `512KiB`, `64MiB`, `2GiB`, `64MB` (1 MB = 1,000,000), `64M` (the same as `64MiB`).
 pub(super) fn bytes(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -23,22 +23,22 @@ pub(super) fn bytes(text: &str) -> Result<usize, String> {
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
-        other => return Err(format!("{other:?} is no unit of bytes; write 64MiB, 2GiB or 1048576")),
+        other => return Err(format!("{other:?} is not a unit of bytes; write 64MiB, 2GiB or 1048576")),
     };
     let number: usize =
         digits.parse().map_err(|_| "write a whole number with a unit, such as 64MiB".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "this is more than a machine can hold".to_owned())
+    number.checked_mul(factor).ok_or_else(|| "this is more than 2^64 bytes".to_owned())
 }
 
-/// Bytes of a segment: with less, queries would open more than they read.
+/// Parses the size of a segment, at least 1 MiB: with smaller segments, queries spend more on opening than on reading.
 pub(super) fn segment_bytes(text: &str) -> Result<usize, String> {
     bytes(text).and_then(|bytes| match bytes {
-        0..SEGMENT_BYTES_MIN => Err("a segment needs at least 1MiB".to_owned()),
+        0..SEGMENT_BYTES_MIN => Err("too small for a segment; write at least 1MiB".to_owned()),
         bytes => Ok(bytes),
     })
 }
 
-/// A directory, or the URL of a store.
+/// Parser of a data directory or an object store's URL.
 pub(super) fn location() -> impl TypedValueParser<Value = Location> {
     OsStringValueParser::new().try_map(|text: OsString| match Location::from(text) {
         Location::Unusable { why, .. } => Err(why),
@@ -46,7 +46,7 @@ pub(super) fn location() -> impl TypedValueParser<Value = Location> {
     })
 }
 
-/// A directory of this machine.
+/// Parser of a local directory.
 pub(super) fn directory() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().try_map(|text: OsString| local(Location::from(text)))
 }
@@ -54,24 +54,25 @@ pub(super) fn directory() -> impl TypedValueParser<Value = PathBuf> {
 fn local(place: Location) -> Result<PathBuf, String> {
     match place {
         Location::Directory(directory) => Ok(directory),
-        Location::Store(url) => Err(format!("{url} is a store; write a directory of this machine")),
+        Location::Store(url) => Err(format!("{url} is an object store; write a directory of this machine")),
         Location::Unusable { why, .. } => Err(why),
     }
 }
 
-/// A time as `30s`, `5m`, `250ms`.
+/// Parses a duration: `30s`, `5m`, `250ms`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim()).map_err(|e| format!("{e}; write 30s, 5m or 250ms"))
 }
 
-/// A moment as `2026-11-21T08:00:00Z`, in nanoseconds since the Unix epoch.
+/// Parses an RFC 3339 time such as `2026-11-21T08:00:00Z` into nanoseconds since the Unix epoch.
 pub(super) fn time(text: &str) -> Result<i64, String> {
     let time = chrono::DateTime::parse_from_rfc3339(text.trim())
         .map_err(|e| format!("{e}; write 2026-11-21T08:00:00Z"))?;
-    time.timestamp_nanos_opt().ok_or_else(|| "this is before 1677 or after 2262".to_owned())
+    time.timestamp_nanos_opt()
+        .ok_or_else(|| "this is out of range; write a time between 1677 and 2262".to_owned())
 }
 
-/// How long to keep what: `14d`, or `90d where status_code = 'ERROR'`.
+/// Parses a retention rule: `14d`, or `90d where status = 'error'`.
 pub(super) fn retention(text: &str) -> Result<RetentionRule, String> {
     let text = text.trim();
     let split = text.to_ascii_lowercase().find(" where ");
@@ -82,10 +83,10 @@ pub(super) fn retention(text: &str) -> Result<RetentionRule, String> {
     Ok(RetentionRule { condition, keep: duration(keep)? })
 }
 
-/// Where the log of data in a store is: `object`, or a directory.
+/// Parses the place of an object store's write-ahead log: `object`, or a directory.
 pub(super) fn log_place(text: &str) -> Result<LogPlace, String> {
     match text {
-        "" => Err("write object, or a directory".to_owned()),
+        "" => Err("the value is empty; write object, or a directory".to_owned()),
         "object" => Ok(LogPlace::Store),
         place => local(Location::from(place)).map(LogPlace::Directory),
     }

@@ -1,8 +1,8 @@
-//! How is a database copied while it is written to, and how does one come back?
+//! How is a database backed up while it is written to, and how is it restored?
 //!
-//! Either way it is the same copy ([`maintenance::backup`](crate::maintenance::backup)) of what a query would see:
-//! all that was acknowledged before, each event once. A backup goes beside the one before; a restored database
-//! goes where nothing is. Both go to a directory or to an object store, whichever the other one is in.
+//! Both make the same copy ([`maintenance::backup`](crate::maintenance::backup)) of the events that a query would
+//! see: everything acknowledged before, each event once. A backup adds to the previous backup in its target; a
+//! restore needs an empty target. Source and target may each be a directory or an object store.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,25 +20,25 @@ use crate::maintenance::{BackupProgress, BackupReport, BackupSource, BackupTarge
 use crate::store::{DurableFileSystem, RemoteStore};
 use crate::wal;
 
-/// How often a copy goes on with a newer snapshot because the database has deleted something meanwhile. Each
-/// time it gets further, as what it has copied stays.
+/// Most snapshots that one copy uses. It takes a newer one when the database has deleted an object that was still
+/// to be copied. Copied objects stay, so each attempt gets further.
 const ATTEMPTS_MAX: usize = 1000;
 
-/// Directories that a file system makes by itself.
+/// Directories that file systems create themselves, which may be in an empty target.
 const OF_FILE_SYSTEMS: [&str; 1] = ["lost+found"];
 
 impl Database {
-    /// Copies the database to `target`, of which nobody else makes use meanwhile: all that was appended before,
-    /// and as of one moment. Appends and queries go on. What the last backup there has copied is not copied again.
-    /// A database that is open for reading has what was appended before its last [`refresh`](Self::refresh).
+    /// Copies everything that was appended before, as of one moment, to `target`, which nobody else may use
+    /// meanwhile. Appends and queries go on. Objects that the last backup there has copied are not copied again.
+    /// A database open for reading copies what was appended before its last [`refresh`](Self::refresh).
     ///
-    /// The copy is a data directory: it can be opened. It counts when this returns, and is what it was before
-    /// when this fails or is dropped. `name` tells databases apart. Files of the database that are damaged are
-    /// copied as they are, and are in the report.
+    /// The copy is a data directory and can be opened. It is complete when this returns; when this fails or is
+    /// dropped, the target still holds the previous backup. `name` tells databases apart. Damaged files are copied as
+    /// they are, and reported.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`] when `target` holds something else than a backup of `name`, or a
-    /// backup that was opened and written to; with [`ErrorKind::Conflict`] when events may be in a log that this
-    /// process does not read, unless the settings say that they are given up.
+    /// Fails with [`ErrorKind::InvalidInput`] when `target` holds anything but a backup of `name`, or a backup that
+    /// was opened and written to; with [`ErrorKind::Conflict`] when events may be in a log that this process does not
+    /// read, unless the settings abandon that log.
     pub async fn backup(
         &self,
         target: Arc<dyn ObjectStore>,
@@ -60,7 +60,7 @@ impl Database {
             match target.copy(&source, &mut progress).await {
                 Ok(Some(report)) => return Ok(report),
                 Ok(None) => self.refresh().await?,
-                // The checkpoint that has its columns was replaced.
+                // The checkpoint with the snapshot's columns was replaced.
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     self.refresh().await?;
                     if self.snapshot().catalog.version == source.catalog.version {
@@ -70,12 +70,12 @@ impl Database {
                 Err(error) => return Err(error),
             }
         }
-        let message = format!("the database has changed {ATTEMPTS_MAX} times while it was copied: try again");
+        let message = format!("the database changed {ATTEMPTS_MAX} times during the copy: try again");
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 }
 
-/// All that queries see, with where it is from.
+/// Returns everything that queries see, and the store and log positions that it comes from.
 fn source(inner: &Inner) -> Result<BackupSource> {
     let (catalog, batches, wal) = inner.live.view_of_log();
     reads_all(inner, &catalog)?;
@@ -90,8 +90,8 @@ fn source(inner: &Inner) -> Result<BackupSource> {
     })
 }
 
-/// Fails with [`ErrorKind::Conflict`] while events may be in a log that is not read: queries do without them, and say
-/// what there is at this moment; a backup would do so for good.
+/// Fails with [`ErrorKind::Conflict`] while events may be in a log that this process does not read. Queries may miss
+/// them for the moment; a backup would miss them for good.
 fn reads_all(inner: &Inner, catalog: &CatalogSnapshot) -> Result<()> {
     if !inner.read_only || catalog.claim.is_none() || inner.settings.remote.abandon_log {
         return Ok(());
@@ -103,21 +103,21 @@ fn reads_all(inner: &Inner, catalog: &CatalogSnapshot) -> Result<()> {
     catalog.is_all_with(log.as_deref())
 }
 
-/// A place for a copy.
+/// The target of a copy.
 struct Place {
     store: Arc<dyn ObjectStore>,
     at: Location,
 }
 
-/// The right to write to a place. That of a store is to be released.
+/// The right to write to a place. A store's lease must be released; a directory's lock ends when dropped.
 enum PlaceLock {
     Directory { _lock: DirectoryLock },
     Store(StoreLease),
 }
 
 impl Place {
-    /// A directory is created where it is not there. Nothing of what a store has is kept in a cache: objects may be
-    /// put again under their names.
+    /// Opens the target; creates a missing directory. A store is opened without a cache, as objects may be put again
+    /// under the same names.
     fn open(at: Location) -> Result<Self> {
         let store: Arc<dyn ObjectStore> = match &at {
             Location::Directory(directory) => {
@@ -131,7 +131,7 @@ impl Place {
         Ok(Self { store, at })
     }
 
-    /// Fails with [`ErrorKind::Conflict`], naming the owner, while somebody else writes there.
+    /// Locks the place; fails with [`ErrorKind::Conflict`], naming the owner, while another process writes there.
     async fn lock(&self, now_ns: i64) -> Result<PlaceLock> {
         Ok(match &self.at {
             Location::Directory(directory) => {
@@ -145,7 +145,7 @@ impl Place {
         })
     }
 
-    /// Looks whether there is what `purpose` allows, and marks it.
+    /// Checks that the place's content is allowed for `purpose`, and marks it.
     async fn look(&self, clock: &Arc<dyn Clock>, purpose: Purpose<'_>) -> Result<BackupTarget> {
         BackupTarget::open(Arc::clone(&self.store), Arc::clone(clock), purpose).await
     }
@@ -158,7 +158,7 @@ impl Place {
         progress: impl FnMut(BackupProgress),
     ) -> Result<BackupReport> {
         let clock = &database.settings().clock;
-        // Before the lock leaves an object there; and again when nobody else is there.
+        // Checked twice: before locking, which puts an object there, and again when nobody else can write.
         self.look(clock, purpose).await?;
         let lock = self.lock(clock.now_ns()).await?;
         let copied = match self.look(clock, purpose).await {
@@ -172,9 +172,9 @@ impl Place {
     }
 }
 
-/// [`Database::backup`] to `target`: a directory, which is created where it is not there, or a store.
+/// Makes a [`Database::backup`] in `target`: a store, or a directory, which is created if it is missing.
 ///
-/// Fails as that does, and with [`ErrorKind::Conflict`] while another process writes there.
+/// Fails as `backup` does, and with [`ErrorKind::Conflict`] while another process writes there.
 pub async fn backup_to(
     database: &Database,
     target: impl Into<Location>,
@@ -186,41 +186,41 @@ pub async fn backup_to(
     copied.map_err(|error| error.context(format!("cannot make a backup in {}", place.at)))
 }
 
-/// Makes a database of what `source` holds, a backup or not, in `data`: a directory, which is created where it is
-/// not there, or a store. Checksums are compared: what is damaged is in the report, and is restored as it is.
+/// Copies `source`, a backup or any other database, to `data`: a store, or a directory, which is created if it is
+/// missing. Checksums are compared: damaged objects are reported, and restored as they are.
 ///
-/// Fails with [`ErrorKind::InvalidInput`] when `data` is not empty. When it fails half-way, what is there is no
-/// database, and is to be removed.
+/// Fails with [`ErrorKind::InvalidInput`] when `data` is not empty. When it fails half-way, `data` holds an
+/// incomplete copy: remove it.
 pub async fn restore_to(
     source: &Database,
     data: impl Into<Location>,
     progress: impl FnMut(BackupProgress),
 ) -> Result<BackupReport> {
     let place = Place::open(outside(&source.settings().data, data.into())?)?;
-    // Files that are no objects count too.
+    // Files that are not objects count too.
     if let Some(directory) = place.at.directory()
         && !is_empty(directory)?
     {
-        let message = format!("{} is not empty: a database is restored to where nothing is", place.at);
+        let message = format!("{} is not empty: restore to an empty place", place.at);
         return Err(Error::invalid(message));
     }
     let copied = place.receive(source, Purpose::Restore, progress).await;
     copied.map_err(|error| error.context(format!("cannot restore to {}", place.at)))
 }
 
-/// `target`, unless it is within `data`: what is there belongs to the database, which would copy itself.
+/// Returns `target`; fails when it is inside `data`, as the database would copy itself.
 fn outside(data: &Location, target: Location) -> Result<Location> {
     let (Some(from), Some(to)) = (data.directory(), target.directory()) else { return Ok(target) };
-    // It need not be there yet.
+    // The target need not exist yet.
     let there = std::path::absolute(to)?;
     let there = there.ancestors().find_map(|ancestor| ancestor.canonicalize().ok());
     if there.is_some_and(|there| from.canonicalize().is_ok_and(|from| there.starts_with(from))) {
-        return Err(Error::invalid(format!("{target} is inside of {data}: name a place outside of it")));
+        return Err(Error::invalid(format!("{target} is inside {data}: choose a place outside it")));
     }
     Ok(target)
 }
 
-/// What a database is called in its backups: where it is.
+/// Name of a database in its backups: its canonical location.
 fn name_of(data: &Location) -> String {
     let canonical = data.directory().and_then(|directory| directory.canonicalize().ok());
     let name = canonical.map_or_else(|| data.to_string(), |directory| directory.display().to_string());

@@ -1,10 +1,10 @@
-//! Is everything in a data directory what was written?
+//! Is everything in a data directory as it was written?
 //!
-//! Reads all of it and changes nothing; a writer may be at work. What it replaced or deleted meanwhile is no
-//! problem: at the end the catalog is read again, and what it no longer names is left out.
+//! Reads all of it and changes nothing; a writer may be running. At the end the catalog is read again, and problems
+//! with objects that it no longer names are dropped: the writer has replaced or deleted them meanwhile.
 //!
-//! The checks themselves stand beside the formats: `catalog::check`, `segment::check`, `index::check`,
-//! `index::checksums`, `segment::mask`, `wal::replay`. Here is what they are about together.
+//! The checks themselves are beside the formats: `catalog::check`, `segment::check`, `index::check`,
+//! `index::checksums`, `segment::mask`, `wal::replay`. This module runs them and compares their results.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
@@ -30,33 +30,33 @@ use crate::segment::mask::deleted_rows;
 use crate::segment::{NewSegment, SegmentId, SegmentMeta, check as segment_check};
 use crate::wal::{self, Replay, SequenceNumber, delivery};
 
-/// How often the log is read again because a flush came in between.
+/// Most attempts to read the log when flushes come in between.
 const LOG_ATTEMPTS: usize = 5;
 
-/// Kinds of what a data directory holds.
+/// Part of a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Commits and checkpoints.
     Catalog,
-    /// Parquet files.
+    /// Parquet files of events.
     Segments,
     /// Side-cars of segments.
     Indexes,
-    /// Deleted rows.
+    /// Deleted rows of segments.
     Masks,
     /// Indexes of many segments.
     Runs,
-    /// What is not in a segment yet.
+    /// Files or objects of the log.
     Log,
 }
 
 impl Part {
-    /// All of them, in the order in which they are looked at.
+    /// All parts, in the order of the check.
     pub const ALL: [Self; 6] =
         [Self::Catalog, Self::Segments, Self::Indexes, Self::Masks, Self::Runs, Self::Log];
 
-    /// Its name.
+    /// Name, as in reports and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Catalog => "catalog",
@@ -68,7 +68,7 @@ impl Part {
         }
     }
 
-    /// What to do about a problem with it.
+    /// Advice for a problem with this part.
     pub fn advice(self) -> &'static str {
         match self {
             Self::Catalog => {
@@ -80,7 +80,7 @@ impl Part {
                  wrong"
             }
             Self::Indexes | Self::Runs => {
-                "restore the file from a backup, or delete it: answers are right without it, and take longer"
+                "restore the file from a backup, or delete it: answers are right without it, but slower"
             }
             Self::Masks => "restore the file from a backup; until then queries that read its segment fail",
             Self::Log => {
@@ -91,46 +91,46 @@ impl Part {
     }
 }
 
-/// How far it is.
+/// Progress of a check.
 #[derive(Debug, Clone, Copy)]
 pub struct CheckProgress {
-    /// Events of the segments that were looked at.
+    /// Events of the segments checked so far.
     pub rows_done: u64,
     /// Events of all segments.
     pub rows: u64,
 }
 
-/// Something that is wrong.
+/// A problem, with its part and advice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CheckProblem {
-    /// With what.
+    /// Part that has the problem.
     pub part: Part,
-    /// Where, and what.
+    /// Place and description.
     #[serde(flatten)]
     pub problem: Problem,
-    /// What to do.
+    /// Advice, by [`Part::advice`].
     pub advice: &'static str,
 }
 
-/// How much was looked at.
+/// Totals of one part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct PartTotals {
-    /// Objects or files.
+    /// Objects or files checked.
     pub objects: u64,
-    /// Their size.
+    /// Size of these, in bytes.
     pub bytes: u64,
-    /// What is wrong with them.
+    /// Problems found in them.
     pub problems: u64,
 }
 
-/// What was found.
+/// Result of a check.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct CheckReport {
-    /// What is wrong.
+    /// Problems found.
     pub problems: Vec<CheckProblem>,
-    /// What is worth knowing, and no problem.
+    /// Remarks that are not problems.
     pub notes: Vec<String>,
-    /// By part.
+    /// Totals by part.
     pub parts: BTreeMap<Part, PartTotals>,
     /// Events in the segments, deleted ones too.
     pub rows: u64,
@@ -151,11 +151,11 @@ impl CheckReport {
     }
 }
 
-/// Looks at everything that `settings` name, and changes nothing. Takes as long as reading and decoding all of it on one
-/// core; memory is that of the widest column, and of what is resident of all side-cars, at most 16 kB each.
+/// Checks the whole database in `settings`, and changes nothing. Takes as long as reading and decoding all of it on
+/// one core. Memory is that of the widest column, and at most 16 kB for each side-car.
 ///
-/// Fails only when there is no database or its directory cannot be listed; whatever else is wrong is in the
-/// report.
+/// Fails only when there is no database or its directory cannot be listed; everything else that is wrong is
+/// reported.
 pub async fn check(settings: &Settings, mut progress: impl FnMut(CheckProgress)) -> Result<CheckReport> {
     let missing =
         || Error::new(ErrorKind::NotFound, format!("there is no Broadloom database in {}", settings.data));
@@ -170,7 +170,10 @@ pub async fn check(settings: &Settings, mut progress: impl FnMut(CheckProgress))
     report.parts = Part::ALL.into_iter().map(|part| (part, PartTotals::default())).collect();
     report.parts.insert(Part::Catalog, PartTotals { objects, bytes, problems: 0 });
     if objects == 0 {
-        report.add(Part::Catalog, [Problem::new("catalog/log", "there is no catalog beside other files")]);
+        report.add(
+            Part::Catalog,
+            [Problem::new("catalog/log", "the catalog is missing although other files exist")],
+        );
     }
     report.add(Part::Catalog, problems);
 
@@ -192,14 +195,14 @@ struct Checker {
     store: Arc<dyn ObjectStore>,
     snapshot: Arc<CatalogSnapshot>,
     report: CheckReport,
-    /// The side-cars that could be opened.
+    /// Side-cars that could be opened.
     indexes: HashMap<SegmentId, Arc<SegmentIndex>>,
-    /// Segments without checksums.
+    /// Number of segments without readable checksums.
     unsealed: u64,
 }
 
 impl Checker {
-    /// Whether there is something to read at `path`; it should have `bytes` bytes.
+    /// Returns true if `path` can be read; reports it when it is missing or does not have `bytes` bytes.
     async fn exists(&mut self, part: Part, path: &str, bytes: u64) -> bool {
         match self.store.head(&ObjectPath::from(path)).await {
             Ok(object) => {
@@ -240,7 +243,7 @@ impl Checker {
         };
         let read = tokio::task::spawn_blocking(read).await;
         let (found, problems, misses) =
-            read.map_err(|e| Error::internal(format!("looking at {path} failed")).with_source(e))?;
+            read.map_err(|e| Error::internal(format!("checking {path} failed")).with_source(e))?;
         self.report.add(Part::Segments, problems);
         self.report.add(Part::Indexes, misses);
         if let Some(found) = found {
@@ -249,14 +252,14 @@ impl Checker {
         Ok(())
     }
 
-    /// The parts of a segment whose checksums are wrong.
+    /// Returns the byte ranges of a segment whose checksums are wrong.
     async fn damaged(&mut self, segment: &SegmentMeta, index: Option<&SegmentIndex>) -> Vec<Range<u64>> {
         let path = segment.path();
         let Some(index) = index else {
             self.unsealed += 1;
             return Vec::new();
         };
-        // Errors are said elsewhere: the side-car is damaged, or the segment too short.
+        // Errors are reported elsewhere: the side-car is damaged, or the segment too short.
         let verified = checksums::verify(&self.store, index.sidecar(), &path, segment.bytes).await;
         let Ok(Some(damaged)) = verified else {
             self.unsealed += 1;
@@ -270,7 +273,7 @@ impl Checker {
         damaged.into_iter().map(|d| d.bytes).collect()
     }
 
-    /// What the footer says against what the catalog says.
+    /// Compares the footer with the catalog.
     async fn compare(&mut self, segment: &SegmentMeta, found: &NewSegment) {
         let path = segment.path();
         let mut problems = Vec::new();
@@ -288,12 +291,16 @@ impl Checker {
         for column in &found.columns.columns {
             let fact = ColumnFact::from(column);
             let expected = match known.get(&column.name) {
-                // Damage of a checkpoint is said elsewhere.
+                // Damage of a checkpoint is reported elsewhere.
                 Fact::Unknown => continue,
                 Fact::Absent => "no such column".to_owned(),
                 Fact::Present(known) => format!("{known:?}"),
             };
-            differs(format!("what is known of column {:?}", column.name), expected, format!("{fact:?}"));
+            differs(
+                format!("the catalog's facts on column {:?}", column.name),
+                expected,
+                format!("{fact:?}"),
+            );
         }
         self.report.add(Part::Segments, problems);
     }
@@ -357,7 +364,7 @@ impl Checker {
         problems
     }
 
-    /// Replays the whole log, also what is in segments already.
+    /// Replays the whole log, also the batches that are in segments already.
     async fn log(&mut self, log: &LogStorage) -> Result<()> {
         let mut after = self.snapshot.wal_watermark;
         let mut read = replay_all(log, after).await?;
@@ -405,8 +412,8 @@ impl Checker {
         if let Some((file, keep)) = replay.torn_file() {
             let file = below(file);
             self.report.notes.push(format!(
-                "{file} ends with {} bytes of an incomplete batch from offset {keep} on, as a crash leaves them or \
-                 a writer that is writing: they were never acknowledged",
+                "{file} ends with {} bytes of an incomplete batch from offset {keep} on, left by a crash or \
+                 still being written: they were never acknowledged",
                 replay.torn_bytes()
             ));
         }
@@ -434,9 +441,9 @@ impl Checker {
             }
             let stem = path.trim_end_matches(".parquet").trim_end_matches(".index");
             let why = if retired.contains(stem) {
-                "was replaced, and is kept for queries that began before"
+                "was replaced; kept for queries that began earlier"
             } else {
-                "is in no commit, as a crash leaves it or a writer that is at work; it is deleted at the next start"
+                "is in no commit: left by a crash, or being made by a writer; the next start deletes orphans"
             };
             self.report.notes.push(format!("{path} {why}"));
         }
@@ -446,7 +453,7 @@ impl Checker {
         Ok(Catalog::load(Arc::clone(&self.store), Arc::new(SystemClock)).await?.snapshot())
     }
 
-    /// Leaves out what a writer has replaced meanwhile, and counts.
+    /// Drops problems with objects that a writer has replaced meanwhile, and counts the others.
     async fn finish(mut self) -> Result<CheckReport> {
         if let Ok(now) = self.catalog().await.as_deref()
             && now.version > self.snapshot.version
@@ -463,7 +470,7 @@ impl Checker {
         if self.unsealed > 0 {
             let count = self.unsealed;
             report.notes.push(format!(
-                "{count} segments have no checksums that can be read: that they can be decoded was checked"
+                "{count} segments have no readable checksums: checked only that they can be decoded"
             ));
         }
         for problem in &report.problems {
@@ -480,12 +487,12 @@ fn lookup(index: &SegmentIndex, segment: &SegmentMeta, name: &str, values: &Arra
         Ok(Some(count)) if count > 0 => {
             Some(Problem::new(path, format!("{count} values of {name:?} are not found on their pages")))
         }
-        // Damage is said already, section by section.
+        // Damage was already reported, section by section.
         Ok(_) | Err(_) => None,
     }
 }
 
-/// The segments, side-cars, masks and runs that there are.
+/// Lists the stored segments, side-cars, masks and runs.
 async fn list(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
     let mut objects = Vec::new();
     for folder in ["segments", "runs"] {
@@ -496,16 +503,16 @@ async fn list(store: &Arc<dyn ObjectStore>) -> Result<Vec<ObjectMeta>> {
     Ok(objects)
 }
 
-/// What the log holds.
+/// Files and replay of the log.
 struct ReadLog {
     replay: Result<Replay>,
     batches: u64,
     undecodable: Vec<Problem>,
-    /// Names and sizes.
+    /// Names and sizes in bytes.
     files: Vec<(String, u64)>,
 }
 
-/// Looks at batches.
+/// Decodes and counts batches.
 #[derive(Default)]
 struct Looked {
     batches: u64,
@@ -522,8 +529,8 @@ impl Looked {
     }
 }
 
-/// Replays the batches, and only looks whether they can be read: all of those in files, and those above `after`
-/// in a store, where fences of long ago leave gaps.
+/// Replays the batches only to check that they can be read: all of those in files, and those above `after` in a
+/// store, where old fences leave gaps.
 async fn replay_all(log: &LogStorage, after: SequenceNumber) -> Result<ReadLog> {
     let mut looked = Looked::default();
     let (replay, looked) = match log.clone() {

@@ -1,8 +1,8 @@
-//! What has become of a deletion?
+//! Are deleted events gone from the storage too?
 //!
-//! The catalog remembers which objects may have held the deleted events at that time. Objects are never
-//! changed: once none of these is there any more, and no file of the log that is as old, no object holds the
-//! events. That is looked up in the store itself.
+//! The catalog records the objects that may have held the events when they were deleted. Objects never change, so
+//! the events are gone once all of these are, and every log file that is as old. [`receipt`] checks the store
+//! itself for them.
 
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -12,10 +12,10 @@ use super::Inner;
 use crate::catalog::Deletion;
 use crate::error::{Error, ErrorKind, Result};
 
-/// A deletion, and where its events still are.
+/// A deletion, and the objects that may still hold its events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DeletionReceipt {
-    /// What was asked for, and what was found.
+    /// The request and its result.
     #[serde(flatten)]
     pub deletion: Deletion,
     /// Objects and log files that may still hold the events, below the data directory. No query sees them.
@@ -23,13 +23,13 @@ pub struct DeletionReceipt {
 }
 
 impl DeletionReceipt {
-    /// Whether no object holds the events any more.
+    /// True if no object holds the events any more.
     pub fn is_complete(&self) -> bool {
         self.pending.is_empty()
     }
 }
 
-/// The receipt of the deletion `id` at this moment.
+/// Returns the current receipt of the deletion `id`; fails with [`ErrorKind::NotFound`] when the id is unknown.
 pub(super) async fn receipt(inner: &Inner, id: &str) -> Result<DeletionReceipt> {
     let (catalog, _) = inner.live.view();
     let deletion = catalog.deletions.iter().find(|deletion| deletion.id == id).cloned();

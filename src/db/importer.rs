@@ -1,8 +1,8 @@
 //! How is a lot of data loaded quickly?
 //!
-//! Without the log and the buffer: batches are collected, and when there are enough for a good segment it
-//! is encoded, stored and committed in the background while the next ones are collected. Events are
-//! committed in the order in which they were appended, so "the first n events are in" says all.
+//! It bypasses the log and the buffer. Batches are collected until they fill a segment, which is encoded, stored
+//! and committed in the background while the next batches are collected. Events are committed in the order of
+//! their appends, so progress is one number: the first n events are in.
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use crate::event::EventBatch;
 use crate::maintenance::{Birth, decide, store_segment};
 use crate::segment::{NewSegment, ROWS_MAX, SegmentMeta};
 
-/// A segment is begun with so much memory of batches. Twice that is held, collecting and encoding: with
-/// columns and output it stays under 300 MB.
+/// Memory of batches that starts a segment. Twice this is held, one collecting and one encoding; with columns and
+/// output an import stays under 300 MB.
 const SEGMENT_BYTES: usize = 96 << 20;
-/// Or with so many events: small events compress well, and one core reads one segment.
+/// Number of events that starts a segment. Small events compress well, and one core reads one segment.
 const SEGMENT_ROWS: usize = 256 << 10;
 
-/// A bulk load. What was not committed when it is dropped is not in the database.
+/// A bulk load. Dropping it discards the events that are not committed yet.
 #[derive(Debug)]
 pub struct Importer {
     writer: Arc<Writer>,
@@ -37,14 +37,14 @@ pub struct Importer {
     progress: ImportProgress,
 }
 
-/// How far an import is.
+/// Progress of an import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ImportProgress {
-    /// Events handed in.
+    /// Events appended so far.
     pub appended_rows: u64,
-    /// Of these the first so many are committed: durable and visible.
+    /// Number of events committed, counted from the first: these are durable and visible.
     pub committed_rows: u64,
-    /// Segments made of them.
+    /// Segments written.
     pub segments: u64,
     /// Size of these segments.
     pub segment_bytes: u64,
@@ -68,10 +68,10 @@ impl Importer {
     /// Adds events; returns at once unless a segment has to be finished first. They are durable and
     /// visible once [`progress`](Self::progress) counts them as committed.
     ///
-    /// An error may be that of an earlier batch; the import cannot go on after it.
+    /// The error may be an earlier batch's; the import cannot continue after it.
     pub async fn append(&mut self, batch: EventBatch) -> Result<()> {
         if batch.rows() > ROWS_MAX {
-            let message = format!("batch of {} events, at most {ROWS_MAX} go in one: split it", batch.rows());
+            let message = format!("the batch has {} events, the limit is {ROWS_MAX}: split it", batch.rows());
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         if self.rows + batch.rows() > ROWS_MAX {
@@ -90,20 +90,20 @@ impl Importer {
         Ok(())
     }
 
-    /// Commits everything that was appended. Each call ends a segment, however small: call it at the end,
-    /// or when somebody has to be told.
+    /// Commits everything that was appended. Each call ends a segment, however small: call it at the end, or when a
+    /// producer waits for an acknowledgement.
     pub async fn commit(&mut self) -> Result<ImportProgress> {
         self.seal().await?;
         self.finish_building().await?;
         Ok(self.progress)
     }
 
-    /// How far the import is.
+    /// Returns the current progress.
     pub fn progress(&self) -> ImportProgress {
         self.progress
     }
 
-    /// Starts a segment of what was collected, once the previous one is committed.
+    /// Starts a segment of the collected batches, once the previous one is committed.
     async fn seal(&mut self) -> Result<()> {
         self.finish_building().await?;
         if self.collected.is_empty() {

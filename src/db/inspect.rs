@@ -1,9 +1,9 @@
 //! What is in this file?
 //!
-//! For people, and for programs that show it to people. The formats are read by `inspect.rs` of `wal`, `segment`,
-//! `index` and `catalog`, all in the same way: they return a `…Content` of plain fields and rows, and add what is
-//! damaged to a list. Here is which of them it is, by the first bytes and the name. What is damaged is a [`Problem`]
-//! beside whatever else can be read. [`overview`](super::overview) is about the whole directory.
+//! For people, and for programs that show it to people. This module finds the kind of a file by its first bytes and
+//! its name. The `inspect.rs` of `wal`, `segment`, `index` and `catalog` read the formats, all in the same way: they
+//! return a `…Content` of plain fields and rows, and add each damage to a list as a [`Problem`]; everything else that
+//! can be read is returned. [`overview`](super::overview) shows the whole directory.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,18 +27,18 @@ use crate::store::DurableFileSystem;
 use crate::wal::inspect::{self as wal_inspect, LogContent};
 use crate::wal::record;
 
-/// How a zstd frame begins: a checkpoint of the first format is one.
+/// First bytes of a zstd frame: a checkpoint of the first format is one.
 const ZSTD_MAGIC: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
-/// How a Parquet file begins.
+/// First bytes of a Parquet file.
 const PARQUET_MAGIC: &[u8] = b"PAR1";
 
-/// Kinds of files.
+/// Kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Of the log.
+    /// File of the log.
     Log,
-    /// Events.
+    /// Parquet file of events.
     Segment,
     /// Side-car of a segment.
     Index,
@@ -46,29 +46,29 @@ pub enum Kind {
     Run,
     /// Deleted rows of a segment.
     Mask,
-    /// One change of the catalog.
+    /// Single change of the catalog.
     Commit,
-    /// The catalog summed up.
+    /// State of the catalog after many commits.
     Checkpoint,
 }
 
-/// What is in a file.
+/// Content and damage of one file.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// Its path, as it was asked for.
+    /// Path, as it was requested.
     pub path: String,
-    /// What it is.
+    /// Kind of the file.
     pub kind: Kind,
-    /// Its size.
+    /// Size of the file.
     pub bytes: u64,
-    /// What is in it; none when nothing can be read.
+    /// Content; none when nothing can be read.
     #[serde(flatten)]
     pub content: Option<Content>,
-    /// What is damaged.
+    /// Damaged parts.
     pub problems: Vec<Problem>,
 }
 
-/// What is in a file, by its kind.
+/// Content of a file, by its kind.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Content {
@@ -86,10 +86,10 @@ pub enum Content {
     Checkpoint(CheckpointContent),
 }
 
-/// What is in the file at `path`, which need not be in a data directory.
+/// Reads the file at `path`, which need not be in a data directory.
 ///
-/// Fails with [`ErrorKind::InvalidInput`] when it is no file of ours, or one of a newer program, with
-/// [`ErrorKind::NotFound`] when it is not there.
+/// Fails with [`ErrorKind::InvalidInput`] when it is not a Broadloom file, or was written by a newer program, and
+/// with [`ErrorKind::NotFound`] when it does not exist.
 pub async fn inspect_file(path: &Path) -> Result<Inspection> {
     let whole = path.canonicalize().map_err(|e| Error::from(e).context(path.display()))?;
     let parent = whole.parent().unwrap_or(Path::new("/"));
@@ -99,8 +99,8 @@ pub async fn inspect_file(path: &Path) -> Result<Inspection> {
     Ok(Inspection { path: path.display().to_string(), ..inspection })
 }
 
-/// What is in what `what` names: a file, a path below the data that `settings` name, or the id of a segment or
-/// run there.
+/// Reads the file that `what` names: a path, a path below the data in `settings`, or the id of a segment or run
+/// there.
 ///
 /// Fails with [`ErrorKind::NotFound`] when it is none of these, else as [`inspect_file`] does.
 pub async fn inspect(settings: &Settings, what: &Path) -> Result<Inspection> {
@@ -128,30 +128,33 @@ pub async fn inspect(settings: &Settings, what: &Path) -> Result<Inspection> {
     }
     let (what, data) = (what.display(), &settings.data);
     let message =
-        format!("{what} is neither a file, nor one below {data}, nor the id of a segment or run there");
+        format!("{what} is neither a file, nor a path below {data}, nor the id of a segment or run there");
     Err(Error::new(ErrorKind::NotFound, message))
 }
 
-/// What is in the object at `path` of `store`; fails as [`inspect_file`] does.
+/// Reads the object at `path` of `store`; fails as [`inspect_file`] does.
 pub async fn inspect_object(store: &Arc<dyn ObjectStore>, path: &str) -> Result<Inspection> {
     let location = ObjectPath::parse(path)
-        .map_err(|e| Error::invalid(format!("{path:?} is no name of a file of ours")).with_source(e))?;
+        .map_err(|e| Error::invalid(format!("{path:?} is not a valid object path")).with_source(e))?;
     let found = store.head(&location).await.map_err(|e| Error::from(e).context(path))?;
-    // A store below a prefix says the whole name.
+    // A store with a prefix returns the whole name.
     let object = ObjectMeta { location: location.clone(), ..found };
-    // Stores refuse to give nothing.
+    // Stores refuse empty ranges.
     let begin = match object.size.min(8) {
         0 => Bytes::new(),
         bytes => store.get_range(&location, 0..bytes).await?,
     };
-    let unknown =
-        || Error::invalid(format!("{path} is no file of a data directory, by its name or its first bytes"));
+    let unknown = || {
+        Error::invalid(format!(
+            "{path} is not a Broadloom file: its name and first bytes match no known kind"
+        ))
+    };
     let (named, found) = (kind_of_name(path), kind_of_bytes(&begin));
     let mut inspector = Inspector { store, object, begin, problems: Vec::new() };
     let kind = match (found, named) {
         (Found::Kind(kind), named) => {
             if named.is_some_and(|named| named != kind) {
-                inspector.problem("it is named like something else");
+                inspector.problem("its name belongs to another kind of file");
             }
             kind
         }
@@ -193,7 +196,7 @@ fn kind_of_name(path: &str) -> Option<Kind> {
 
 enum Found {
     Kind(Kind),
-    /// An index, a run or a checkpoint.
+    /// Container of an index, a run or a checkpoint; its sections tell which.
     IndexObject,
     Unknown,
 }
@@ -214,7 +217,7 @@ fn kind_of_bytes(begin: &[u8]) -> Found {
 struct Inspector<'a> {
     store: &'a Arc<dyn ObjectStore>,
     object: ObjectMeta,
-    /// Its first bytes.
+    /// First bytes of the object, 8 at most.
     begin: Bytes,
     problems: Vec<Problem>,
 }
@@ -237,7 +240,7 @@ impl Inspector<'_> {
         Sidecar::open(Arc::clone(self.store), self.object.location.as_ref(), self.object.size).await
     }
 
-    /// What an index object without a name is.
+    /// Finds the kind of an index object by its sections, when its name does not tell.
     async fn kind_of_sections(&self) -> Result<Option<Kind>> {
         let sidecar = self.sidecar().await?;
         let kinds = [("segment", Kind::Index), ("run", Kind::Run), ("head", Kind::Checkpoint)];
@@ -245,7 +248,7 @@ impl Inspector<'_> {
         Ok(kinds.next().map(|(_, kind)| kind))
     }
 
-    /// What is in the object; what is damaged goes to `damage`, or is noted. None when nothing can be read.
+    /// Reads the object; adds damage to `damage` or to the problems. None when nothing can be read.
     async fn content(&mut self, kind: Kind, damage: &mut Vec<Error>) -> Result<Option<Content>> {
         let path = self.object.location.to_string();
         Ok(Some(match kind {
@@ -267,7 +270,7 @@ impl Inspector<'_> {
         }))
     }
 
-    /// What the footer says, or the copy of it in the side-car; with the side-car's checksums compared.
+    /// Describes a segment by its footer, or by the copy in the side-car, and compares the side-car's checksums.
     async fn segment(&mut self, path: &str) -> Result<Option<SegmentContent>> {
         let index = format!("{}.index", path.trim_end_matches(".parquet"));
         let sidecar = match self.store.head(&ObjectPath::from(index.as_str())).await {
@@ -277,9 +280,7 @@ impl Inspector<'_> {
         let footer = match (segment_inspect::footer(self.store, &self.object).await, &sidecar) {
             (Ok(footer), _) => Some(footer),
             (Err(error), Some(sidecar)) => {
-                self.damage(&[
-                    error.context("its footer cannot be read; what is said here is from its index")
-                ]);
+                self.damage(&[error.context("its footer cannot be read; this output is from its index")]);
                 index_inspect::footer(sidecar).await.ok().flatten()
             }
             (Err(error), None) => return Err(error),

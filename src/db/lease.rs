@@ -1,11 +1,11 @@
 //! Is another process writing to this store right now?
 //!
-//! A courtesy: claims ([`catalog::claim`](crate::catalog::claim)) are what keeps two writers from harming each
-//! other, and the second wins. So that nobody wins by mistake, a writer renews the object `LOCK` every
-//! [`RENEWAL`], and who wants to write looks at it first: one that changes while it is being watched is alive.
-//! Clocks are not compared, but to pass over what is a minute old.
+//! The lease is a courtesy: claims ([`catalog::claim`](crate::catalog::claim)) keep two writers from harming each
+//! other, and the second one wins. To prevent a takeover by mistake, a writer renews the object `LOCK` every
+//! [`RENEWAL`]. A new writer watches it first: if it changes, its owner is alive. Clocks are compared only to skip
+//! the watch when the lease is more than a minute old.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use object_store::path::Path;
@@ -17,25 +17,26 @@ use crate::config::Location;
 use crate::error::{Error, ErrorKind, Result};
 
 const NAME: &str = "LOCK";
-/// How often it is renewed.
+/// Interval between renewals.
 const RENEWAL: Duration = Duration::from_secs(4);
-/// How long one is watched: three renewals.
+/// Time for which a new writer watches a lease: three renewals.
 const WATCH: Duration = Duration::from_secs(12);
-/// The age from which on nobody needs to watch.
+/// Age from which a lease counts as dead without a watch.
 const STALE: Duration = Duration::from_mins(1);
 
-/// The sign of life of a writer, renewed until dropped.
+/// A writer's lease, renewed until dropped.
 #[derive(Debug)]
 pub(super) struct StoreLease {
     store: Arc<dyn ObjectStore>,
     id: Uuid,
     renewing: JoinHandle<()>,
+    successor: Arc<OnceLock<String>>,
 }
 
 impl StoreLease {
-    /// Waits until nobody else is seen to write to `store`, which is the one of `data`.
+    /// Takes the lease of `store`, the store of `data`. Waits [`WATCH`] when a recent lease is there.
     ///
-    /// Fails with [`ErrorKind::Conflict`], naming the owner, when somebody is.
+    /// Fails with [`ErrorKind::Conflict`], naming the owner, when another process renews it meanwhile.
     pub(super) async fn acquire(
         store: Arc<dyn ObjectStore>,
         owner: String,
@@ -58,11 +59,17 @@ impl StoreLease {
         }
         let id = Uuid::new_v4();
         renew(&store, id, &owner, 0).await.map_err(cannot)?;
-        let renewing = tokio::spawn(keep(Arc::clone(&store), id, owner));
-        Ok(Self { store, id, renewing })
+        let successor = Arc::<OnceLock<String>>::default();
+        let renewing = tokio::spawn(keep(Arc::clone(&store), id, owner, Arc::clone(&successor)));
+        Ok(Self { store, id, renewing, successor })
     }
 
-    /// Gives it back, so that the next one need not wait.
+    /// Owner of the lease if another process has taken it over.
+    pub(super) fn successor(&self) -> Option<&str> {
+        self.successor.get().map(String::as_str)
+    }
+
+    /// Deletes the lease, so that the next writer need not wait.
     pub(super) async fn release(&self) {
         self.renewing.abort();
         if let Ok(Some((text, _))) = look(&self.store).await
@@ -80,7 +87,7 @@ impl Drop for StoreLease {
     }
 }
 
-/// What the object says, and when it was put.
+/// Reads the lease's text, and the time at which it was put; none when there is no lease.
 async fn look(store: &Arc<dyn ObjectStore>) -> object_store::Result<Option<(String, i64)>> {
     match store.get(&Path::from(NAME)).await {
         Ok(found) => {
@@ -101,21 +108,51 @@ fn owner_in(text: &str) -> &str {
     text.lines().nth(1).unwrap_or("another process")
 }
 
-/// Renews it, until somebody else has it.
-async fn keep(store: Arc<dyn ObjectStore>, id: Uuid, owner: String) {
+/// Renews the lease until another process has it.
+async fn keep(store: Arc<dyn ObjectStore>, id: Uuid, owner: String, successor: Arc<OnceLock<String>>) {
     for beat in 1.. {
         tokio::time::sleep(RENEWAL).await;
-        match look(&store).await {
-            Ok(Some((text, _))) if !text.starts_with(&id.to_string()) => {
-                tracing::error!(owner = owner_in(&text), "another process has taken over writing");
-                return;
-            }
-            Ok(_) => {
-                if let Err(error) = renew(&store, id, &owner, beat).await {
-                    tracing::warn!(%error, "could not renew LOCK");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "could not look at LOCK"),
+        if let Some(other) = renew_or_find_successor(&store, id, &owner, beat).await {
+            tracing::error!(owner = %other, "another process has taken over writing");
+            let _ = successor.set(other);
+            return;
         }
+    }
+}
+
+/// Renews the lease, unless another process has it: then returns that owner.
+async fn renew_or_find_successor(
+    store: &Arc<dyn ObjectStore>,
+    id: Uuid,
+    owner: &str,
+    beat: u64,
+) -> Option<String> {
+    match look(store).await {
+        Ok(Some((text, _))) if !text.starts_with(&id.to_string()) => return Some(owner_in(&text).to_owned()),
+        Ok(_) => {
+            if let Err(error) = renew(store, id, owner, beat).await {
+                tracing::warn!(%error, "could not renew LOCK");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "could not read LOCK"),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_successor_is_seen_with_the_next_renewal_and_not_overwritten() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let [stale, owner] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        renew(&store, stale, "stale", 0).await.unwrap();
+        assert_eq!(renew_or_find_successor(&store, stale, "stale", 1).await, None);
+        renew(&store, owner, "owner", 0).await.unwrap();
+        assert_eq!(renew_or_find_successor(&store, stale, "stale", 2).await.as_deref(), Some("owner"));
+        assert!(look(&store).await.unwrap().unwrap().0.starts_with(&owner.to_string()));
     }
 }

@@ -16,7 +16,7 @@ pub(super) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Fails with [`ErrorKind::Conflict`], naming directory and owner, while somebody else holds it.
+    /// Takes the lock; fails with [`ErrorKind::Conflict`], naming directory and owner, while another process holds it.
     pub(super) fn acquire(data: &Path, now_ns: i64) -> Result<Self> {
         let path = data.join("LOCK");
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
@@ -45,7 +45,7 @@ impl DirectoryLock {
     }
 }
 
-/// This process, for people: `process 7 on loom-1 since 2026-11-21T08:00:00Z`.
+/// Describes this process for people: `process 7 on loom-1 since 2026-11-21T08:00:00Z`.
 pub(super) fn owner(now_ns: i64) -> String {
     let since =
         chrono::DateTime::from_timestamp_nanos(now_ns).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

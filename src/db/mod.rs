@@ -12,22 +12,23 @@
 //!
 //! A [`Database`] is a handle: cheap to clone, safe to use from many tasks. One process writes to a data
 //! directory at a time ([`lock`]); any number of others may [`open_read_only`](Database::open_read_only)
-//! beside it. Several databases in one process know nothing of each other.
+//! beside it. Several databases in one process are independent; they may share [`Resources`].
 //!
 //! # The story of a write
 //!
-//! [`append`](Database::append) asks for room, encodes and compresses the batch, and hands it to the
-//! [log](crate::wal). When the log has it on disk, the batch is put into the [buffer](crate::buffer) and
-//! the producer is answered. A task of this module [flushes](crate::maintenance) the buffer when it is full
-//! or old. [`Importer`] goes straight to segments instead, for bulk loads.
+//! [`append`](Database::append) reserves memory in the buffer, encodes and compresses the batch, and hands it to
+//! the [log](crate::wal). Once the log is on disk, the batch enters the [buffer](crate::buffer) and the producer
+//! is answered. [`maintenance`](crate::maintenance::duties) flushes the buffer when it is full or old.
+//! [`Importer`] writes segments directly instead, for bulk loads.
 //!
-//! [`writer`] is the write path, [`recovery`] what happens at open, [`importer`] the bulk path,
-//! [`backup`] copies a database and brings it back, [`check`] says whether all that is stored is what was written, [`inspect`]
-//! what is in a file, [`overview`] what is in a directory.
+//! [`writer`] is the write path, [`importer`] the bulk path, [`recovery`] the steps of opening. [`resources`] are
+//! shared by databases. [`backup`] copies and restores a database, [`check`] verifies all stored bytes,
+//! [`inspect`] shows one file, [`overview`] a whole directory.
 
 mod deletion;
 mod lock;
-mod maintain;
+mod spill;
+mod resources;
 mod recovery;
 mod stats;
 mod writer;
@@ -50,16 +51,18 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
-use crate::query::{Checked, Engine, QueryRequest, QueryResult, ReadSnapshot};
+use crate::query::{Checked, Engine, QueryResult, Question, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
 pub use crate::maintenance::{BackupProgress, BackupReport, DeleteRequest};
 pub use crate::maintenance::{
-    CompactionOptions, CompactionProgress, CompactionReport, MaintenanceCounts, SegmentTotals,
+    CompactionOptions, CompactionProgress, CompactionReport, Duty, DutyState, MaintenanceCounts,
+    SegmentTotals,
 };
 pub use deletion::DeletionReceipt;
 pub use importer::{ImportProgress, Importer};
+pub use resources::{ResourceSettings, Resources};
 pub use stats::DatabaseStats;
 use storage::Storage;
 use writer::Writer;
@@ -76,32 +79,46 @@ struct Inner {
     storage: Storage,
     live: Arc<Live>,
     engine: Engine,
+    /// Memory, caches and spill directory of the engine; outlives it.
+    resources: Resources,
     /// None when read-only, and after close.
     writer: RwLock<Option<Arc<Writer>>>,
     read_only: bool,
 }
 
 impl Database {
-    /// Opens the database in `settings.data` for reading and writing; creates it when there is none.
+    /// Opens the database in `settings.data` for reading and writing; creates it if it is missing.
     ///
     /// Replays the log, and starts a task on the current tokio runtime that flushes the buffer. Fails with
     /// [`ErrorKind::Conflict`] while another process writes there, [`ErrorKind::Corrupt`] when the catalog
     /// is damaged. Damaged records of the log are reported to the system's log and skipped.
     pub async fn open(settings: Settings) -> Result<Self> {
-        recovery::open(settings).await
+        recovery::open(settings, None).await
     }
 
-    /// Opens the existing database in `settings.data` as it is now, for reading; a writer may be at work.
+    /// [`open`](Self::open)s a database that shares `resources` with others. Their limits replace `settings.query`
+    /// and the memory limit of `settings.index`.
+    pub async fn open_with(settings: Settings, resources: &Resources) -> Result<Self> {
+        recovery::open(settings, Some(resources)).await
+    }
+
+    /// Opens the existing database in `settings.data` as it is now, for reading; a writer may be running.
     ///
     /// Changes nothing in the directory. Later writes are seen after [`refresh`](Self::refresh).
     pub async fn open_read_only(settings: Settings) -> Result<Self> {
-        recovery::open_read_only(settings).await
+        recovery::open_read_only(settings, None).await
+    }
+
+    /// Like [`open_read_only`](Self::open_read_only), with `resources` shared as in [`open_with`](Self::open_with).
+    pub async fn open_read_only_with(settings: Settings, resources: &Resources) -> Result<Self> {
+        recovery::open_read_only(settings, Some(resources)).await
     }
 
     /// Adds events. When it returns, they survive a crash and the next query sees them.
     ///
     /// Fails with [`ErrorKind::Busy`] when the buffer is full and [`ErrorKind::Unavailable`] when the disk is:
-    /// retry later; with [`ErrorKind::TooLarge`] when a batch has more events than a segment. After any failure but [`ErrorKind::Poisoned`] nothing was stored. Dropping the future may or may not store it.
+    /// retry later; with [`ErrorKind::TooLarge`] when a batch has more events than a segment. After any failure but
+    /// [`ErrorKind::Poisoned`] nothing was stored. If the future is dropped, the batch may or may not be stored.
     pub async fn append(&self, batch: EventBatch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
@@ -110,11 +127,12 @@ impl Database {
         self.writer()?.append(Arc::new(batch), None, limits).await.map(|_: SequenceNumber| ())
     }
 
-    /// Like [`append`](Self::append) the events of the message `id` of a producer, unless it was taken in
-    /// before, within what [`DeliverySettings`](crate::config::DeliverySettings) remember: then nothing is
-    /// added. Returns whether it was new.
+    /// [`append`](Self::append)s the events of a producer's message `id`, unless the message was stored before and
+    /// is still within the window of [`DeliverySettings`](crate::config::DeliverySettings). Returns true if it was
+    /// new.
     ///
-    /// When it returns, the events are durable, whichever delivery brought them; also across restarts.
+    /// When it returns, the events are durable, whichever delivery brought them. Duplicates are found across
+    /// restarts too.
     pub async fn deliver(&self, id: DeliveryId, batch: EventBatch) -> Result<bool> {
         if batch.is_empty() {
             return Ok(true);
@@ -122,7 +140,7 @@ impl Database {
         self.writer()?.deliver(id, Arc::new(batch), self.inner.settings.buffer).await
     }
 
-    /// Starts a bulk load: events go straight into segments, and count once they are committed.
+    /// Starts a bulk load: events go straight into segments, and are visible once committed.
     pub fn importer(&self) -> Result<Importer> {
         Ok(Importer::new(self.writer()?, Arc::clone(&self.inner.storage.store), &self.inner.settings))
     }
@@ -132,59 +150,73 @@ impl Database {
         self.writer()?.flush_all().await
     }
 
-    /// Merges small segments, and such that overlap in time, so that queries open fewer. Events stay as they
-    /// are; flushes and queries go on. `progress` is called now and then.
+    /// Merges small segments and segments that overlap in time, so that queries open fewer. Events do not change;
+    /// flushes and queries go on. `progress` is called for every new segment.
     ///
-    /// What is done when it fails, or is dropped, stays done. It does nothing when there is nothing to gain.
+    /// Merges committed before a failure or a drop stay. Does nothing when there is nothing to gain. Retention runs
+    /// first; neither a failing retention rule nor an object that cannot be deleted stops the merges:
+    /// see [`duties`](Self::duties).
     pub async fn compact(
         &self,
         options: CompactionOptions,
         progress: impl FnMut(CompactionProgress) + Send,
     ) -> Result<CompactionReport> {
-        self.writer()?.compact(options, progress).await
+        self.writer()?.maintenance().compact(options, progress).await
     }
 
-    /// Deletes the events that fit a condition, of those that were appended before: no later query sees them.
+    /// Deletes the previously appended events that match a condition: no later query sees them.
     ///
-    /// Their objects are written again without them by and by, in the background or by
-    /// [`rewrite_deleted`](Self::rewrite_deleted); the receipt says which are still there. Fails with
-    /// [`ErrorKind::InvalidInput`] when the condition is wrong, or needs more than one event to be decided.
+    /// Their objects are rewritten without them later, in the background or by
+    /// [`rewrite_deleted`](Self::rewrite_deleted); the receipt lists the objects that still hold them. Fails with
+    /// [`ErrorKind::InvalidInput`] when the condition is wrong, or cannot be evaluated on one event alone.
     pub async fn delete(&self, request: &DeleteRequest) -> Result<DeletionReceipt> {
         let writer = self.writer()?;
         writer.flush_all().await?;
-        let deletion = writer.masker().delete(request).await?;
+        let deletion = writer.maintenance().masker().delete(request).await?;
         self.deletion(&deletion.id).await
     }
 
-    /// How many events in how many segments [`delete`](Self::delete) would delete.
+    /// Counts the events that [`delete`](Self::delete) would delete, and the segments that they are in.
     pub async fn count_deletable(&self, request: &DeleteRequest) -> Result<(u64, u64)> {
         let writer = self.writer()?;
         writer.flush_all().await?;
-        writer.masker().count(request).await
+        writer.maintenance().masker().count(request).await
     }
 
-    /// What has become of an earlier deletion; [`ErrorKind::NotFound`] when there was none.
+    /// Returns the state of an earlier deletion; [`ErrorKind::NotFound`] when the id is unknown.
     pub async fn deletion(&self, id: &str) -> Result<DeletionReceipt> {
         deletion::receipt(&self.inner, id).await
     }
 
-    /// Writes the segments again that have deleted events, without these, and deletes the objects that have
-    /// not been needed for the time of grace. Settings of the database do this in the background.
+    /// Rewrites the segments that have deleted events without them, and deletes the objects whose grace period is
+    /// over. The database settings can do this in the background.
     pub async fn rewrite_deleted(&self, options: CompactionOptions) -> Result<()> {
-        self.writer()?.compactor().rewrite_deleted(options).await
+        self.writer()?.maintenance().rewrite_deleted(options).await
     }
 
-    /// Removes what has expired by the settings of the database, which also do so in the background. Returns
-    /// how many events.
+    /// Removes the events that have expired by the retention settings, as the background does; returns their
+    /// number. A rule that fails does not stop the others; its error is returned after them.
     pub async fn apply_retention(&self) -> Result<u64> {
-        let writer = self.writer()?;
-        writer.retainer().apply(writer.stop()).await
+        self.writer()?.maintenance().retain().await
     }
 
-    /// Flushes, ends the background task and gives the directory back. Queries still work; appends fail.
+    /// Fails with [`ErrorKind::Poisoned`], and the reason, when no append will work until the process is restarted:
+    /// after a failed fsync, or because another process has taken over. A closed database fails with
+    /// [`ErrorKind::Unavailable`]; a read-only one is ready.
+    pub fn readiness(&self) -> Result<()> {
+        if self.inner.read_only { Ok(()) } else { self.writer()?.readiness() }
+    }
+
+    /// State of each maintenance duty that was tried since the database was opened for writing. A failing duty is
+    /// retried and does not stop the others.
+    pub fn duties(&self) -> Vec<DutyState> {
+        self.writer().map(|writer| writer.maintenance().states()).unwrap_or_default()
+    }
+
+    /// Flushes, ends the background task and releases the directory's lock. Queries still work; appends fail.
     ///
-    /// Dropping a database without closing it loses nothing: the log has the events. The directory is then
-    /// given back when a flush, import or merge that is under way has ended.
+    /// Dropping a database without closing it loses nothing: the log has the events. The lock is then released
+    /// when a running flush, import or merge has ended.
     pub async fn close(&self) -> Result<()> {
         let writer = self.inner.writer.write().take();
         match writer {
@@ -193,54 +225,56 @@ impl Database {
         }
     }
 
-    /// What a query that starts now sees.
+    /// Returns the data that a query starting now sees.
     pub fn snapshot(&self) -> ReadSnapshot {
         let (catalog, buffer) = self.inner.live.view();
         let keys = Arc::clone(self.inner.live.keys());
         ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.storage.store) }
     }
 
-    /// Starts a statement on what was appended before.
+    /// Starts a query on everything that was appended before.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong, with a place in it where there
-    /// is one; what goes wrong later comes through the stream. Dropping the result ends the query.
-    pub async fn query(&self, request: QueryRequest) -> Result<QueryResult> {
-        self.inner.engine.query(&self.snapshot(), request).await
+    /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong, with the position if it is known; later
+    /// errors come through the stream. Dropping the result ends the query.
+    pub async fn query(&self, question: Question) -> Result<QueryResult> {
+        self.inner.engine.query(&self.snapshot(), question).await
     }
 
     /// Plans a statement without running it: its columns, or what is wrong with it. See [`Engine::check`].
-    pub async fn check(&self, request: &QueryRequest) -> Result<Checked> {
-        self.inner.engine.check(&self.snapshot(), request).await
+    pub async fn check(&self, question: &Question) -> Result<Checked> {
+        self.inner.engine.check(&self.snapshot(), question).await
     }
 
     /// [`query`](Self::query) without parameters or limits.
     pub async fn sql(&self, sql: impl Into<String>) -> Result<QueryResult> {
-        self.query(QueryRequest::new(sql)).await
+        self.query(Question::sql(sql)).await
     }
 
-    /// A session of DataFusion on what was appended before, for programs that have an engine of their own;
+    /// Returns a DataFusion session on everything that was appended before, for programs with their own engine;
     /// see [`Engine::session_context`].
     pub fn session_context(&self) -> SessionContext {
         self.inner.engine.session_context(&self.snapshot())
     }
 
-    /// The spans of a trace with their events, at most `rows_max`, with all that OTLP needs; see
-    /// [`Engine::trace`].
+    /// Returns the spans of a trace with their events and all columns that OTLP needs; see [`Question::trace`].
+    /// Fails with [`ErrorKind::LimitExceeded`] when there are more than `rows_max`.
     pub async fn trace(&self, id: TraceId, rows_max: usize) -> Result<Vec<RecordBatch>> {
-        self.inner.engine.trace(&self.snapshot(), id, rows_max).await
+        let question = Question { row_limit: Some(rows_max), ..Question::trace(id)? };
+        let spans = self.query(question).await?.collect().await;
+        spans.map_err(|e| e.context(format!("trace {id}")))
     }
 
-    /// For a read-only database: looks again at what the writer has done.
+    /// Loads the writer's later commits and log into a read-only database; does nothing on a writable one.
     pub async fn refresh(&self) -> Result<()> {
         if self.inner.read_only { recovery::refresh(&self.inner).await } else { Ok(()) }
     }
 
-    /// Counts for a person or a monitoring system.
+    /// Returns counts for people and monitoring systems.
     pub fn stats(&self) -> DatabaseStats {
         stats::collect(&self.inner)
     }
 
-    /// The settings that it was opened with.
+    /// Settings that the database was opened with.
     pub fn settings(&self) -> &Settings {
         &self.inner.settings
     }
@@ -266,4 +300,4 @@ impl Inner {
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,6 +1,6 @@
 //! What is in this data directory?
 //!
-//! By the catalog and the log; what is in one file is [`inspect`](super::inspect)'s to say.
+//! Reads the catalog and the log. [`inspect`](super::inspect) shows a single file.
 
 use serde::Serialize;
 
@@ -11,69 +11,69 @@ use crate::catalog::inspect::{MaskRow, RunRow, SegmentRow};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Problem, Result};
 
-/// What a data directory holds.
+/// Summary of a data directory.
 #[derive(Debug, Clone, Serialize)]
 pub struct Overview {
-    /// The directory.
+    /// Data directory or store.
     pub data: String,
     /// Number of the newest commit.
     pub catalog_version: u64,
-    /// Segments.
+    /// Number of segments.
     pub segment_count: usize,
-    /// Events in them that are not deleted.
+    /// Events in segments that are not deleted.
     pub events: u64,
-    /// Events in them that are deleted.
+    /// Events in segments that are deleted.
     pub deleted_events: u64,
-    /// The oldest of all events in segments.
+    /// Time of the oldest event in segments, in nanoseconds since 1970.
     pub from_ns: Option<i64>,
-    /// The newest.
+    /// Time of the newest event in segments.
     pub to_ns: Option<i64>,
-    /// Size of all segments.
+    /// Size of all segments, in bytes.
     pub segments_bytes: u64,
-    /// Size of their indexes.
+    /// Size of their indexes, in bytes.
     pub indexes_bytes: u64,
-    /// Runs.
+    /// Number of runs.
     pub run_count: usize,
-    /// Size of all runs.
+    /// Size of all runs, in bytes.
     pub runs_bytes: u64,
-    /// The log up to here is in segments.
+    /// Number of the last batch of the log that is in segments.
     pub wal_watermark: u64,
-    /// Events behind it in the log.
+    /// Events of the log that are not in segments yet.
     pub log_events: u64,
-    /// Attribute keys, each with the types that it has had.
+    /// Number of attribute keys.
     pub attribute_keys: usize,
-    /// Objects that were removed lately, and may be there for queries that began before.
+    /// Objects removed within the grace period, which may still exist for queries that began earlier.
     pub removed_lately: usize,
     /// Segments, newest first.
     pub segments: Vec<SegmentRow>,
-    /// Indexes of many segments.
+    /// Runs: indexes of many segments.
     pub runs: Vec<RunRow>,
-    /// Masks.
+    /// Masks: deleted rows of segments.
     pub masks: Vec<MaskRow>,
-    /// Deletions that were asked for.
+    /// Requested deletions.
     pub deletions: Vec<Deletion>,
     /// Files of the log.
     pub log: Vec<LogFileRow>,
-    /// What is damaged, as far as it had to be read: `check` reads the rest.
+    /// Damage in the parts that were read; `check` reads the rest.
     pub problems: Vec<Problem>,
 }
 
-/// A file of the log in short.
+/// Summary of a log file.
 #[derive(Debug, Clone, Serialize)]
 pub struct LogFileRow {
-    /// Its name.
+    /// File name.
     pub file: String,
-    /// Its size.
+    /// File size.
     pub bytes: u64,
     /// Number of its first batch.
     pub first: Option<u64>,
     /// Number of its last batch.
     pub last: Option<u64>,
-    /// Events in it, in segments already or not.
+    /// Events in the file, also those that are in segments already.
     pub rows: u64,
 }
 
-/// What a database holds, by its catalog and its log. A writer may be at work.
+/// Summarises a database from its catalog and its log. A writer may be running.
 ///
 /// Fails with [`ErrorKind::NotFound`] when there is no database.
 pub async fn overview(settings: &Settings) -> Result<Overview> {
@@ -104,7 +104,7 @@ pub async fn overview(settings: &Settings) -> Result<Overview> {
                 log.push(LogFileRow { file: name, bytes, first, last, rows: content.rows });
             }
             Ok(Inspection { problems: found, .. }) => problems.extend(found),
-            // A flush deletes files meanwhile.
+            // A flush may delete log files meanwhile.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => problems.push(Problem::unreadable(format_args!("wal/{name}"), &error)),
         }

@@ -1,67 +1,73 @@
 //! What happens when a database is opened?
 //!
-//! 1. Take the lock, and make sure that what a killed process left is on disk (writer only).
+//! 1. Take the lock, and make sure that the files of a killed process are durable (writer only).
 //! 2. Load the catalog: segments and watermark. In a store, claim it (writer only).
 //! 3. Replay the log behind the watermark into the buffer.
-//! 4. Cut off the log's torn tail, delete what nobody needs, start the log and the background task (writer only).
+//! 4. Cut off the log's torn tail, delete orphans, start the log and the background task (writer only).
 //!
-//! A reader beside a writer does 2 and 3, and looks at the catalog again: if a flush has committed
-//! meanwhile, the log may have been truncated under its eyes, so it starts over.
+//! A reader beside a writer does 2 and 3, and then checks the catalog again: if a flush has committed meanwhile, the
+//! log may have been truncated during the replay, so it starts over.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::resources::Resources;
 use super::storage::{LogStorage, Storage};
-use super::writer::{Lock, Writer};
+use super::writer::Writer;
 use super::{Database, Inner};
 use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Change};
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
-use crate::index::IndexCache;
-use crate::maintenance::{Deliveries, Live, Sweeper};
-use crate::query::Engine;
+use crate::maintenance::{Deliveries, Ground, Hold, Live, Sweeper};
 use crate::wal::{self, FileLog, Log, ObjectLog, Replay, SequenceNumber, delivery};
 
-/// How often a reader starts over because a flush came in between. One flush takes longer than one
+/// Most attempts of a reader that starts over because a flush came in between. One flush takes longer than one
 /// attempt, so more than a few in a row mean that something else is wrong.
 const READ_ATTEMPTS_MAX: usize = 20;
 
-/// See [`Database::open`].
-pub(super) async fn open(settings: Settings) -> Result<Database> {
+/// See [`Database::open_with`]; without `resources` the database gets its own.
+pub(super) async fn open(settings: Settings, resources: Option<&Resources>) -> Result<Database> {
     let (storage, lock) = Storage::open(&settings).await?;
     let lease = storage.lease.clone();
-    let database = match (open_in(settings, storage, lock).await, lease) {
+    let opened = async {
+        let resources = resources.cloned().map_or_else(|| Resources::of_writer(&settings), Ok)?;
+        open_in(settings, storage, lock, resources).await
+    };
+    let database = match (opened.await, lease) {
         (Err(error), Some(lease)) => {
             lease.release().await;
             return Err(error);
         }
         (opened, _) => opened?,
     };
-    database.writer()?.start_background(database.settings());
+    database.writer()?.start_background();
     Ok(database)
 }
 
-/// Opens the database in `storage`, where nothing happens by itself; `lock` is held until nothing is written
-/// any more.
-pub(super) async fn open_in(settings: Settings, storage: Storage, lock: Arc<Lock>) -> Result<Database> {
+/// Opens the database in `storage` without background work; `lock` is held until the last write has ended.
+pub(super) async fn open_in(
+    settings: Settings,
+    storage: Storage,
+    lock: Arc<Hold>,
+    resources: Resources,
+) -> Result<Database> {
     if let Some(placement) = storage.placement.clone() {
         let settled = tokio::task::spawn_blocking(move || placement.settle()).await;
-        settled.map_err(|e| Error::internal("looking through the directory failed").with_source(e))??;
+        settled.map_err(|e| Error::internal("scanning the data directory failed").with_source(e))??;
     }
-    let inner = inner(settings, storage, Access::Write)?;
+    let inner = inner(settings, storage, Access::Write, resources);
     let catalog = Arc::new(inner.load_catalog().await?);
-    let sweeper = Arc::new(Sweeper::new(
+    let ground = Ground::new(
         Arc::clone(&inner.live),
         Arc::clone(&catalog),
         Arc::clone(&inner.storage.store),
         Arc::clone(&inner.settings.clock),
-        Arc::default(),
-    ));
-    sweeper.refuse_lost_catalog().await?;
+        Arc::clone(inner.resources.capacity()),
+    );
+    Sweeper::new(ground.clone()).refuse_lost_catalog().await?;
     if let Some(claim) = inner.storage.claim.clone() {
         catalog.claim(claim, inner.settings.remote.abandon_log).await?;
     }
@@ -70,7 +76,7 @@ pub(super) async fn open_in(settings: Settings, storage: Storage, lock: Arc<Lock
     }
     for delivered in catalog.snapshot().deliveries.iter() {
         for id in delivered.ids.iter() {
-            // They are in segments, so their numbers do not matter any more.
+            // They are in segments, so their sequence numbers do not matter any more.
             inner.live.deliveries().remember(*id, SequenceNumber::ZERO, delivered.at_ns);
         }
     }
@@ -79,24 +85,27 @@ pub(super) async fn open_in(settings: Settings, storage: Storage, lock: Arc<Lock
     inner.live.replace(catalog.snapshot(), buffer);
     catalog.keys().fill(inner.live.keys());
 
-    let writer = Writer::start(&inner, catalog, lock, log, sweeper).await?;
+    let writer = Writer::start(&inner, ground, lock, log).await?;
     *inner.writer.write() = Some(Arc::new(writer));
     let segments = inner.live.view().0.segments.len();
     tracing::info!(data = %inner.settings.data, segments, replayed_rows = rows, "opened the database");
     Ok(Database { inner: Arc::new(inner) })
 }
 
-/// See [`Database::open_read_only`].
-pub(super) async fn open_read_only(settings: Settings) -> Result<Database> {
-    match Storage::open_read_only(&settings).await? {
-        Some(storage) => open_read_only_in(settings, storage).await,
-        None => Err(no_database(&settings)),
-    }
+/// See [`Database::open_read_only_with`]; without `resources` the database gets its own.
+pub(super) async fn open_read_only(settings: Settings, resources: Option<&Resources>) -> Result<Database> {
+    let Some(storage) = Storage::open_read_only(&settings).await? else { return Err(no_database(&settings)) };
+    let resources = resources.cloned().map_or_else(|| Resources::of_reader(&settings), Ok)?;
+    open_read_only_in(settings, storage, resources).await
 }
 
 /// Opens the database in `storage` for reading.
-pub(super) async fn open_read_only_in(settings: Settings, storage: Storage) -> Result<Database> {
-    let inner = inner(settings, storage, Access::Read)?;
+pub(super) async fn open_read_only_in(
+    settings: Settings,
+    storage: Storage,
+    resources: Resources,
+) -> Result<Database> {
+    let inner = inner(settings, storage, Access::Read, resources);
     refresh(&inner).await?;
     if inner.live.view().0.version == 0 {
         return Err(no_database(&inner.settings));
@@ -130,40 +139,22 @@ pub(super) async fn refresh(inner: &Inner) -> Result<()> {
     ))
 }
 
-/// What a process may do with the data directory.
+/// Access of a process to the data directory.
 #[derive(Debug, Clone, Copy)]
 enum Access {
     Read,
     Write,
 }
 
-fn inner(settings: Settings, storage: Storage, access: Access) -> Result<Inner> {
+fn inner(settings: Settings, storage: Storage, access: Access, resources: Resources) -> Inner {
     let keys = Arc::new(KeyDictionary::new());
     let live = Live::remembering(Arc::default(), Buffer::default(), keys, settings.deliveries);
-    let live = Arc::new(live);
+    let (live, engine) = (Arc::new(live), resources.engine().clone());
     let read_only = matches!(access, Access::Read);
-    let spill = match settings.data.directory() {
-        Some(data) if !read_only => emptied(data.join("spill")),
-        // A reader changes nothing in the directory.
-        _ => std::env::temp_dir().join("broadloom-spill"),
-    };
-    let indexes = Arc::new(IndexCache::new(settings.index.memory_bytes_max));
-    let engine = Engine::new(&settings.query, indexes, spill)?;
-    Ok(Inner { settings, storage, live, engine, writer: RwLock::new(None), read_only })
+    Inner { settings, storage, live, engine, resources, writer: RwLock::new(None), read_only }
 }
 
-/// Removes what queries had spilled when the process was killed.
-fn emptied(spill: PathBuf) -> PathBuf {
-    match std::fs::remove_dir_all(&spill) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(%error, directory = %spill.display(), "could not remove what queries had spilled");
-        }
-        _ => {}
-    }
-    spill
-}
-
-/// Takes in what the log holds.
+/// Collects the batches and messages of a replay.
 struct Intake {
     buffer: Buffer,
     keys: Arc<KeyDictionary>,
@@ -193,7 +184,7 @@ impl Intake {
     }
 }
 
-/// The batches behind the catalog's watermark.
+/// Reads the batches above the catalog's watermark.
 async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> {
     let after = catalog.snapshot().wal_watermark;
     let mut intake = Intake::new(inner);
@@ -215,7 +206,7 @@ async fn read_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Replay)> 
     }
 }
 
-/// The same, and the log ready to be written.
+/// Like [`read_log`], and opens the log for writing.
 async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn Log>)> {
     let after = catalog.snapshot().wal_watermark;
     match (&inner.storage.log, &inner.storage.claim) {
@@ -229,7 +220,7 @@ async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn L
             Ok((intake.buffer, Box::new(log.through(Arc::clone(client)))))
         }
         (LogStorage::Objects { .. }, None) => {
-            Err(Error::internal("a log in a store is written without a claim"))
+            Err(Error::internal("the log in the store cannot be written without a claim"))
         }
         (LogStorage::Files { directory, options }, _) => {
             let (buffer, replay) = read_log(inner, catalog).await?;
@@ -241,10 +232,10 @@ async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn L
     }
 }
 
-/// Damage is not silently skipped, and does not keep the rest from being read.
+/// Logs damage and gaps. The rest of the log is read all the same.
 fn report(catalog: &Catalog, replay: &Replay) {
     for damage in &replay.damage {
-        tracing::error!(%damage, "a part of the log cannot be read; its file will be kept aside");
+        tracing::error!(%damage, "a part of the log cannot be read; its file will be set aside");
     }
     let after = catalog.snapshot().wal_watermark;
     if replay.has_gap_after(after) {

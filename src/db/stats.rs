@@ -3,24 +3,24 @@
 use super::Inner;
 use crate::maintenance::MaintenanceCounts;
 
-/// Counts of one database; those of work done start at zero when it is opened.
+/// Counts of one database. Counts of work start at zero when it is opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DatabaseStats {
-    /// Events, in segments and buffer.
+    /// Events in segments and buffer.
     pub events: u64,
-    /// Segments.
+    /// Number of segments.
     pub segments: u64,
-    /// Size of the segments' objects.
+    /// Size of the segments' objects, in bytes.
     pub segment_bytes: u64,
     /// Version of the catalog.
     pub catalog_version: u64,
     /// Events in the buffer.
     pub buffer_events: u64,
-    /// Memory of the buffer.
+    /// Memory of the buffer, in bytes.
     pub buffer_bytes: u64,
-    /// Attribute keys that are known.
+    /// Distinct attribute keys.
     pub attribute_keys: u64,
-    /// Memory of open indexes and bitmaps.
+    /// Memory of open indexes and bitmaps, in bytes.
     pub index_bytes: u64,
     /// Batches made durable in the log.
     pub wal_batches: u64,
@@ -32,11 +32,11 @@ pub struct DatabaseStats {
     pub flushes: u64,
     /// Calls of fsync, by the log and the object store.
     pub fsyncs: u64,
-    /// Blocks of objects that queries found in the cache, and that they fetched from a store.
+    /// Blocks of objects that queries found in the cache.
     pub cache_hits: u64,
-    /// See [`cache_hits`](Self::cache_hits).
+    /// Blocks of objects that queries fetched from a store.
     pub cache_misses: u64,
-    /// Events that are deleted or expired, and still in objects.
+    /// Deleted or expired events that are still in objects.
     pub masked_events: u64,
     /// Work of maintenance.
     pub maintenance: MaintenanceCounts,
@@ -62,9 +62,9 @@ pub(super) fn collect(inner: &Inner) -> DatabaseStats {
         wal_batches: wal.records,
         wal_bytes: wal.bytes,
         wal_files: wal.files,
-        flushes: writer.as_ref().map_or(0, |w| w.flushes()),
+        flushes: writer.as_ref().map_or(0, |w| w.maintenance().flusher().flushes()),
         fsyncs: wal.fsyncs + inner.storage.fsyncs(),
         masked_events: catalog.segments.iter().map(|segment| segment.rows - segment.live_rows()).sum(),
-        maintenance: writer.map(|w| w.maintenance()).unwrap_or_default(),
+        maintenance: writer.map(|w| w.ground().stats.counts()).unwrap_or_default(),
     }
 }

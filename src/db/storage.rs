@@ -1,4 +1,4 @@
-//! What are the bytes of a database kept in?
+//! Where are a database's objects and its log?
 //!
 //! | settings | objects | log | one writer by |
 //! |---|---|---|---|
@@ -14,43 +14,43 @@ use uuid::Uuid;
 
 use super::lease::StoreLease;
 use super::lock::DirectoryLock;
-use super::writer::Lock;
 use crate::catalog::Claim;
 use crate::config::{Location, LogPlace, RemoteSettings, Settings};
 use crate::error::{Error, Result};
+use crate::maintenance::Hold;
 use crate::store::cache::BlockCache;
 use crate::store::placement::Placement;
 use crate::store::{DurableFileSystem, RemoteStore};
 use crate::wal::{self, ObjectLogOptions, SequenceNumber, WalOptions};
 
-/// What the bytes of a database are kept in.
+/// Object store, log and write protection of one database.
 #[derive(Debug, Clone)]
 pub(super) struct Storage {
     pub(super) store: Arc<dyn ObjectStore>,
-    /// What puts objects into a directory; stores do it themselves.
+    /// Puts objects into a directory; none for a store.
     pub(super) placement: Option<Arc<Placement>>,
     pub(super) log: LogStorage,
-    /// How this process says that it alone may commit, where no lock does.
+    /// This process's claim to be the only committer; none where `LOCK` in the data directory is enough.
     pub(super) claim: Option<Claim>,
     pub(super) lease: Option<Arc<StoreLease>>,
     pub(super) cache: Option<Arc<BlockCache>>,
 }
 
-/// What the log is kept in.
+/// Place of the log.
 #[derive(Debug, Clone)]
 pub(super) enum LogStorage {
-    /// Files of a directory.
+    /// Files in a directory.
     Files { directory: PathBuf, options: WalOptions },
-    /// Objects; the log has connections of its own.
+    /// Objects in a store, over the log's own connections.
     Objects { store: Arc<dyn ObjectStore>, options: ObjectLogOptions },
 }
 
 /// A file or object of the log that may hold batches.
 #[derive(Debug, Clone)]
 pub(super) struct LogFile {
-    /// Its name, without a directory.
+    /// File name, without a directory.
     pub(super) name: String,
-    /// The number that it begins with, by its name.
+    /// Number of its first batch, from its name.
     pub(super) first: Option<SequenceNumber>,
     pub(super) bytes: u64,
 }
@@ -63,14 +63,14 @@ impl LogFile {
 }
 
 impl LogStorage {
-    /// What the log consists of, in any order.
+    /// Lists the log's files that may hold batches, in any order.
     pub(super) async fn files(&self) -> Result<Vec<LogFile>> {
         match self {
             Self::Files { directory, .. } => {
                 let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
                 let files = entries.filter_map(|entry| {
                     let name = entry.file_name().into_string().ok()?;
-                    // Who writes, and which log it is.
+                    // Not batches: the writer's lock, and the log's identity.
                     let is_other = name == "LOCK" || name == "ID";
                     (!is_other).then_some(LogFile::new(name, entry.metadata().ok()?.len()))
                 });
@@ -87,19 +87,19 @@ impl LogStorage {
 }
 
 impl Storage {
-    /// Objects and log in a directory.
+    /// Keeps objects and log in the directory `data`.
     pub(super) fn in_directory(files: DurableFileSystem, data: &Path) -> Self {
         let placement = Some(Arc::clone(files.placement()));
         let log = LogStorage::Files { directory: data.join("wal"), options: WalOptions::default() };
         Self { store: Arc::new(files), placement, log, claim: None, lease: None, cache: None }
     }
 
-    /// Opens what `settings` name for writing; the lock is to be held until nothing is written any more.
-    pub(super) async fn open(settings: &Settings) -> Result<(Self, Arc<Lock>)> {
+    /// Opens the place in `settings` for writing. Hold the returned lock until the last write has ended.
+    pub(super) async fn open(settings: &Settings) -> Result<(Self, Arc<Hold>)> {
         let now_ns = settings.clock.now_ns();
         let url = match &settings.data {
             Location::Directory(_) if settings.remote.log != LogPlace::Store => {
-                let message = "the log of data in a directory is there too: leave --wal out";
+                let message = "a database in a directory keeps its log there too: leave out --wal";
                 return Err(Error::invalid(message));
             }
             Location::Directory(data) => {
@@ -126,7 +126,7 @@ impl Storage {
                 let lease =
                     StoreLease::acquire(Arc::clone(&store), owner.clone(), &settings.data, now_ns).await?;
                 let (lease, claim) = (Arc::new(lease), Claim { writer, log: None, owner, released: false });
-                let lock: Arc<Lock> = Arc::clone(&lease) as _;
+                let lock: Arc<Hold> = Arc::clone(&lease) as _;
                 Ok((
                     Self { store, placement: None, log, claim: Some(claim), lease: Some(lease), cache },
                     lock,
@@ -149,7 +149,7 @@ impl Storage {
         }
     }
 
-    /// Opens what `settings` name for reading; none when there is nothing.
+    /// Opens the place in `settings` for reading; none when the directory is missing.
     pub(super) async fn open_read_only(settings: &Settings) -> Result<Option<Self>> {
         match &settings.data {
             Location::Directory(data) if !data.is_dir() => Ok(None),
@@ -173,13 +173,13 @@ impl Storage {
         }
     }
 
-    /// Calls of fsync for objects.
+    /// Number of fsync calls for objects; zero in a store.
     pub(super) fn fsyncs(&self) -> u64 {
         self.placement.as_ref().map_or(0, |placement| placement.fsyncs())
     }
 }
 
-/// The copies on disk; without a directory, or where that cannot be used, in memory.
+/// Opens the cache on disk; in memory when no directory is set, or another process uses it.
 async fn cache(settings: &RemoteSettings) -> Result<Arc<BlockCache>> {
     match &settings.cache {
         Some(directory) => BlockCache::open(directory, settings.cache_bytes).await.map(Arc::new),

@@ -1,18 +1,18 @@
-//! Randomness that gives the same corpus on every machine.
+//! How does randomness give the same corpus on every machine?
 //!
-//! A seeded ChaCha8 stream and arithmetic that IEEE 754 fixes to the last bit: `+ - * /` and `sqrt`.
+//! By a seeded ChaCha8 stream and arithmetic that IEEE 754 defines to the last bit: `+ - * /` and `sqrt`.
 //! `f64::exp` and `powf` come from the platform's C library and may differ in the last place, so they
-//! are not used; [`exp`] is our own.
+//! are not used; [`exp`] replaces them.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// A seeded source of everything that is left to chance.
+/// A seeded source of all random decisions.
 #[derive(Debug, Clone)]
 pub(super) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    /// The stream number `stream` of `seed`; streams of one seed are independent.
+    /// Starts stream number `stream` of `seed`; streams of one seed are independent.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
@@ -24,22 +24,22 @@ impl Dice {
         self.0.next_u64()
     }
 
-    /// Uniform in `[0, 1)`.
+    /// Uniform number in `[0, 1)`.
     pub(super) fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
-    /// Uniform in `0..n`; 0 when `n` is 0.
+    /// Uniform integer in `0..n`; 0 if `n` is 0.
     pub(super) fn below(&mut self, n: u64) -> u64 {
         ((u128::from(self.bits()) * u128::from(n)) >> 64) as u64
     }
 
-    /// Uniform in `low..=high`.
+    /// Uniform integer in `low..=high`.
     pub(super) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// Uniform in `low_ns..high_ns`.
+    /// Uniform time in `low_ns..high_ns`.
     pub(super) fn time(&mut self, low_ns: i64, high_ns: i64) -> i64 {
         low_ns + self.below(high_ns.saturating_sub(low_ns).max(1) as u64) as i64
     }
@@ -49,13 +49,13 @@ impl Dice {
         self.unit() < p
     }
 
-    /// One of `items`, all alike.
+    /// One of `items`, all equally likely.
     pub(super) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len() as u64) as usize]
     }
 
-    /// Nearly normal, mean 0, deviation 1, within ±3.47: four uniform numbers from one draw (Irwin–Hall).
-    /// The far tail is not its business, see [`super::latency`].
+    /// Nearly normal number, mean 0, deviation 1, within ±3.47: the sum of four uniform numbers from one draw
+    /// (Irwin–Hall). It has no far tail; [`super::latency`] adds one.
     pub(super) fn bell(&mut self) -> f64 {
         let bits = self.bits();
         let sum: u64 = (0..4).map(|i| (bits >> (16 * i)) & 0xffff).sum();
@@ -102,7 +102,7 @@ pub(super) fn push_hex(out: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Appends `n` in decimal, without the formatting machinery: this runs for every span.
+/// Appends `n` in decimal. Faster than `write!`: this runs for every span.
 pub(super) fn push_number(out: &mut String, mut n: u64) {
     let mut digits = [0u8; 20];
     let mut at = digits.len();
@@ -117,8 +117,8 @@ pub(super) fn push_number(out: &mut String, mut n: u64) {
     out.extend(digits[at..].iter().map(|&d| d as char));
 }
 
-/// `e` to the `x`, for `|x| <= 700`, by range reduction and a Taylor polynomial: relative error under
-/// 1e-13, the same bits everywhere.
+/// `e` to the power of `x`, for `|x| <= 700`, by range reduction and a Taylor polynomial. Relative error under
+/// 1e-13; the same bits on every machine.
 pub(super) fn exp(x: f64) -> f64 {
     let x = x.clamp(-700.0, 700.0);
     let k = (x * std::f64::consts::LOG2_E).round();

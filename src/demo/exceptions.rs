@@ -1,4 +1,4 @@
-//! What exceptions look like in each language: type, message, stack trace.
+//! What do exceptions look like in each language: type, message, stack trace?
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
@@ -6,7 +6,7 @@ use super::attributes::text;
 use super::dice::Dice;
 use super::shop::{Language, SERVICES};
 
-/// Different stack traces per service.
+/// Number of generated exceptions per service, from which each failure draws one.
 const VARIANTS: usize = 6;
 
 /// One exception, as the attributes of its span event.
@@ -22,7 +22,7 @@ pub(super) struct Exception {
 pub(super) struct Exceptions(Vec<Vec<Exception>>);
 
 impl Exceptions {
-    /// The exceptions of `seed`.
+    /// Creates the exceptions of `seed`.
     pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 3);
         let of = |service: &super::shop::Service, dice: &mut Dice| {
@@ -31,7 +31,7 @@ impl Exceptions {
         Self(SERVICES.iter().map(|service| of(service, &mut dice)).collect())
     }
 
-    /// An exception of `service`.
+    /// Draws an exception of `service`.
     pub(super) fn draw(&self, service: usize, dice: &mut Dice) -> &Exception {
         dice.pick(&self.0[service])
     }

@@ -1,7 +1,7 @@
-//! What the shop runs on: pods, their versions, hosts and clocks.
+//! What does the shop run on: which pods, versions, hosts and clocks?
 //!
-//! A pod is one OTLP resource. A roll-out starts new pods and ends the old ones; a few hosts have a
-//! clock that is off by up to some seconds, and everything that their pods report is shifted by it.
+//! A pod is one OTLP resource. A roll-out starts new pods and ends the old ones. A few pods have a clock that is
+//! off by up to a few seconds; all their telemetry is shifted by that.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -14,7 +14,7 @@ use super::world::Library;
 
 /// Hosts per region.
 const HOSTS: u64 = 12;
-/// One pod in so many runs on a host whose clock is off.
+/// One in this many pods has a clock that is off.
 const SKEWED_ONE_IN: u64 = 25;
 
 /// One pod.
@@ -23,16 +23,16 @@ pub(super) struct Pod {
     pub(super) service: usize,
     pub(super) region: usize,
     pub(super) version: &'static str,
-    /// Address, for those who call it.
+    /// IP address, for its callers.
     pub(super) address: String,
-    /// How far its clock is ahead (or, negative, behind).
+    /// Offset of its clock: positive if it is ahead.
     pub(super) skew_ns: i64,
-    /// When it started and, once a roll-out replaces it, ended.
+    /// Time from its start to the roll-out that replaces it.
     pub(super) runs_ns: std::ops::Range<i64>,
     pub(super) resource: Resource,
 }
 
-/// Pods of one service in one region that run from a time on.
+/// Pods of one service in one region that started together.
 #[derive(Debug)]
 struct Group {
     from_ns: i64,
@@ -44,7 +44,7 @@ struct Group {
 #[derive(Debug)]
 pub(super) struct Fleet {
     pub(super) pods: Vec<Pod>,
-    /// By service and region; in a group's list the newest comes last.
+    /// Groups by service and region, the newest last.
     groups: Vec<Vec<Group>>,
     scopes: Vec<InstrumentationScope>,
 }
@@ -79,14 +79,14 @@ impl Fleet {
         fleet
     }
 
-    /// The pod of `service` in `region` that answers at `now_ns`; `draw` chooses among the replicas.
+    /// Index of the pod of `service` in `region` that answers at `now_ns`; `draw` chooses among the replicas.
     pub(super) fn pod(&self, service: usize, region: usize, now_ns: i64, draw: u64) -> usize {
         let groups = &self.groups[service * REGIONS.len() + region];
         let running = groups.iter().rev().find(|g| g.from_ns <= now_ns).unwrap_or(&groups[0]);
         running.first + (draw % running.pods as u64) as usize
     }
 
-    /// The instrumentation scope of `library` in a pod's language.
+    /// Instrumentation scope at `index` ([`Self::scope_index`]).
     pub(super) fn scope(&self, index: usize) -> &InstrumentationScope {
         &self.scopes[index]
     }
@@ -128,7 +128,7 @@ impl Fleet {
     }
 }
 
-/// Where a pod runs and what.
+/// Location and program of a pod.
 struct Place<'a> {
     region: usize,
     host: u64,
@@ -187,8 +187,8 @@ fn resource(dice: &mut Dice, service: &Service, place: &Place<'_>) -> Resource {
         text("vcs.ref.head.revision", place.revision),
         text("team.name", service.team),
     ];
-    // An SDK of old that writes a number where the others write text: `host.id` and `team.name` stay
-    // text, `process.owner` (a uid here) is a type conflict that real fleets have.
+    // An old SDK that sends a number where the others send text. `process.owner` (a uid here) is a type conflict
+    // as in real fleets; `host.id` and `team.name` stay text.
     if service.language == Language::Php {
         attributes.retain(|a| a.key != "process.owner");
         attributes.push(int("process.owner", 33));

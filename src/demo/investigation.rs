@@ -1,24 +1,23 @@
-//! The questions that lead from an alarm to its cause, as SQL over attributes.
+//! Which questions, as SQL over attributes, lead from the alarm to its cause?
 //!
-//! Each question is a function of what the answers before it showed: from when, which trace. Nothing in
-//! the SQL knows that the corpus is made up; on a real shop's telemetry one would ask the same.
+//! Each question takes the results of earlier answers as arguments: the start of the incident, a trace id. The SQL
+//! does not depend on the corpus being generated; it would be the same for a real shop's telemetry.
 
 use super::incident;
 
-/// One step: what one wants to know, and the statement that tells.
+/// One step of the investigation: a question and the SQL statement that answers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// What one wants to know, in a line.
+    /// The question in one line.
     pub title: &'static str,
-    /// The statement.
+    /// SQL statement that answers it.
     pub sql: String,
 }
 
-/// A checkout that takes longer counts as slow, in nanoseconds.
+/// Duration above which a checkout counts as slow, in nanoseconds.
 pub const SLOW_NS: i64 = 2_000_000_000;
 
-/// Is anything wrong? The latency of `POST /checkout` by minute: columns `minute`, `checkouts`,
-/// `p50_ms`, `p99_ms`.
+/// Asks for the latency of `POST /checkout` by minute: columns `minute`, `checkouts`, `p50_ms`, `p99_ms`.
 pub fn is_anything_wrong() -> Question {
     Question {
         title: "Is anything wrong? How long POST /checkout takes, by minute",
@@ -34,7 +33,7 @@ pub fn is_anything_wrong() -> Question {
     }
 }
 
-/// Who is affected? The same, since `since` (RFC 3339), sliced by attributes of the visitor and the region.
+/// Asks for the same latency since `since` (RFC 3339), by the visitor's operating system and the region.
 pub fn who_is_affected(since: &str) -> Question {
     Question {
         title: "Where? The bad minutes, sliced by the visitor's system and the region",
@@ -51,11 +50,11 @@ pub fn who_is_affected(since: &str) -> Question {
     }
 }
 
-/// Which service is it? Time that spans of slow checkouts since `since` spent themselves, not in their
-/// children, by service, version and operation.
+/// Asks for the own time, without children, of the spans of slow checkouts since `since`, by service, version and
+/// operation.
 pub fn which_service(since: &str) -> Question {
     Question {
-        title: "Which service? Where the slow checkouts spend their time, children not counted",
+        title: "Which service? Where the slow checkouts spend their time, without child spans",
         sql: format!(
             "with slow as (\n  \
                select span_id, parent_span_id, service.name as service, service.version as version, name, duration_ns\n  \
@@ -76,7 +75,7 @@ pub fn which_service(since: &str) -> Question {
     }
 }
 
-/// Why? The slowest checkouts since `since`: column `trace_id` first.
+/// Asks for the slowest checkouts since `since`; the first column is `trace_id`.
 pub fn slowest_checkouts(since: &str) -> Question {
     Question {
         title: "Why? The slowest checkouts",
@@ -91,10 +90,10 @@ pub fn slowest_checkouts(since: &str) -> Question {
     }
 }
 
-/// What happened in one trace: its longer spans as they started.
+/// Asks for the spans of one trace that took over 20 ms, in order of start.
 pub fn what_happened(trace_id: &str) -> Question {
     Question {
-        title: "What happened in the slowest one? Its spans over 20 ms, as they started",
+        title: "What happened in the slowest one? Its spans over 20 ms, in order of start",
         sql: format!(
             "select timestamp, service.name, service.version, kind, name, duration_ns / 1000000 as ms\n\
              from trace('{trace_id}')\n\
@@ -104,7 +103,7 @@ pub fn what_happened(trace_id: &str) -> Question {
     }
 }
 
-/// What was logged in one trace, warnings and worse.
+/// Asks for the logs of one trace, warnings and worse.
 pub fn what_was_logged(trace_id: &str) -> Question {
     Question {
         title: "And what did the services say about it? Its warnings and errors",

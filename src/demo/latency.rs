@@ -1,17 +1,17 @@
-//! How long things take: a log-normal body with a heavy tail.
+//! How long does an operation take? A log-normal distribution with a heavy tail.
 //!
-//! Real latencies are skewed: most answers come near the median, and a few take ten times as long
-//! (a garbage collection, a lock, a cold cache). So a draw is `median · e^(spread · z)` with a nearly
-//! normal `z`, and three draws in a thousand are multiplied by a Pareto factor of exponent 2.
+//! Real latencies are skewed: most are near the median, and a few are ten times as long (a garbage collection, a
+//! lock, a cold cache). So a draw is `median · e^(spread · z)` with a nearly normal `z`, and three draws in a
+//! thousand are multiplied by a Pareto factor of exponent 2.
 
 use super::dice::{Dice, exp};
 
-/// One draw in `1 / TAIL_CHANCE` is from the tail.
+/// Probability that a draw is from the tail.
 const TAIL_CHANCE: f64 = 0.003;
-/// No tail factor exceeds this: a span never takes hours.
+/// Largest tail factor, so that a span never takes hours.
 const TAIL_FACTOR_MAX: f64 = 40.0;
 
-/// The distribution of one operation's own time.
+/// Distribution of one operation's own time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Latency {
     median_ns: f64,
@@ -19,8 +19,8 @@ pub(super) struct Latency {
 }
 
 impl Latency {
-    /// Half of the draws are below `median_us` microseconds; `spread` is the deviation of the logarithm
-    /// (0.3: steady, 0.8: wild).
+    /// Creates a distribution with the median `median_us`, in microseconds. `spread` is the standard deviation of the
+    /// logarithm (0.3: steady, 0.8: wild).
     pub(super) fn new(median_us: u32, spread: f64) -> Self {
         Self { median_ns: f64::from(median_us) * 1000.0, spread }
     }

@@ -1,7 +1,7 @@
-//! What services write: access logs, business events, warnings, errors; most inside a trace, some not.
+//! What do services log: access logs, business events, warnings, errors, most of them in a trace?
 //!
 //! Services in Rust and Node log structured bodies, the others text. Loggers copy the visitor's baggage
-//! into their records, as OpenTelemetry's do when told to.
+//! into their records, as OpenTelemetry's loggers can be configured to do.
 
 use std::fmt::Write as _;
 
@@ -18,13 +18,14 @@ use super::shop::{Language, SERVICES, Subject};
 use super::trace::{Frame, Journey};
 use super::world::{Protocol, Target};
 
-/// Share of served requests that write a line, at the gateway and elsewhere.
+/// Share of requests at the gateway that are logged.
 const ACCESS_LOG: f64 = 0.8;
+/// Share of requests at other services that are logged.
 const INNER_LOG: f64 = 0.35;
-/// Share of records whose trace id belongs to a trace that was not kept.
+/// Share of background records with the trace id of a trace that was not kept.
 const UNSAMPLED: f64 = 0.02;
 
-/// What a record says.
+/// Content of a record.
 struct Line {
     severity: SeverityNumber,
     logger: &'static str,
@@ -33,7 +34,7 @@ struct Line {
     extra: Vec<KeyValue>,
 }
 
-/// A request was served.
+/// Logs a served request.
 pub(super) fn served(
     journey: &mut Journey<'_, '_>,
     target: &Target,
@@ -99,7 +100,7 @@ fn structured(journey: &mut Journey<'_, '_>, target: &Target, status: i64, took_
     Value::KvlistValue(KeyValueList { values: entries })
 }
 
-/// A message was sent: the business event behind it.
+/// Logs the business event of a sent message.
 pub(super) fn published(journey: &mut Journey<'_, '_>, frame: &Frame, span_id: [u8; 8], topic: usize) {
     let topic = journey.stage.shared.world.topics[topic].name;
     let basket = &journey.basket;
@@ -125,7 +126,7 @@ pub(super) fn published(journey: &mut Journey<'_, '_>, frame: &Frame, span_id: [
     write_line(journey, frame, span_id, frame.now_ns, line);
 }
 
-/// A step failed and threw.
+/// Logs the exception of a failed step.
 pub(super) fn failed(
     journey: &mut Journey<'_, '_>,
     frame: &Frame,
@@ -140,7 +141,7 @@ pub(super) fn failed(
     write_line(journey, frame, span_id, end_ns, line);
 }
 
-/// A query took long for no particular reason.
+/// Logs a query that was slow by chance.
 pub(super) fn slow_query(
     journey: &mut Journey<'_, '_>,
     frame: &Frame,
@@ -154,7 +155,7 @@ pub(super) fn slow_query(
     write_line(journey, frame, span_id, frame.now_ns, line);
 }
 
-/// The log that names the cause of the incident.
+/// Logs the cause of the incident: the missing index.
 pub(super) fn missing_index(journey: &mut Journey<'_, '_>, frame: &Frame, span_id: [u8; 8], took_ns: i64) {
     let body = Value::StringValue(format!(
         "slow query: SELECT {} took {} ms: sequential scan of {} rows, index {} does not exist",
@@ -182,7 +183,7 @@ fn write_line(journey: &mut Journey<'_, '_>, frame: &Frame, span_id: [u8; 8], ti
     stage.outbox.log(stage.dice, &stage.shared.fleet, frame.pod, time_ns, record);
 }
 
-/// Something that a pod writes outside of any request, or within one that was not kept.
+/// Logs a record of a random pod outside of any request, or with the trace id of a trace that was not kept.
 pub(super) fn background(stage: &mut Stage<'_>, at_ns: i64) {
     let pod = stage.dice.below(stage.shared.fleet.pods.len() as u64) as usize;
     if !stage.shared.fleet.pods[pod].runs_ns.contains(&at_ns) {

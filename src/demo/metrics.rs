@@ -1,8 +1,8 @@
-//! What pods measure: all five kinds of metric points.
+//! What do pods measure? All five kinds of metric points.
 //!
-//! The request histograms count the spans that were really made, with one of them as exemplar; gauges and
-//! sums are walks that start somewhere plausible. Pods report in turn, so the number of points stays in
-//! proportion to the other events however short the corpus is.
+//! The request histograms count the generated spans, with one of them as exemplar. Gauges and sums have random
+//! plausible values. Pods report in turn, so the number of points stays in proportion to the other events even in a
+//! short corpus.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ use super::world::Protocol;
 
 /// Upper bounds of the request histogram, in seconds, as the semantic conventions advise.
 const BOUNDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
-/// Buckets of the exponential histogram per doubling: 2 to the power of its scale.
+/// Scale of the exponential histogram: 2 to this power buckets per doubling.
 const SCALE: i32 = 0;
 
-/// Everything that pods have measured and not yet reported.
+/// Measurements of all pods that were not yet reported.
 #[derive(Debug)]
 pub(super) struct Meters {
     pods: Vec<Meter>,
@@ -36,7 +36,7 @@ pub(super) struct Meters {
     pub(super) points: u64,
 }
 
-/// What one pod measures.
+/// Measurements of one pod.
 #[derive(Debug, Default)]
 struct Meter {
     reported_ns: i64,
@@ -58,7 +58,7 @@ struct Served {
 }
 
 impl Meters {
-    /// Meters of `pods` pods, counting from `start_ns`.
+    /// Creates meters for `pods` pods, counting from `start_ns`.
     pub(super) fn new(pods: usize, start_ns: i64) -> Self {
         let meter = || Meter { reported_ns: start_ns, ..Meter::default() };
         Self { pods: (0..pods).map(|_| meter()).collect(), turn: 0, start_ns, points: 0 }
@@ -93,7 +93,7 @@ impl Meters {
         served.sum_s += took_s;
     }
 
-    /// The next pod reports at `at_ns`.
+    /// Sends the report of the next pod at `at_ns`, if that pod is running.
     pub(super) fn export(&mut self, shared: &Shared, dice: &mut Dice, outbox: &mut Outbox, at_ns: i64) {
         let pod = self.turn % self.pods.len();
         self.turn += 1;
@@ -117,9 +117,11 @@ impl Meters {
     }
 }
 
-/// Times of one report, in nanoseconds: when counting began, when it was last reported, and now.
+/// Times of one report, in nanoseconds.
 struct Report {
+    /// Start of counting.
     first: i64,
+    /// Time of the previous report.
     last: i64,
     now: i64,
 }
@@ -234,7 +236,7 @@ fn process(meter: &mut Meter, dice: &mut Dice, report: &Report) -> Vec<Metric> {
     ]
 }
 
-/// The two request histograms of the pod, which start again from zero.
+/// Takes the two request histograms of the pod, which then start again from zero.
 fn requests(meter: &mut Meter, shared: &Shared, report: &Report) -> Vec<Metric> {
     let delta = AggregationTemporality::Delta as i32;
     let (mut explicit, mut exponential) = (Vec::new(), Vec::new());
@@ -326,7 +328,7 @@ fn collector_pauses(dice: &mut Dice, report: &Report) -> Metric {
     )
 }
 
-/// A summary, as client libraries of old still send them.
+/// Creates a summary, as old client libraries still send them.
 fn queue_summary(dice: &mut Dice, report: &Report) -> Metric {
     let count = dice.between(1, 4000);
     let median = 0.0004 + dice.unit() * 0.002;
@@ -351,13 +353,13 @@ fn queue_summary(dice: &mut Dice, report: &Report) -> Metric {
     )
 }
 
-/// Index of the bucket `(2^i, 2^(i+1)]` that holds `seconds`.
+/// Index `i` of the bucket `(2^i, 2^(i+1)]` that contains `seconds`.
 fn doubling(seconds: f64) -> i32 {
     let exponent = ((seconds.to_bits() >> 52) & 0x7ff) as i32 - 1023;
     if seconds.to_bits().trailing_zeros() >= 52 { exponent - 1 } else { exponent }
 }
 
-/// Data points of `metric`.
+/// Number of data points of `metric`.
 fn points(metric: &Metric) -> u64 {
     (match &metric.data {
         Some(Data::Gauge(d)) => d.data_points.len(),

@@ -1,8 +1,7 @@
-//! A day at an online shop: where to get realistic telemetry when there is none at hand.
+//! Where does realistic telemetry come from if there is none at hand? A generated day at an online shop.
 //!
-//! The generator invents what a shop of two dozen services would report through OpenTelemetry, and
-//! gives it out as OTLP requests in the order in which they would arrive. It is used by
-//! `broadloom demo`, by tests and by benchmarks.
+//! The generator simulates the OpenTelemetry output of a shop of two dozen services, and returns it as OTLP
+//! requests in order of arrival. `broadloom demo`, tests and benchmarks use it.
 //!
 //! ```text
 //! shop (the model, as data) ─▶ world (compiled) ─┐
@@ -10,18 +9,18 @@
 //! fleet (pods, versions, clocks) ─▶ incident ────┘     └────▶ metrics ┼─▶ outbox ─▶ requests
 //! latency, dice (how long, what chance) ─────────┘                    ┘  (arrival, batches)
 //! ```
-//! What makes it realistic: sixty and more attributes an event under OpenTelemetry's names, users by
-//! Zipf's law, latencies with heavy tails, consistent probability sampling (`tracestate` `ot=th:…`
-//! against the trace id), spans that arrive minutes late, parents that never arrive, retries, hosts
-//! whose clock is off, exceptions with stack traces, links from consumers to producers, logs with and
-//! without a trace, structured bodies, all five kinds of metric points, a key whose type differs between
-//! services, and text in many scripts. And one incident to find: see [`incident`].
+//! Realistic features: sixty and more attributes per event with OpenTelemetry's names, users by Zipf's law,
+//! latencies with heavy tails, consistent probability sampling (`tracestate` `ot=th:…` against the trace id),
+//! spans that arrive minutes late, parents that never arrive, retries, hosts whose clock is off, exceptions with
+//! stack traces, links from consumers to producers, logs with and without a trace, structured bodies, all five
+//! kinds of metric points, a key whose type differs between services, and text in many scripts. And one incident
+//! to find: see [`incident`].
 //!
-//! Invariants. The corpus is a function of [`DemoSettings`]: the same settings give the same bytes, on
-//! every machine; `start_ns` shifts all times and changes nothing else.
-//! Memory is bounded by what is under way, not by the length of the corpus. Nothing here does I/O.
+//! Invariants. The corpus is a function of [`DemoSettings`]: the same settings give the same bytes on every
+//! machine; `start_ns` shifts all times and changes nothing else. Memory is bounded by the requests in flight,
+//! not by the length of the corpus. Nothing here does I/O.
 //!
-//! It does not model load: the number of events per minute is constant, whatever the latencies are.
+//! It does not model load: the number of events per minute is constant, independent of the latencies.
 
 mod attributes;
 mod dice;
@@ -57,48 +56,48 @@ use users::Users;
 use world::{Protocol, World};
 
 const MINUTE_NS: i64 = 60_000_000_000;
-/// The generator works in slices of time that hold about so many events: this bounds its memory.
+/// Approximate number of events per time slice. The generator works slice by slice, which bounds its memory.
 const SLICE_EVENTS: u64 = 8_000;
-/// One event in so many is a metric point.
+/// One in this many events is a metric point.
 const METRICS_ONE_IN: u64 = 12;
 
-/// Streams of chance from here on belong to live generators, those below to the parts of the corpus.
+/// First random stream of live generators; lower ones belong to the corpus.
 const LIVE_STREAM: u64 = 1 << 63;
 
-/// What the corpus is a function of.
+/// Settings that determine the corpus.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DemoSettings {
-    /// Seed of everything that is left to chance.
+    /// Seed of all random decisions.
     pub seed: u64,
-    /// How many events to make: spans, span events, log records and metric points. The corpus ends with
-    /// the first trace that reaches this number.
+    /// Number of events: spans, span events, log records and metric points. The corpus ends with the first trace that
+    /// reaches this number.
     pub events: u64,
-    /// Beginning, in nanoseconds since the Unix epoch.
+    /// Start of the corpus, in nanoseconds since the Unix epoch.
     pub start_ns: i64,
-    /// Length in minutes, at least 1.
+    /// Length of the corpus in minutes; 0 counts as 1.
     pub minutes: u32,
 }
 
 impl DemoSettings {
-    /// A beginning for corpora that need no relation to the present: 2026-01-05 09:00 UTC, a Monday.
+    /// Default start, for corpora without a relation to the present: 2026-01-05 09:00 UTC, a Monday.
     pub const START_NS: i64 = 1_767_603_600_000_000_000;
 
-    /// A corpus of `events` events in half an hour from [`Self::START_NS`].
+    /// Settings for `events` events in half an hour from [`Self::START_NS`].
     pub fn new(seed: u64, events: u64) -> Self {
         Self { seed, events, start_ns: Self::START_NS, minutes: 30 }
     }
 
-    /// When the incident begins, in nanoseconds since the Unix epoch: on a full minute after the start.
+    /// Start of the incident, in nanoseconds since the Unix epoch: full minutes after the start of the corpus.
     pub fn incident_ns(&self) -> i64 {
         self.at(incident::BEGINS_AT)
     }
 
-    /// End of the corpus: no trace begins later.
+    /// End of the corpus, in nanoseconds since the Unix epoch: no trace begins later.
     pub fn end_ns(&self) -> i64 {
         self.start_ns + i64::from(self.minutes.max(1)) * MINUTE_NS
     }
 
-    /// The full minute at `share` of the corpus.
+    /// Time at `share` of the corpus, rounded down to full minutes after its start.
     fn at(&self, share: f64) -> i64 {
         self.start_ns + (f64::from(self.minutes.max(1)) * share).floor() as i64 * MINUTE_NS
     }
@@ -107,11 +106,11 @@ impl DemoSettings {
 /// One OTLP request, as a collector would send it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DemoRequest {
-    /// When it arrives, in nanoseconds since the Unix epoch; never earlier than the request before it.
+    /// Time of arrival, in nanoseconds since the Unix epoch; never earlier than that of the previous request.
     pub arrival_ns: i64,
-    /// Events in it: spans, span events, log records, metric points.
+    /// Number of events in it: spans, span events, log records, metric points.
     pub events: u64,
-    /// What is sent.
+    /// Content of the request.
     pub payload: DemoPayload,
 }
 
@@ -126,22 +125,22 @@ pub enum DemoPayload {
     Metrics(ExportMetricsServiceRequest),
 }
 
-/// How much of what was planted: lets a test compare what it finds with what there is.
+/// Counts of planted anomalies, so that a test can compare its findings with them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Planted {
-    /// Spans that were never sent; each has one child, which therefore misses its parent.
+    /// Spans that were never sent; each has one child, whose parent is therefore missing.
     pub lost_spans: u64,
     /// Spans that arrive minutes after they ended.
     pub late_spans: u64,
-    /// Spans of hosts whose clock is off.
+    /// Spans of pods whose clock is off.
     pub skewed_spans: u64,
     /// Traces that the incident slowed down.
     pub incident_traces: u64,
-    /// Calls that were tried again.
+    /// Retries of failed calls.
     pub retries: u64,
 }
 
-/// Makes the corpus; iterate over it, or ask for a stretch of time with [`Generator::between`].
+/// Generates the corpus: iterate over it, or request an interval with [`Generator::between`].
 #[derive(Debug)]
 pub struct Generator {
     settings: DemoSettings,
@@ -150,14 +149,16 @@ pub struct Generator {
     outbox: Outbox,
     meters: Meters,
     mail: Vec<Message>,
-    /// Slices of the corpus made so far, and in all.
+    /// Number of slices generated so far.
     slice: u64,
+    /// Number of slices of the corpus.
     slices: u64,
+    /// Number of events requested so far.
     goal: u64,
     ready: VecDeque<DemoRequest>,
 }
 
-/// What does not change while the corpus is made.
+/// Parts that do not change during generation.
 #[derive(Debug)]
 struct Shared {
     world: World,
@@ -167,7 +168,7 @@ struct Shared {
 }
 
 impl Generator {
-    /// A generator at the beginning of the corpus.
+    /// Creates a generator at the start of the corpus.
     pub fn new(settings: DemoSettings) -> Self {
         let minutes = u64::from(settings.minutes.max(1));
         let per_minute = (settings.events / minutes).div_ceil(SLICE_EVENTS).max(1);
@@ -192,8 +193,8 @@ impl Generator {
         }
     }
 
-    /// A generator of the same shop that goes on after the corpus, with visits of its own: `salt` tells one
-    /// such generator from another, so that ids do not come again. To be asked with [`Self::between`].
+    /// Creates a generator of the same shop that continues after the corpus with new visits. Generators with different
+    /// `salt` produce different ids. It has no corpus of its own: use [`Self::between`].
     pub fn live(settings: DemoSettings, salt: u64) -> Self {
         let mut generator = Self::new(settings);
         generator.dice = Dice::new(settings.seed, LIVE_STREAM ^ salt);
@@ -201,14 +202,14 @@ impl Generator {
         generator
     }
 
-    /// What has been planted so far.
+    /// Counts of anomalies planted so far.
     pub fn planted(&self) -> Planted {
         self.outbox.planted
     }
 
-    /// Makes about `events` more events whose traces begin in `from_ns..to_ns`, and gives out what
-    /// arrives before `to_ns`, in order. Call it with adjoining stretches of time; what is under way at
-    /// the end of one arrives in a later one.
+    /// Generates about `events` more events whose traces begin in `from_ns..to_ns`, and returns the requests that
+    /// arrive before `to_ns`, in order. Call it with consecutive intervals: requests in flight at the end of one
+    /// interval are returned in a later one.
     pub fn between(&mut self, from_ns: i64, to_ns: i64, events: u64) -> Vec<DemoRequest> {
         self.goal += events;
         while self.outbox.produced < self.goal {
@@ -236,7 +237,7 @@ impl Generator {
         self.outbox.release(to_ns, &self.shared.fleet)
     }
 
-    /// Everything that is still under way, in order of arrival.
+    /// Returns all requests still in flight, in order of arrival.
     pub fn rest(&mut self) -> Vec<DemoRequest> {
         self.outbox.release(i64::MAX, &self.shared.fleet)
     }
@@ -253,14 +254,14 @@ impl Generator {
     }
 }
 
-/// What a trace needs while it is made.
+/// Parts of the generator that a trace uses.
 struct Stage<'a> {
     shared: &'a Shared,
     dice: &'a mut Dice,
     outbox: &'a mut Outbox,
     meters: &'a mut Meters,
     mail: &'a mut Vec<Message>,
-    /// How often a sweep takes its steps.
+    /// Number of times that a sweep runs its steps.
     sweep: u32,
 }
 

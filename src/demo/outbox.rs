@@ -1,11 +1,11 @@
-//! From what happened to what arrives: delay, order, batches.
+//! When, in which order and in which batches do events arrive?
 //!
 //! ```text
 //! pod ──▶ (a few seconds of batching) ──▶ collector of its region ──▶ one OTLP request of ≤ 800 items
 //!    └──▶ (0.4 % of the spans: two to eight minutes) ────────────────▶
 //! ```
-//! Items wait here until the clock of the generator passes their arrival; then they leave in order of
-//! arrival, grouped by resource and scope as OTLP has it. Memory is bounded by what is under way.
+//! Items wait here until the generator's clock passes their time of arrival. Then they are sent in order of arrival,
+//! grouped by resource and scope as in OTLP. Memory is bounded by the items in flight.
 
 use std::collections::HashMap;
 
@@ -22,20 +22,20 @@ use super::shop::{REGIONS, SERVICES};
 use super::world::Library;
 use super::{DemoPayload, DemoRequest, Planted};
 
-/// A request of a collector holds at most so many items.
+/// Most items in one request of a collector.
 const REQUEST_ITEMS_MAX: u64 = 800;
 /// Share of spans that arrive minutes late.
 const LATE: f64 = 0.004;
 const SECOND_NS: i64 = 1_000_000_000;
-/// Schema of the semantic conventions that the attributes follow.
+/// Version of the semantic conventions of the attributes.
 const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.34.0";
 
-/// Everything that is under way.
+/// All items in flight.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     pending: Vec<Item>,
     serial: u64,
-    /// Events handed in so far.
+    /// Number of events taken so far.
     pub(super) produced: u64,
     pub(super) planted: Planted,
 }
@@ -56,7 +56,7 @@ enum Body {
 }
 
 impl Outbox {
-    /// Takes a span of `pod` that truly ended at `end_ns`.
+    /// Takes a span of `pod` that ended at `end_ns` in true time, not in the pod's.
     pub(super) fn span(
         &mut self,
         dice: &mut Dice,
@@ -107,7 +107,7 @@ impl Outbox {
         self.pending.push(Item { arrival_ns, serial: self.serial, pod, body });
     }
 
-    /// Lets out what arrives before `until_ns`, as requests in order of arrival.
+    /// Removes the items that arrive before `until_ns` and returns them as requests, in order of arrival.
     pub(super) fn release(&mut self, until_ns: i64, fleet: &Fleet) -> Vec<DemoRequest> {
         let mut due = Vec::with_capacity(self.pending.len());
         let mut kept = Vec::new();
@@ -134,7 +134,7 @@ fn export_delay(dice: &mut Dice) -> i64 {
     dice.time(SECOND_NS / 10, 5 * SECOND_NS)
 }
 
-/// The collector of one region, with the requests that it has begun.
+/// Collector of one region with its unfinished requests.
 #[derive(Debug, Default)]
 struct Collector {
     spans: Batch<ResourceSpans>,
@@ -158,7 +158,7 @@ impl<R> Default for Batch<R> {
 }
 
 impl<R> Batch<R> {
-    /// The group of `pod`, begun with `begin` when it is not there; counts `events`.
+    /// Counts an item with `events` events, and returns the group of `pod`, created by `begin` if it is new.
     fn group(&mut self, pod: usize, arrival_ns: i64, events: u64, begin: impl FnOnce() -> R) -> &mut R {
         self.items += 1;
         self.events += events;
@@ -171,7 +171,7 @@ impl<R> Batch<R> {
         &mut self.groups[index]
     }
 
-    /// Empties the batch into a request.
+    /// Moves the items of the batch into a request, if there are any.
     fn send(&mut self, done: &mut Vec<DemoRequest>, payload: impl FnOnce(Vec<R>) -> DemoPayload) {
         if self.items > 0 {
             let batch = std::mem::take(self);

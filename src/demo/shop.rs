@@ -1,15 +1,15 @@
-//! The model: an online shop for fabrics, as data.
+//! Which services does the shop for fabrics have, and who calls whom?
 //!
-//! Who calls whom is written down here and nowhere else. A service has endpoints; an endpoint has steps,
-//! which run one after the other: a call of another service's endpoint, a database query, a cache
-//! access, some work of its own, a call of somebody else's API, a message. The graph has no cycles (a
-//! test walks it), so a trace always ends.
+//! This module is the model, as data; the calls are defined only here. A service has endpoints; an endpoint has
+//! steps, which run one after the other: a call of another service's endpoint, a database query, a cache access,
+//! its own work, a call of an external API, a message. The graph has no cycles (a test checks this), so a trace
+//! always ends.
 //!
-//! The name of an endpoint says what it is: `GET /v1/products/{id}` speaks HTTP,
-//! `heddle.pricing.v1.Pricing/Quote` speaks gRPC, `process orders.placed` consumes a topic, and
-//! `job reconcile_stock` is started by a timer.
+//! The name of an endpoint tells its protocol: `GET /v1/products/{id}` is HTTP,
+//! `heddle.pricing.v1.Pricing/Quote` is gRPC, `process orders.placed` consumes a topic, and a timer starts
+//! `job reconcile_stock`.
 
-/// What a service is written in: decides its SDK, its libraries and how its stack traces look.
+/// Programming language of a service: decides its SDK, its libraries and the form of its stack traces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     DotNet,
@@ -31,27 +31,27 @@ pub(super) struct Service {
     pub(super) version: &'static str,
     /// Replicas per region.
     pub(super) pods: usize,
-    /// `db.system.name` of its own database; empty when it has none.
+    /// `db.system.name` of its own database; empty if it has none.
     pub(super) database: &'static str,
     pub(super) endpoints: &'static [Endpoint],
 }
 
-/// One thing that a service does when asked.
+/// One endpoint of a service.
 #[derive(Debug)]
 pub(super) struct Endpoint {
     pub(super) name: &'static str,
-    /// Median of the time that it takes itself, without its steps.
+    /// Median of its own time, without its steps, in microseconds.
     pub(super) own_us: u32,
-    /// How often clients ask for it, in relation to the other entry points; 0: only other services do.
+    /// Frequency of clients' requests, relative to the other entry points; 0: only other services call it.
     pub(super) weight: u32,
-    /// One trace in so many is kept: 1, 2, 4 or 8.
+    /// One in this many traces is kept: 1, 2, 4 or 8.
     pub(super) sampling: u32,
-    /// Which business attributes it knows.
+    /// Group of business attributes on its spans.
     pub(super) subject: Subject,
     pub(super) steps: &'static [Step],
 }
 
-/// What a request is about.
+/// Business object of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     Nothing,
@@ -66,25 +66,25 @@ pub(super) enum Subject {
 /// One step of an endpoint.
 #[derive(Debug)]
 pub(super) enum Step {
-    /// Calls an endpoint of another service, in so many percent of the cases.
+    /// Calls an endpoint of another service: service, endpoint, percentage of cases.
     Call(&'static str, &'static str, u32),
     /// Queries the service's own database: statement, table, the rest of the text, median µs.
     Query(&'static str, &'static str, &'static str, u32),
-    /// Looks up a stored payment method: the step that the incident slows down.
+    /// Looks up a stored payment method. The incident slows down this step.
     PaymentMethod,
     /// Accesses the shared cache: command, kind of key.
     Cache(&'static str, &'static str),
     /// Works inside the process: name of the function, median µs.
     Work(&'static str, u32),
-    /// Calls somebody else's API: host, method, path, median µs.
+    /// Calls an external API: host, method, path, median µs.
     External(&'static str, &'static str, &'static str, u32),
     /// Sends a message to a topic.
     Publish(&'static str),
-    /// Takes the steps side by side.
+    /// Runs the steps in parallel.
     Together(&'static [Step]),
-    /// Takes the steps between so many and so many times.
+    /// Repeats the steps: minimum, maximum, steps.
     Repeat(u32, u32, &'static [Step]),
-    /// Takes the steps once for every few events of the corpus: one trace of a timer becomes large.
+    /// Repeats the steps in proportion to the events of the corpus, so that a timer's trace becomes large.
     Sweep(&'static [Step]),
 }
 
@@ -92,7 +92,7 @@ use Language::{DotNet, Go, Java, Node, Php, Python, Ruby, Rust};
 use Step::{Cache, Call, External, PaymentMethod, Publish, Query, Repeat, Sweep, Together, Work};
 use Subject::{Account, Cart, Nothing, Order, Payment, Product, Search};
 
-/// An entry point: asked by clients, sampled.
+/// Creates an entry point, which clients call; its traces are sampled.
 const fn entry(
     name: &'static str,
     own_us: u32,
@@ -103,7 +103,7 @@ const fn entry(
     Endpoint { name, own_us, weight, sampling, subject, steps }
 }
 
-/// An endpoint that only other services ask.
+/// Creates an endpoint that only other services call.
 const fn inner(name: &'static str, own_us: u32, subject: Subject, steps: &'static [Step]) -> Endpoint {
     Endpoint { name, own_us, weight: 0, sampling: 1, subject, steps }
 }
@@ -111,7 +111,7 @@ const fn inner(name: &'static str, own_us: u32, subject: Subject, steps: &'stati
 const SESSION: Step = Call("sessions", "GET /v1/sessions/{id}", 100);
 const QUOTE: Step = Call("pricing", "heddle.pricing.v1.Pricing/Quote", 100);
 
-/// Every service, entry points first.
+/// All services; the gateway, with most entry points, is first.
 #[rustfmt::skip] // a table: one step a line, however long
 pub(super) static SERVICES: &[Service] = &[
     Service {
@@ -554,7 +554,7 @@ pub(super) static SERVICES: &[Service] = &[
 pub(super) static REGIONS: &[(&str, u32)] =
     &[("eu-west", 40), ("us-east", 28), ("eu-central", 18), ("ap-south", 14)];
 
-/// What the shop sells: name, category, price in cents.
+/// Products of the shop: name, category, price in cents.
 pub(super) static PRODUCTS: &[(&str, &str, u32)] = &[
     ("Harris Tweed «Stornoway» 150 cm", "wool", 6_490),
     ("Liberty Tana Lawn – Poppy & Daisy", "cotton", 3_250),
@@ -578,7 +578,7 @@ pub(super) static PRODUCTS: &[(&str, &str, u32)] = &[
     ("Dog’s-tooth check, 50% off!", "wool", 3_100),
 ];
 
-/// What people type into the search box.
+/// Search queries of visitors.
 pub(super) static SEARCHES: &[&str] = &[
     "linen",
     "wool coat fabric",
@@ -611,7 +611,7 @@ mod tests {
             .unwrap_or_else(|| panic!("no endpoint {endpoint} of {service}"))
     }
 
-    /// Depth of the deepest chain of calls; panics on a name that does not exist or on a cycle.
+    /// Length of the longest chain of calls; panics on an unknown name or a cycle.
     fn walk(steps: &[Step], topics: &mut HashSet<&'static str>, budget: u32) -> u32 {
         assert!(budget > 0, "the call graph has a cycle");
         let mut deepest = 0;
@@ -645,7 +645,7 @@ mod tests {
             let consumer = format!("process {topic}");
             assert!(
                 SERVICES.iter().flat_map(|s| s.endpoints).any(|e| e.name == consumer),
-                "nobody does {consumer}"
+                "no service has the endpoint {consumer}"
             );
         }
     }

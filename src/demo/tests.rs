@@ -1,4 +1,4 @@
-//! Tests of the corpus as a whole.
+//! Does the corpus as a whole have the promised properties?
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -12,7 +12,7 @@ use super::*;
 
 const EVENTS: u64 = 40_000;
 
-/// Made once: it takes a while without optimisation.
+/// Generated once, because it is slow without optimisation.
 static CORPUS: LazyLock<Corpus> = LazyLock::new(corpus);
 
 struct Corpus {
@@ -42,7 +42,7 @@ fn fingerprint(settings: DemoSettings) -> u32 {
 }
 
 impl Corpus {
-    /// Every span with its resource's attributes.
+    /// All spans with their resource's attributes.
     fn spans(&self) -> impl Iterator<Item = (&[KeyValue], &Span)> {
         self.requests.iter().flat_map(|request| {
             let groups = match &request.payload {
@@ -79,7 +79,7 @@ fn the_same_seed_gives_the_same_bytes() {
     let settings = DemoSettings { seed: 11, events: 2_000, start_ns: DemoSettings::START_NS, minutes: 10 };
     assert_eq!(fingerprint(settings), fingerprint(settings));
     assert_ne!(fingerprint(settings), fingerprint(DemoSettings { seed: 12, ..settings }));
-    // A change of the generator changes every corpus: say so in the commit when this number changes.
+    // A change of the generator changes every corpus. If this number changes, mention it in the commit message.
     assert_eq!(fingerprint(settings), GOLDEN, "the corpus of seed 11 changed");
 }
 
@@ -164,7 +164,7 @@ fn the_incident_is_there_and_nowhere_else() {
         let ios17 = is_text(&span.attributes, "os.name", incident::OS_NAME)
             && starts_with(&span.attributes, "os.version", incident::OS_MAJOR);
         let here = is_text(resource, "cloud.region", incident::REGION);
-        // Clocks are off by seconds: leave a minute around the beginning out.
+        // Clocks are off by seconds: ignore a minute around the start.
         let began = corpus.settings.incident_ns() as u64;
         if span.start_time_unix_nano + 60_000_000_000 < began {
             before.push(took);

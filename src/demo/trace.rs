@@ -1,12 +1,12 @@
-//! One trace: a visitor asks, services work and call each other, and every step becomes a span.
+//! How is one trace generated, from a visitor's request to the spans of all services?
 //!
-//! A [`Journey`] walks the compiled model. Time moves forward inside a [`Frame`], the span that is being
-//! worked on; a step starts at the frame's time and sets it to its own end. Spans are handed to the
-//! outbox as they end, children before parents, which is also how real ones arrive.
+//! A [`Journey`] walks the compiled model. Time moves forward inside a [`Frame`], the current span; a step starts at
+//! the frame's time and sets it to its own end. Spans go to the outbox when they end, children before parents, as
+//! real spans do.
 //!
-//! Sampling is consistent in the sense of W3C trace context level 2: the last seven bytes of the trace
-//! id are the randomness `R`, `tracestate` carries the threshold `T` as `ot=th:…`, the trace was kept
-//! because `R >= T`, and each span stands for `2^56 / (2^56 - T)`.
+//! Sampling is consistent in the sense of W3C trace context level 2: the last seven bytes of the trace id are the
+//! randomness `R`, `tracestate` has the threshold `T` as `ot=th:…`, the trace was kept because `R >= T`, and
+//! each span stands for `2^56 / (2^56 - T)`.
 
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, status::StatusCode};
@@ -22,18 +22,19 @@ use super::world::{Move, Operation, Protocol, Target};
 
 /// Share of calls whose client span never arrives.
 const LOST: f64 = 0.003;
-/// A failed call is tried at most so many times.
+/// Most attempts of a call.
 const ATTEMPTS_MAX: u32 = 3;
-/// Share of failures that the caller does not survive.
+/// Share of failures that also fail the caller.
 const FATAL: f64 = 0.6;
-/// A query that takes longer is logged.
+/// Duration above which a query is logged as slow.
 const SLOW_QUERY_NS: i64 = 400_000_000;
 
-/// `flags` of a span: sampled, random trace id, and whether the parent is remote.
+/// `flags` of a span with a local parent or none: sampled, random trace id.
 const FLAGS_LOCAL: u32 = 0x103;
+/// `flags` of a span with a remote parent: sampled, random trace id.
 const FLAGS_REMOTE: u32 = 0x303;
 
-/// What was sent to a topic and will be consumed.
+/// A message that was sent to a topic and will be consumed.
 #[derive(Debug)]
 pub(super) struct Message {
     topic: usize,
@@ -45,7 +46,7 @@ pub(super) struct Message {
     basket: Basket,
 }
 
-/// What the visitor of a trace buys, orders, pays.
+/// Basket, order and payment of the visitor of a trace.
 #[derive(Debug, Clone)]
 pub(super) struct Basket {
     pub(super) id: u64,
@@ -64,7 +65,7 @@ impl Basket {
         Self { id: dice.bits(), items, cents, product, method }
     }
 
-    /// The order number as people read it.
+    /// Order number in the form that people see.
     pub(super) fn order(&self) -> String {
         let mut out = String::with_capacity(12);
         out.push_str("HD-");
@@ -84,7 +85,7 @@ impl Basket {
     }
 }
 
-/// A trace that is being made.
+/// A trace under construction.
 pub(super) struct Journey<'s, 'a> {
     pub(super) stage: &'s mut Stage<'a>,
     pub(super) trace_id: [u8; 16],
@@ -94,18 +95,18 @@ pub(super) struct Journey<'s, 'a> {
     slowed: bool,
 }
 
-/// A span that has begun.
+/// An open span.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) pod: usize,
     pub(super) span_id: [u8; 8],
-    /// True time inside it.
+    /// Current time inside it, by the true clock.
     pub(super) now_ns: i64,
-    /// A step failed and the rest of the work is given up.
+    /// True if a step failed: the remaining steps are skipped.
     failed: bool,
 }
 
-/// How a request ended.
+/// Result of a request.
 struct Answer {
     end_ns: i64,
     pod: usize,
@@ -118,7 +119,7 @@ impl Answer {
     }
 }
 
-/// Why a request was made.
+/// Origin of a request.
 enum Cause<'m> {
     Client,
     Caller([u8; 8]),
@@ -126,7 +127,7 @@ enum Cause<'m> {
 }
 
 impl<'s, 'a> Journey<'s, 'a> {
-    /// A visitor (or a timer) asks the entry point `target` at `at_ns`.
+    /// Generates the trace of a visitor (or timer) that calls the entry point `target` at `at_ns`.
     pub(super) fn visit(stage: &'s mut Stage<'a>, visitor: &'s Visitor, target: usize, at_ns: i64) {
         let sampling = stage.shared.world.targets[target].sampling;
         let basket = Basket::draw(stage.dice);
@@ -137,7 +138,7 @@ impl<'s, 'a> Journey<'s, 'a> {
         }
     }
 
-    /// All consumers of `message` process it, each in a trace of its own that links to the producer.
+    /// Generates the traces of all consumers of `message`; each links to the producer.
     pub(super) fn deliver(stage: &'s mut Stage<'a>, message: &'s Message) {
         let shared = stage.shared;
         for &target in &shared.world.topics[message.topic].consumers {
@@ -156,7 +157,7 @@ impl<'s, 'a> Journey<'s, 'a> {
         basket: Basket,
     ) -> Journey<'j, 'a> {
         let mut trace_id = stage.dice.bytes_16();
-        // R >= T: the first byte of R is at least that of T; T is 0, 0x80, 0xc0 or 0xe0 and zeros.
+        // R >= T holds if the first byte of R is at least that of T: T is 0, 0x80, 0xc0 or 0xe0 followed by zeros.
         let threshold = 256 - 256 / sampling;
         let randomness = threshold + u32::from(trace_id[9]) % (256 - threshold);
         trace_id[9] = randomness as u8;
@@ -381,7 +382,7 @@ impl<'s, 'a> Journey<'s, 'a> {
         });
     }
 
-    /// A span without children; gives its id.
+    /// Generates a span without children and returns its id.
     fn simple(
         &mut self,
         operation: &Operation,
@@ -442,7 +443,7 @@ impl<'s, 'a> Journey<'s, 'a> {
         stage.outbox.span(stage.dice, &stage.shared.fleet, pod, operation.library, end_ns, span);
     }
 
-    /// Marks `span` as failed, with an exception that its service could throw.
+    /// Marks `span` as failed, with an exception of its service.
     fn fail(&mut self, frame: &Frame, span: &mut Span, end_ns: i64) {
         let shared = self.stage.shared;
         let pod = &shared.fleet.pods[frame.pod];
@@ -474,7 +475,7 @@ impl<'s, 'a> Journey<'s, 'a> {
         }]
     }
 
-    /// What only the served request knows: status, sizes, path, and what it is about.
+    /// Adds attributes of the served request: status, sizes, path, and its business object.
     fn describe(&mut self, target: &Target, frame: &Frame, status: i64, span: &mut Span) {
         let dice = &mut *self.stage.dice;
         match target.protocol {
@@ -533,7 +534,7 @@ impl<'s, 'a> Journey<'s, 'a> {
             ]),
             Subject::Cart | Subject::Order => {
                 all.extend([text("cart.id", basket.hex("c_")), int("cart.items", basket.items as i64)]);
-                // The mail service is the one that renders the amount before it reports it.
+                // The mail service reports the amount as formatted text.
                 if SERVICES[target.service].language == Language::Ruby {
                     all.push(text("cart.total", format!("{:.2} {}", basket.total(), self.visitor.currency)));
                 } else {
@@ -566,7 +567,7 @@ impl<'s, 'a> Journey<'s, 'a> {
     }
 }
 
-/// The `tracestate` of a trace of which one in `sampling` is kept.
+/// `tracestate` of a trace if one in `sampling` is kept.
 fn trace_state(sampling: u32) -> &'static str {
     match sampling {
         2 => "ot=th:8",
@@ -585,7 +586,7 @@ fn error(message: &str) -> Option<Status> {
     Some(Status { message: message.to_owned(), code: StatusCode::Error as i32 })
 }
 
-/// The route with its parameters filled in.
+/// Fills in the parameters of a route.
 fn path(route: &str, dice: &mut Dice) -> String {
     let mut out = String::with_capacity(route.len() + 12);
     let mut rest = route;

@@ -1,8 +1,7 @@
-//! Who visits: few users visit often, many once; each has a device, a place, a language.
+//! Who visits the shop? Few users visit often, many once; each has a device, a place, a language.
 //!
-//! A user is a rank, drawn so that the probability falls with the rank as Zipf's law has it (log-uniform
-//! ranks). Everything that belongs to a user follows from a hash of the rank, so the same user always
-//! comes with the same device from the same place.
+//! A user is a rank. Ranks are log-uniform, so that the frequency of visits follows Zipf's law. All properties of a
+//! user follow from a hash of the rank, so the same user always has the same device and place.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 
@@ -11,11 +10,11 @@ use super::dice::{Dice, exp, push_hex, push_number};
 use super::incident;
 use super::shop::REGIONS;
 
-/// How many users there are.
+/// Number of users.
 const USERS: f64 = 400_000.0;
 /// Natural logarithm of [`USERS`].
 const LN_USERS: f64 = 12.899_219_826_090_12;
-/// Device and app profiles; users share them.
+/// Number of device and app profiles; users share them.
 const PROFILES: usize = 768;
 
 /// One visitor for the length of one trace.
@@ -23,12 +22,12 @@ const PROFILES: usize = 768;
 pub(super) struct Visitor {
     /// Index into [`REGIONS`].
     pub(super) region: usize,
-    /// Whether the wallet of the phone sends a token: the users whom the incident hits.
+    /// True if the phone's wallet sends a token; the incident hits only such users.
     pub(super) wallet_token: bool,
     pub(super) currency: &'static str,
-    /// Address of the client, as the gateway sees it.
+    /// IP address of the client, as the gateway sees it.
     pub(super) address: String,
-    /// What every span and log of the trace says about the visitor.
+    /// Attributes of the visitor on every span and log of the trace.
     pub(super) attributes: Vec<KeyValue>,
 }
 
@@ -52,13 +51,13 @@ struct Place {
 }
 
 impl Users {
-    /// The users of `seed`.
+    /// Creates the users of `seed`.
     pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 2);
         Self { profiles: (0..PROFILES).map(|_| profile(&mut dice)).collect(), places: places() }
     }
 
-    /// The next visitor.
+    /// Draws the next visitor.
     pub(super) fn visit(&self, dice: &mut Dice) -> Visitor {
         let rank = exp(dice.unit() * LN_USERS).min(USERS) as u64;
         let hash = mix(rank);

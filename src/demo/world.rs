@@ -1,5 +1,6 @@
-//! The model of [`super::shop`], compiled: names become indices, and every attribute that does not
-//! change from one span to the next is built once and copied from then on.
+//! How is the model of [`super::shop`] compiled for fast generation?
+//!
+//! Names become indices. Attributes that are the same on every span of a kind are built once and then copied.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use super::incident;
 use super::latency::Latency;
 use super::shop::{Language, SERVICES, Service, Step, Subject};
 
-/// What instrumented a span: one instrumentation scope per library and language.
+/// Library that instrumented a span; there is one instrumentation scope per library and language.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Library {
     HttpServer,
@@ -22,7 +23,7 @@ pub(super) enum Library {
     Application,
 }
 
-/// One kind of span: everything about it that is always the same.
+/// One kind of span, with its constant properties.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) name: String,
@@ -30,11 +31,11 @@ pub(super) struct Operation {
     pub(super) library: Library,
     pub(super) attributes: Vec<KeyValue>,
     pub(super) latency: Latency,
-    /// Probability that it fails by itself.
+    /// Probability that it fails itself, not by its steps.
     pub(super) fails: f64,
 }
 
-/// How an endpoint is reached.
+/// Protocol of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     Http,
@@ -43,7 +44,7 @@ pub(super) enum Protocol {
     Timer,
 }
 
-/// One endpoint, ready to be asked.
+/// One compiled endpoint.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) service: usize,
@@ -71,7 +72,7 @@ pub(super) enum Move {
     Sweep(Vec<Move>),
 }
 
-/// A topic and who consumes it.
+/// A topic and the endpoints that consume it, by index.
 #[derive(Debug)]
 pub(super) struct Topic {
     pub(super) name: &'static str,
@@ -83,7 +84,7 @@ pub(super) struct Topic {
 pub(super) struct World {
     pub(super) targets: Vec<Target>,
     pub(super) topics: Vec<Topic>,
-    /// Entry points with their running sum of weights.
+    /// Entry points with the running sum of their weights.
     entries: Vec<(u32, usize)>,
     weights: u32,
 }
@@ -122,7 +123,7 @@ impl World {
         world
     }
 
-    /// The entry point that `draw`, a number below [`Self::weights`], falls on.
+    /// Entry point chosen by `draw`, a number below [`Self::weights`].
     pub(super) fn entry(&self, draw: u32) -> usize {
         let at = self.entries.partition_point(|(sum, _)| *sum <= draw);
         self.entries.get(at).map_or(0, |e| e.1)
@@ -165,7 +166,7 @@ fn reached(name: &'static str) -> (Protocol, &'static str, &'static str) {
     }
 }
 
-/// `None` only for a name that does not exist, which a test of the model excludes.
+/// Compiles a step; `None` if it has an unknown name, which a test of the model rules out.
 fn compile(step: &Step, service: &Service, names: &Names) -> Option<Move> {
     let all = |steps: &[Step]| steps.iter().filter_map(|s| compile(s, service, names)).collect::<Vec<_>>();
     Some(match step {
@@ -395,7 +396,7 @@ fn kafka(topic: &str) -> Vec<KeyValue> {
     ]
 }
 
-/// Where in the source an operation happens; the line is made up from the name, so that it stays.
+/// Attributes with the source location of an operation. The line number is derived from the name, so that it is stable.
 fn code(service: &Service, what: &str, layer: &str) -> [KeyValue; 3] {
     let word: String =
         what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect::<String>();

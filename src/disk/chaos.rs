@@ -1,7 +1,7 @@
-//! What goes wrong, and when? Decided by seed; and a record of everything that happened.
+//! Which faults does a simulation inject, and when?
 //!
-//! Everything simulated shares one [`Chaos`]: it has the only source of randomness, so that a seed repeats a
-//! run exactly, and the trace, which a failing run prints.
+//! All parts of a simulation share one [`Chaos`]. It has the only source of randomness, so a seed repeats a run
+//! exactly; and it has the trace of all operations, which a failing run prints.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
@@ -21,7 +21,7 @@ pub(crate) struct Chaos {
 #[derive(Debug)]
 struct State {
     random: ChaCha8Rng,
-    /// One in so many operations fails, by kind of fault; kinds that are not here do not happen.
+    /// By kind of fault: one in this many operations fails. Other kinds do not happen.
     one_in: BTreeMap<&'static str, u32>,
     active: bool,
     injected: BTreeMap<&'static str, u64>,
@@ -36,7 +36,7 @@ struct Line {
 }
 
 impl Chaos {
-    /// All randomness of `seed`, and no faults yet.
+    /// Starts with the randomness of `seed`, and without faults.
     pub(crate) fn new(seed: u64) -> Self {
         let state = State {
             random: ChaCha8Rng::seed_from_u64(seed),
@@ -48,17 +48,17 @@ impl Chaos {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// From now on one in `one_in` operations that can go wrong in this way does.
+    /// Makes one in `one_in` operations fail with this fault, from now on.
     pub(crate) fn set(&self, fault: &'static str, one_in: u32) {
         self.state.lock().one_in.insert(fault, one_in);
     }
 
-    /// Lets faults happen, or keeps them from happening.
+    /// Enables or disables all faults.
     pub(crate) fn activate(&self, active: bool) {
         self.state.lock().active = active;
     }
 
-    /// Whether an operation that can go wrong in this way does so now.
+    /// Returns true if the current operation must fail with this fault.
     pub(crate) fn strikes(&self, fault: &'static str) -> bool {
         let mut state = self.state.lock();
         let Some(one_in) = state.one_in.get(fault).copied().filter(|_| state.active) else { return false };
@@ -70,33 +70,33 @@ impl Chaos {
         strikes
     }
 
-    /// Counts something that was done on purpose, such as a crash.
+    /// Counts a deliberate event, such as a crash.
     pub(crate) fn count(&self, what: &'static str) {
         *self.state.lock().injected.entry(what).or_default() += 1;
     }
 
-    /// A number below `end`.
+    /// Returns a random number below `end`.
     pub(crate) fn below(&self, end: usize) -> usize {
         self.state.lock().random.random_range(0..end.max(1))
     }
 
-    /// True in one of `n` cases.
+    /// Returns true in one of `n` cases, at random.
     pub(crate) fn one_in(&self, n: u32) -> bool {
         self.state.lock().random.random_ratio(1, n)
     }
 
-    /// Notes what happens.
+    /// Adds a line to the trace.
     pub(crate) fn note(&self, what: &'static str, path: &Path, more: impl Into<String>) {
         self.state.lock().trace.push(Line { what, path: path.to_owned(), more: more.into() });
     }
 
-    /// Faults that were injected, by kind.
+    /// Number of injected faults, by kind.
     pub(crate) fn injected(&self) -> BTreeMap<&'static str, u64> {
         self.state.lock().injected.clone()
     }
 
-    /// All that happened, a line each. Ids are random and differ from run to run: they are numbered in the
-    /// order in which they first appear.
+    /// Returns the trace as text, one line per operation. Ids are random and differ from run to run, so they are
+    /// numbered in order of first appearance.
     pub(crate) fn trace(&self) -> String {
         let (mut text, mut names) = (String::new(), HashMap::new());
         for Line { what, path, more } in &self.state.lock().trace {
@@ -108,7 +108,7 @@ impl Chaos {
     }
 }
 
-/// `line` with ids replaced by numbers.
+/// Replaces the ids in `line` by numbers.
 fn numbered(line: &str, names: &mut HashMap<String, usize>) -> String {
     let mut out = String::new();
     let mut rest = line;

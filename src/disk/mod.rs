@@ -1,16 +1,16 @@
-//! What does durability rest on?
+//! Which operations of a file system does durability depend on?
 //!
-//! The few operations of a file system that the log and the object store write with, so that a simulator can
-//! stand in for the machine's disk: one that loses whatever was not fsynced, tears writes, and fails when it
-//! likes. [`SystemDisk`] is the real one.
+//! The log and the object store write with the few operations of [`Disk`], so that tests can replace the
+//! machine's disk with a simulated one that loses data that was not fsynced, tears writes, and fails at random.
+//! [`SystemDisk`] is the real disk.
 //!
-//! What may be relied on, and so what a simulated disk does:
+//! Callers may rely on no more than these rules, which the simulated disk follows:
 //!
 //! - Bytes of a file are durable after [`DiskFile::sync`]. Before, any part of them may be lost in a crash.
 //! - A name (created, linked, renamed or removed) is durable after [`Disk::sync_directory`] of its directory.
 //!   Before, a crash may undo it; a rename happens as a whole or not at all.
-//! - After a failed sync nothing is known about what is on disk, and a later sync that works says nothing
-//!   about what the failed one was asked to write.
+//! - After a failed sync the contents of the disk are unknown, and a later successful sync does not prove that
+//!   the bytes of the failed one were written.
 //! - A failed write may have written some of its bytes.
 
 use std::fmt::Debug;
@@ -24,39 +24,39 @@ pub(crate) mod chaos;
 #[cfg(test)]
 pub(crate) mod simulated;
 
-/// Something in a directory.
+/// A file or directory in a directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
-    /// Its path, that of the directory included.
+    /// Path, including that of the directory.
     pub path: PathBuf,
-    /// Whether it is a directory itself.
+    /// True if it is a directory itself.
     pub is_directory: bool,
 }
 
 /// A file system. Calls block.
 pub trait Disk: Debug + Send + Sync {
-    /// Creates an empty file; fails with [`io::ErrorKind::AlreadyExists`] when there is one.
+    /// Creates an empty file; fails with [`io::ErrorKind::AlreadyExists`] if the name is taken.
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
     /// Opens an existing file for writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// All bytes of a file.
+    /// Reads all bytes of a file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 
-    /// What is in a directory, in any order.
+    /// Lists the entries of a directory, in any order.
     fn list(&self, directory: &Path) -> io::Result<Vec<Entry>>;
 
-    /// Whether there is a directory at `path`.
+    /// True if there is a directory at `path`.
     fn is_directory(&self, path: &Path) -> bool;
 
     /// Creates a directory in an existing one.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name; fails with [`io::ErrorKind::AlreadyExists`] when that is taken.
+    /// Gives a file a second name; fails with [`io::ErrorKind::AlreadyExists`] if that is taken.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file another name; what had that name before is gone.
+    /// Renames a file; replaces a file that has the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a name of a file.
@@ -68,17 +68,17 @@ pub trait Disk: Debug + Send + Sync {
 
 /// An open file.
 pub trait DiskFile: Debug + Send + Sync {
-    /// Writes all of `bytes` at `offset`. When it fails, some of them may have been written.
+    /// Writes all of `bytes` at `offset`. After a failure, some of them may have been written.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Cuts the file off, or fills it up with zeros.
+    /// Truncates the file, or extends it with zeros.
     fn set_len(&self, bytes: u64) -> io::Result<()>;
 
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The machine's disk.
+/// Disk of the machine, through the file system.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemDisk;
 

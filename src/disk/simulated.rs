@@ -1,10 +1,10 @@
-//! A disk in memory that keeps no more than it must.
+//! What may be left on a disk after a crash?
 //!
-//! It has two states: what processes see, and what is durable. [`SimulatedDisk::power_loss`] makes a disk of
-//! the durable one and of any part of what was on its way: nothing, all, a prefix cut within a write, or some
-//! sectors and not others. [`SimulatedDisk::kill`] keeps what processes saw, as a kernel does whose process
-//! was killed; what was not durable is still not durable. What a failed fsync gave up is tried again then: a
-//! real kernel may go on to take it for clean, and nobody can find out.
+//! This disk in memory has two states: visible to processes, and durable. [`SimulatedDisk::power_loss`] makes a
+//! disk of the durable state and any part of the pending writes: nothing, all, a prefix cut within a write, or
+//! random sectors. [`SimulatedDisk::kill`] keeps the visible state, as a kernel does when a process is killed;
+//! pending writes stay pending. Writes that a failed fsync gave up become pending again after a kill: a real
+//! kernel may go on to treat their pages as clean, which no process can detect.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use super::chaos::Chaos;
 use super::{Disk, DiskFile, Entry};
 
-/// Parts of a write of this size reach the disk or not, in any order.
+/// Size of the parts of a write that reach the disk independently, in any order.
 const SECTOR_BYTES: usize = 512;
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct SimulatedDisk {
     state: Arc<Mutex<State>>,
@@ -31,12 +31,12 @@ struct State {
     files: Vec<Content>,
     seen: BTreeMap<PathBuf, Node>,
     durable: BTreeMap<PathBuf, Node>,
-    /// Changes of names that are not durable, oldest first, with their directory.
+    /// Changes of names that are not durable yet, oldest first, with their directory.
     pending: Vec<(PathBuf, Rename)>,
-    /// Changes that a failed fsync gave up: the next ones do not write them.
+    /// Changes that a failed fsync gave up: later fsyncs do not write them.
     given_up: Vec<(PathBuf, Rename)>,
     operations: u64,
-    /// The machine stops before this operation.
+    /// Number of the operation before which the machine stops.
     stop_at: Option<u64>,
     stopped: bool,
 }
@@ -47,7 +47,7 @@ enum Node {
     Directory,
 }
 
-/// A name goes, a name comes, or both at once.
+/// Removal of a name, addition of one, or both atomically.
 #[derive(Debug, Clone)]
 struct Rename {
     gone: Option<PathBuf>,
@@ -70,7 +70,7 @@ struct Content {
     seen: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Write>,
-    /// Writes that a failed fsync gave up: the next ones do not write them.
+    /// Writes that a failed fsync gave up: later fsyncs do not write them.
     given_up: Vec<Write>,
 }
 
@@ -97,7 +97,7 @@ fn put(file: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
 }
 
 impl Content {
-    /// What is left after the power was lost.
+    /// Returns the content that is left after a power loss.
     fn after_power_loss(self, chaos: &Chaos) -> Self {
         let mut durable = self.durable;
         if !self.pending.is_empty() {
@@ -112,7 +112,7 @@ impl Content {
     }
 }
 
-/// Some of the writes, the last of them in part.
+/// Applies a prefix of the writes, the last of them in part.
 fn prefix(writes: &[Write], file: &mut Vec<u8>, chaos: &Chaos) {
     let (last, whole) = writes[..=chaos.below(writes.len())].split_last().expect("at least one write");
     for write in whole {
@@ -123,7 +123,7 @@ fn prefix(writes: &[Write], file: &mut Vec<u8>, chaos: &Chaos) {
     }
 }
 
-/// Any sectors of the writes.
+/// Applies random sectors of the writes.
 fn sectors(writes: &[Write], file: &mut Vec<u8>, chaos: &Chaos) {
     for write in writes {
         let Write::Bytes { offset, bytes } = write else {
@@ -145,35 +145,35 @@ fn sectors(writes: &[Write], file: &mut Vec<u8>, chaos: &Chaos) {
 }
 
 impl SimulatedDisk {
-    /// An empty disk with the directory `root`.
+    /// Makes an empty disk with the directory `root`.
     pub(crate) fn new(root: &Path, chaos: Chaos) -> Self {
         let names: BTreeMap<_, _> = root.ancestors().map(|path| (path.to_owned(), Node::Directory)).collect();
         let state = State { seen: names.clone(), durable: names, ..State::default() };
         Self { state: Arc::new(Mutex::new(state)), chaos }
     }
 
-    /// The machine stops after `operations` more, in the middle of whatever goes on then.
+    /// Makes the machine stop after `operations` more operations, in the middle of any work.
     pub(crate) fn stop_after(&self, operations: u64) {
         let mut state = self.state.lock();
         state.stop_at = Some(state.operations + operations);
     }
 
-    /// The machine does not stop by itself any more.
+    /// Cancels [`stop_after`](Self::stop_after).
     pub(crate) fn stop_never(&self) {
         self.state.lock().stop_at = None;
     }
 
-    /// The machine stops now: nothing is written any more.
+    /// Stops the machine: all later operations fail.
     pub(crate) fn stop(&self) {
         self.state.lock().stopped = true;
     }
 
-    /// Whether the machine has stopped.
+    /// True if the machine has stopped.
     pub(crate) fn is_stopped(&self) -> bool {
         self.state.lock().stopped
     }
 
-    /// The disk as the next process finds it when the last one was killed.
+    /// Returns the disk as the next process finds it after a kill.
     pub(crate) fn kill(&self) -> Self {
         self.chaos.count("kill");
         let mut state = self.state.lock().clone();
@@ -186,7 +186,7 @@ impl SimulatedDisk {
         Self { state: Arc::new(Mutex::new(state)), chaos: self.chaos.clone() }
     }
 
-    /// The disk as the next process finds it after the power was lost.
+    /// Returns the disk as the next process finds it after a power loss.
     pub(crate) fn power_loss(&self) -> Self {
         self.chaos.count("power loss");
         let State { files, mut durable, pending, .. } = self.state.lock().clone();
@@ -203,7 +203,7 @@ impl SimulatedDisk {
                 ended.push(directory);
             }
         }
-        // What is in a directory that is not there is not there.
+        // Entries of a lost directory are lost too.
         let lost: Vec<_> = durable
             .keys()
             .filter(|path| !path.ancestors().all(|a| durable.contains_key(a)))
@@ -355,7 +355,7 @@ impl Disk for SimulatedDisk {
                     rename.apply(&mut state.durable);
                 }
             } else {
-                // A kernel may take for clean what it failed to write.
+                // A kernel may mark pages as clean that it failed to write.
                 let given_up = self.chaos.one_in(2);
                 if given_up { &mut state.given_up } else { &mut state.pending }.extend(here);
             }
@@ -404,7 +404,7 @@ impl DiskFile for SimulatedFile {
             if failed.is_ok() {
                 content.pending.drain(..).for_each(|write| write.apply(&mut content.durable));
             } else if self.disk.chaos.one_in(2) {
-                // A kernel may take for clean what it failed to write.
+                // A kernel may mark pages as clean that it failed to write.
                 content.given_up.append(&mut content.pending);
             }
             failed

@@ -12,24 +12,24 @@ use super::sparse::scatter;
 use super::{AttributeKey, AttributeType, TypeSet, Value, is_wide, schema, typed_json};
 use crate::error::{Error, Result};
 
-/// A closed range of timestamps, in nanoseconds since the epoch.
+/// A range of timestamps, both ends inclusive, in nanoseconds since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TimeRange {
-    /// The earliest timestamp.
+    /// Earliest timestamp.
     pub min_ns: i64,
-    /// The latest timestamp, inclusive.
+    /// Latest timestamp, inclusive.
     pub max_ns: i64,
 }
 
 impl TimeRange {
-    /// The smallest range that holds both.
+    /// Smallest range that contains both.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self { min_ns: self.min_ns.min(other.min_ns), max_ns: self.max_ns.max(other.max_ns) }
     }
 }
 
-/// The values of one attribute key that have one type.
+/// All values of one type of one attribute key.
 #[derive(Debug, Clone)]
 pub struct AttributeColumn {
     key: AttributeKey,
@@ -48,7 +48,7 @@ impl AttributeColumn {
         Self { key, ty, rows, values }
     }
 
-    /// The column of the values in `array`, of type [`AttributeType::data_type`], that are not null.
+    /// Creates a column of the values in `array` that are not null. `array` has type [`AttributeType::data_type`].
     pub fn from_dense(key: AttributeKey, ty: AttributeType, array: &ArrayRef) -> Result<Self> {
         let rows: ScalarBuffer<u32> =
             (0..array.len() as u32).filter(|row| array.is_valid(*row as usize)).collect();
@@ -57,7 +57,7 @@ impl AttributeColumn {
         } else {
             take(array, &UInt32Array::new(rows.clone(), None), None)?
         };
-        // A type may keep the memory of validity bits that are all set; values have none.
+        // Some array types keep validity bits that are all set; the values of a column have none.
         let values = if values.nulls().is_some() {
             make_array(values.to_data().into_builder().nulls(None).build()?)
         } else {
@@ -66,17 +66,18 @@ impl AttributeColumn {
         Ok(Self::new(key, ty, rows, values))
     }
 
-    /// Which attribute.
+    /// Key of the attribute.
     pub fn key(&self) -> &AttributeKey {
         &self.key
     }
 
-    /// The type of all its values.
+    /// Type of all its values.
     pub fn attribute_type(&self) -> AttributeType {
         self.ty
     }
 
-    /// What its values are to SQL: of its type, and wide or not; nothing, if all are JSON's null.
+    /// Types that SQL must allow for: the column's type, and whether an integer is wide. Empty if all values are JSON
+    /// nulls.
     pub fn types(&self) -> TypeSet {
         let of_type = TypeSet::default().with(self.ty);
         match self.ty {
@@ -92,21 +93,21 @@ impl AttributeColumn {
         }
     }
 
-    /// The rows that have a value, ascending.
+    /// Row numbers with a value, ascending.
     pub fn rows(&self) -> &[u32] {
         &self.rows
     }
 
-    /// The values, without nulls, in the order of [`rows`](Self::rows); of type
+    /// Values, without nulls, in the order of [`rows`](Self::rows); of type
     /// [`AttributeType::data_type`].
     pub fn values(&self) -> &ArrayRef {
         &self.values
     }
 
-    /// The `i`th value.
+    /// Value at index `i` of [`values`](Self::values).
     ///
     /// # Panics
-    /// When there are not as many.
+    /// If `i` is out of range.
     pub fn value(&self, i: usize) -> Value<'_> {
         match self.ty {
             AttributeType::Int => Value::Int(self.values.as_primitive::<Int64Type>().value(i)),
@@ -118,7 +119,7 @@ impl AttributeColumn {
         }
     }
 
-    /// The array of `rows` values, null where the row has none.
+    /// Builds an array with one item per row of a batch of `rows` rows; null for rows without a value.
     pub fn dense(&self, rows: usize) -> Result<ArrayRef> {
         scatter(&self.rows, &self.values, rows)
     }
@@ -134,9 +135,9 @@ pub struct EventBatch {
 }
 
 impl EventBatch {
-    /// Checks what the rest of the code relies on; the parts come from a builder or from disk.
+    /// Checks the invariants that the rest of the code relies on; the parts come from a builder or from disk.
     ///
-    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when they do not fit together.
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the parts do not fit together.
     pub(super) fn new(core: RecordBatch, mut attributes: Vec<AttributeColumn>) -> Result<Self> {
         check_core(&core)?;
         for column in &attributes {
@@ -151,10 +152,10 @@ impl EventBatch {
         Ok(Self { core, attributes, time, memory_bytes })
     }
 
-    /// A batch of columns that were read from a table: core columns as in
-    /// [`schema::core_schema`], those with a value in order, and attributes of as many rows.
+    /// Creates a batch from columns read from a table: core columns with a value, in the order and with the types of
+    /// [`schema::core_schema`], and attributes of the same number of rows.
     ///
-    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when they are not that.
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the columns do not fit this description.
     pub fn from_columns(core: RecordBatch, attributes: Vec<AttributeColumn>) -> Result<Self> {
         Self::new(core, attributes)
     }
@@ -164,46 +165,46 @@ impl EventBatch {
         self.core.num_rows()
     }
 
-    /// Whether there are no events.
+    /// True if there are no events.
     pub fn is_empty(&self) -> bool {
         self.rows() == 0
     }
 
-    /// The core columns that hold a value, in the order and with the types of
-    /// [`schema::core_schema`]; a column that is not there is null in every row.
+    /// Core columns with a value, in the order and with the types of [`schema::core_schema`]. An absent column is null
+    /// in every row.
     pub fn core(&self) -> &RecordBatch {
         &self.core
     }
 
-    /// The attribute columns, ordered by key and type.
+    /// Attribute columns, ordered by key and type.
     pub fn attributes(&self) -> &[AttributeColumn] {
         &self.attributes
     }
 
-    /// The columns of one key, one per type.
+    /// Columns of one key, one per type.
     pub fn attribute(&self, key: &AttributeKey) -> &[AttributeColumn] {
         let start = self.attributes.partition_point(|c| c.key < *key);
         let end = self.attributes.partition_point(|c| c.key <= *key);
         &self.attributes[start..end]
     }
 
-    /// Range of the timestamps; `None` when there are no events.
+    /// Range of the timestamps; `None` if there are no events.
     pub fn time_range(&self) -> Option<TimeRange> {
         self.time
     }
 
-    /// Memory that the batch holds, in bytes.
+    /// Memory of the batch in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }
 }
 
-/// Whether the columns are core columns, in order, and none is missing.
+/// Checks that all columns are core columns of the right type, in order, and that no required one is missing.
 pub(super) fn check_core(core: &RecordBatch) -> Result<()> {
     let mut next = 0;
     for field in core.schema_ref().fields() {
         let index = schema::core_index(field.name()).filter(|i| *i >= next).ok_or_else(|| {
-            Error::corrupt(format!("event batch: {:?} is no core column or out of order", field.name()))
+            Error::corrupt(format!("event batch: {:?} is not a core column or is out of order", field.name()))
         })?;
         let expected = schema::core_columns()[index].field.data_type();
         if field.data_type() != expected {

@@ -1,4 +1,4 @@
-//! Builds an [`EventBatch`], row by row.
+//! How is an [`EventBatch`] built, row by row?
 
 use std::hash::BuildHasher;
 use std::ops::Deref;
@@ -18,7 +18,7 @@ use super::sparse::{
 use super::{AttributeKey, Level, Value, schema};
 use crate::error::Result;
 
-/// An attribute key of one builder; cheap to copy, good for that builder only.
+/// An attribute key of one builder. Cheap to copy; valid only for that builder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(u32);
 
@@ -40,20 +40,20 @@ pub struct EventBatchBuilder {
     keys: Vec<KeyColumns>,
     by_key: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    /// The key that was looked up last.
+    /// Index of the last key looked up.
     last_key: usize,
 }
 
-/// The columns of one key: one per type that has been seen, by the type's code.
+/// Columns of one key: one per type that occurred, indexed by the type's code.
 struct KeyColumns {
     key: AttributeKey,
-    /// The key that was looked up after this one.
+    /// Index of the key that was looked up after this one.
     next_key: usize,
     types: [Option<AttributeValues>; 6],
 }
 
 impl EventBatchBuilder {
-    /// A builder without events.
+    /// Creates a builder without events.
     pub fn new() -> Self {
         Self::default()
     }
@@ -63,15 +63,15 @@ impl EventBatchBuilder {
         self.rows as usize
     }
 
-    /// Number of keys that were looked up.
+    /// Number of distinct keys looked up so far.
     pub fn keys(&self) -> usize {
         self.keys.len()
     }
 
-    /// Looks `key` up, for [`attribute`](Self::attribute). Expected O(1).
+    /// Looks up `key` for [`attribute`](Self::attribute). Expected O(1).
     ///
-    /// Events of one kind bring their keys in one order, so the key that followed last time is tried
-    /// first: a comparison instead of a hash.
+    /// Events of one kind usually have their keys in the same order. So the key that followed the previous one last
+    /// time is tried first: a comparison instead of a hash.
     pub fn key(&mut self, level: Level, key: &str) -> KeyId {
         let is_it = |known: &&KeyColumns| known.key.level == level && &*known.key.key == key;
         let expected = self.keys.get(self.last_key).map_or(0, |last| last.next_key);
@@ -116,12 +116,11 @@ impl EventBatchBuilder {
         self.rows += 1;
     }
 
-    /// Sets an attribute of the event that was pushed last. Of several values of one type for one key,
-    /// the first counts; OTLP forbids them. JSON's `null` is no value: it leaves the attribute unset, and
-    /// says nothing about the type of its key.
+    /// Sets an attribute of the last pushed event. If a key has several values of one type, which OTLP forbids, the
+    /// first counts. JSON's `null` leaves the attribute unset and does not affect the type of its key.
     ///
     /// # Panics
-    /// When no event was pushed, or `key` is of another builder: both are defects of the caller.
+    /// If no event was pushed, or if `key` is of another builder: both are defects of the caller.
     pub fn attribute(&mut self, key: KeyId, value: Value<'_>) {
         assert!(self.rows > 0, "an attribute belongs to an event");
         if value.is_null() {
@@ -133,7 +132,7 @@ impl EventBatchBuilder {
             .push(self.rows - 1, value);
     }
 
-    /// The batch of all events pushed.
+    /// Returns the batch of all pushed events.
     pub fn finish(self) -> Result<EventBatch> {
         let rows = self.rows as usize;
         let core = self.core.finish(rows)?;
@@ -162,7 +161,7 @@ fn items<T>(items: &[T]) -> Option<&[T]> {
     (!items.is_empty()).then_some(items)
 }
 
-/// An event, and what is derived from it.
+/// An event and its severity columns.
 struct Row<'a> {
     event: &'a CoreEvent<'a>,
     level: Severity<'a>,
@@ -175,7 +174,7 @@ impl<'a> Deref for Row<'a> {
     }
 }
 
-/// The table of core columns: field, how its values are collected, its name, and what an event gives.
+/// Table of core columns: field of the builder, type that collects its values, column name, and value of an event.
 macro_rules! core_builder {
     ($($field:ident: $values:ty, $name:ident, |$event:ident| $value:expr;)*) => {
         #[derive(Default)]
@@ -193,7 +192,7 @@ macro_rules! core_builder {
                 })*
             }
 
-            /// The columns that hold a value, and those that no event is without.
+            /// Returns the columns with a value, and the required columns.
             fn finish(self, rows: usize) -> Result<RecordBatch> {
                 let mut arrays: Vec<Option<ArrayRef>> = vec![None; schema::core_columns().len()];
                 $(if let Some(index) = schema::core_index(schema::column::$name) {

@@ -1,7 +1,7 @@
-//! An [`EventBatch`] as bytes, for the write-ahead log, and back.
+//! How is an [`EventBatch`] encoded as bytes for the write-ahead log?
 //!
-//! All integers are little-endian. Core columns are an Arrow IPC stream of one batch; attribute columns
-//! follow, each with its own number of rows, which Arrow IPC cannot say.
+//! All integers are little-endian. Core columns are an Arrow IPC stream of one batch. Attribute columns follow
+//! separately, because each has its own number of rows, which Arrow IPC cannot express.
 //!
 //! ```text
 //! batch  = "EVB1" core-length:u32 core:bytes columns:u32 column*
@@ -33,7 +33,9 @@ const ALL_ROWS: u8 = 0;
 const LISTED_ROWS: u8 = 1;
 
 impl EventBatch {
-    /// The batch as bytes.
+    /// Encodes the batch.
+    ///
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a part is longer than 4 GiB.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(self.memory_bytes() / 2 + 1024);
         out.extend_from_slice(MAGIC);
@@ -51,13 +53,13 @@ impl EventBatch {
         Ok(out)
     }
 
-    /// Reads what [`encode`](Self::encode) wrote.
+    /// Reverses [`encode`](Self::encode).
     ///
-    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) on anything else; never panics.
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) on other bytes; never panics.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader { bytes, offset: 0 };
         if reader.take(4)? != MAGIC {
-            return Err(Error::corrupt("event batch: it does not begin with EVB1"));
+            return Err(Error::corrupt("event batch: the first four bytes are not EVB1"));
         }
         let core_length = reader.u32()? as usize;
         let core = decode_core(reader.take(core_length)?)?;
@@ -67,7 +69,7 @@ impl EventBatch {
             attributes.push(decode_column(&mut reader, core.num_rows())?);
         }
         if reader.offset != bytes.len() {
-            return Err(reader.error("the end"));
+            return Err(reader.error("the end of the batch"));
         }
         Self::new(core, attributes)
     }
@@ -75,7 +77,9 @@ impl EventBatch {
 
 fn length(n: usize) -> Result<[u8; 4]> {
     u32::try_from(n).map(u32::to_le_bytes).map_err(|_| {
-        Error::invalid(format!("a batch of events holds at most 4 GiB in one part, this one {n} bytes"))
+        Error::invalid(format!(
+            "a part of the event batch has {n} bytes, the limit is 4 GiB: use smaller batches"
+        ))
     })
 }
 
@@ -131,7 +135,7 @@ fn decode_core(bytes: &[u8]) -> Result<RecordBatch> {
     let batch = BatchReader::new(bytes, 0).next();
     let batch = batch.ok_or_else(|| Error::corrupt("event batch: core columns are missing"))?;
     let core = batch.map_err(|e| e.context("event batch: core columns"))?;
-    // Attributes are sized by the number of rows.
+    // Attributes are checked against the number of rows.
     check_core(&core)?;
     Ok(core)
 }
@@ -143,12 +147,12 @@ fn decode_column(reader: &mut Reader<'_>, rows: usize) -> Result<AttributeColumn
     let key = reader.utf8(key_length)?;
     let count = reader.u32()? as usize;
     if count > rows {
-        return Err(reader.error("at most as many values as rows"));
+        return Err(reader.error("a number of values not above the number of rows"));
     }
     let numbers: ScalarBuffer<u32> = match reader.u8()? {
         ALL_ROWS if count == rows => (0..rows as u32).collect(),
         LISTED_ROWS => reader.words::<4>(count)?.map(u32::from_le_bytes).collect(),
-        _ => return Err(reader.error("the rows of a column")),
+        _ => return Err(reader.error("the row numbers of a column")),
     };
     let values = decode_values(reader, ty, count)?;
     Ok(AttributeColumn::new(AttributeKey::new(level, key), ty, numbers, values))
@@ -184,7 +188,7 @@ fn decode_values(reader: &mut Reader<'_>, ty: AttributeType, count: usize) -> Re
     })
 }
 
-/// Reads from bytes that nobody vouches for.
+/// Reads from untrusted bytes.
 struct Reader<'a> {
     bytes: &'a [u8],
     offset: usize,
@@ -217,7 +221,7 @@ impl<'a> Reader<'a> {
 
     fn utf8(&mut self, n: usize) -> Result<&'a str> {
         let bytes = self.take(n)?;
-        std::str::from_utf8(bytes).map_err(|_| self.error("UTF-8 before this"))
+        std::str::from_utf8(bytes).map_err(|_| self.error("UTF-8 text to end"))
     }
 
     fn words<const N: usize>(&mut self, count: usize) -> Result<impl Iterator<Item = [u8; N]> + use<'a, N>> {

@@ -1,4 +1,4 @@
-//! Several batches as one.
+//! Concatenation of batches.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::{AttributeKey, AttributeType, EventBatch, schema};
 use crate::error::Result;
 
 impl EventBatch {
-    /// The events of all `batches`, in order. Many small batches cost more to query than one large one.
+    /// Concatenates the events of all `batches`, in order: many small batches are slower to query than a large one.
     pub fn concat(batches: &[Arc<Self>]) -> Result<Self> {
         Self::new(concat_core(batches)?, concat_attributes(batches)?)
     }
@@ -56,7 +56,8 @@ fn concat_attributes(batches: &[Arc<EventBatch>]) -> Result<Vec<AttributeColumn>
     columns.into_iter().map(column).collect()
 }
 
-/// Text of many small batches is copied into one buffer: each old one would be kept for a few bytes.
+/// Concatenates arrays. Copies text and bytes into one buffer; otherwise the old buffers would stay in memory, each
+/// for a few bytes.
 fn concat_arrays(parts: &[ArrayRef]) -> Result<ArrayRef> {
     let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
     let all = concat(&parts)?;
@@ -72,7 +73,7 @@ mod tests {
     use super::*;
     use crate::event::{CoreEvent, EventBatchBuilder, Level, SpanId, Value};
 
-    /// Rows `range` of an imaginary stream in which keys come, go and change their type.
+    /// Rows `range` of a stream in which keys appear, disappear and change their type.
     fn batch(range: std::ops::Range<i64>) -> Arc<EventBatch> {
         let mut builder = EventBatchBuilder::new();
         for i in range {
@@ -91,7 +92,7 @@ mod tests {
         let joined = EventBatch::concat(&parts).unwrap();
         let whole = batch(0..20);
         assert_eq!(joined.core(), whole.core());
-        // The bytes below nulls differ, so the encoded batches do.
+        // The bytes under nulls may differ, so the printed values are compared.
         assert_eq!(format!("{:?}", joined.attributes()), format!("{:?}", whole.attributes()));
         assert_eq!(joined.time_range(), whole.time_range());
     }

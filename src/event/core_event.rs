@@ -1,13 +1,13 @@
-//! The core fields of one event, borrowed from wherever it was decoded.
+//! The core fields of one event, borrowed from its decoder.
 
 use super::{SpanId, TraceId};
 
-/// What kind of event a row is.
+/// Kind of an event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Signal {
     /// A unit of work with a duration.
     Span,
-    /// Something that happened inside a span.
+    /// An event inside a span.
     SpanEvent,
     /// A discrete timestamped event.
     #[default]
@@ -20,7 +20,7 @@ impl Signal {
     /// All signals.
     pub const ALL: [Self; 4] = [Self::Span, Self::SpanEvent, Self::Log, Self::Metric];
 
-    /// The text in the `signal` column.
+    /// Text in the `signal` column.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Span => "span",
@@ -38,11 +38,11 @@ pub struct Link<'a> {
     pub trace_id: Option<TraceId>,
     /// The linked span.
     pub span_id: Option<SpanId>,
-    /// W3C trace state; empty when there is none.
+    /// W3C trace state; empty if there is none.
     pub trace_state: &'a str,
-    /// Typed JSON object; empty when there is none.
+    /// Typed JSON object; empty if there is none.
     pub attributes: &'a str,
-    /// How many attributes the producer dropped.
+    /// Number of attributes that the producer dropped.
     pub dropped_attributes_count: u32,
     /// W3C trace flags.
     pub flags: u32,
@@ -58,7 +58,7 @@ pub enum NumberValue {
 }
 
 impl NumberValue {
-    /// The value as a double; integers beyond 2^53 are rounded.
+    /// Converts to a double; integers beyond 2^53 are rounded.
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Int(i) => i as f64,
@@ -66,7 +66,7 @@ impl NumberValue {
         }
     }
 
-    /// The value, if it is an integer.
+    /// Returns the value if it is an integer.
     pub fn as_int(self) -> Option<i64> {
         match self {
             Self::Int(i) => Some(i),
@@ -78,24 +78,22 @@ impl NumberValue {
 /// An example measurement of a metric point.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Exemplar<'a> {
-    /// Nanoseconds since the epoch; `None` when nobody knows.
+    /// Nanoseconds since the epoch; `None` if unknown.
     pub timestamp_ns: Option<i64>,
-    /// What was measured.
+    /// Measured value.
     pub value: Option<NumberValue>,
-    /// The trace in which it was measured.
+    /// Trace of the measurement.
     pub trace_id: Option<TraceId>,
-    /// The span in which it was measured.
+    /// Span of the measurement.
     pub span_id: Option<SpanId>,
-    /// Typed JSON object; empty when there is none.
+    /// Typed JSON object; empty if there is none.
     pub attributes: &'a str,
 }
 
-/// The core fields of one event; what is `None`, empty or zero is stored as null, `sample_weight`
-/// excepted.
+/// Core fields of one event. Values that are `None`, empty text or lists, and zero counts and flags are stored as null.
 ///
-/// Field by field this is [`schema::core_columns`](super::schema::core_columns); times are nanoseconds
-/// since the epoch, and the fields of a metric that several kinds share (`count`, `sum`, …) are in the
-/// `histogram.*` columns.
+/// The fields correspond to [`schema::core_columns`](super::schema::core_columns). Times are nanoseconds since the
+/// epoch. The fields that several kinds of metrics share (`count`, `sum`, …) are in the `histogram.*` columns.
 #[derive(Debug, Clone, Copy)]
 #[expect(missing_docs, reason = "each is the column of its name")]
 pub struct CoreEvent<'a> {
@@ -109,20 +107,20 @@ pub struct CoreEvent<'a> {
     pub status: Option<&'a str>,
     pub status_message: &'a str,
     pub duration_ns: Option<i64>,
-    /// As it was sent; without it the one of `severity` is stored ([`severity`](super::severity)).
+    /// Number as sent; if `None`, the number of `severity` is stored ([`severity`](super::severity)).
     pub severity_number: Option<i64>,
-    /// The word that was sent, which is stored as `severity_text`.
+    /// Word as sent, stored as `severity_text`.
     pub severity: &'a str,
     pub body: Option<&'a str>,
     pub value: Option<NumberValue>,
-    /// How many events this one stands for, at least 1.
+    /// Number of events that this one stands for, at least 1.
     pub sample_weight: f64,
     pub observed_timestamp_ns: Option<i64>,
     pub start_timestamp_ns: Option<i64>,
-    /// Where the timestamp comes from when the producer sent none: `observed` or `received`, of spans `end`
-    /// or `received`, of span events `span`.
+    /// Source of the timestamp if the producer sent none: `observed` or `received`; for spans `end` or `received`;
+    /// for span events `span`.
     pub timestamp_origin: Option<&'static str>,
-    /// What the body is when it is not text: the rest of the column then is typed JSON.
+    /// Type of a body that is not text; `body` is typed JSON then.
     pub body_type: Option<&'static str>,
     pub trace_state: &'a str,
     pub flags: u32,
@@ -136,14 +134,14 @@ pub struct CoreEvent<'a> {
     pub scope_dropped_attributes_count: u32,
     pub resource_schema_url: &'a str,
     pub resource_dropped_attributes_count: u32,
-    /// Typed JSON array of objects; empty when there is none.
+    /// Typed JSON array of objects; empty if there is none.
     pub resource_entity_refs: &'a str,
     pub metric_type: Option<&'a str>,
     pub metric_unit: &'a str,
     pub metric_description: &'a str,
     pub metric_temporality: Option<&'a str>,
     pub metric_monotonic: Option<bool>,
-    /// Typed JSON object; empty when there is none.
+    /// Typed JSON object; empty if there is none.
     pub metric_metadata: &'a str,
     pub count: Option<u64>,
     pub sum: Option<f64>,

@@ -1,9 +1,8 @@
 //! Which attribute keys exist, with which types?
 //!
-//! The dictionary only grows: it holds every key of every event that was ever acknowledged, so that a
-//! query can tell a key from a typing error and knows in which type to show it. It is shared between
-//! ingest and queries and locks inside. That it may know more than a query's snapshot does no harm: such
-//! a key reads as null there.
+//! The dictionary only grows: it has every key of every event that was ever acknowledged. With it, a query can
+//! distinguish a key from a typing error and chooses the type of its values. Ingest and queries share it; it
+//! locks internally. It may have keys that are not in a query's snapshot; they read as null there.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,23 +12,23 @@ use parking_lot::RwLock;
 
 use super::{AttributeKey, AttributeType, EventBatch, Level, TypeSet};
 
-/// What SQL knows about an attribute name.
+/// An attribute name in SQL and its types.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqlAttribute {
-    /// The name, spelled as the producers spell the key.
+    /// Name, in the producers' spelling of the key.
     pub name: String,
-    /// All types that were seen, at any level that the name may mean.
+    /// All types that occurred at any level that the name may refer to.
     pub types: TypeSet,
 }
 
 impl SqlAttribute {
-    /// The type in which SQL sees it.
+    /// Type of the attribute in SQL.
     pub fn data_type(&self) -> DataType {
         self.types.sql_type()
     }
 }
 
-/// The keys of all events.
+/// Keys of all events and their types. Shared; locks internally.
 #[derive(Debug, Default)]
 pub struct KeyDictionary {
     inner: RwLock<Inner>,
@@ -80,14 +79,14 @@ impl KeyDictionary {
         self.insert_types(key, TypeSet::default().with(ty));
     }
 
-    /// Adds one key with what was seen of it; a key of which nothing was seen is none.
+    /// Adds one key with types. If `seen` is empty, the key is not added.
     pub fn insert_types(&self, key: &AttributeKey, seen: TypeSet) {
         if !seen.is_empty() && !self.inner.read().knows(key, seen) {
             self.inner.write().insert(key, seen);
         }
     }
 
-    /// Adds the keys of a batch. Takes the write lock only if one is new.
+    /// Adds the keys of a batch. Takes the write lock only if a key or type is new.
     pub fn observe(&self, batch: &EventBatch) {
         let seen = batch.attributes().iter().map(|column| (column.key(), column.types()));
         let seen: Vec<_> = seen.filter(|(_, seen)| !seen.is_empty()).collect();
@@ -103,7 +102,7 @@ impl KeyDictionary {
         }
     }
 
-    /// All keys, in no particular order, with their types.
+    /// Lists all keys with their types, in no particular order.
     pub fn all(&self) -> Vec<(AttributeKey, TypeSet)> {
         let inner = self.inner.read();
         let of = |(key, levels): (&Arc<str>, &[TypeSet; 4])| {
@@ -116,23 +115,23 @@ impl KeyDictionary {
         inner.types.iter().flat_map(of).collect()
     }
 
-    /// Number of distinct keys.
+    /// Number of distinct keys; a key that occurs at several levels counts once.
     pub fn len(&self) -> usize {
         self.inner.read().types.len()
     }
 
-    /// Whether no event had an attribute.
+    /// True if no event had an attribute.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The attribute that SQL means by exactly this name.
+    /// Finds the attribute with exactly this SQL name.
     pub fn lookup(&self, name: &str) -> Option<SqlAttribute> {
         let types = self.inner.read().types(name);
         (!types.is_empty()).then(|| SqlAttribute { name: name.to_owned(), types })
     }
 
-    /// The attribute of this name in any case; `None` unless exactly one spelling exists.
+    /// Finds the attribute with this SQL name in any case; `None` unless exactly one spelling exists.
     pub fn lookup_ignore_case(&self, name: &str) -> Option<SqlAttribute> {
         let lower = name.to_lowercase();
         let inner = self.inner.read();
@@ -145,7 +144,7 @@ impl KeyDictionary {
         (!types.is_empty()).then_some(SqlAttribute { name: spelling, types })
     }
 
-    /// All names under which SQL shows attributes, sorted.
+    /// Lists all SQL names of attributes, sorted.
     pub fn names(&self) -> Vec<String> {
         let inner = self.inner.read();
         let mut names: Vec<_> = inner.folded.values().flatten().map(ToString::to_string).collect();
@@ -153,7 +152,7 @@ impl KeyDictionary {
         names
     }
 
-    /// The attribute keys that exist for a SQL name, most specific first, with their types.
+    /// Lists the existing attribute keys for a SQL name with their types, most specific first.
     pub fn keys_of(&self, name: &str) -> Vec<(AttributeKey, TypeSet)> {
         let inner = self.inner.read();
         let keys = AttributeKey::candidates(name).into_iter().filter_map(|key| {
@@ -163,7 +162,7 @@ impl KeyDictionary {
         keys.collect()
     }
 
-    /// Up to `n` existing names that a person who typed `name` may have meant, best first.
+    /// Lists up to `n` existing names similar to `name`, best first, for "did you mean" hints.
     pub fn nearest(&self, name: &str, n: usize) -> Vec<String> {
         let lower = name.to_lowercase();
         let inner = self.inner.read();
@@ -183,7 +182,8 @@ impl KeyDictionary {
     }
 }
 
-/// `resource.<key>` and `scope.<key>` in any case, where the key has one spelling.
+/// Finds the spelling of `resource.<key>` or `scope.<key>` for a name in lower case; `None` unless the key has
+/// exactly one spelling at that level.
 fn explicit_level(inner: &Inner, lower: &str) -> Option<String> {
     [Level::Scope, Level::Resource].into_iter().find_map(|level| {
         let key = lower.strip_prefix(level.prefix())?;
@@ -196,8 +196,8 @@ fn explicit_level(inner: &Inner, lower: &str) -> Option<String> {
     })
 }
 
-/// How far two names are apart, smaller is nearer; `None` when they have nothing in common. Names that
-/// end in what was typed are near: people leave prefixes out.
+/// Distance of two names, smaller is nearer; `None` if they are too different. Names that end in the typed text are
+/// near, because people leave out prefixes.
 fn distance(typed: &str, known: &str) -> Option<u32> {
     if known.strip_suffix(typed).is_some_and(|rest| rest.ends_with(['.', '_'])) {
         return Some(1);

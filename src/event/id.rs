@@ -15,18 +15,19 @@ macro_rules! id {
             /// Length in bytes.
             pub const BYTES: usize = $bytes;
 
-            /// The id with these bytes.
+            /// Creates the id with these bytes.
             pub const fn new(bytes: [u8; $bytes]) -> Self {
                 Self(bytes)
             }
 
-            /// The id in `bytes`, if they are as many as an id has and not all zero (W3C calls that invalid).
+            /// Reads an id; `None` if the length is not [`BYTES`](Self::BYTES) or all bytes are zero, which W3C defines
+            /// as invalid.
             pub fn from_slice(bytes: &[u8]) -> Option<Self> {
                 let bytes: [u8; $bytes] = bytes.try_into().ok()?;
                 bytes.iter().any(|b| *b != 0).then_some(Self(bytes))
             }
 
-            /// The bytes of the id.
+            /// Bytes of the id.
             pub const fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
             }

@@ -1,15 +1,15 @@
-//! Arrow's IPC stream, out of bytes that nobody vouches for.
+//! How is Arrow's IPC stream read from untrusted bytes?
 //!
-//! Arrow's own readers make room for as many bytes as a message announces before they look whether there are as
-//! many, and panic where parts of a message do not fit. So a message is read as far as it goes, then checked,
+//! Arrow's own readers allocate as many bytes as a message announces before they know that the message has them, and
+//! panic if the parts of a message do not fit together. So a message is read as far as the bytes go, then checked,
 //! and only then decoded:
 //!
 //! ```text
 //! stream  = message* [0xFFFFFFFF 0:u32]
-//! message = [0xFFFFFFFF] length:u32 metadata[length] body      the metadata says how long the body is
+//! message = [0xFFFFFFFF] length:u32 metadata[length] body      the metadata has the length of the body
 //! ```
 //!
-//! The file format is a stream between a magic number and a footer, which is not needed:
+//! The file format is a stream between a magic number and a footer; the footer is not needed:
 //! <https://arrow.apache.org/docs/format/Columnar.html#serialization-and-interprocess-communication-ipc>
 
 use std::collections::HashMap;
@@ -25,21 +25,21 @@ use arrow::ipc::{self, Message, MessageHeader};
 
 use crate::error::{Error, Result, contained};
 
-/// Longest metadata of a message: that of 100,000 columns is a tenth of it.
+/// Longest metadata of a message, in bytes. 100,000 columns need a tenth of it.
 const METADATA_BYTES_MAX: u32 = 256 << 20;
-/// Longest body of a message.
+/// Longest body of a message, in bytes.
 const BODY_BYTES_MAX: u64 = 1 << 32;
-/// Room made before anything is read; more comes as there is more.
+/// Buffer allocated before reading, in bytes; it grows with the data.
 const READ_BYTES_FIRST: u64 = 64 << 10;
-/// Starts a message since version 0.15 of the format.
+/// Start of a message since version 0.15 of the format.
 const CONTINUATION: [u8; 4] = [0xFF; 4];
-/// Rows that a batch may have though its columns have few bytes: they are of type Null, or in long runs.
+/// Most rows of a batch whose columns have few bytes, because they are of type Null or run-length encoded.
 const ROWS_WITHOUT_BYTES_MAX: u64 = 1 << 20;
 
-/// The batches of a stream.
+/// Iterator over the batches of a stream. Ends after the first error.
 pub struct BatchReader<R> {
     reader: R,
-    /// How large the buffers of one message may become when they are decompressed, together.
+    /// Most bytes of the buffers of one message together, decompressed.
     plain_bytes_max: u64,
     schema: Option<SchemaRef>,
     dictionaries: HashMap<i64, ArrayRef>,
@@ -47,8 +47,8 @@ pub struct BatchReader<R> {
 }
 
 impl<R: Read> BatchReader<R> {
-    /// Reads from where messages begin. `plain_bytes_max` is how many bytes compressed buffers of a message may
-    /// become; 0 when there must be none.
+    /// Creates a reader; `reader` must be at the start of the messages. `plain_bytes_max` limits the decompressed size
+    /// of the buffers of a message, in bytes; 0 forbids compressed buffers.
     pub fn new(reader: R, plain_bytes_max: u64) -> Self {
         Self { reader, plain_bytes_max, schema: None, dictionaries: HashMap::new(), done: false }
     }
@@ -63,22 +63,22 @@ impl<R: Read> BatchReader<R> {
         Ok(None)
     }
 
-    /// Metadata and body of the next message; none at the end.
+    /// Reads metadata and body of the next message; `None` at the end.
     fn read_message(&mut self) -> Result<Option<(Vec<u8>, Buffer)>> {
         let mut length = self.read(4)?;
         if length == CONTINUATION {
             length = self.read(4)?;
         }
         let length = match length.first_chunk() {
-            // Streams need no mark at their end.
+            // A stream may end without an end mark.
             None if length.is_empty() => return Ok(None),
             Some([0, 0, 0, 0]) => return Ok(None),
-            None => return Err(Error::corrupt("it ends within a message")),
+            None => return Err(Error::corrupt("the Arrow stream ends within a message")),
             Some(length) => u32::from_le_bytes(*length),
         };
         if length > METADATA_BYTES_MAX {
             return Err(Error::corrupt(format!(
-                "a message announces {length} bytes of metadata, at most {METADATA_BYTES_MAX} are read"
+                "the metadata of an Arrow message has {length} bytes, the limit is {METADATA_BYTES_MAX}"
             )));
         }
         let metadata = self.read(u64::from(length))?;
@@ -86,20 +86,20 @@ impl<R: Read> BatchReader<R> {
         let length =
             u64::try_from(announced).ok().filter(|length| *length <= BODY_BYTES_MAX).ok_or_else(|| {
                 Error::corrupt(format!(
-                    "a message announces {announced} bytes, at most {BODY_BYTES_MAX} are read"
+                    "the body of an Arrow message has {announced} bytes, the limit is {BODY_BYTES_MAX}"
                 ))
             })?;
         let body = self.read(length)?;
         if body.len() as u64 != length {
             let found = body.len();
             return Err(Error::corrupt(format!(
-                "it ends within a message: expected {length} bytes, found {found}"
+                "the Arrow stream ends within a message: expected {length} bytes, found {found}"
             )));
         }
         Ok(Some((metadata, Buffer::from_vec(body))))
     }
 
-    /// As many bytes, or as many as there are.
+    /// Reads `bytes` bytes, or fewer if the input ends.
     fn read(&mut self, bytes: u64) -> Result<Vec<u8>> {
         let mut read = Vec::with_capacity(bytes.min(READ_BYTES_FIRST) as usize);
         self.reader.by_ref().take(bytes).read_to_end(&mut read)?;
@@ -108,7 +108,7 @@ impl<R: Read> BatchReader<R> {
 
     fn take(&mut self, metadata: &[u8], body: &Buffer) -> Result<Option<RecordBatch>> {
         let message = message(metadata)?;
-        let without = |what: &str| Error::corrupt(format!("a message without {what}"));
+        let without = |what: &str| Error::corrupt(format!("an Arrow message lacks {what}"));
         match message.header_type() {
             MessageHeader::Schema => {
                 let schema = message.header_as_schema().ok_or_else(|| without("its schema"))?;
@@ -132,12 +132,14 @@ impl<R: Read> BatchReader<R> {
                     .map(Some)
                     .map_err(|e| Error::corrupt(e.to_string()).with_source(e))
             }
-            other => Err(Error::corrupt(format!("a message of type {other:?}"))),
+            other => Err(Error::corrupt(format!(
+                "an Arrow message has type {other:?}; expected a schema, dictionary or batch"
+            ))),
         }
     }
 
     fn schema(&self) -> Result<Arc<Schema>> {
-        self.schema.clone().ok_or_else(|| Error::corrupt("values before the schema"))
+        self.schema.clone().ok_or_else(|| Error::corrupt("the Arrow stream has values before its schema"))
     }
 }
 
@@ -149,18 +151,18 @@ impl<R: Read> Iterator for BatchReader<R> {
             return None;
         }
         let next = self.read_batch().transpose();
-        // Behind an error there is no telling where a message begins.
+        // After an error, the start of the next message is unknown.
         self.done = !matches!(next, Some(Ok(_)));
         next
     }
 }
 
 fn message(metadata: &[u8]) -> Result<Message<'_>> {
-    ipc::root_as_message(metadata).map_err(|e| Error::corrupt(format!("a message that is none: {e}")))
+    ipc::root_as_message(metadata).map_err(|e| Error::corrupt(format!("not an Arrow message: {e}")))
 }
 
-/// Whether the buffers of a batch are in the body, are not too large when they are decompressed, and can be
-/// those of as many rows.
+/// Checks that the buffers of a batch are within the body, are not too large after decompression, and are long enough
+/// for its rows.
 fn check(batch: &ipc::RecordBatch<'_>, body: &[u8], plain_bytes_max: u64) -> Result<()> {
     let mut plain_bytes = body.len() as u64;
     for buffer in batch.buffers().into_iter().flatten() {
@@ -168,26 +170,31 @@ fn check(batch: &ipc::RecordBatch<'_>, body: &[u8], plain_bytes_max: u64) -> Res
         let bytes = range.and_then(|(start, length)| body.get(start..start.checked_add(length)?));
         let bytes = bytes.ok_or_else(|| {
             let (offset, length) = (buffer.offset(), buffer.length());
-            Error::corrupt(format!("{length} bytes at {offset} of a body of {} bytes", body.len()))
+            Error::corrupt(format!(
+                "a buffer ({length} bytes at offset {offset}) is outside of its body of {} bytes",
+                body.len()
+            ))
         })?;
         if batch.compression().is_some() && !bytes.is_empty() {
             let plain = bytes.first_chunk().map(|length| i64::from_le_bytes(*length));
-            // -1 is for what is not compressed.
+            // -1 marks a buffer that is not compressed.
             let plain = plain.filter(|plain| *plain >= -1);
-            let plain = plain.ok_or_else(|| Error::corrupt("a compressed buffer without its length"))?;
+            let plain = plain.ok_or_else(|| Error::corrupt("a compressed buffer lacks its length"))?;
             plain_bytes = plain_bytes.saturating_add(u64::try_from(plain).unwrap_or(0));
         }
     }
     if batch.compression().is_some() && plain_bytes > plain_bytes_max {
         return Err(Error::corrupt(format!(
-            "a batch that is {plain_bytes} bytes when it is decompressed, at most {plain_bytes_max} are"
+            "a batch has {plain_bytes} bytes after decompression, the limit is {plain_bytes_max}"
         )));
     }
-    // A row takes a bit at least.
+    // A row needs at least one bit.
     let rows_max = plain_bytes.saturating_mul(8).max(ROWS_WITHOUT_BYTES_MAX);
     let nodes = batch.nodes().into_iter().flatten().map(ipc::FieldNode::length);
     let rows = nodes
         .chain([batch.length()])
         .find(|rows| u64::try_from(*rows).is_ok_and(|n| n > rows_max) || *rows < 0);
-    rows.map_or(Ok(()), |rows| Err(Error::corrupt(format!("{rows} rows in {plain_bytes} bytes"))))
+    rows.map_or(Ok(()), |rows| {
+        Err(Error::corrupt(format!("a batch claims {rows} rows in {plain_bytes} bytes")))
+    })
 }

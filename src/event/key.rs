@@ -1,8 +1,8 @@
-//! How attributes are named: in storage, and in SQL.
+//! What are attributes called, in storage and in SQL?
 //!
-//! OTLP has attributes at three levels, and a structured log body has entries too. The **physical name**
-//! of an attribute is the name of its Parquet column. It is chosen to be what a person would expect, and
-//! escaped only where that would be ambiguous:
+//! OTLP has attributes at three levels; the entries of a structured log body are a fourth. The **physical name**
+//! of an attribute is the name of its Parquet column. It is the name that a person would expect, escaped only if
+//! that would be ambiguous:
 //!
 //! | level    | key                | physical name                 |
 //! |----------|--------------------|-------------------------------|
@@ -15,11 +15,11 @@
 //! | record   | the empty key      | `attributes.`                 |
 //! | scope    | `name`, as `scope.name` is a core column | `scope.attributes.name` |
 //!
-//! [`AttributeKey::physical_name`] and [`AttributeKey::from_physical_name`] are inverse, whatever the key.
+//! [`AttributeKey::physical_name`] and [`AttributeKey::from_physical_name`] are inverse for any key.
 //!
-//! A **SQL name** means the record's attribute of that key, else the scope's, else the resource's; with a
-//! level prefix it means that level alone, whatever keys there are. [`AttributeKey::candidates`] lists them in
-//! that order. Keys that themselves begin with such a prefix are named with their level in front:
+//! A **SQL name** refers to the record's attribute with that key, otherwise the scope's, otherwise the resource's.
+//! A name with a level prefix refers to that level alone, whichever keys exist. [`AttributeKey::candidates`] lists
+//! the attributes in that order. A key that itself begins with such a prefix gets its level in front:
 //!
 //! | level    | key                | SQL name                      |
 //! |----------|--------------------|-------------------------------|
@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use super::schema;
 
-/// Where an attribute was set.
+/// Level at which an attribute was set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Level {
@@ -44,12 +44,12 @@ pub enum Level {
     Scope = 1,
     /// On the resource.
     Resource = 2,
-    /// An entry of a structured log body, shredded so that it can be queried; the body itself is kept too.
+    /// An entry of a structured log body, extracted for queries; the body itself is also stored.
     Body = 3,
 }
 
-/// What the SQL name of a record's attribute begins with, where its key spells a level. Other keys that begin so
-/// are keys like any other: loggers send `record.level`.
+/// Prefix of the SQL name of a record's attribute whose key begins with a level prefix. Other keys may begin with it
+/// too, without a special meaning: loggers send `record.level`.
 const RECORD: &str = "record.";
 
 /// Escape that makes a physical name unambiguous.
@@ -59,7 +59,7 @@ impl Level {
     /// All levels, in the order of their codes.
     pub const ALL: [Self; 4] = [Self::Record, Self::Scope, Self::Resource, Self::Body];
 
-    /// What physical names of this level begin with; a record's attributes have no prefix.
+    /// Prefix of physical names of this level; empty for a record's attributes.
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Record => "",
@@ -69,7 +69,7 @@ impl Level {
         }
     }
 
-    /// Reads the code that `self as u8` wrote.
+    /// Reverses `self as u8`; `None` for other codes.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
@@ -78,14 +78,14 @@ impl Level {
 /// Identifies an attribute: its level and its key, which may be any string.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttributeKey {
-    /// Where it was set.
+    /// Level at which it was set.
     pub level: Level,
-    /// The key as the producer spells it.
+    /// Key in the producer's spelling.
     pub key: Arc<str>,
 }
 
 impl AttributeKey {
-    /// The key `key` at `level`.
+    /// Creates the key `key` at `level`.
     pub fn new(level: Level, key: impl Into<Arc<str>>) -> Self {
         Self { level, key: key.into() }
     }
@@ -103,8 +103,8 @@ impl AttributeKey {
         self.key.is_empty() || self.key.starts_with(ESCAPE) || other_level || schema::is_reserved(plain)
     }
 
-    /// The attribute key that has this physical name; `None` for names that are not attributes (core
-    /// columns and the overflow).
+    /// Attribute key with this physical name; `None` for names that are not attributes (core columns and the
+    /// overflow).
     pub fn from_physical_name(name: &str) -> Option<Self> {
         if schema::is_reserved(name) {
             return None;
@@ -117,7 +117,7 @@ impl AttributeKey {
         Some(Self::new(level, key.strip_prefix(ESCAPE).unwrap_or(key)))
     }
 
-    /// The name under which SQL shows it when no level is asked for.
+    /// Shortest name of the attribute in SQL. It has a level only for body entries and for keys that begin like one.
     pub fn sql_name(&self) -> Cow<'_, str> {
         if self.level != Level::Body && spelled(&self.key).is_none() {
             return Cow::Borrowed(&self.key);
@@ -126,7 +126,7 @@ impl AttributeKey {
         Cow::Owned(format!("{prefix}{}", self.key))
     }
 
-    /// The attributes that the SQL name `name` may mean, most specific first.
+    /// Lists the attributes that the SQL name `name` may refer to, most specific first.
     pub fn candidates(name: &str) -> Vec<Self> {
         if let Some((level, key)) = spelled(name) {
             return vec![Self::new(level, key)];
@@ -137,9 +137,9 @@ impl AttributeKey {
     }
 }
 
-/// The level that a SQL name spells, and the key at that level; `None` where it is a key of any level.
+/// Level that a SQL name spells, and the key at that level; `None` if the name is a key of any level.
 fn spelled(name: &str) -> Option<(Level, &str)> {
-    // Each `record.` in front makes one key more reachable: all but the first are part of the key.
+    // Only the first `record.` is a level; the others are part of the key.
     let mut bare = name;
     while let Some(rest) = bare.strip_prefix(RECORD) {
         bare = rest;

@@ -1,8 +1,8 @@
 //! What is an event?
 //!
-//! One span, span event, log record or metric point is one wide event: a handful of core columns with
-//! fixed names and types ([`schema`]), and any number of attributes that nobody declared. An attribute is
-//! identified by its level and key ([`AttributeKey`]) and holds one of six types ([`AttributeType`]).
+//! One span, span event, log record or metric point is one wide event: core columns with fixed names and types
+//! ([`schema`]), and any number of undeclared attributes. An attribute is identified by its level and key
+//! ([`AttributeKey`]); its value has one of six types ([`AttributeType`]).
 //!
 //! ```text
 //!            core columns (dense)              attributes (sparse: row numbers + values)
@@ -13,9 +13,9 @@
 //! ```
 //!
 //! An [`EventBatch`] is the unit that producers send and that the log, the buffer and the segment writer
-//! handle. It stores values of a key that come with two types side by side, costs nothing for absent
-//! values and never needs a schema. Which keys earn a Parquet column is decided later, per segment, by
-//! [`physical`]; how SQL names map to keys is in [`key`] and [`KeyDictionary`].
+//! handle. It stores values of one key with different types side by side; absent values cost nothing; it needs
+//! no declared schema. Later, [`physical`] decides per segment which keys get a Parquet column. [`key`] and
+//! [`KeyDictionary`] map SQL names to keys.
 //!
 //! Everything here is pure: no I/O, no clock, no async.
 

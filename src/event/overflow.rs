@@ -1,4 +1,4 @@
-//! How do attributes get into the overflow column, and out of it?
+//! How are attributes written to the overflow column, and read from it?
 //!
 //! The overflow of a row is a typed JSON object from physical names to values; rows without overflow are
 //! null:
@@ -7,8 +7,8 @@
 //! {"retry.count":"three","resource.attributes.name":{"$bytes":"AAE="}}
 //! ```
 //!
-//! [`OverflowBuilder`] writes the column; [`entries`] reads a row, and [`OverflowValues`] makes ordinary
-//! attribute columns of entries again.
+//! [`OverflowBuilder`] writes the column; [`entries`] reads a row; [`OverflowValues`] collects entries into
+//! ordinary attribute columns again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,21 +29,23 @@ pub struct Entry<'a> {
     pub name: String,
     /// Type of the value.
     pub ty: AttributeType,
-    /// The value as typed JSON.
+    /// Value as typed JSON.
     pub json: &'a RawValue,
 }
 
 impl Entry<'_> {
-    /// The attribute.
+    /// Key of the attribute.
     ///
-    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when there cannot be one of this name.
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if no attribute can have this name.
     pub fn key(&self) -> Result<AttributeKey> {
         let key = AttributeKey::from_physical_name(&self.name);
-        key.ok_or_else(|| Error::corrupt(format!("{:?} in the overflow is no attribute", self.name)))
+        key.ok_or_else(|| {
+            Error::corrupt(format!("{:?} in the overflow is a reserved name, not an attribute", self.name))
+        })
     }
 }
 
-/// Whether one row's object is one whose values can be had again; fails like [`entries`], [`Entry::key`] and
+/// Checks that all values of one row's object can be read. Fails like [`entries`], [`Entry::key`] and
 /// [`OverflowValues::push`].
 pub fn check(object: &str) -> Result<()> {
     for entry in entries(object)? {
@@ -53,9 +55,9 @@ pub fn check(object: &str) -> Result<()> {
     Ok(())
 }
 
-/// The entries of one row's object, in order.
+/// Reads the entries of one row's object, in order.
 ///
-/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no JSON object.
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if `object` is not a JSON object.
 pub fn entries(object: &str) -> Result<Vec<Entry<'_>>> {
     let entries = typed_json::parse_object(object)?;
     Ok(entries
@@ -71,7 +73,7 @@ fn unescaped(mut key: String) -> String {
     key
 }
 
-/// A column became a core column: the attribute whose name it was has another one since then.
+/// Current physical name of an attribute. If its old name has become that of a core column, the attribute was renamed.
 fn current(name: String) -> String {
     if schema::is_later(&name) { AttributeKey::new(Level::Record, name).physical_name() } else { name }
 }
@@ -79,12 +81,12 @@ fn current(name: String) -> String {
 /// Collects an overflow column, row by row in any order.
 #[derive(Debug)]
 pub struct OverflowBuilder {
-    /// The objects, none closed yet.
+    /// Objects by row, without the closing brace; empty text for a row without overflow.
     objects: Vec<String>,
 }
 
 impl OverflowBuilder {
-    /// A column of so many rows, all empty.
+    /// Creates a column of `rows` rows, all null.
     pub fn new(rows: usize) -> Self {
         Self { objects: vec![String::new(); rows] }
     }
@@ -92,12 +94,15 @@ impl OverflowBuilder {
     /// Adds a value to the overflow of a row.
     ///
     /// # Panics
-    /// When there is no such row; so do the others.
+    /// If `row` is out of range.
     pub fn push(&mut self, row: usize, name: &str, value: &Value<'_>) {
         typed_json::write(self.begin(row, name), value);
     }
 
-    /// Adds a value that is typed JSON already.
+    /// Adds a value that is already typed JSON.
+    ///
+    /// # Panics
+    /// If `row` is out of range.
     pub fn push_json(&mut self, row: usize, name: &str, json: &RawValue) {
         self.begin(row, name).push_str(json.get());
     }
@@ -109,7 +114,7 @@ impl OverflowBuilder {
         object
     }
 
-    /// The column.
+    /// Returns the column: text, null for rows without overflow.
     pub fn finish(self) -> ArrayRef {
         let mut builder = StringViewBuilder::with_capacity(self.objects.len());
         for mut object in self.objects {
@@ -124,16 +129,16 @@ impl OverflowBuilder {
     }
 }
 
-/// Collects values from the overflow of one row after the other.
+/// Collects values from the overflow, row after row.
 #[derive(Default)]
 pub struct OverflowValues {
     columns: HashMap<(AttributeKey, AttributeType), AttributeValues>,
 }
 
 impl OverflowValues {
-    /// Adds the value of `key` in `row`; rows must come in order.
+    /// Adds the value of `key` in `row`; rows must be in ascending order.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no typed JSON.
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the value is not typed JSON.
     pub fn push(&mut self, key: AttributeKey, row: u32, entry: &Entry<'_>) -> Result<()> {
         let parsed = typed_json::parse_value(entry.json)?.value;
         let value = match &parsed {
@@ -149,7 +154,7 @@ impl OverflowValues {
         Ok(())
     }
 
-    /// The columns, in no particular order.
+    /// Returns the columns, in no particular order.
     pub fn finish(self) -> Vec<AttributeColumn> {
         let columns = self.columns.into_iter().map(|((key, ty), values)| {
             let (rows, values) = values.finish();
@@ -176,7 +181,7 @@ mod tests {
         let entries = entries(r#"{"severity_text":5,"severity":1}"#).unwrap();
         assert_eq!(entries[0].name, "attributes.severity_text");
         assert_eq!(entries[0].key().unwrap(), AttributeKey::new(Level::Record, "severity_text"));
-        assert!(entries[1].key().is_err(), "it always was one");
+        assert!(entries[1].key().is_err(), "it always was a core column");
     }
 
     #[test]

@@ -1,19 +1,19 @@
 //! Which Parquet columns do these events need?
 //!
-//! A segment decides from its own data. A key earns a column if enough of the rows have it and there are
-//! not too many keys; the type that most of its values have owns the column. Everything else, rare keys
-//! and values of minority types, goes into one text column, [`schema::OVERFLOW`]: per row a typed JSON
-//! object from physical names to values. So a million distinct keys cost bytes, never schema.
+//! Each segment decides from its own data. A key gets a column if enough rows have it and there are not too many
+//! keys; the column has the type of most of its values. Everything else, rare keys and values of minority types,
+//! goes into one text column, [`schema::OVERFLOW`]: per row a typed JSON object from physical names to values. So a
+//! million distinct keys cost bytes, never schema.
 //!
 //! ```text
 //!   timestamp … sample_weight | http.route  resource.service.name … | overflow
-//!        core columns          |  attributes that earned a column    | {"retry.count":"three"}
+//!        core columns          |  attributes with a column           | {"retry.count":"three"}
 //! ```
 //!
-//! A [`PhysicalLayout`] is the decision (pure), made from [`ValueCounts`]; [`PhysicalLayout::materialize`]
-//! carries it out for batches, one column at a time, so that a wide segment is never in memory as a whole.
-//! The scan of the buffer reads batches through the same layout, without limits, so that a query meets one
-//! shape everywhere. Compaction decides again from what its segments hold.
+//! A [`PhysicalLayout`] is the decision (pure), made from [`ValueCounts`]. [`PhysicalLayout::materialize`]
+//! applies it to batches, one column at a time, so that a wide segment is never in memory as a whole. The scan of
+//! the buffer reads batches through the same layout, without limits, so that a query sees one shape everywhere.
+//! Compaction decides again from the contents of its segments.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -29,47 +29,47 @@ use super::overflow::OverflowBuilder;
 use super::{AttributeKey, AttributeType, EventBatch, schema};
 use crate::error::Result;
 
-/// Longest key, in bytes, that earns a column; longer ones overflow.
+/// Longest key with a column, in bytes; longer keys overflow.
 const COLUMN_KEY_BYTES_MAX: usize = 256;
 
-/// What a key must bring to earn a column.
+/// Conditions for a key to get a column.
 #[derive(Debug, Clone, Copy)]
 pub struct LayoutLimits {
-    /// At most so many attribute columns.
+    /// Most attribute columns; the keys with the most values get them.
     pub columns_max: usize,
-    /// A key needs a value in at least one of so many rows.
+    /// Most rows per value of a key: a rarer key gets no column.
     pub rows_per_value_max: usize,
 }
 
 impl LayoutLimits {
-    /// For segments. A column costs about a kilobyte of metadata; a value in the overflow costs its name.
+    /// Limits for segments. A column costs about a kilobyte of metadata; a value in the overflow costs its name.
     pub const SEGMENT: Self = Self { columns_max: 1000, rows_per_value_max: 2000 };
 
-    /// For batches that are read where they are: only minority types overflow.
+    /// No limits, for batches that are read in memory: only minority types and keys that are too long overflow.
     pub const UNLIMITED: Self = Self { columns_max: usize::MAX, rows_per_value_max: usize::MAX };
 }
 
-/// Where a physical column's values come from.
+/// Source of a physical column's values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A core column, by its index in [`schema::core_columns`].
     Core(usize),
-    /// The values of this key that have this type.
+    /// The values of this key with this type.
     Attribute(AttributeKey, AttributeType),
-    /// Whatever earned no column.
+    /// All values without a column.
     Overflow,
 }
 
 /// One column of a layout.
 #[derive(Debug, Clone)]
 pub struct PhysicalColumn {
-    /// Physical name, type in memory, and the JSON extension where it applies.
+    /// Physical name, type in memory, and the JSON extension if its values are typed JSON.
     pub field: FieldRef,
-    /// Where its values come from.
+    /// Source of its values.
     pub source: Source,
 }
 
-/// The physical columns of some events, in order: core, attributes by physical name, overflow.
+/// Physical columns of a set of events, in order: core, attributes by physical name, overflow.
 #[derive(Debug, Clone)]
 pub struct PhysicalLayout {
     columns: Vec<PhysicalColumn>,
@@ -77,12 +77,12 @@ pub struct PhysicalLayout {
 }
 
 impl PhysicalLayout {
-    /// Decides which columns the events of all `batches` together need.
+    /// Decides the columns for the events of all `batches` together.
     pub fn decide(batches: &[Arc<EventBatch>], limits: LayoutLimits) -> Self {
         Self::of_counts(&ValueCounts::of(batches), limits)
     }
 
-    /// Decides which columns events need that have so many values.
+    /// Decides the columns for events with these numbers of values.
     pub fn of_counts(counts: &ValueCounts, limits: LayoutLimits) -> Self {
         let ValueCounts { rows, core, attributes } = counts;
         let total: usize = attributes.values().flatten().sum();
@@ -109,7 +109,7 @@ impl PhysicalLayout {
         Self { columns, by_name }
     }
 
-    /// The columns, in order.
+    /// Columns, in order.
     pub fn columns(&self) -> &[PhysicalColumn] {
         &self.columns
     }
@@ -119,15 +119,15 @@ impl PhysicalLayout {
         self.by_name.get(name).copied()
     }
 
-    /// The Arrow schema of all columns.
+    /// Arrow schema of all columns.
     pub fn schema(&self) -> SchemaRef {
         Arc::new(Schema::new(self.columns.iter().map(|c| Arc::clone(&c.field)).collect::<Vec<_>>()))
     }
 
-    /// The values of one column for the rows of `order`. O(rows + values).
+    /// Builds the values of one column in the row order `order`. O(rows + values).
     ///
     /// # Panics
-    /// When there is no such column, or `order` was made for other batches.
+    /// If `column` is out of range, or `order` was made for other batches.
     pub fn materialize(
         &self,
         column: usize,
@@ -152,7 +152,7 @@ impl PhysicalLayout {
         }
     }
 
-    /// Physical names of the attributes that are in the overflow of some row.
+    /// Lists the physical names of attributes that have values in the overflow.
     pub fn overflowing(&self, batches: &[Arc<EventBatch>]) -> BTreeSet<String> {
         let columns = batches.iter().flat_map(|batch| batch.attributes());
         let names = columns.map(|column| (column, column.key().physical_name()));
@@ -161,7 +161,7 @@ impl PhysicalLayout {
         names.filter(overflows).map(|(_, name)| name).collect()
     }
 
-    /// Whether values of this type of the attribute with this physical name have a column of their own.
+    /// True if the values of this type of the attribute with this physical name have a column.
     pub fn holds(&self, name: &str, ty: AttributeType) -> bool {
         let Some(index) = self.index_of(name) else { return false };
         matches!(&self.columns[index].source, Source::Attribute(_, owner) if *owner == ty)
@@ -184,17 +184,17 @@ impl PhysicalLayout {
     }
 }
 
-/// What a layout is decided from: which core columns have values, and how many values each key has.
+/// Input of a layout decision: core columns with values, and the number of values by key and type.
 #[derive(Debug, Clone, Default)]
 pub struct ValueCounts {
     rows: usize,
-    /// Positions in [`schema::core_columns`].
+    /// Core columns with values, by position in [`schema::core_columns`].
     core: BTreeSet<usize>,
     attributes: HashMap<AttributeKey, [usize; 6]>,
 }
 
 impl ValueCounts {
-    /// Those of all `batches` together.
+    /// Counts the values of all `batches` together.
     pub fn of(batches: &[Arc<EventBatch>]) -> Self {
         let mut counts = Self::default();
         for batch in batches {
@@ -212,12 +212,12 @@ impl ValueCounts {
         self.rows += rows;
     }
 
-    /// Takes note that the core column `name` has values; other names mean nothing.
+    /// Notes that the core column `name` has values; other names are ignored.
     pub fn add_core(&mut self, name: &str) {
         self.core.extend(schema::core_index(name));
     }
 
-    /// Counts values of a key that have this type.
+    /// Counts values of a key with this type.
     pub fn add(&mut self, key: &AttributeKey, ty: AttributeType, values: usize) {
         if !self.attributes.contains_key(key) {
             self.attributes.insert(key.clone(), [0; 6]);
@@ -228,7 +228,7 @@ impl ValueCounts {
     }
 }
 
-/// The type that most values have; of equals the first.
+/// Type of most values; the first one if several are equally frequent.
 fn majority(counts: &[usize; 6]) -> AttributeType {
     AttributeType::ALL.into_iter().rev().max_by_key(|ty| counts[*ty as usize]).unwrap_or(AttributeType::Text)
 }
@@ -238,7 +238,7 @@ fn core_column(index: usize) -> PhysicalColumn {
     PhysicalColumn { field, source: Source::Core(index) }
 }
 
-/// The field of a column that holds values of one type of the attribute with this physical name.
+/// Field of a column with the values of one type of the attribute with this physical name.
 pub fn attribute_field(name: &str, ty: AttributeType) -> Field {
     let field = Field::new(name, ty.data_type(), true);
     if ty == AttributeType::Json { field.with_extension_type(Json::default()) } else { field }
@@ -249,26 +249,26 @@ fn attribute_column(key: &AttributeKey, ty: AttributeType) -> PhysicalColumn {
     PhysicalColumn { field, source: Source::Attribute(key.clone(), ty) }
 }
 
-/// In which order rows of several batches come out.
+/// Output order of the rows of several batches.
 #[derive(Debug, Clone)]
 pub struct RowOrder {
-    /// Per batch and row: its position in the output.
+    /// Position in the output, by batch and row.
     positions: Vec<Vec<u32>>,
     len: usize,
 }
 
 impl RowOrder {
-    /// Batch after batch, row after row.
+    /// Keeps the order of batches and rows.
     pub fn as_arrived(batches: &[Arc<EventBatch>]) -> Self {
         let mut next = 0..;
         let positions = batches.iter().map(|b| next.by_ref().take(b.rows()).collect()).collect();
         Self { positions, len: batches.iter().map(|b| b.rows()).sum() }
     }
 
-    /// The order that lists rows as (batch, row); every row of every batch must occur once.
+    /// Creates the order that lists rows as (batch, row); every row of every batch must occur exactly once.
     ///
     /// # Panics
-    /// When a row is out of range.
+    /// If a batch or row is out of range.
     pub fn new(batches: &[Arc<EventBatch>], order: &[(u32, u32)]) -> Self {
         let mut positions: Vec<Vec<u32>> = batches.iter().map(|b| vec![0; b.rows()]).collect();
         for (position, (batch, row)) in order.iter().enumerate() {
@@ -277,15 +277,15 @@ impl RowOrder {
         Self { positions, len: order.len() }
     }
 
-    /// The order of the rows of several parts, of which each has these timestamps, by descending timestamp;
-    /// ties stay in the order of parts and rows. O(n log parts) where the parts are in order themselves.
+    /// Orders the rows of several parts by descending timestamp; ties stay in the order of parts and rows.
+    /// `timestamps` has the timestamps of each part. O(n log parts) if every part is already in order.
     pub fn newest_first(timestamps: &[&[i64]]) -> Self {
         let rows = |part: &&[i64]| part.len();
         let mut order: Vec<(i64, u32, u32)> = Vec::with_capacity(timestamps.iter().map(rows).sum());
         for (part, timestamps) in timestamps.iter().enumerate() {
             order.extend(timestamps.iter().enumerate().map(|(row, ts)| (*ts, part as u32, row as u32)));
         }
-        // Stable, and quick on runs.
+        // The sort is stable, and fast on runs that are already sorted.
         order.sort_by_key(|(ts, ..)| Reverse(*ts));
         let mut positions: Vec<Vec<u32>> = timestamps.iter().map(|part| vec![0; part.len()]).collect();
         for (position, (_, part, row)) in order.iter().enumerate() {
@@ -294,12 +294,12 @@ impl RowOrder {
         Self { positions, len: order.len() }
     }
 
-    /// Whether a single part comes out as it is.
+    /// True if there is a single part whose order does not change.
     fn is_as_arrived(&self) -> bool {
         self.positions.len() == 1 && self.positions[0].iter().enumerate().all(|(i, p)| i == *p as usize)
     }
 
-    /// Per part, the positions of its rows in the output.
+    /// Positions of rows in the output, by part and row.
     pub fn positions(&self) -> &[Vec<u32>] {
         &self.positions
     }
@@ -309,25 +309,25 @@ impl RowOrder {
         self.len
     }
 
-    /// Whether there are no rows.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 }
 
-/// The timestamps of a batch.
+/// Timestamps of a batch, nanoseconds since the epoch.
 pub fn timestamps(batch: &EventBatch) -> &[i64] {
     let column = batch.core().column_by_name(schema::column::TIMESTAMP);
     column.map_or(&[], |column| column.as_primitive::<TimestampNanosecondType>().values())
 }
 
-/// One part's share of a column: the rows that have a value (all when `None`), and the values.
+/// One part's values of a column: the rows with a value (`None` for all rows), and the values.
 pub type Part<'a> = (Option<&'a [u32]>, ArrayRef);
 
-/// The column whose values the `parts` have, in order; null where a part has none.
+/// Builds a column from the values of `parts` in the row order `order`; null for rows without a value.
 ///
 /// # Panics
-/// When `order` was made for other parts.
+/// If `order` was made for other parts.
 pub fn gather(ty: &DataType, parts: &[Option<Part<'_>>], order: &RowOrder) -> Result<ArrayRef> {
     if let [Some((None, values))] = parts
         && order.is_as_arrived()
@@ -353,7 +353,7 @@ pub fn gather(ty: &DataType, parts: &[Option<Part<'_>>], order: &RowOrder) -> Re
         }
     }
     if filled == order.len() && arrays.len() > 1 {
-        // No row is without a value: keep the null out, so that the result needs no null mask for it.
+        // Every row has a value: without the null array, the result needs no null mask.
         arrays.remove(0);
         for (array, _) in &mut indices {
             *array -= 1;

@@ -1,8 +1,8 @@
-//! Typed JSON as people see it: plain JSON.
+//! How is typed JSON shown to people as plain JSON?
 //!
-//! [Typed JSON](super::typed_json) says what JSON cannot by objects whose one key begins with `$`. SQL shows
-//! bytes as base64 text and doubles that are no number by their names, as it does where they are no part of a
-//! list or map; keys that begin with `$` are as their producers spell them.
+//! [Typed JSON](super::typed_json) expresses values that JSON lacks by objects with a single key that begins with
+//! `$`. Plain JSON shows bytes as base64 text and NaN and infinities by name, the same as SQL does outside of lists
+//! and maps. Keys that begin with `$` have their producers' spelling.
 //!
 //! ```text
 //! typed   [{"$bytes":"AAE="},{"$double":"NaN"},{"$$ref":1}]
@@ -15,13 +15,13 @@ use serde_json::value::RawValue;
 
 use super::typed_json;
 
-/// What typed JSON holds only where it differs from plain JSON.
+/// Text that typed JSON contains wherever it differs from plain JSON.
 const MARK: &str = "\"$";
 
-/// Deepest nesting that is looked into; what is deeper stays as it is.
+/// Deepest nesting that is converted; deeper values stay unchanged.
 const DEPTH_MAX: usize = 128;
 
-/// `typed` as plain JSON. Text that is no JSON stays as it is.
+/// Converts typed JSON to plain JSON. Text that is not JSON stays unchanged.
 pub fn plain(typed: &str) -> Cow<'_, str> {
     if !typed.contains(MARK) {
         return typed.into();
@@ -32,7 +32,7 @@ pub fn plain(typed: &str) -> Cow<'_, str> {
     out.into()
 }
 
-/// The items of a JSON array; `None` for anything else.
+/// Items of a JSON array; `None` for anything else.
 pub fn items(json: &str) -> Option<Vec<&RawValue>> {
     if !json.trim_start().starts_with('[') {
         return None;
@@ -40,7 +40,7 @@ pub fn items(json: &str) -> Option<Vec<&RawValue>> {
     typed_json::parse_list(json).ok()
 }
 
-/// The entries of a JSON object, in order, duplicates included; `None` for anything else.
+/// Entries of a JSON object, in order, duplicates included; `None` for anything else.
 pub fn entries(json: &str) -> Option<Vec<(String, &RawValue)>> {
     if !json.trim_start().starts_with('{') {
         return None;
@@ -48,7 +48,7 @@ pub fn entries(json: &str) -> Option<Vec<(String, &RawValue)>> {
     typed_json::parse_object(json).ok()
 }
 
-/// What stands for bytes, or for a double that JSON has no number for.
+/// Text of an object that represents bytes, NaN or an infinity; `None` for other objects.
 fn special<'a>(entries: &[(String, &'a RawValue)]) -> Option<&'a RawValue> {
     match entries {
         [(key, value)] if matches!(key.as_str(), "$bytes" | "$double") && value.get().starts_with('"') => {

@@ -1,22 +1,23 @@
-//! The core columns: fixed names and types, null where a signal has none.
+//! Which core columns does an event have?
 //!
-//! All of them can be named in SQL; those with `in_star` are what `select *` shows, followed by the
-//! `attributes` map. What is not there is there so that OTLP out equals OTLP in.
+//! Core columns have fixed names and types; a column that does not apply to a signal is null. SQL can name all of
+//! them; `select *` shows those with `in_star`, followed by the `attributes` map. The others exist so that OTLP
+//! output equals OTLP input.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
-/// Name of the text column that holds, as a typed JSON object from physical names to values, the
-/// attributes of a row that earned no column of their own.
+/// Name of the text column for the attributes of a row that have no column: a typed JSON object from physical names
+/// to values.
 pub const OVERFLOW: &str = "overflow";
 
-/// Name under which SQL sees all attributes of an event, as a map from names to display text.
+/// Name of the SQL column with all attributes of an event: a map from names to display text.
 pub const ATTRIBUTES: &str = "attributes";
 
-/// Name under which the engine can read all attributes of an event without loss: a typed JSON object from
-/// physical names to values. Internal; SQL cannot name it.
+/// Name of the column with all attributes of an event without loss: a typed JSON object from physical names to
+/// values. Internal; SQL cannot name it.
 pub const TYPED_ATTRIBUTES: &str = "typed_attributes";
 
 /// One core column.
@@ -24,11 +25,11 @@ pub const TYPED_ATTRIBUTES: &str = "typed_attributes";
 pub struct CoreColumn {
     /// Name and type, as in memory.
     pub field: Field,
-    /// Whether `select *` shows it.
+    /// True if `select *` shows it.
     pub in_star: bool,
 }
 
-/// Nanoseconds since the epoch, UTC.
+/// Type of timestamps: nanoseconds since the epoch, UTC.
 pub fn timestamp_type() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
 }
@@ -69,7 +70,7 @@ fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(item, true)))
 }
 
-/// Names of the core columns, where code refers to one.
+/// Names of the core columns, for use in code.
 #[expect(missing_docs, reason = "each is the column of its name; see the table of columns")]
 pub mod column {
     pub const TIMESTAMP: &str = "timestamp";
@@ -130,28 +131,28 @@ pub mod column {
     pub const EXEMPLARS: &str = "exemplars";
 }
 
-/// The core columns, in the order of every schema.
+/// Core columns, in the order of every schema.
 pub fn core_columns() -> &'static [CoreColumn] {
     &CORE.columns
 }
 
-/// The core columns as an Arrow schema.
+/// Arrow schema of all core columns.
 pub fn core_schema() -> SchemaRef {
     Arc::clone(&CORE.schema)
 }
 
-/// Position of a core column in [`core_columns`]; exact name.
+/// Position of a core column in [`core_columns`]; `name` is case-sensitive.
 pub fn core_index(name: &str) -> Option<usize> {
     CORE.index.get(name).copied()
 }
 
-/// Whether no attribute may have this physical name.
+/// True if no attribute may have this physical name.
 pub fn is_reserved(name: &str) -> bool {
     core_index(name).is_some() || [OVERFLOW, ATTRIBUTES, TYPED_ATTRIBUTES].contains(&name)
 }
 
-/// Whether it is a core column that version 0.1 did not have: segments of that version may have an attribute of
-/// this name.
+/// True for a core column that version 0.1 did not have. Segments of that version may have an attribute with this
+/// name.
 pub fn is_later(name: &str) -> bool {
     [column::SEVERITY_TEXT, column::SEVERITY_ORIGIN].contains(&name)
 }
@@ -162,7 +163,7 @@ struct Core {
     index: HashMap<String, usize>,
 }
 
-/// Immutable, computed once.
+/// Computed once, immutable.
 static CORE: LazyLock<Core> = LazyLock::new(|| {
     let columns = columns();
     let schema = Schema::new(columns.iter().map(|c| c.field.clone()).collect::<Vec<_>>());

@@ -1,28 +1,28 @@
-//! Severity: how grave a log record is, whether its producer said so by number or by word.
+//! How severe is a log record, whether its producer sent a number or a word?
 //!
-//! OpenTelemetry has both, and producers send either, or both, or words of their own. So that one condition
-//! finds all errors, an event has three columns, and a fourth that says what was not sent:
+//! OpenTelemetry has both, and producers send one, both, or words of their own. So that one condition finds all
+//! errors, an event has three columns, and a fourth that tells which of them was derived:
 //!
 //! | column | |
 //! |---|---|
-//! | `severity_number` | the number that was sent, else that of the word |
-//! | `severity` | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR` or `FATAL`: the range of the number; a word that nobody knows as it is |
-//! | `severity_text` | the word as it was sent |
-//! | `severity_origin` | `text` where the number is that of the word, `number` where there was no word |
+//! | `severity_number` | the number as sent, otherwise the number of the word |
+//! | `severity` | `TRACE`, `DEBUG`, `INFO`, `WARN`, `ERROR` or `FATAL`: the range of the number; an unknown word unchanged |
+//! | `severity_text` | the word as sent |
+//! | `severity_origin` | `text` if the number was derived from the word, `number` if no word was sent |
 //!
 //! Source: OpenTelemetry logs data model, "Field: SeverityNumber", "Displaying Severity" and appendix B.
-//! Segments from before there were the last two columns have in `severity` the word as it was sent.
+//! Segments that are older than the last two columns have the word as sent in `severity`.
 
-/// Names of the ranges of four numbers each, from 1 on.
+/// Names of the ranges of four numbers each, starting at 1.
 const NAMES: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
-/// In `severity_origin`: the number was not sent, and is that of the text.
+/// Value of `severity_origin`: no number was sent; it was derived from the text.
 pub const FROM_TEXT: &str = "text";
 
-/// In `severity_origin`: no text was sent, and `severity` is the number's name.
+/// Value of `severity_origin`: no text was sent; `severity` is the number's name.
 pub const FROM_NUMBER: &str = "number";
 
-/// What the columns of one event hold.
+/// Severity columns of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Severity<'a> {
     pub(super) number: Option<i64>,
@@ -32,8 +32,8 @@ pub(super) struct Severity<'a> {
 }
 
 impl<'a> Severity<'a> {
-    /// From what was sent. The number counts where the text disagrees: it is what the producer means, and the
-    /// text what its library calls it.
+    /// Derives the columns from the number and text as sent. If they disagree, the number counts: it is the producer's
+    /// meaning, the text is only its library's name for it.
     pub(super) fn of(number: Option<i64>, text: &'a str) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
         let of_text = text.and_then(number_of_name);
@@ -47,12 +47,12 @@ impl<'a> Severity<'a> {
     }
 }
 
-/// The name of the range that a severity number is in; `None` where OpenTelemetry has no such number.
+/// Name of the range of a severity number; `None` if it is not one of OpenTelemetry's numbers, 1 to 24.
 pub fn name_of_number(number: i64) -> Option<&'static str> {
     NAMES.get(usize::try_from(number.checked_sub(1)?).ok()? / 4).copied()
 }
 
-/// The severity number of a level's name, any case.
+/// Severity number of a level's name in any case; `None` for unknown names.
 pub fn number_of_name(name: &str) -> Option<i64> {
     let mut lower = [0_u8; 16];
     let name = name.trim().as_bytes();

@@ -1,7 +1,7 @@
-//! Values for some of the rows: how every column is collected.
+//! How are the values of a column collected, if not every row has one?
 //!
-//! A column is a list of row numbers and a list of as many values. An absent value costs nothing, so a
-//! batch may have as many columns as it has distinct keys. [`scatter`] makes the dense Arrow array of it.
+//! A column is a list of row numbers and a list of their values. Absent values cost nothing, so a batch may have as
+//! many columns as it has distinct keys. [`scatter`] builds the dense Arrow array.
 
 use std::sync::Arc;
 
@@ -23,7 +23,6 @@ use crate::error::Result;
 
 /// Collects the values of one column.
 pub(super) trait Values: Default {
-    /// What is pushed.
     type Item<'a>;
     fn push(&mut self, item: Self::Item<'_>);
     fn finish(self) -> ArrayRef;
@@ -42,7 +41,7 @@ impl<V: Values> Sparse<V> {
         self.values.push(item);
     }
 
-    /// The row that was pushed last.
+    /// Row number of the last value.
     pub(super) fn last_row(&self) -> Option<u32> {
         self.rows.last().copied()
     }
@@ -55,14 +54,14 @@ impl<V: Values> Sparse<V> {
         (self.rows.into(), self.values.finish())
     }
 
-    /// The array of `rows` values, null where none was pushed.
+    /// Builds an array with one item per row; null for rows without a value.
     pub(super) fn finish_dense(self, rows: usize) -> Result<ArrayRef> {
         let (numbers, values) = self.finish();
         scatter(&numbers, &values, rows)
     }
 }
 
-/// The array of `rows` values that has `values[i]` at `numbers[i]` and null elsewhere.
+/// Builds an array of length `rows` with `values[i]` at `numbers[i]` and null elsewhere.
 pub(super) fn scatter(numbers: &[u32], values: &ArrayRef, rows: usize) -> Result<ArrayRef> {
     if numbers.len() == rows {
         return Ok(Arc::clone(values));
@@ -160,17 +159,17 @@ impl Values for Bytes {
     }
 }
 
-/// Where a block of text ends: offsets in views are 32 bits, and Arrow reads them as signed ones.
+/// Size at which a new block of text is started. Offsets in views are 32 bits, and Arrow reads them as signed.
 const BLOCK_BYTES_MAX: usize = 1 << 30;
 
-/// What a view holds itself, without a block.
+/// Longest value, in bytes, that a view stores itself, without a block.
 const INLINE_BYTES_MAX: usize = 12;
 
-/// Arrow's views and the bytes of those that are longer than a view holds.
+/// Arrow's views, and the blocks with the bytes of longer values.
 ///
-/// Arrow's own builder is not used for two reasons. Its first block has 16 KiB, however short the column,
-/// which is megabytes for the hundreds of columns of a small batch. And a value that repeats the one before
-/// it, as the attributes of a resource do on every row, is here a view of the same bytes.
+/// Arrow's own builder is not used for two reasons. Its first block has 16 KiB even for a short column, which
+/// adds up to megabytes for the hundreds of columns of a small batch. And here a value that equals the previous one,
+/// as the attributes of a resource do on every row, is a view of the same bytes.
 #[derive(Default)]
 struct Views {
     entries: Vec<u128>,
@@ -197,11 +196,11 @@ impl Views {
         self.entries.push(view);
     }
 
-    /// The last view, if its bytes are in the current block and are those of `item`.
+    /// Returns the last view if its bytes are in the current block and equal `item`.
     fn repeated(&self, view: u128, item: &[u8]) -> Option<u128> {
         let last = *self.entries.last()?;
-        // A view is, from the low end: length, first four bytes, block, offset; 32 bits each. A last value
-        // without a block has another length.
+        // A view consists, from the low end, of length, first four bytes, block and offset, 32 bits each. If the last
+        // value has no block, its length differs.
         let (block, offset) = ((last >> 64) as u32 as usize, (last >> 96) as usize);
         if last as u64 != view as u64 || block != self.full_blocks.len() {
             return None;
@@ -320,7 +319,7 @@ impl Default for LinkLists {
     }
 }
 
-/// Appends an id or a null; the builder's width is that of the id.
+/// Appends an id or a null; the id must have the builder's width.
 fn push_id(builder: &mut FixedSizeBinaryBuilder, id: Option<&[u8]>) {
     match id {
         Some(id) => builder.append_value(id).expect("the width of an id is that of its column"),
@@ -409,7 +408,7 @@ impl Values for ExemplarLists {
     }
 }
 
-/// The values of one attribute key and type.
+/// Collects the values of one attribute key and type.
 pub(super) enum AttributeValues {
     Int(Sparse<Ints>),
     Double(Sparse<Doubles>),
@@ -430,7 +429,7 @@ impl AttributeValues {
         }
     }
 
-    /// Adds a value of the column's type; the first value of a row wins.
+    /// Adds a value of the column's type; the first value of a row counts, others are ignored.
     pub(super) fn push(&mut self, row: u32, value: Value<'_>) {
         match (self, value) {
             (Self::Int(s), Value::Int(v)) if s.last_row() != Some(row) => s.push(row, v),

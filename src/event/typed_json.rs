@@ -1,7 +1,7 @@
-//! Typed JSON: OTLP's `AnyValue` as JSON text, and back, without loss.
+//! How is OTLP's `AnyValue` written as JSON text without loss (*typed JSON*)?
 //!
-//! It reads as the JSON that a person would write; what JSON cannot say is an object with one key that
-//! begins with `$`. Keys of producers that begin with `$` get another `$` in front.
+//! Typed JSON looks like the JSON that a person would write. A value that JSON cannot express is an object with a
+//! single key that begins with `$`. Producers' keys that begin with `$` get another `$` in front.
 //!
 //! ```text
 //! value   = "null"                          no value
@@ -25,13 +25,13 @@ use super::{AttributeType, Value};
 use crate::error::{Error, Result};
 
 /// Deepest nesting that is read. Protobuf messages nest at most 100 deep (prost's limit), which is 50
-/// levels of values; what this process writes is never refused when it is read.
+/// levels of values, so JSON written by this process is never refused.
 const DEPTH_MAX: usize = 128;
 
-/// No value.
+/// Typed JSON of a missing value.
 pub const NULL: &str = "null";
 
-/// Appends `value` to `out`.
+/// Appends `value` to `out` as typed JSON.
 pub fn write_any(out: &mut String, value: Option<&AnyValue>) {
     use any_value::Value as V;
     match value.and_then(|v| v.value.as_ref()) {
@@ -68,7 +68,7 @@ pub fn write_list(out: &mut String, list: &[KeyValue]) {
     out.push('}');
 }
 
-/// Appends an object's key and the colon.
+/// Appends an object's key, escaped, and the colon.
 pub fn write_key(out: &mut String, key: &str) {
     if key.starts_with('$') {
         write_text(out, &format!("${key}"));
@@ -78,7 +78,7 @@ pub fn write_key(out: &mut String, key: &str) {
     out.push(':');
 }
 
-/// Appends one attribute's value to `out`.
+/// Appends one attribute's value to `out` as typed JSON.
 pub fn write(out: &mut String, value: &Value<'_>) {
     use std::fmt::Write as _;
     match value {
@@ -118,8 +118,8 @@ fn write_text(out: &mut String, text: &str) {
 
 /// Reads typed JSON.
 ///
-/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) on anything that
-/// [`write_any`] cannot have written and that has no natural reading, such as integers beyond 64 bits.
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) on text that [`write_any`] cannot have
+/// written and that has no natural meaning, for example integers beyond 64 bits.
 pub fn parse(json: &str) -> Result<AnyValue> {
     let raw: &RawValue = serde_json::from_str(json).map_err(invalid)?;
     parse_raw(raw, DEPTH_MAX)
@@ -147,18 +147,17 @@ pub fn parse_object(json: &str) -> Result<Vec<(String, &RawValue)>> {
     Ok(entries)
 }
 
-/// Whether a value is no value, which SQL reads as NULL.
+/// True if typed JSON is a missing value, which SQL reads as NULL.
 pub fn is_null(json: &str) -> bool {
     json == "null"
 }
 
-/// Undoes what [`write_key`] does to keys.
+/// Removes the `$` that [`write_key`] added to a key.
 pub fn unescape_key(key: &str) -> &str {
     if key.starts_with("$$") { &key[1..] } else { key }
 }
 
-/// The type of the attribute value that [`write`] made `raw` of. It is told from its first bytes: values are
-/// not checked.
+/// Type of the attribute value that [`write`] wrote as `raw`, judged by its first bytes; the value is not checked.
 pub fn type_of(raw: &RawValue) -> AttributeType {
     let text = raw.get();
     match text.as_bytes().first() {
@@ -196,7 +195,7 @@ fn parse_raw(raw: &RawValue, depth: usize) -> Result<AnyValue> {
 }
 
 fn parse_number(text: &str) -> Result<any_value::Value> {
-    let bad = || Error::invalid(format!("{text} is not a number that typed JSON holds"));
+    let bad = || Error::invalid(format!("typed JSON: {text} is neither a 64-bit integer nor a double"));
     if text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
         text.parse().map(any_value::Value::DoubleValue).map_err(|_| bad())
     } else {
@@ -238,7 +237,9 @@ fn parse_map(text: &str, depth: usize) -> Result<any_value::Value> {
         match key.as_str() {
             "$bytes" => {
                 let text: String = serde_json::from_str(value.get()).map_err(invalid)?;
-                let bytes = BASE64.decode(text).map_err(|e| Error::invalid(format!("$bytes: {e}")))?;
+                let bytes = BASE64
+                    .decode(text)
+                    .map_err(|e| Error::invalid(format!("typed JSON: $bytes is not base64: {e}")))?;
                 return Ok(any_value::Value::BytesValue(bytes));
             }
             "$double" => {
@@ -246,7 +247,11 @@ fn parse_map(text: &str, depth: usize) -> Result<any_value::Value> {
                     "\"NaN\"" => f64::NAN,
                     "\"Infinity\"" => f64::INFINITY,
                     "\"-Infinity\"" => f64::NEG_INFINITY,
-                    other => return Err(Error::invalid(format!("$double holds {other}"))),
+                    other => {
+                        return Err(Error::invalid(format!(
+                            "typed JSON: $double is {other}, expected \"NaN\", \"Infinity\" or \"-Infinity\""
+                        )));
+                    }
                 };
                 return Ok(any_value::Value::DoubleValue(value));
             }

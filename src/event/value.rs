@@ -1,4 +1,4 @@
-//! The types that an attribute can hold.
+//! Types and values of attributes.
 
 use arrow::datatypes::DataType;
 
@@ -26,7 +26,7 @@ impl AttributeType {
     /// All types, in the order of their codes.
     pub const ALL: [Self; 6] = [Self::Int, Self::Double, Self::Bool, Self::Text, Self::Bytes, Self::Json];
 
-    /// The Arrow type of a column that holds such values.
+    /// Arrow type of a column with such values.
     pub fn data_type(self) -> DataType {
         match self {
             Self::Int => DataType::Int64,
@@ -37,12 +37,12 @@ impl AttributeType {
         }
     }
 
-    /// Reads the code that `self as u8` wrote.
+    /// Reverses `self as u8`; `None` for other codes.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
 
-    /// Name for messages: what a person calls it.
+    /// Name for messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Int => "integer",
@@ -55,74 +55,74 @@ impl AttributeType {
     }
 }
 
-/// A set of attribute types: what values of one key have been seen.
+/// A set of attribute types: those that occurred among the values of one key.
 ///
-/// It also tells whether one of the integers may not be a double: [`is_wide`].
+/// Also records whether one of the integers is [wide](is_wide), so that a double cannot represent it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TypeSet(u8);
 
-/// The bit of wide integers, after those of the types.
+/// Bit for wide integers, after the bits of the types.
 const WIDE: u8 = 1 << 6;
 
-/// Whether an integer is 2^53 or more away from zero, where neighbours are the same double.
+/// True if an integer is at least 2^53 away from zero, where neighbouring integers are the same double.
 pub fn is_wide(value: i64) -> bool {
     value.unsigned_abs() >= 1 << f64::MANTISSA_DIGITS
 }
 
 impl TypeSet {
-    /// The set that [`bits`](Self::bits) wrote; what is not known is left out.
+    /// Reverses [`bits`](Self::bits); unknown bits are ignored.
     pub fn from_bits(bits: u8) -> Self {
         let known = AttributeType::ALL.into_iter().fold(WIDE, |known, ty| known | 1 << ty as u8);
         Self(bits & known)
     }
 
-    /// The set as stored: a bit for each type, by its code, and one for wide integers.
+    /// Stored form of the set: a bit for each type, by its code, and one for wide integers.
     pub fn bits(self) -> u8 {
         self.0
     }
 
-    /// The set with wide integers added.
+    /// Adds wide integers to the set.
     #[must_use]
     pub fn with_wide_integers(self) -> Self {
         Self(self.with(AttributeType::Int).0 | WIDE)
     }
 
-    /// Whether all of `other` is in the set.
+    /// True if all of `other` is in the set.
     pub fn contains_all(self, other: Self) -> bool {
         other.0 & !self.0 == 0
     }
 
-    /// The set with `ty` added.
+    /// Adds `ty` to the set.
     #[must_use]
     pub fn with(self, ty: AttributeType) -> Self {
         Self(self.0 | 1 << ty as u8)
     }
 
-    /// The union of both sets.
+    /// Union of both sets.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether `ty` is in the set.
+    /// True if `ty` is in the set.
     pub fn contains(self, ty: AttributeType) -> bool {
         self.0 & 1 << ty as u8 != 0
     }
 
-    /// Whether nothing was seen.
+    /// True if the set has no type.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The types in the set, in the order of their codes.
+    /// Types in the set, in the order of their codes.
     pub fn iter(self) -> impl Iterator<Item = AttributeType> {
         AttributeType::ALL.into_iter().filter(move |ty| self.contains(*ty))
     }
 
-    /// The Arrow type in which SQL sees the key: the narrowest that holds every value.
+    /// Arrow type of the key in SQL: the narrowest that holds every value.
     ///
-    /// Integers and doubles read as doubles where no integer loses a digit by that; anything mixed otherwise,
-    /// and anything with text in it, reads as text.
+    /// Integers and doubles read as doubles if no integer loses a digit by that. Other mixtures, and everything with
+    /// text, read as text.
     pub fn sql_type(self) -> DataType {
         let only = |types: &[AttributeType]| !self.is_empty() && self.iter().all(|ty| types.contains(&ty));
         if only(&[AttributeType::Int]) {
@@ -138,7 +138,7 @@ impl TypeSet {
         }
     }
 
-    /// Whether SQL sees numbers as text, because of what else the key holds.
+    /// True if SQL reads the key's numbers as text, because it also has other types, or doubles and wide integers.
     pub fn is_mixed(self) -> bool {
         let numbers = self.contains(AttributeType::Int) || self.contains(AttributeType::Double);
         numbers && self.sql_type() == DataType::Utf8View
@@ -169,12 +169,12 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// Whether it is JSON's `null`: no value.
+    /// True if it is JSON's `null`: a missing value.
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Json(typed_json::NULL))
     }
 
-    /// The type of the value.
+    /// Type of the value.
     pub fn attribute_type(&self) -> AttributeType {
         match self {
             Self::Int(_) => AttributeType::Int,

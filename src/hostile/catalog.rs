@@ -1,4 +1,4 @@
-//! What the catalog says: commits, and the checkpoints that sum them up.
+//! Decoders of the catalog: commits and checkpoints.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::event::KeyDictionary;
 use crate::index::blocks::BlocksWriter;
 use crate::index::sidecar::SidecarWriter;
 
-/// A commit a line.
+/// Reads a catalog of commits, one per line.
 pub(super) fn commit(bytes: &[u8]) {
     runtime().block_on(async {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -29,8 +29,8 @@ pub(super) fn commit(bytes: &[u8]) {
     });
 }
 
-/// The first part is the head, the others are blocks: `name-length:u8 name content`. The head is read as a
-/// document of the first format as well.
+/// Reads a checkpoint. The first part is the head, the others are blocks: `name-length:u8 name content`. Also
+/// reads the head as a document of the first format.
 pub(super) fn checkpoint(bytes: &[u8]) {
     let parts = parts(bytes);
     let Some((head, parts)) = parts.split_first() else { return };
@@ -54,7 +54,7 @@ pub(super) fn checkpoint(bytes: &[u8]) {
     });
 }
 
-/// Opens the catalog in `store`, looks at everything in it, and goes on from there.
+/// Opens the catalog in `store`, reads everything in it, and commits to it.
 async fn read(store: &Arc<dyn ObjectStore>) {
     check::check(store).await.expect("the store can be listed");
     let Ok(catalog) = Catalog::load(Arc::clone(store), Arc::new(SystemClock)).await else { return };
@@ -62,13 +62,13 @@ async fn read(store: &Arc<dyn ObjectStore>) {
     catalog.keys().fill(&KeyDictionary::default());
     let Ok(after) = catalog.commit(Change::default()).await else { return };
     match Catalog::load(Arc::clone(store), Arc::new(SystemClock)).await {
-        Ok(again) => assert_eq!(*again.snapshot(), *after, "what was committed is read"),
-        Err(error) => panic!("what was committed cannot be read: {error}"),
+        Ok(again) => assert_eq!(*again.snapshot(), *after, "the committed state can be read"),
+        Err(error) => panic!("the committed state cannot be read: {error}"),
     }
     assert_eq!(catalog.is_behind().await.map_err(|error| error.kind()), Ok::<_, ErrorKind>(false));
 }
 
-/// Asks for all that queries and maintenance ask for.
+/// Makes all the calls that queries and maintenance make.
 async fn look_at(snapshot: &CatalogSnapshot) {
     let _ = (snapshot.rows(), snapshot.rows_stored(), snapshot.bytes(), snapshot.memory_bytes());
     let columns = snapshot.columns(&["timestamp", "http.route", "overflow"]).await;

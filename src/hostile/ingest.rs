@@ -1,4 +1,4 @@
-//! What producers send, and files that somebody imports.
+//! Decoders of messages from producers, and of imported files.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ use crate::server;
 
 const NOW_NS: i64 = 1_700_000_000_000_000_000;
 
-/// What is compressed may become so large.
+/// Limit for decompressed bodies, in bytes.
 const UNPACKED_BYTES_MAX: usize = 1 << 20;
 
 pub(super) fn otlp_protobuf(bytes: &[u8]) {
@@ -23,7 +23,8 @@ pub(super) fn otlp_json(bytes: &[u8]) {
     otlp(Encoding::Json, bytes);
 }
 
-/// As each of the requests. What was taken can be sent on, and is then taken as a whole and as the same.
+/// Decodes the bytes as each kind of request. Accepted events must survive encoding and decoding, with none
+/// rejected.
 fn otlp(encoding: Encoding, bytes: &[u8]) {
     for kind in RequestKind::ALL {
         let Ok(ingested) = otlp::decode(kind, encoding, bytes, NOW_NS) else { continue };
@@ -57,12 +58,12 @@ pub(super) fn jaeger(bytes: &[u8]) {
     took(bytes, jaeger::decode(bytes));
 }
 
-/// Looks at the format, undoes compression, finds records, decodes.
+/// Detects the format, decompresses, splits into records, and decodes them.
 pub(super) fn import(bytes: &[u8]) {
     import::decode_file(bytes.to_vec(), NOW_NS, stored_is_the_same);
 }
 
-/// Bodies of requests in every compression.
+/// Decompresses the bytes as a request body, with every compression.
 pub(super) fn unpack(bytes: &[u8]) {
     for unpacked in server::unpack_all(&Bytes::copy_from_slice(bytes), UNPACKED_BYTES_MAX) {
         assert!(unpacked.len() <= UNPACKED_BYTES_MAX.max(bytes.len()), "{} bytes", unpacked.len());
@@ -87,7 +88,7 @@ pub(super) fn typed_json(bytes: &[u8]) {
     assert_eq!(written(&again), first);
 }
 
-/// The events are storable, and what was refused is a part of the input.
+/// Checks that the events can be stored, and that refused records are ranges of the input.
 fn took(bytes: &[u8], decoded: crate::Result<Decoded>) {
     let Ok(decoded) = decoded else { return };
     stored_is_the_same(&decoded.batch);
@@ -96,7 +97,7 @@ fn took(bytes: &[u8], decoded: crate::Result<Decoded>) {
     }
 }
 
-/// Through the bytes of the log.
+/// Checks that a batch survives encoding for the log and decoding.
 pub(super) fn stored_is_the_same(batch: &EventBatch) {
     let bytes = batch.encode().expect("a batch can be encoded");
     let again = EventBatch::decode(&bytes).expect("what we encode can be decoded");

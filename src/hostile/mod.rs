@@ -1,18 +1,18 @@
-//! Which bytes come from outside, and what reads them?
+//! Which code reads untrusted bytes, and is it safe?
 //!
-//! From producers, from files that somebody imports, from the disk and from the object store. [`DECODERS`]
-//! names every one that reads such bytes. The same table is run by
+//! Untrusted bytes come from producers, imported files, the disk and the object store. [`DECODERS`] lists every
+//! decoder that reads them. Two programs run this table:
 //!
 //! - the tests here: over all inputs in `testdata/hostile/{decoder}`, which once did harm, over seeds, and over
 //!   mutations of both;
-//! - the fuzzer in `tests/fuzz`, for as long as one likes.
+//! - the fuzzer in `tests/fuzz`, for any length of time.
 //!
-//! A decoder is held to three things. It ends in a result or an error whatever the bytes, never in a panic. It
-//! takes no more memory than [`Decoder::memory_max`] says of so many bytes. And what it took, written and read
-//! again, is the same.
+//! A decoder must meet three conditions. Whatever the bytes, it returns a result or an error and never panics. It
+//! takes no more memory than [`Decoder::memory_max`] allows for the size of the input. And its result, encoded and
+//! decoded again, is the same.
 //!
-//! Checksums keep a fuzzer out of what is behind them, so harnesses of formats that have some take the content
-//! and put the checksums right.
+//! A fuzzer cannot get past checksums. So the harness of a format with checksums takes the content, and adds
+//! correct checksums.
 
 mod parts;
 mod ingest;
@@ -24,29 +24,29 @@ mod seeds;
 #[cfg(test)]
 mod tests;
 
-/// Something that reads bytes that nobody vouches for.
+/// A decoder of untrusted bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Decoder {
-    /// Its name, which is that of the folder with its inputs.
+    /// Name of the decoder, and of the folder with its inputs.
     pub name: &'static str,
-    /// Reads the bytes and checks what came out.
+    /// Decodes the bytes and checks the result.
     ///
     /// # Panics
-    /// When it finds a defect.
+    /// If it finds a defect.
     pub run: fn(&[u8]),
-    /// Memory that it may take for no bytes at all.
+    /// Memory that it may take for an empty input, in bytes.
     fixed_bytes: usize,
-    /// Memory that it may take for each byte besides.
+    /// Additional memory that it may take per byte of input.
     per_byte: usize,
 }
 
 impl Decoder {
-    /// The decoder of this name.
+    /// Finds the decoder of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         DECODERS.iter().find(|decoder| decoder.name == name)
     }
 
-    /// The most memory that it may take at a time to read `bytes` bytes.
+    /// Limit of its peak memory for an input of `bytes` bytes.
     pub fn memory_max(&self, bytes: usize) -> usize {
         self.fixed_bytes + self.per_byte * bytes
     }
@@ -54,14 +54,14 @@ impl Decoder {
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-/// Zstandard makes up to 32 KiB of a byte, and memory that grows with it is twice that.
+/// Memory per byte of Zstandard input: a byte decompresses to up to 32 KiB, and a growing buffer takes twice that.
 const ZSTD: usize = 80 * KIB;
 
 const fn decoder(name: &'static str, run: fn(&[u8]), fixed_bytes: usize, per_byte: usize) -> Decoder {
     Decoder { name, run, fixed_bytes, per_byte }
 }
 
-/// All of them, from the producer to the disk.
+/// All decoders, in order from the producer to the disk.
 pub const DECODERS: &[Decoder] = &[
     decoder("otlp-protobuf", ingest::otlp_protobuf, 256 * MIB, 4 * KIB),
     decoder("otlp-json", ingest::otlp_json, 256 * MIB, 4 * KIB),

@@ -1,10 +1,10 @@
-//! How does one input become several?
+//! How is one input split into several parts?
 //!
 //! ```text
 //! parts = (length:u16 byte × length)*         little-endian; the last one ends with the input
 //! ```
 
-/// The parts of an input.
+/// Splits an input into its parts.
 pub(super) fn parts(mut bytes: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     while let Some((length, rest)) = bytes.split_first_chunk() {
@@ -16,7 +16,7 @@ pub(super) fn parts(mut bytes: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-/// An input of these parts; those that are too long to be one are left out.
+/// Joins parts to an input; skips parts of more than 65,535 bytes.
 #[cfg(test)]
 pub(super) fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();

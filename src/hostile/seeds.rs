@@ -1,4 +1,4 @@
-//! What decoders are meant to read: small inputs of every kind, from `testdata` and from our own encoders.
+//! Valid inputs for decoders: small ones of every kind, from `testdata` and from Broadloom's encoders.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,10 +32,10 @@ use crate::segment::mask::NewMask;
 use crate::segment::{self, Built, NewSegment, SegmentMeta};
 use crate::wal::{DeliveryId, SequenceNumber, record};
 
-/// Requests of each kind that are generated.
+/// Number of generated requests of each kind.
 const REQUESTS: u64 = 4;
 
-/// The seeds of a decoder; at least one.
+/// Seeds of a decoder; at least one.
 pub(super) fn of(decoder: &str) -> Vec<Vec<u8>> {
     match decoder {
         "otlp-protobuf" => otlp_protobuf(),
@@ -107,7 +107,7 @@ fn otlp_protobuf() -> Vec<Vec<u8>> {
         seeds.push(generator.logs().encode_to_vec());
         seeds.push(generator.metrics().encode_to_vec());
     }
-    // A scope group under its old number, a resource in two pieces, a group (wire type 3) that nobody knows.
+    // A scope group under its old number, a resource in two pieces, an unknown group (wire type 3).
     let mut old = seeds[0].clone();
     let spans = ExportTraceServiceRequest::decode(&seeds[0][..]).unwrap().resource_spans.remove(0);
     let scope_group = spans.scope_spans[0].encode_to_vec();
@@ -173,7 +173,7 @@ fn jaeger() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A file of every format, and some of them compressed.
+/// A file of every format, some of them compressed.
 fn import() -> Vec<Vec<u8>> {
     let firsts = [otlp_protobuf(), otlp_json(), ndjson(), csv(), jaeger()];
     let mut seeds: Vec<_> = firsts.iter().flat_map(|seeds| seeds.iter().take(2)).cloned().collect();
@@ -210,7 +210,7 @@ fn import() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Somebody else's table, with a column of every kind of type.
+/// A foreign table, with a column of every kind of type.
 fn table() -> RecordBatch {
     use arrow::array::*;
     let mut list = ListBuilder::new(Int32Builder::new());
@@ -246,7 +246,7 @@ fn batches() -> Vec<EventBatch> {
     requests.iter().map(decode).chain([events(3)]).collect()
 }
 
-/// Events with attributes of every type; every tenth has no trace.
+/// Events with attributes of every type. Every tenth has no trace.
 fn events(rows: usize) -> EventBatch {
     let mut builder = EventBatchBuilder::new();
     let user = builder.key(Level::Record, "user.id");
@@ -304,7 +304,7 @@ fn masks() -> Vec<Vec<u8>> {
     bitmaps.iter().map(bytes).collect()
 }
 
-/// A segment with its index, in a store.
+/// Stores a segment with its index.
 fn indexed(rows: usize) -> (Arc<dyn ObjectStore>, SegmentMeta, Bytes) {
     let settings = IndexSettings { lookup_keys: vec!["user.id".to_owned()], ..IndexSettings::default() };
     let builder = IndexBuilder::new(&settings);
@@ -318,7 +318,7 @@ fn indexed(rows: usize) -> (Arc<dyn ObjectStore>, SegmentMeta, Bytes) {
     (store, meta, object)
 }
 
-/// The sections of an index object as parts, without `without`; blocks as such.
+/// Encodes the sections of an index object as parts, except `without`; blocks become parts of their own kind.
 async fn parts_of(sidecar: &Sidecar, without: &str) -> Vec<u8> {
     let mut found = Vec::new();
     let mut add = |kind: u8, name: &str, content: &[u8]| {
@@ -373,7 +373,7 @@ fn runs() -> Vec<Vec<u8>> {
     vec![parts]
 }
 
-/// A catalog with everything that commits say.
+/// Makes a catalog whose commits use every field.
 async fn catalog() -> Arc<dyn ObjectStore> {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let catalog = Catalog::load(Arc::clone(&store), Arc::new(SystemClock)).await.unwrap();
@@ -417,7 +417,7 @@ async fn catalog() -> Arc<dyn ObjectStore> {
     store
 }
 
-/// Commits without checksums, so that they may be changed.
+/// Commits without checksums, so that changed ones are not refused.
 fn commits() -> Vec<Vec<u8>> {
     let lines = runtime().block_on(async {
         let store = catalog().await;

@@ -1,13 +1,14 @@
-//! What somebody asks.
+//! Decoder of SQL statements.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::event::{AttributeKey, AttributeType, KeyDictionary, Level};
-use crate::query::resolver::{self, ResolveContext};
+use crate::query::Ask;
+use crate::query::resolve::{self, ResolveContext};
 use crate::query::views::Views;
 
-/// What every database has, and a few attributes.
+/// Built-in views, and a few attributes.
 static NAMES: LazyLock<(Views, KeyDictionary)> = LazyLock::new(|| {
     let keys = KeyDictionary::default();
     for (level, key) in
@@ -18,7 +19,7 @@ static NAMES: LazyLock<(Views, KeyDictionary)> = LazyLock::new(|| {
     (Views::builtin().expect("the views of sql/ are right"), keys)
 });
 
-/// A statement is rewritten or refused.
+/// Rewrites or refuses a statement.
 pub(super) fn resolve(bytes: &[u8]) {
     let Ok(sql) = std::str::from_utf8(bytes) else { return };
     let (views, keys) = &*NAMES;
@@ -30,5 +31,5 @@ pub(super) fn resolve(bytes: &[u8]) {
         functions: &[],
         table_functions: &[],
     };
-    let _ = resolver::resolve(sql, &context);
+    let _ = resolve::resolve(Ask::Sql(sql.to_owned()), &context);
 }

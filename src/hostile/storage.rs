@@ -1,4 +1,4 @@
-//! What is on the disk and in the object store: log, segments, masks, indexes.
+//! Decoders of stored data: log, segments, masks, indexes.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,23 +25,23 @@ use crate::segment::mask::{self, NewMask};
 use crate::segment::{self, Merge, NewSegment, SegmentId, SegmentMeta, Unobserved};
 use crate::wal::{self, SequenceNumber, delivery, record};
 
-/// Rows of the segment that indexes are about, and of its pages.
+/// Rows of the segment that the indexes belong to, and of its pages.
 pub(super) const ROWS: u64 = 2_000;
 const PAGE_ROWS: u32 = 100;
 
-/// For what is asynchronous; nothing here waits.
+/// Makes a runtime for asynchronous calls; none of them waits.
 pub(super) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().build().expect("a runtime without threads can be made")
 }
 
-/// A store with one object.
+/// Makes a store with one object.
 pub(super) async fn store_of(path: &str, object: impl Into<PutPayload>) -> Arc<dyn ObjectStore> {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     store.put(&Path::from(path), object.into()).await.expect("memory takes everything");
     store
 }
 
-/// A segment that indexes and runs are about.
+/// Id of a segment of the indexes and runs.
 pub(super) fn segment_id(number: u8) -> SegmentId {
     format!("018bcfe5-6800-7000-8000-0000000000{number:02x}").parse().expect("it is a UUID")
 }
@@ -52,8 +52,8 @@ pub(super) fn batch(bytes: &[u8]) {
     }
 }
 
-/// A log file as it is, when the first byte is zero; else one of records with right checksums. Each part is a
-/// record: what its number is above the one before, whether it is to be compressed, and the payload.
+/// Reads a log file: the bytes themselves if the first one is zero, otherwise a file of records with correct
+/// checksums. Then each part is a record: increase of the sequence number, zero if not to be compressed, payload.
 pub(super) fn log_file(bytes: &[u8]) {
     let file = match bytes.split_first() {
         Some((0, file)) => file.to_vec(),
@@ -87,7 +87,7 @@ fn log_of(bytes: &[u8]) -> Vec<u8> {
     file
 }
 
-/// A disk with the first log file of a directory, for reading.
+/// A read-only disk with one log file.
 #[derive(Debug)]
 struct OneFile(Vec<u8>);
 
@@ -133,7 +133,7 @@ impl Disk for OneFile {
     }
 }
 
-/// A Parquet file in place of a segment: every column is decoded, and it is merged, if it says that it is one.
+/// Reads a Parquet file as a segment: decodes every column, and merges it if its footer is that of a segment.
 pub(super) fn segment(bytes: &[u8]) {
     let runtime = runtime();
     let _entered = runtime.enter();
@@ -158,15 +158,15 @@ pub(super) fn segment(bytes: &[u8]) {
     assert!(merged.is_ok() || !problems.is_empty(), "a segment without problems can be merged: {merged:?}");
 }
 
-/// The bitmap of a mask.
+/// Reads the bitmap of a mask.
 pub(super) fn mask(bytes: &[u8]) {
     let Ok(rows) = mask::parse(&mask::seal(bytes)) else { return };
     let again = NewMask::new(&rows, 0).expect("memory can be written to");
     assert!(mask::parse(&again.object).is_ok_and(|other| other == rows), "a mask changed on the way");
 }
 
-/// The side-car of a segment: an object with the right checksum of its directory, when the first byte is zero;
-/// else one of the parts as [`sections`].
+/// Reads the side-car of a segment: the bytes with the correct checksum of the directory if the first byte is
+/// zero, otherwise an object of the parts as [`sections`].
 pub(super) fn index(bytes: &[u8]) {
     let object = match bytes.split_first() {
         Some((0, object)) => directory_sealed(object),
@@ -213,7 +213,7 @@ pub(super) fn index(bytes: &[u8]) {
     });
 }
 
-/// Postings: the first part is the head, what is behind it the body, whose checksums are put right.
+/// Reads postings: the first part is the head, the rest is the body, whose checksums are corrected.
 pub(super) fn postings(bytes: &[u8]) {
     let Some(head) = parts(bytes).first().copied() else { return };
     let mut body = bytes[2 + head.len()..].to_vec();
@@ -243,7 +243,8 @@ pub(super) fn postings(bytes: &[u8]) {
     }
 }
 
-/// A run of four segments, of the parts as [`sections`]. What can be read can be merged, and is the same then.
+/// Reads a run of four segments, of the parts as [`sections`]. A readable run must be mergeable, and give the same
+/// answers afterwards.
 pub(super) fn run(bytes: &[u8]) {
     let segments: Vec<SegmentId> = (0..4).map(segment_id).collect();
     let about = segments.iter().flat_map(|id| *id.as_bytes()).collect();
@@ -272,20 +273,20 @@ pub(super) fn run(bytes: &[u8]) {
     });
 }
 
-/// A few hashes: small ones are what a fuzzer comes up with.
+/// A few hashes of values that a fuzzer may find.
 fn hashes() -> impl Iterator<Item = ValueHash> {
     (0..3).map(ValueHash::of_int).chain([b"" as &[u8], &[0; 16]].map(ValueHash::of_bytes))
 }
 
-/// An index object of the `parts`:
+/// Makes an index object of the parts of `bytes`:
 ///
 /// ```text
 /// part = 0:u8 name-length:u8 name content      a section
-///      | 1:u8 name-length:u8 name content      a resident one
+///      | 1:u8 name-length:u8 name content      a resident section
 ///      | 2:u8 name-length:u8 name content      a block of the section `columns`
 /// ```
 ///
-/// `default` is there besides when no part is called so. Checksums of postings are put right.
+/// Adds the section `default` unless a part has its name. Corrects the checksums of postings.
 pub(super) fn sections(bytes: &[u8], default: (&str, Vec<u8>)) -> Vec<u8> {
     let mut sections = BTreeMap::from([(default.0.to_owned(), (true, default.1))]);
     let mut blocks = BTreeMap::new();
@@ -322,7 +323,7 @@ pub(super) fn sections(bytes: &[u8], default: (&str, Vec<u8>)) -> Vec<u8> {
     Bytes::from(writer.finish()).into()
 }
 
-/// Puts the checksum of every bucket of postings right.
+/// Corrects the checksum of every bucket of postings.
 fn seal_buckets(head: &Bytes, body: &mut [u8]) {
     let Some(reader) = PostingsReader::open(head) else { return };
     for bucket in 0..1 << reader.bits() {
@@ -334,7 +335,7 @@ fn seal_buckets(head: &Bytes, body: &mut [u8]) {
     }
 }
 
-/// Puts the checksum of the directory of an index object right, when it ends like one.
+/// Corrects the checksum of the directory of an index object, if the object is long enough to have one.
 fn directory_sealed(object: &[u8]) -> Vec<u8> {
     let mut object = object.to_vec();
     let Some(trailer) = object.len().checked_sub(20) else { return object };

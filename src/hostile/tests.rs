@@ -1,4 +1,4 @@
-//! No bytes do harm: those that once did, those that are meant, changed ones, and ones made to be large.
+//! Can any bytes harm a decoder? Tested with inputs that once did, valid ones, changed ones, and decompression bombs.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -14,19 +14,19 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{DECODERS, Decoder, MIB, parts, seeds};
 
-/// Variable with how many seconds each decoder reads changed inputs; without it, it reads [`CHANGED`] of them.
+/// Environment variable: seconds for which each decoder reads changed inputs. Without it, each reads [`CHANGED`].
 const SECONDS: &str = "BROADLOOM_HOSTILE_SECONDS";
-/// Variable with the folder to which the seeds are to be written, for the fuzzer.
+/// Environment variable: folder to which the seeds are written, for the fuzzer.
 const SEEDS: &str = "BROADLOOM_HOSTILE_SEEDS";
-/// Changed inputs per decoder in a usual run.
+/// Number of changed inputs per decoder in a usual run.
 const CHANGED: u64 = 100;
 
 thread_local! {
-    /// Whether panics are expected here: decoders contain those of other people's code.
+    /// True while panics are expected: decoders contain those of libraries.
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Printing a panic takes more memory than most inputs.
+/// Runs `run` without printing panics: printing one takes more memory than most inputs.
 fn without_noise<T>(run: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -43,7 +43,7 @@ fn without_noise<T>(run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Runs a decoder, and looks at the memory that it takes. Keeps an input that does harm.
+/// Runs a decoder and measures its memory. Stores an input that does harm.
 fn read(decoder: &Decoder, bytes: &[u8]) {
     let mut failed = None;
     let memory = allocation_counter::measure(|| {
@@ -59,10 +59,10 @@ fn read(decoder: &Decoder, bytes: &[u8]) {
         Some(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or(panic.downcast_ref::<&str>().map(ToString::to_string)).unwrap_or_default();
-            panic!("{}: {} bytes, kept as {kept}, end in a panic: {text}", decoder.name, bytes.len())
+            panic!("{}: {} bytes, stored as {kept}, end in a panic: {text}", decoder.name, bytes.len())
         }
         None => panic!(
-            "{}: {} bytes, kept as {kept}, take {took} bytes, at most {max}",
+            "{}: {} bytes, stored as {kept}, take {took} bytes of memory, the limit is {max}",
             decoder.name,
             bytes.len()
         ),
@@ -73,7 +73,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/hostile")
 }
 
-/// What once did harm to a decoder.
+/// Stored inputs that once did harm to a decoder.
 fn kept(decoder: &Decoder) -> Vec<Vec<u8>> {
     let Ok(entries) = fs::read_dir(folder().join(decoder.name)) else { return Vec::new() };
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -136,7 +136,7 @@ fn changed_bytes_are_errors_at_worst() {
     println!("{counts}");
 }
 
-/// Flips, drops, repeats, inserts and overwrites bytes, with what other inputs have and with extreme numbers.
+/// Flips, drops, repeats, inserts and overwrites bytes, with pieces of other inputs and with extreme numbers.
 fn change(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng, seeds: &[Vec<u8>]) {
     const NUMBERS: [&[u8]; 6] = [&[0], &[0xFF], &[0xFF; 4], &[0xFF, 0xFF, 0xFF, 0x7F], &[0xFF; 8], &[0; 8]];
     for _ in 0..rng.random_range(1..6) {
@@ -188,7 +188,7 @@ fn deep_nesting_is_an_error() {
             read(named("jaeger"), &[b"{\"data\":[{\"spans\":[{\"tags\":", &json[..], b"}]}]}"].concat());
         }
     }
-    // A message in a message, as deep as the bytes go, under the number of every field that may nest.
+    // Messages nested as deep as possible, under the number of every field that may nest.
     for field in [1_u8, 2, 5, 6, 9, 11] {
         let mut message = Vec::new();
         for _ in 0..3_000 {
@@ -258,13 +258,13 @@ fn deep_statements_are_errors() {
         ") SELECT 1".repeat(n)
     ));
     for statement in statements {
-        // As on a thread of the server.
+        // The stack has the size of a server thread's.
         let run = move || read(named("sql"), statement.as_bytes());
         std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap().join().unwrap();
     }
 }
 
-/// A zstd frame that says in a few bytes that there are `blocks` times 128 KiB of zeros.
+/// A zstd frame that encodes `blocks` times 128 KiB of zeros in a few bytes.
 fn zstd_bomb(blocks: usize) -> Vec<u8> {
     // Magic number; no content size, window of 128 KiB; blocks of one repeated byte, the last one marked.
     let mut frame = vec![0x28, 0xB5, 0x2F, 0xFD, 0x00, 0x38];
@@ -280,7 +280,7 @@ fn zstd_bomb(blocks: usize) -> Vec<u8> {
 fn bombs_go_off_within_bounds() {
     let bomb = zstd_bomb(2_000);
     assert_eq!(zstd::stream::decode_all(&zstd_bomb(3)[..]).unwrap().len(), (3 * 128) << 10);
-    // A body of a request.
+    // A request body.
     read(named("unpack"), &bomb);
     let gzip = {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
@@ -288,7 +288,7 @@ fn bombs_go_off_within_bounds() {
         encoder.finish().unwrap()
     };
     read(named("unpack"), &gzip);
-    // A file: a line that never ends, and many empty ones.
+    // A file to import: one endless line, and many empty ones.
     read(named("import"), &bomb);
     read(named("import"), &gzip);
     // A record of the log.
@@ -323,7 +323,7 @@ fn resources_cannot_be_repeated_into_gigabytes() {
     });
     assert!(memory.bytes_max < 256 << 20, "{} bytes of memory", memory.bytes_max);
 
-    // Two processes with a long tag, and spans that are of one and the other in turn.
+    // Two processes with a long tag, and spans that alternate between them.
     let process = |name: &str| {
         let tag = "x".repeat(MIB);
         format!(r#""{name}":{{"serviceName":"s","tags":[{{"key":"k","value":"{tag}"}}]}}"#)
@@ -340,7 +340,7 @@ fn resources_cannot_be_repeated_into_gigabytes() {
     );
     let memory = allocation_counter::measure(|| {
         let decoded = crate::ingest::jaeger::decode(document.as_bytes()).unwrap();
-        assert!(decoded.refused.iter().any(|refused| refused.reason.contains("split it")));
+        assert!(decoded.refused.iter().any(|refused| refused.reason.contains("split the file")));
     });
     assert!(memory.bytes_max < 512 << 20, "{} bytes of memory", memory.bytes_max);
 }
@@ -356,7 +356,7 @@ fn lengths_that_cannot_be_are_not_believed() {
         let batch = [b"EVB1", &(stream.len() as u32).to_le_bytes()[..], &stream, &[0; 4]].concat();
         read(named(decoder), if decoder == "import" { &stream } else { &batch });
     }
-    // Values for as many rows as a batch without columns says it has.
+    // A batch without columns that states a huge number of rows, which would need values.
     for seed in seeds::of("batch") {
         for at in 8..seed.len().min(800) {
             let mut bytes = seed.clone();

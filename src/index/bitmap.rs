@@ -1,13 +1,12 @@
-//! Which rows of a segment have which value of a column?
+//! Which rows of a segment have each value of a column?
 //!
-//! For a column of few values: one roaring bitmap of rows per value. A predicate over the column is then
-//! evaluated once per *value* instead of once per row, predicates over several columns combine by AND, OR
-//! and NOT of bitmaps, and a count is the size of one.
+//! A column of few values gets one roaring bitmap of rows per value. A predicate over the column is then
+//! evaluated once per *value* instead of once per row. Predicates over several columns combine by AND, OR
+//! and NOT of bitmaps, and a count is the size of a bitmap.
 //!
-//! The bitmaps are the inverted form of what Parquet already stores: a dictionary and a code per row. So
-//! they are made from the column when queries ask for it, and are kept in memory; on disk they would take
-//! four to eight times the space of the codes, for every attribute, asked for or not
-//! (`docs/design/indexes.md` has the figures).
+//! The bitmaps invert what Parquet already stores: a dictionary, and a code per row. So they are built from
+//! the column when a query needs it, and kept in memory. On disk they would take four to eight times the
+//! space of the codes, for every attribute, queried or not (`docs/design/indexes.md` has the figures).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,13 +18,14 @@ use arrow::error::ArrowError;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use roaring::RoaringBitmap;
 
-/// Columns of more values in a segment get no bitmap per value: they would answer little, and cost a lot.
+/// Most distinct values of a column, per segment, for which it gets a bitmap per value. Bitmaps of more values
+/// would skip little and take much memory.
 pub const VALUES_MAX: usize = 2048;
 
 /// Code of a row without a value.
 const NULL: u32 = u32::MAX;
 
-/// A column of one segment, by value.
+/// Bitmaps of the rows of one column in one segment.
 #[derive(Debug, Clone)]
 pub struct ColumnBitmaps {
     rows: u32,
@@ -33,7 +33,7 @@ pub struct ColumnBitmaps {
     values: Option<Values>,
 }
 
-/// The distinct values of a column, and the rows of each.
+/// Distinct values of a column, and the rows of each.
 #[derive(Debug, Clone)]
 pub struct Values {
     array: ArrayRef,
@@ -41,19 +41,19 @@ pub struct Values {
 }
 
 impl Values {
-    /// The values: each once, no nulls, in order of first appearance.
+    /// Distinct values without nulls, in order of first appearance.
     pub fn array(&self) -> &ArrayRef {
         &self.array
     }
 
-    /// The rows of each value, in the order of [`array`](Self::array). They do not overlap.
+    /// Rows of each value, in the order of [`array`](Self::array). They do not overlap.
     pub fn rows(&self) -> &[RoaringBitmap] {
         &self.rows
     }
 }
 
 impl ColumnBitmaps {
-    /// A column that no row has a value of.
+    /// Bitmaps of a column without any value.
     pub fn absent(rows: u32) -> Self {
         let values = Values { array: new_empty_array(&DataType::Null), rows: Vec::new() };
         Self { rows, present: RoaringBitmap::new(), values: Some(values) }
@@ -64,17 +64,17 @@ impl ColumnBitmaps {
         self.rows
     }
 
-    /// The rows that have a value.
+    /// Rows that have a value.
     pub fn present(&self) -> &RoaringBitmap {
         &self.present
     }
 
-    /// The rows by value; `None` when there are more than [`VALUES_MAX`] values.
+    /// Rows of each value; `None` if there are more than [`VALUES_MAX`] values.
     pub fn values(&self) -> Option<&Values> {
         self.values.as_ref()
     }
 
-    /// Memory, in bytes, about.
+    /// Approximate memory use in bytes.
     pub fn memory_bytes(&self) -> usize {
         let values = self.values.as_ref();
         let bitmaps = values.into_iter().flat_map(|v| &v.rows).chain([&self.present]);
@@ -83,7 +83,7 @@ impl ColumnBitmaps {
     }
 }
 
-/// Memory of a bitmap, about: what its containers hold, and what each of them is.
+/// Approximate memory of a bitmap in bytes: the contents of its containers and their overhead.
 fn bitmap_bytes(bitmap: &RoaringBitmap) -> usize {
     let statistics = bitmap.statistics();
     let held = statistics.n_bytes_array_containers
@@ -92,25 +92,25 @@ fn bitmap_bytes(bitmap: &RoaringBitmap) -> usize {
     held as usize + statistics.n_containers as usize * 32 + size_of::<RoaringBitmap>()
 }
 
-/// All rows of a segment of `rows` rows.
+/// Bitmap of all rows of a segment of `rows` rows.
 pub fn all_rows(rows: u32) -> RoaringBitmap {
     let mut all = RoaringBitmap::new();
     all.insert_range(0..rows);
     all
 }
 
-/// Makes [`ColumnBitmaps`] of arrays that come one after another.
+/// Builds [`ColumnBitmaps`] from successive arrays.
 ///
-/// Text should come as `Dictionary(Int32, Utf8)`, as Parquet has it: then a value is looked at once per
-/// dictionary and not once per row.
+/// Text should come as `Dictionary(Int32, Utf8)`, as Parquet stores it: then each value is processed once
+/// per dictionary instead of once per row.
 #[derive(Debug)]
 pub struct BitmapBuilder {
     codes: Vec<u32>,
-    /// Where the first occurrence of each value is.
+    /// Array and index of the first occurrence of each value.
     first: Vec<(ArrayRef, usize)>,
     known: HashMap<OwnedRow, u32>,
     rows: Option<RowConverter>,
-    /// The dictionary that came last, and the codes of its values, as far as they were needed.
+    /// Last dictionary, and the codes of those of its values that were used so far.
     last: Option<(ArrayRef, Vec<u32>)>,
     too_many: bool,
 }
@@ -132,12 +132,12 @@ impl BitmapBuilder {
         match array.data_type() {
             DataType::Dictionary(key, _) if **key == DataType::Int32 => self.push_dictionary(array),
             DataType::FixedSizeBinary(_) => {
-                // Ids: of interest is only whether there is one.
+                // Ids: only their presence matters.
                 self.too_many = true;
                 self.push(array)
             }
             DataType::Boolean => {
-                // Arrow packs no booleans into dictionaries: their values are the codes.
+                // Arrow cannot pack booleans into dictionaries, so they go as 0 and 1.
                 let bytes = cast(array, &DataType::UInt8)?;
                 let ty = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::UInt8));
                 self.push_dictionary(&cast(&bytes, &ty)?)
@@ -173,7 +173,7 @@ impl BitmapBuilder {
         Ok(())
     }
 
-    /// The code of a value.
+    /// Code of value `i` of `values`.
     fn code(&mut self, values: &ArrayRef, i: usize) -> Result<u32, ArrowError> {
         if self.rows.is_none() {
             self.rows = Some(RowConverter::new(vec![SortField::new(values.data_type().clone())])?);
@@ -184,7 +184,7 @@ impl BitmapBuilder {
             return Ok(*code);
         }
         if self.first.len() == VALUES_MAX {
-            // From here on only whether there is a value is kept.
+            // From here on only presence is recorded.
             self.too_many = true;
             return Ok(0);
         }
@@ -194,7 +194,7 @@ impl BitmapBuilder {
         Ok(code)
     }
 
-    /// The bitmaps of everything that was pushed; the values as `value_type`.
+    /// Returns the bitmaps of all pushed rows, with the values as `value_type`.
     pub fn finish(self, value_type: &DataType) -> Result<ColumnBitmaps, ArrowError> {
         let rows = u32::try_from(self.codes.len())
             .map_err(|_| ArrowError::InvalidArgumentError("more than 2^32 rows".to_owned()))?;
@@ -216,7 +216,7 @@ impl BitmapBuilder {
     }
 }
 
-/// Sorts rows by code, counting first; then each code's rows are a sorted run.
+/// Counting sort of the rows by code: each code's rows are then a sorted run.
 fn by_code(codes: &[u32], count: usize) -> Result<Vec<RoaringBitmap>, ArrowError> {
     let mut starts = vec![0_usize; count + 1];
     for code in codes.iter().filter(|code| **code != NULL) {
@@ -267,7 +267,7 @@ fn distinct(first: &[(ArrayRef, usize)], value_type: &DataType) -> Result<ArrayR
     cast(&values, value_type)
 }
 
-/// The rows of each second of a segment, whose rows are newest first: where the rows of a second begin.
+/// First row of each second of a segment, whose rows are newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecondRuns {
     /// Seconds since the epoch and first row, newest first.
@@ -275,7 +275,7 @@ pub struct SecondRuns {
     rows: u32,
 }
 
-/// Nanoseconds of a second.
+/// Nanoseconds per second.
 pub const SECOND_NS: i64 = 1_000_000_000;
 
 impl SecondRuns {
@@ -284,25 +284,25 @@ impl SecondRuns {
         self.rows
     }
 
-    /// Every second that has rows, with its range of rows; newest first.
+    /// Every second that has rows, with its range of rows, newest first.
     pub fn iter(&self) -> impl Iterator<Item = (i64, std::ops::Range<u32>)> + '_ {
         let ends = self.starts.iter().skip(1).map(|(_, row)| *row).chain([self.rows]);
         self.starts.iter().zip(ends).map(|((second, start), end)| (*second, *start..end))
     }
 
-    /// How many rows are at or after the beginning of `second`: rows `0..n`.
+    /// Number `n` of rows at or after the beginning of `second`: these are rows `0..n`.
     pub fn rows_since(&self, second: i64) -> u32 {
         let newer = self.starts.partition_point(|(s, _)| *s >= second);
         self.starts.get(newer).map_or(self.rows, |(_, row)| *row)
     }
 
-    /// Memory, in bytes.
+    /// Memory use in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.starts.capacity() * size_of::<(i64, u32)>() + size_of::<Self>()
     }
 }
 
-/// Makes [`SecondRuns`] of timestamps that come newest first.
+/// Builds [`SecondRuns`] from timestamps, newest first.
 #[derive(Debug, Default)]
 pub struct SecondRunsBuilder {
     starts: Vec<(i64, u32)>,
@@ -329,7 +329,7 @@ impl SecondRunsBuilder {
         }
     }
 
-    /// The runs; `None` when the timestamps were not newest first after all.
+    /// Returns the runs; `None` if the timestamps were not newest first.
     pub fn finish(self) -> Option<SecondRuns> {
         (!self.unordered).then_some(SecondRuns { starts: self.starts, rows: self.rows })
     }

@@ -1,16 +1,16 @@
-//! How are many small things kept, of which a reader wants few?
+//! How are many small blocks stored so that a reader can fetch a few?
 //!
-//! A thousand columns of a segment, and a reader that wants three: blocks stand one behind the other, each
-//! compressed and checked by itself, and a table of their names says where. The table is searched as it is,
-//! without decoding, so that its size hardly matters.
+//! A segment may have a thousand columns, and a query needs three. Blocks are stored one after the other, each
+//! with its own compression and checksum, and a table of names locates them. The table is searched in place,
+//! without decoding, so its size hardly matters.
 //!
 //! ```text
 //! blocks = (zstd of one block)*
 //! names  = count:u32 entry × count name*                                       entries sorted by name
 //! entry  = name-end:u32 offset:u64 length:u32 crc:u32 plain-length:u32         24 bytes
 //!
-//!          a name begins where the one before it ends; offset and length are those of the block within
-//!          `blocks`, crc is the CRC-32C of these bytes
+//!          a name begins at the end of the previous one; offset and length locate the block within
+//!          `blocks`, crc is the CRC-32C of its stored bytes
 //! ```
 //!
 //! Both are sections of a [`Sidecar`]: `{section}` and `{section}.names`.
@@ -22,15 +22,15 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::sidecar::{Sidecar, SidecarWriter};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 const COUNT_BYTES: usize = 4;
 const ENTRY_BYTES: usize = 24;
-/// Largest block: far beyond what one column of a catalog takes.
+/// Largest block before compression: far more than one column of a catalog takes.
 const PLAIN_BYTES_MAX: u32 = 256 << 20;
-/// Room made before anything is decompressed; more comes as there is more.
+/// Most bytes reserved before decompression; the buffer grows with the actual data.
 const PLAIN_BYTES_FIRST: usize = 1 << 20;
-/// Nearly as small as higher levels, at several hundred megabytes a second.
+/// Compresses nearly as well as higher levels, at several hundred megabytes per second.
 const ZSTD_LEVEL: i32 = 1;
 
 /// Collects blocks in the order of their names.
@@ -42,19 +42,22 @@ pub struct BlocksWriter {
 }
 
 impl BlocksWriter {
-    /// Without blocks.
+    /// Starts without blocks.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a block. One that is too large to be kept is left out.
+    /// Adds a block. Fails with [`ErrorKind::TooLarge`] if it has more than 256 MiB: a reader would take a
+    /// block that is left out for one that is empty.
     ///
     /// # Panics
-    /// When `name` is not after the name before it.
+    /// If `name` does not sort after the previous name.
     pub fn add(&mut self, name: &str, plain: &[u8]) -> Result<()> {
         assert!(self.last_name().is_none_or(|last| last < name.as_bytes()), "{name} is out of order");
         let Some(plain_length) = u32::try_from(plain.len()).ok().filter(|n| *n <= PLAIN_BYTES_MAX) else {
-            return Ok(());
+            let bytes = plain.len();
+            let message = format!("the block {name} has {bytes} bytes, at most {PLAIN_BYTES_MAX} are stored");
+            return Err(Error::new(ErrorKind::TooLarge, message));
         };
         let stored = zstd::bulk::compress(plain, ZSTD_LEVEL)?;
         self.names.extend_from_slice(name.as_bytes());
@@ -67,7 +70,7 @@ impl BlocksWriter {
         Ok(())
     }
 
-    /// Puts the blocks into an object, as section `section`.
+    /// Adds the blocks to an object as the section `section`, and their names as `{section}.names`.
     pub fn finish(self, section: &str, writer: &mut SidecarWriter) {
         let count = (self.entries.len() / ENTRY_BYTES) as u32;
         let names = [&count.to_le_bytes()[..], &self.entries, &self.names].concat();
@@ -89,14 +92,14 @@ fn names_section(section: &str) -> String {
     format!("{section}.names")
 }
 
-/// Which blocks there are.
+/// Table of the blocks' names and places.
 #[derive(Debug, Clone)]
 pub struct BlockNames {
     bytes: Bytes,
     count: usize,
 }
 
-/// Where a block is.
+/// Location, checksum and size of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     bytes: Range<u64>,
@@ -105,13 +108,13 @@ struct Place {
 }
 
 impl BlockNames {
-    /// Reads the table of the section `section`; none when the object has no such blocks.
+    /// Reads the table of the section `section`; `None` if the object has no such section.
     pub async fn read(sidecar: &Sidecar, section: &str) -> Result<Option<Self>> {
         let names = names_section(section);
         let Some(bytes) = sidecar.read(&names).await? else { return Ok(None) };
         match Self::parse(bytes) {
             Some(table) => Ok(Some(table)),
-            None => Err(sidecar.corrupt(&names, "it is too short for its entries")),
+            None => Err(sidecar.corrupt(&names, "too short for its number of entries")),
         }
     }
 
@@ -126,29 +129,29 @@ impl BlockNames {
         self.count
     }
 
-    /// Whether there is none.
+    /// True if there is no block.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Names of the blocks, sorted; those that are not UTF-8 are left out.
+    /// Names of the blocks, sorted. Names that are not UTF-8 are skipped.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.count).filter_map(|i| std::str::from_utf8(self.name(i)?).ok())
     }
 
-    /// Whether there is a block of this name. O(log n).
+    /// True if there is a block of this name. O(log n).
     pub fn contains(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
-    /// Memory that it holds.
+    /// Memory use in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Reads the blocks `names`, those that there are, in their order.
+    /// Reads the blocks `names` in their order, and skips those that do not exist.
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when one is damaged.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if one is damaged.
     pub async fn read_blocks<'n>(
         &self,
         sidecar: &Sidecar,
@@ -163,7 +166,7 @@ impl BlockNames {
         try_join_all(read).await
     }
 
-    /// A block of the section whose bytes are `blocks`; none when there is no such block.
+    /// Extracts a block from `blocks`, the bytes of the whole section; `None` if there is no such block.
     pub fn block(
         &self,
         sidecar: &Sidecar,
@@ -173,7 +176,8 @@ impl BlockNames {
     ) -> Result<Option<Bytes>> {
         let Some(place) = self.find(name) else { return Ok(None) };
         let range = usize::try_from(place.bytes.start).ok().zip(usize::try_from(place.bytes.end).ok());
-        let stored = range.and_then(|(start, end)| blocks.get(start..end)).ok_or("it is not in the object");
+        let stored =
+            range.and_then(|(start, end)| blocks.get(start..end)).ok_or("it lies outside the section");
         let plain = stored.and_then(|stored| place.open(stored));
         plain.map(Some).map_err(|what| damaged(sidecar, section, name, what))
     }
@@ -208,19 +212,24 @@ impl BlockNames {
 }
 
 impl Place {
-    /// The block whose stored bytes are `stored`.
+    /// Checks and decompresses the block's stored bytes.
     fn open(&self, stored: &[u8]) -> std::result::Result<Bytes, &'static str> {
         if crc32c::crc32c(stored) != self.crc {
-            return Err("its checksum is wrong");
+            return Err("its checksum does not match");
         }
         if self.plain > PLAIN_BYTES_MAX {
-            return Err("it says that it is too large");
+            return Err("its stated size exceeds 256 MiB");
         }
         let mut plain = Vec::with_capacity((self.plain as usize).min(PLAIN_BYTES_FIRST));
         let limit = u64::from(self.plain) + 1;
-        let decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(|_| "it is no zstd frame")?;
-        decoder.take(limit).read_to_end(&mut plain).map_err(|_| "it is no zstd frame")?;
-        if plain.len() == self.plain as usize { Ok(plain.into()) } else { Err("its length is wrong") }
+        let decoder =
+            zstd::stream::read::Decoder::with_buffer(stored).map_err(|_| "it is not a zstd frame")?;
+        decoder.take(limit).read_to_end(&mut plain).map_err(|_| "it is not a zstd frame")?;
+        if plain.len() == self.plain as usize {
+            Ok(plain.into())
+        } else {
+            Err("its decompressed size differs from the stated one")
+        }
     }
 }
 

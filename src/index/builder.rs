@@ -1,15 +1,14 @@
-//! How is the index of a segment made?
+//! How is the index of a segment built?
 //!
-//! The builder looks on while the segment's columns are encoded. Of a lookup key it takes the hash of every
-//! value with the page that the row is in, and sorts them. Which columns are lookup keys:
+//! The builder observes the segment's columns while they are encoded. For each lookup key it collects the hash
+//! of every value with the row's page, and sorts them. Lookup keys are:
 //!
 //! 1. `trace_id`, always;
-//! 2. the keys that the settings pin, by all physical names that the SQL name may mean, and wherever the
-//!    values are, in a column or in the overflow;
-//! 3. text attributes that have the shape of an id: there are many values, each stands in few pages, and
-//!    looking them up costs little ([`Shape`]).
+//! 2. the keys pinned in the settings, by all physical names that the SQL name may mean, whether the values
+//!    are in a column or in the overflow;
+//! 3. text attributes that look like ids: many values, each in few pages, and small postings ([`Shape`]).
 //!
-//! `span_id` is none of them, as it would cost 6 bytes a row: it can be pinned.
+//! `span_id` is not a lookup key by default: it would cost 6 bytes per row. It can be pinned.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -32,20 +31,20 @@ use crate::segment::{Built, ColumnObserver, SegmentMeta};
 
 /// Most text columns of a segment that become lookup keys by their shape.
 const SHAPED_COLUMNS_MAX: usize = 8;
-/// A shaped key stands in one row of so many at least.
+/// A shaped key has a value in at least one of this many rows.
 const SHAPED_ROWS_PER_VALUE_MAX: usize = 100;
-/// Bytes for a shaped key in the index, at most, per two rows of the segment.
+/// Most bytes of a shaped key's postings per two rows of the segment.
 const SHAPED_BYTES_PER_TWO_ROWS_MAX: usize = 3;
-/// Fewer different values are better found by other means.
+/// Fewest distinct values of a shaped key; columns of fewer have better means.
 const SHAPED_DISTINCT_MIN: usize = 64;
-/// A value of a shaped key stands in one page of so many, on average, or in fewer.
+/// A value of a shaped key is, on average, in at most one of this many pages.
 const SHAPED_PAGES_PER_PAGE_MIN: usize = 8;
-/// After so many pages a column is given up that will hardly make it.
+/// Number of pages after which a column is dropped if it is unlikely to become a lookup key.
 const TRIAL_PAGES: usize = 8;
-/// Values that are looked at before all are hashed.
+/// Number of values sampled before all are hashed.
 const SAMPLE_VALUES: usize = 4096;
 
-/// Makes the index of one segment from its columns.
+/// Builds the index of one segment from its columns.
 #[derive(Debug)]
 pub struct IndexBuilder {
     /// Physical names of the pinned columns.
@@ -55,29 +54,29 @@ pub struct IndexBuilder {
 
 #[derive(Debug, Default)]
 struct Found {
-    /// `trace_id` and pinned columns: each value's hash and page. None: a value that has no hash.
+    /// `trace_id` and pinned columns: each value's hash and page. `None` if some value cannot be hashed.
     always: BTreeMap<String, Option<Vec<Place>>>,
     shaped: Vec<Shape>,
 }
 
 impl IndexBuilder {
-    /// For one segment.
+    /// Starts the index of one segment.
     pub fn new(settings: &IndexSettings) -> Self {
         let pinned = settings.lookup_keys.iter().flat_map(|name| physical_names(name)).collect();
         Self { pinned, found: Mutex::default() }
     }
 
-    /// The index of the segment whose columns were observed.
+    /// Returns the index of the segment whose columns were observed.
     pub fn finish(self, built: &Built) -> Result<BuiltIndex> {
         let segment = &built.segment;
         let SegmentMeta { id, rows, .. } = segment.meta;
         let pages = pages(rows as usize);
         let Found { mut always, mut shaped } = self.found.into_inner();
-        // What has no value in the segment is known to be absent.
+        // A key without any value gets empty postings: lookups then know that it is absent.
         for name in self.pinned.into_iter().chain([column::TRACE_ID.to_owned()]) {
             always.entry(name).or_insert_with(|| Some(Vec::new()));
         }
-        // The overflow was not read for these.
+        // These were not read from the overflow, so they must have no values there.
         shaped.retain(|shape| !segment.columns.may_overflow(&shape.column));
         shaped.sort_by(|a, b| b.distinct.cmp(&a.distinct).then_with(|| a.column.cmp(&b.column)));
         shaped.truncate(SHAPED_COLUMNS_MAX);
@@ -106,7 +105,7 @@ impl IndexBuilder {
         }
     }
 
-    /// Finds the pinned attributes in the overflow.
+    /// Adds the values that pinned attributes have in the overflow.
     fn observe_overflow(&self, values: &StringViewArray) {
         let mut all: BTreeMap<&String, Option<Vec<Place>>> = BTreeMap::new();
         for (row, json) in values.iter().enumerate() {
@@ -148,7 +147,7 @@ impl ColumnObserver for IndexBuilder {
     }
 }
 
-/// The physical columns that an SQL name may mean.
+/// Physical names that an SQL name may mean.
 fn physical_names(name: &str) -> Vec<String> {
     if schema::core_index(name).is_some() {
         return vec![name.to_owned()];
@@ -164,7 +163,7 @@ fn pages(rows: usize) -> u32 {
     rows.div_ceil(PAGE_ROWS) as u32
 }
 
-/// A value's hash and the page it is in, as one number that sorts.
+/// Hash and page of a value, as one number that sorts by hash, then page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place(u64);
 
@@ -185,10 +184,10 @@ impl Place {
     }
 }
 
-/// Where each value of a column is; none when it has values of a type that is not looked up.
+/// Hash and page of each value of a column; `None` if the column's type has no lookups.
 pub(super) fn places(field: &Field, values: &ArrayRef) -> Option<Vec<Place>> {
     let mut places = Vec::new();
-    // Rows of one trace often follow each other.
+    // Rows of one trace are often adjacent.
     let mut put = |row: usize, hash: ValueHash| {
         let place = Place::new(hash, row);
         if places.last() != Some(&place) {
@@ -235,12 +234,12 @@ fn postings(mut places: Vec<Place>, pages: u32) -> Postings {
     writer.finish()
 }
 
-/// How many different hashes there are in sorted places.
+/// Number of distinct hashes in sorted places.
 fn distinct(sorted: &[Place]) -> usize {
     sorted.chunk_by(|a, b| a.hash() == b.hash()).count()
 }
 
-/// A text column that looks like an id.
+/// A text column whose values look like ids.
 #[derive(Debug)]
 struct Shape {
     column: String,
@@ -249,7 +248,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// None when the column has another shape.
+    /// Returns `None` if the values do not look like ids.
     fn of(column: &str, values: &StringViewArray) -> Option<Self> {
         let rows = values.len();
         let present = rows - values.null_count();
@@ -281,12 +280,12 @@ impl Shape {
     }
 }
 
-/// Whether values that are in so many places after `pages` pages stand in too many pages, or are too many.
+/// True if, after `pages` pages, the values are in too many pages each, or are too many.
 fn is_hopeless(places: &[Place], pages: usize) -> bool {
     let mut sorted = places.to_vec();
     sorted.sort_unstable();
     let distinct = distinct(&sorted);
-    // Lenient, as values that are new now come again later, and those that came often may not.
+    // Lenient: values that are new now may repeat later, and frequent ones may not.
     sorted.len() * 2 > distinct * pages || distinct * 2 > pages * PAGE_ROWS
 }
 

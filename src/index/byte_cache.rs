@@ -1,4 +1,4 @@
-//! How is the memory of what was read bounded?
+//! How is the memory of cached objects bounded?
 
 use std::borrow::Borrow;
 use std::hash::Hash;
@@ -6,8 +6,8 @@ use std::hash::Hash;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-/// Values by key, up to a number of bytes. What is used again and again stays, however much is used once
-/// in between (CLOCK-Pro). Values are handed out as clones, so they should be cheap to clone.
+/// Cache of values by key, up to a number of bytes. Values used repeatedly stay, however many are used once
+/// in between (CLOCK-Pro). It returns clones, so values should be cheap to clone.
 #[derive(Debug)]
 pub struct ByteCache<K, V> {
     cache: Cache<K, Weighed<V>, Bytes>,
@@ -29,12 +29,12 @@ impl<K, V> Weighter<K, Weighed<V>> for Bytes {
 }
 
 impl<K: Eq + Hash, V: Clone> ByteCache<K, V> {
-    /// Keeps values up to `bytes_max` bytes; one that is larger than that is not kept at all.
+    /// Keeps values up to `bytes_max` bytes in total. A larger value is not kept.
     pub fn new(bytes_max: usize) -> Self {
         let mut options = OptionsBuilder::new();
-        // Room for new values that are a good part of the limit each, beside those that are used again.
+        // Leaves room for large new values beside those that are used repeatedly.
         options.hot_allocation(0.8);
-        // One shard, as each would have its own share of the limit: large values would not fit.
+        // One shard: with several, each would have a share of the limit, and large values would not fit.
         options
             .shards(1)
             .estimated_items_capacity((bytes_max >> 16).max(64))
@@ -46,13 +46,13 @@ impl<K: Eq + Hash, V: Clone> ByteCache<K, V> {
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
-            // Only for options that are missing.
+            // Fails only if options are missing.
             Err(_) => Cache::with_weighter(64, bytes_max as u64, Bytes),
         };
         Self { cache }
     }
 
-    /// The value of `key`.
+    /// Returns the value of `key`, if it is cached.
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -60,14 +60,14 @@ impl<K: Eq + Hash, V: Clone> ByteCache<K, V> {
         self.cache.get(key).map(|weighed| weighed.value)
     }
 
-    /// Keeps `value`, which takes `bytes` bytes of memory.
+    /// Caches `value`, which takes `bytes` bytes of memory.
     pub fn put(&self, key: K, value: V, bytes: usize) {
-        // What the cache itself takes, about.
+        // Adds the approximate overhead of the cache.
         let bytes = (bytes + 2 * size_of::<(K, Weighed<V>)>()) as u64;
         self.cache.insert(key, Weighed { value, bytes });
     }
 
-    /// Memory of what is kept, in bytes.
+    /// Memory of the cached values, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.cache.weight() as usize
     }
@@ -95,6 +95,6 @@ mod tests {
         cache.put(0, 7, 20_000);
         assert_eq!(cache.get(&0), Some(7));
         cache.put(1, 7, 1 << 20);
-        assert_ne!(cache.get(&1), Some(1), "what is too large replaces the old value all the same");
+        assert_ne!(cache.get(&1), Some(1), "a value that is too large still replaces the old one");
     }
 }

@@ -1,8 +1,7 @@
-//! Which indexes are open?
+//! Which indexes stay open?
 //!
-//! Opening an index takes one read and keeps a few kilobytes; the cache keeps the most recently used up to
-//! a limit of bytes. It is also the place where an index that cannot be read becomes an index that is not
-//! there.
+//! Opening an index takes one read and a few kilobytes of memory. The cache keeps the most used ones up to a
+//! limit of bytes. To callers, an index that cannot be read is the same as a missing one.
 
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use super::segment_index::SegmentIndex;
 use crate::error::{Error, ErrorKind};
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// Open indexes, those that are rarely used closed first.
+/// Cache of open indexes; rarely used ones are closed first.
 #[derive(Debug)]
 pub struct IndexCache {
     open: ByteCache<Key, Index>,
@@ -27,7 +26,7 @@ enum Key {
     Run(RunId),
 }
 
-/// What is open; none where it is known that it cannot be read.
+/// An open index; `None` if it is known to be unreadable.
 #[derive(Debug, Clone)]
 enum Index {
     Segment(Option<Arc<SegmentIndex>>),
@@ -35,17 +34,17 @@ enum Index {
 }
 
 impl IndexCache {
-    /// Keeps indexes up to `bytes_max` bytes in memory.
+    /// Keeps open indexes up to `bytes_max` bytes of memory.
     pub fn new(bytes_max: usize) -> Self {
         Self { open: ByteCache::new(bytes_max), bytes_max }
     }
 
-    /// The limit.
+    /// Limit of memory in bytes.
     pub fn bytes_max(&self) -> usize {
         self.bytes_max
     }
 
-    /// The index of a segment; none when it has none, or when it cannot be read, which is logged.
+    /// Returns the index of a segment; `None` if it has none, or if it cannot be read, which is logged.
     pub async fn segment(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -66,7 +65,7 @@ impl IndexCache {
         index
     }
 
-    /// A run; none when it cannot be read, which is logged.
+    /// Opens a run; `None` if it cannot be read, which is logged.
     pub async fn run(&self, store: &Arc<dyn ObjectStore>, run: &Arc<RunMeta>) -> Option<Arc<Run>> {
         let key = Key::Run(run.id);
         if let Some(Index::Run(run)) = self.open.get(&key) {
@@ -82,19 +81,19 @@ impl IndexCache {
         opened
     }
 
-    /// Memory of the open indexes.
+    /// Memory of the open indexes, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.open.memory_bytes()
     }
 }
 
-/// Logs that an index cannot be opened. Returns whether that will stay so.
+/// Logs that an index cannot be opened. Returns true if retrying is pointless.
 fn is_lost(error: &Error, path: &str) -> bool {
     if error.kind() == ErrorKind::NotFound {
         // A merge may have replaced it meanwhile.
-        tracing::warn!(%error, path, "an index is gone; what it is about is scanned instead");
+        tracing::warn!(%error, path, "an index is gone; its segments are searched without it");
     } else {
-        tracing::error!(%error, path, "an index cannot be opened; what it is about is scanned instead");
+        tracing::error!(%error, path, "an index cannot be opened; its segments are searched without it");
     }
     matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::NotFound | ErrorKind::InvalidInput)
 }

@@ -1,7 +1,7 @@
-//! Does an index know what is in the segments?
+//! Does an index cover all values of its segments?
 //!
-//! An index may say too much; what it does not say is not found. So every value of a lookup column is looked
-//! up in the postings of its segment, and every hash of a segment in the run that covers it.
+//! An index may have false positives, but queries miss a value that it lacks. So the check looks up every value
+//! of a lookup column in the postings of its segment, and every hash of a segment in the run that covers it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::segment::SegmentId;
 use crate::segment::encoding::PAGE_ROWS;
 
-/// Reads all of a side-car of a segment with `rows` rows; returns what of it is damaged.
+/// Reads the whole side-car of a segment with `rows` rows; returns its damage.
 pub async fn damage(index: &SegmentIndex, rows: u64) -> Vec<Error> {
     let sidecar = index.sidecar();
     let mut wrong = sidecar.verify().await;
@@ -36,8 +36,8 @@ pub async fn damage(index: &SegmentIndex, rows: u64) -> Vec<Error> {
     wrong
 }
 
-/// How many values of `column` are not found in the index on the pages where they are; none when the column
-/// is not looked up. `values` are those of all rows. Memory is that of the column's postings, 8 bytes each.
+/// Counts the values of `column` that the index does not list on their pages; `None` if the column has no
+/// lookups. `values` has one value per row. Needs 8 bytes of memory per posting of the column.
 pub async fn values_not_found(
     index: &SegmentIndex,
     column: &str,
@@ -54,12 +54,12 @@ pub async fn values_not_found(
     })
     .await?;
     let of = |place: &Place| place.hash().get() << Place::PAGE_BITS | u64::from(place.page());
-    // They ascend by hash, and by page within it.
+    // `known` ascends by hash, then by page.
     Ok(Some(places.iter().filter(|place| known.binary_search(&of(place)).is_err()).count()))
 }
 
-/// Of each segment and column that `run` covers: how many hashes are not found in it, where there are any.
-/// `indexes` are those of the run's segments that can be read.
+/// Counts the hashes that `run` lacks, per segment and column that it covers; complete ones are left out.
+/// `indexes` are the readable indexes of the run's segments, `ids` their segments.
 pub async fn hashes_not_found(
     run: &Run,
     indexes: &[Arc<SegmentIndex>],
@@ -85,7 +85,7 @@ pub async fn hashes_not_found(
                 let visit = |hash, _: &[u32]| {
                     lost += u64::from(known.binary_search(&place(hash, *number)).is_err());
                 };
-                // A side-car that is damaged is a problem of its own.
+                // Damage to the side-car is reported elsewhere.
                 let visited = visit_slice(index.sidecar(), column, reader, (slice, slice_bits), visit).await;
                 if visited.is_ok() && lost > 0 {
                     *missing.entry((*id, column.to_string())).or_default() += lost;
@@ -96,7 +96,8 @@ pub async fn hashes_not_found(
     Ok(missing)
 }
 
-/// Calls `visit` with the entries of slice `slice` of `2^bits` of a column's postings, in ascending order.
+/// Calls `visit` with the entries of slice `slice` of the `2^bits` slices of a column's postings, in ascending
+/// order.
 async fn visit_slice(
     sidecar: &Sidecar,
     column: &str,
@@ -105,7 +106,7 @@ async fn visit_slice(
     visit: impl FnMut(ValueHash, &[u32]),
 ) -> Result<()> {
     let section = lookup_section(column);
-    let damaged = || sidecar.corrupt(&section, "damaged postings");
+    let damaged = || sidecar.corrupt(&section, "its postings are damaged");
     let range = reader.slice_range(slice, bits).ok_or_else(damaged)?;
     let bytes = sidecar.read_range(&section, range).await?;
     reader.visit_slice(slice, bits, &bytes, visit).ok_or_else(damaged)

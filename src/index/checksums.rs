@@ -1,15 +1,15 @@
-//! Is a segment's object what was written?
+//! Is a segment's object intact?
 //!
-//! Parquet's pages have no checksums here, and a changed byte of a page may well decode. So the side-car has
-//! those of the whole object, in blocks:
+//! The Parquet pages have no checksums, and a page with a changed byte may still decode. So the side-car has
+//! checksums of the whole object, in blocks:
 //!
 //! ```text
 //! segments/…/{id}.index
 //!   checksums    block-bytes:u32 (crc:u32)*      CRC-32C of each block of the segment's object; the last
-//!                                                block is what is left
+//!                                                block is the rest
 //! ```
 //!
-//! Side-cars that were written before there was this section do without.
+//! Older side-cars lack this section.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::sidecar::{Sidecar, SidecarWriter};
 use crate::error::Result;
 
 pub(super) const CHECKSUMS: &str = "checksums";
-/// Four bytes for each: 1.6 kB for a segment of 100 MB.
+/// Bytes of the object per checksum of four bytes: 1.6 kB for a segment of 100 MB.
 const BLOCK_BYTES: usize = 256 << 10;
 
 /// Adds the checksums of a segment's object to its side-car.
@@ -34,14 +34,14 @@ pub(super) fn put(writer: &mut SidecarWriter, object: &[u8]) {
     writer.section(CHECKSUMS, section);
 }
 
-/// A part of an object that is not what was written.
+/// A damaged block of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
-    /// Where it is; the damage is somewhere in it.
+    /// Byte range of the block; the damage is somewhere in it.
     pub bytes: Range<u64>,
-    /// Checksum of what was written.
+    /// Checksum of the written bytes.
     pub expected: u32,
-    /// Checksum of what is there.
+    /// Checksum of the bytes read.
     pub found: u32,
 }
 
@@ -54,21 +54,24 @@ pub struct Checksums {
 }
 
 impl Checksums {
-    /// Those of a segment's object of `bytes` bytes, from its side-car; none when it has none.
+    /// Reads the checksums of a segment's object of `bytes` bytes from its side-car; `None` if it has none.
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when they are damaged, or of an object of another size.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if they are damaged, or belong to an object of another size.
     pub async fn read(sidecar: &Sidecar, bytes: u64) -> Result<Option<Self>> {
         let Some(section) = sidecar.read(CHECKSUMS).await? else { return Ok(None) };
         let mut cursor = Cursor::new(&section);
         let block_bytes = u64::from(cursor.u32().unwrap_or(0));
         let crcs: Vec<u32> = std::iter::from_fn(|| cursor.u32()).collect();
         if block_bytes == 0 || crcs.len() as u64 != bytes.div_ceil(block_bytes) || !cursor.is_empty() {
-            return Err(sidecar.corrupt(CHECKSUMS, format_args!("they are not those of {bytes} bytes")));
+            return Err(sidecar.corrupt(
+                CHECKSUMS,
+                format_args!("the checksums do not belong to an object of {bytes} bytes"),
+            ));
         }
         Ok(Some(Self { block_bytes, bytes, crcs }))
     }
 
-    /// The blocks, in order.
+    /// Blocks in order of their offset.
     pub fn blocks(&self) -> impl Iterator<Item = Block> {
         let starts = (0..).step_by(usize::try_from(self.block_bytes).unwrap_or(usize::MAX));
         let block = |(start, crc): (u64, &u32)| Block {
@@ -79,25 +82,25 @@ impl Checksums {
     }
 }
 
-/// A part of an object.
+/// A block of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Where it is.
+    /// Byte range in the object.
     pub bytes: Range<u64>,
-    /// Checksum of what was written.
+    /// Checksum of the written bytes.
     pub crc: u32,
 }
 
 impl Block {
-    /// What is wrong with the block if these are its bytes.
+    /// Compares `bytes`, read from the block's range, with the checksum; returns the damage, if any.
     pub fn compare(&self, bytes: &[u8]) -> Option<Damaged> {
         let found = crc32c::crc32c(bytes);
         (found != self.crc).then(|| Damaged { bytes: self.bytes.clone(), expected: self.crc, found })
     }
 }
 
-/// Compares the object of `bytes` bytes at `path` with the checksums in its side-car, a block at a time;
-/// none when there are no checksums.
+/// Compares the object of `bytes` bytes at `path` with the checksums in its side-car, one block at a time;
+/// `None` if there are no checksums.
 ///
 /// Fails as [`Checksums::read`] does.
 pub async fn verify(

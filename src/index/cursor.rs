@@ -1,6 +1,6 @@
-//! Numbers in bytes that are not trusted.
+//! Reading numbers from untrusted bytes.
 
-/// Reads from the front of some bytes; `None` once they do not have what is asked for.
+/// Reads from the front of a byte slice; returns `None` if too few bytes are left.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
@@ -15,7 +15,7 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
-    /// Bytes that are left.
+    /// Number of unread bytes.
     pub(super) fn left(&self) -> usize {
         self.rest.len()
     }
@@ -36,7 +36,7 @@ impl<'a> Cursor<'a> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// A number in LEB128: seven bits a byte, lowest first.
+    /// Reads a number in LEB128: seven bits per byte, lowest first.
     pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..u64::BITS).step_by(7) {
@@ -55,7 +55,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Appends `value` as [`Cursor::varint`] reads it.
+/// Appends `value` in the encoding that [`Cursor::varint`] reads.
 pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);

@@ -1,18 +1,17 @@
-//! How is a wide segment opened narrowly?
+//! How does a query open a few columns of a wide segment?
 //!
-//! The footer of a segment describes a thousand columns, and takes 10 ms to decode; a query wants three. So
-//! the side-car has the footer once more, a column at a time:
+//! The footer of a segment may describe a thousand columns, which takes 10 ms to decode; a query needs three. So
+//! the side-car has a copy of the footer, split by column:
 //!
 //! ```text
 //! segments/…/{id}.index
-//!   columns, columns.names   blocks: for each column, a Parquet footer of this column alone, with its
-//!                            column index and offset index before it; offsets of pages are those of the
-//!                            segment's object
+//!   columns, columns.names   blocks: for each column, a Parquet footer of this column alone, preceded by its
+//!                            column index and offset index; page offsets refer to the segment's object
 //!   overflow                 a split-block Bloom filter, as in Parquet, of the attributes in the overflow;
-//!                            only where they are too many to be listed
+//!                            only if there are too many to list
 //! ```
 //!
-//! A column may have several leaves. Reading gives the same as [splitting](split) the footer of the object.
+//! A column may have several leaves. Reading returns the same as [splitting](split) the object's footer.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -33,18 +32,18 @@ use super::sidecar::{Sidecar, SidecarWriter};
 use crate::error::{Result, contained};
 use crate::segment::OverflowFilter;
 
-/// Section with a footer of each column.
+/// Name of the section with one footer per column.
 const COLUMNS: &str = "columns";
-/// Section with the filter of the attributes in the overflow.
+/// Name of the section with the filter of the attributes in the overflow.
 pub(super) const OVERFLOW: &str = "overflow";
-/// Version of the metadata that is made here; readers do not look at it.
+/// Version in the metadata made here; readers ignore it.
 const VERSION: i32 = 2;
 
-/// Some columns of a file of one row group.
+/// Columns of a file of one row group.
 #[derive(Default)]
 struct Columns {
     roots: Vec<TypePtr>,
-    /// Per leaf, as all that follow.
+    /// One per leaf, as in the fields below.
     chunks: Vec<ColumnChunkMetaData>,
     orders: Vec<ColumnOrder>,
     column_index: Vec<ColumnIndexMetaData>,
@@ -52,7 +51,7 @@ struct Columns {
 }
 
 impl Columns {
-    /// The root `root` of `footer` with its `leaves`.
+    /// Takes the column `root` of `footer`, with its `leaves`.
     fn of(footer: &ParquetMetaData, root: &TypePtr, leaves: Range<usize>) -> Self {
         let chunks = footer.row_groups().first().map(|group| &group.columns()[leaves.clone()]);
         let orders = footer.file_metadata().column_orders().map(|orders| &orders[leaves.clone()]);
@@ -67,7 +66,7 @@ impl Columns {
         }
     }
 
-    /// Adds the one column of `footer`.
+    /// Adds the only column of `footer`.
     fn add(&mut self, footer: &ParquetMetaData) {
         let schema = footer.file_metadata().schema_descr();
         let Some(root) = schema.root_schema().get_fields().first() else { return };
@@ -100,7 +99,7 @@ impl Columns {
     }
 }
 
-/// What `footer`, of one row group, says of each of its columns that are `wanted`, in order.
+/// Splits `footer`, of one row group, into one footer for each `wanted` column, in order.
 pub fn split(
     footer: &ParquetMetaData,
     wanted: impl Fn(&str) -> bool,
@@ -118,7 +117,7 @@ pub fn split(
     })
 }
 
-/// Metadata of a file of `rows` rows that has the columns of `parts`, each a footer of one column.
+/// Joins `parts`, footers of one column each, into the footer of a file of `rows` rows.
 pub fn join<'a>(
     rows: u64,
     parts: impl IntoIterator<Item = &'a ParquetMetaData>,
@@ -128,7 +127,7 @@ pub fn join<'a>(
     columns.footer(rows as i64)
 }
 
-/// Adds what `footer` says to an index object, a column at a time.
+/// Adds `footer` to an index object, split by column.
 pub(super) fn put(writer: &mut SidecarWriter, footer: &ParquetMetaData) -> Result<()> {
     let mut columns = split(footer, |_| true).collect::<ParquetResult<Vec<_>>>()?;
     columns.sort_by_key(|(name, _)| *name);
@@ -145,14 +144,14 @@ pub(super) fn put(writer: &mut SidecarWriter, footer: &ParquetMetaData) -> Resul
     Ok(())
 }
 
-/// Which columns the side-car has; none when it has no footers.
+/// Reads the names of the columns whose footers the side-car has; `None` if it has no footers.
 pub async fn names(sidecar: &Sidecar) -> Result<Option<BlockNames>> {
     BlockNames::read(sidecar, COLUMNS).await
 }
 
-/// The footers of the columns `wanted`, for each that is there, of a segment with `rows` rows.
+/// Reads the footers of the `wanted` columns that exist, of a segment with `rows` rows.
 ///
-/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when one is damaged.
+/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if one is damaged.
 pub async fn read<'n>(
     sidecar: &Sidecar,
     names: &BlockNames,
@@ -160,22 +159,26 @@ pub async fn read<'n>(
     wanted: impl IntoIterator<Item = &'n str>,
 ) -> Result<Vec<(&'n str, ParquetMetaData)>> {
     let blocks = names.read_blocks(sidecar, COLUMNS, wanted).await?;
-    let decode = |(name, block)| match contained(|| Ok(decode(&block, name, rows)?)) {
-        Ok(Some(column)) => Ok((name, column)),
-        Ok(None) => Err(sidecar.corrupt(COLUMNS, format_args!("block {name} is about something else"))),
-        Err(e) => Err(sidecar.corrupt(COLUMNS, format_args!("block {name} is no footer")).with_source(e)),
-    };
+    let decode =
+        |(name, block)| match contained(|| Ok(decode(&block, name, rows)?)) {
+            Ok(Some(column)) => Ok((name, column)),
+            Ok(None) => Err(sidecar
+                .corrupt(COLUMNS, format_args!("block {name} is the footer of another column or segment"))),
+            Err(e) => Err(sidecar
+                .corrupt(COLUMNS, format_args!("block {name} is not a Parquet footer"))
+                .with_source(e)),
+        };
     blocks.into_iter().map(decode).collect()
 }
 
-/// Which attributes the overflow may have; none when the side-car does not know.
+/// Reads the filter of the attributes in the overflow; `None` if the side-car has none.
 pub async fn overflow(sidecar: &Sidecar) -> Result<Option<OverflowFilter>> {
     let Some(bytes) = sidecar.read(OVERFLOW).await? else { return Ok(None) };
     let filter = OverflowFilter::parse(&bytes);
-    filter.map(Some).ok_or_else(|| sidecar.corrupt(OVERFLOW, "it is no filter"))
+    filter.map(Some).ok_or_else(|| sidecar.corrupt(OVERFLOW, "its size is not that of a Bloom filter"))
 }
 
-/// The footer in `block`; none when it is not that of the column `name` with `rows` rows.
+/// Decodes the footer in `block`; `None` if it does not belong to the column `name` with `rows` rows.
 fn decode(block: &Bytes, name: &str, rows: u64) -> ParquetResult<Option<ParquetMetaData>> {
     let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
     let footer = reader.parse_and_finish(block)?;
@@ -186,7 +189,7 @@ fn decode(block: &Bytes, name: &str, rows: u64) -> ParquetResult<Option<ParquetM
     if columns.column_index.is_empty() {
         columns.column_index = vec![ColumnIndexMetaData::NONE; leaves];
     }
-    // Without them the reader would look for them at offsets that are not those of the object.
+    // Without indexes the reader would look for them at offsets that do not belong to the object.
     let indexed = columns.column_index.len() == leaves && columns.offset_index.len() == leaves;
     let fits = indexed && group.num_rows() as u64 == rows;
     fits.then(|| columns.footer(rows as i64)).transpose()
@@ -206,7 +209,8 @@ mod tests {
     use crate::index::IndexBuilder;
     use crate::segment::{self, Built, SegmentId};
 
-    /// Three pages of events with a nested column, attributes, and more in the overflow than can be listed.
+    /// Three pages of events with a nested column, attributes, and more attributes in the overflow than can be
+    /// listed.
     fn built(builder: &IndexBuilder) -> Built {
         let mut events = EventBatchBuilder::new();
         let links = [Link { trace_id: Some(TraceId::new([1; 16])), ..Link::default() }];
@@ -230,7 +234,7 @@ mod tests {
         Sidecar::open(store, "x.index", bytes).await.unwrap()
     }
 
-    /// Without the positions of the page indexes, which are those in the block.
+    /// Text of a footer without the offsets of the page indexes, which refer to the block.
     fn comparable(footer: &ParquetMetaData) -> String {
         let chunks: Vec<_> = footer.row_groups()[0]
             .columns()

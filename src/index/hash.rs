@@ -1,55 +1,55 @@
-//! What stands for a value in an index?
+//! Which hash represents a value in an index?
 //!
 //! The upper 48 bits of SipHash-1-3 with a fixed key over the value's canonical bytes. The function is part
-//! of the format: it never changes under the same version. It is good enough that nobody sends values which
-//! collide by accident; values made to collide cost time only, as rows are checked anyway.
+//! of the format: it never changes within a version. Values rarely collide by accident. Values made to collide
+//! only cost time, since queries check the rows anyway.
 
 use std::io::Write;
 
 use siphasher::sip::SipHasher13;
 
-/// "broadloo", "m lookup" as little-endian numbers.
+/// Keys of SipHash: "broadloo" and "m lookup" as little-endian numbers.
 const KEYS: (u64, u64) = (u64::from_le_bytes(*b"broadloo"), u64::from_le_bytes(*b"m lookup"));
 
 /// Hash of a value: 48 bits.
 ///
-/// Canonical bytes are those of SQL's text of the value, so that `42` and `'42'` of one attribute are the
-/// same value; those of ids are the id's own. Doubles, booleans, bytes and JSON have no canonical bytes here
-/// and are never looked up: nor may a number be, where SQL compares it as a double.
+/// The canonical bytes are the value's text in SQL, so `42` and `'42'` of one attribute are the same value;
+/// for an id they are its own bytes. Doubles, booleans, bytes and JSON have no canonical bytes and are never
+/// looked up. A number must not be looked up either if SQL compares it as a double.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ValueHash(u64);
 
 impl ValueHash {
-    /// Bits of a hash.
+    /// Number of bits in a hash.
     pub const BITS: u32 = 48;
 
-    /// Of an id: its bytes, 16 of a trace id.
+    /// Hashes the bytes of an id; a trace id has 16.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         let hash = SipHasher13::new_with_keys(KEYS.0, KEYS.1).hash(bytes);
         Self(hash >> (u64::BITS - Self::BITS))
     }
 
-    /// Of text: its UTF-8.
+    /// Hashes the UTF-8 bytes of text.
     pub fn of_text(text: &str) -> Self {
         Self::of_bytes(text.as_bytes())
     }
 
-    /// Of an integer: its decimal digits.
+    /// Hashes the decimal digits of an integer.
     pub fn of_int(value: i64) -> Self {
         let mut digits = [0_u8; 20];
         let mut rest = &mut digits[..];
-        // The longest, i64::MIN, has 20 characters.
+        // The longest number, i64::MIN, has 20 characters.
         let _ = write!(rest, "{value}");
         let unused = rest.len();
         Self::of_bytes(&digits[..digits.len() - unused])
     }
 
-    /// The number that stands for the value, below 2^48.
+    /// Hash as a number below 2^48.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// The hash that is this number; bits above the 48th are dropped.
+    /// Makes a hash of the lower 48 bits of a number.
     pub(super) fn from_bits(bits: u64) -> Self {
         Self(bits & ((1 << Self::BITS) - 1))
     }

@@ -1,7 +1,7 @@
-//! What is in one index object?
+//! What does one index object contain?
 //!
-//! For people who look into a file. Everything is read and checked, and what is damaged is said, section by
-//! section, while the rest is shown.
+//! For people who examine a file. Every section is read and checked; damage is reported per section, and the
+//! rest is still shown.
 
 use parquet::file::metadata::ParquetMetaData;
 use serde::Serialize;
@@ -15,15 +15,15 @@ use crate::segment::SegmentId;
 /// A section of an object.
 #[derive(Debug, Clone, Serialize)]
 pub struct Section {
-    /// Its name.
+    /// Name of the section.
     pub name: String,
-    /// Where it begins.
+    /// Offset in the object, in bytes.
     pub offset: u64,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
-    /// Whether it is in memory while the object is open.
+    /// True if it is in memory while the object is open.
     pub resident: bool,
-    /// Whether its bytes are what was written.
+    /// True if its checksum matches.
     pub sound: bool,
 }
 
@@ -32,66 +32,66 @@ pub struct Section {
 pub struct LookupColumn {
     /// Physical name.
     pub column: String,
-    /// Different values, by their hashes.
+    /// Number of distinct hashes of values.
     pub hashes: u64,
-    /// Parts of which one is read for a lookup.
+    /// Number of buckets; a lookup reads one.
     pub buckets: u64,
-    /// Size of the postings, without the head.
+    /// Size of the postings' body in bytes, without the head.
     pub bytes: u64,
-    /// Of a run: segments whose values are all known.
+    /// For a run: number of segments all of whose values it covers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub segments_covered: Option<usize>,
 }
 
-/// The side-car of a segment.
+/// Contents of a segment's side-car.
 #[derive(Debug, Clone, Serialize)]
 pub struct SegmentSidecar {
-    /// Whose it is.
+    /// Id of its segment.
     pub segment: SegmentId,
-    /// Rows of the segment.
+    /// Rows of the segment, deleted ones included.
     pub rows: u64,
     /// Rows of a page.
     pub page_rows: u32,
-    /// Columns of which it has the Parquet footer.
+    /// Number of columns whose Parquet footer it has.
     pub footers: usize,
-    /// Whether it has the checksums of the segment's file.
+    /// True if it has the checksums of the segment's object.
     pub checksums: bool,
-    /// Whether it has a filter of the attributes in the overflow, which are then too many to be listed.
+    /// True if it has a filter of the attributes in the overflow, which are then too many to list.
     pub overflow_filter: bool,
 }
 
-/// An index of many segments.
+/// Contents of a run, the index of many segments.
 #[derive(Debug, Clone, Serialize)]
 pub struct RunContent {
-    /// The segments, by their numbers in it.
+    /// Its segments; a segment's position is its number in the run.
     pub segments: Vec<SegmentId>,
 }
 
-/// What an index object holds.
+/// Contents of an index object.
 #[derive(Debug, Clone, Serialize)]
 pub struct IndexContent {
-    /// Whose it is.
+    /// Kind and subject of the object.
     #[serde(flatten)]
     pub of: IndexOf,
-    /// What can be looked up.
+    /// Columns with lookups.
     pub lookup_columns: Vec<LookupColumn>,
-    /// All parts.
+    /// All sections, sorted by name.
     pub sections: Vec<Section>,
 }
 
-/// Whose an index object is.
+/// Kind and subject of an index object.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum IndexOf {
-    /// That of one segment.
+    /// Index of one segment.
     Segment(SegmentSidecar),
-    /// That of many.
+    /// Index of many segments.
     Run(RunContent),
-    /// It cannot be read.
+    /// Unknown, since the section that says it is missing or damaged.
     Unknown {},
 }
 
-/// Reads the sections of an object; what is damaged goes to `damage`.
+/// Reads the sections of an object, and adds their damage to `damage`.
 pub async fn sections(sidecar: &Sidecar, damage: &mut Vec<Error>) -> Vec<Section> {
     damage.extend(sidecar.verify_header().await.err());
     let mut sections = Vec::new();
@@ -105,10 +105,10 @@ pub async fn sections(sidecar: &Sidecar, damage: &mut Vec<Error>) -> Vec<Section
     sections
 }
 
-/// Reads a side-car or a run; what is damaged goes to `damage`.
+/// Reads a side-car or a run, and adds its damage to `damage`.
 pub async fn inspect(sidecar: &Sidecar, damage: &mut Vec<Error>) -> IndexContent {
     let sections = sections(sidecar, damage).await;
-    // What is said below of sections that are damaged has been said.
+    // Errors below are ignored: `sections` has reported the damage already.
     let mut of = IndexOf::Unknown {};
     if let Ok(Some(About { segment, rows, page_rows })) = segment_index::about(sidecar) {
         let footers = footers::names(sidecar).await.ok().flatten().map_or(0, |names| names.len());
@@ -143,7 +143,7 @@ pub async fn inspect(sidecar: &Sidecar, damage: &mut Vec<Error>) -> IndexContent
     IndexContent { of, lookup_columns, sections }
 }
 
-/// The Parquet footer of a segment, as its side-car has it; none when the side-car has none.
+/// Reads the copy of a segment's Parquet footer in its side-car; `None` if the side-car has none.
 pub async fn footer(sidecar: &Sidecar) -> Result<Option<ParquetMetaData>> {
     let (Some(about), Some(names)) = (segment_index::about(sidecar)?, footers::names(sidecar).await?) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What finds rows in segments, without reading them?
+//! How does a query find rows without reading the segments?
 //!
 //! ```text
 //! runs/{id}.run                       hash of a value ──▶ which of many segments have it
@@ -6,27 +6,28 @@
 //! segments/…/{id}.parquet             the rows
 //! ```
 //!
-//! A *lookup key* is a column whose values each stand in few rows: `trace_id` always, the keys that the
-//! settings pin, and text columns that turn out to be of that kind. For each there are [`postings`]: sorted
-//! 48-bit [`hash`]es of values, with the pages that hold them. A *run* merges the postings of many segments
-//! into postings of segments, so that a lookup reads a few kilobytes however many segments there are.
+//! A *lookup key* is a column in which each value occurs in few rows: `trace_id` always, the keys pinned in the
+//! settings, and text columns of that shape. Each has [`postings`]: sorted 48-bit [`hash`]es of values, with the
+//! pages that hold them. A *run* merges the postings of many segments into postings of segments, so a lookup
+//! reads a few kilobytes however many segments there are.
 //!
 //! # Invariants
 //!
-//! - An index only ever says too much: equal hashes of different values, segments that are gone. Rows are
-//!   always checked against the filter itself.
-//! - An index is a hint. When it is missing, damaged or of another version, the segment is scanned: slower,
+//! - An index may have false positives, never false negatives. It may name rows with another value of the same
+//!   hash, or segments that are gone; so the query always applies its filter to the rows.
+//! - An index is a hint. If it is missing, damaged or of another version, the query scans the segment: slower,
 //!   never wrong.
-//! - A lookup section of a column knows *every* value that the attribute has in the segment, wherever it is
-//!   stored there; otherwise the section is not written.
-//! - Bytes from the store are not trusted: whatever they are, reading them ends in an answer or in
+//! - A lookup section covers *every* value that the attribute has in the segment, in a column or in the
+//!   overflow; otherwise the section is not written.
+//! - Bytes from the store are not trusted: whatever they are, reading them returns a result or
 //!   [`Corrupt`](crate::ErrorKind::Corrupt), and takes no more memory than they have bytes.
 //!
-//! [`sidecar`] is the container of all index objects, [`blocks`] keeps many small things in one,
-//! [`postings`] the format inside, [`builder`] makes the side-car of a segment while it is written,
-//! [`segment_index`] reads it, [`run`] and [`run_set`] are about many segments, and [`cache`] bounds the
-//! memory of it all. [`checksums`] are those of the segment itself, and [`check`] looks whether all of it is true; [`inspect`] shows what is in one object. [`bitmap`] is another kind: the rows of each value of a column, made in memory when
-//! queries ask.
+//! [`sidecar`] is the container of all index objects, [`blocks`] stores many small blocks in one section, and
+//! [`postings`] is the format of lookups. [`builder`] makes the side-car of a segment while the segment is
+//! written, [`segment_index`] reads it, [`run`] and [`run_set`] index many segments, and [`cache`] bounds the
+//! memory of open indexes. [`checksums`] protect the segment itself. [`check`] verifies indexes, [`inspect`] shows
+//! the contents of one. [`bitmap`] is another kind of index: the rows of each value of a column, made in memory
+//! for queries.
 
 pub mod bitmap;
 mod cursor;

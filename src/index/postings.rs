@@ -1,20 +1,20 @@
-//! Where are the values with this hash?
+//! Which pages or segments have a value of a given hash?
 //!
-//! One format for two uses: postings are pages of a segment, or segments of a run. Hashes are sorted, and
-//! dealt into buckets by their upper bits, about [`BUCKET_ENTRIES`] in each; the offsets of the buckets are
-//! the *head*, which stays in memory, so that a lookup reads one bucket of the *body*.
+//! One format for two uses: postings are pages of a segment, or segments of a run. Hashes are sorted and
+//! divided into buckets by their upper bits, at most [`BUCKET_ENTRIES`] in each on average. The offsets of the
+//! buckets are the *head*, which stays in memory, so a lookup reads one bucket of the *body*.
 //!
 //! ```text
 //! head    = bits:u8 entries:varint bound:varint offset:u32 × (2^bits + 1)     postings are below `bound`
 //! body    = bucket × 2^bits                   bucket i at offset[i]..offset[i + 1]
 //! bucket  = nothing | entry+ crc:u32          CRC-32C of the entries
-//! entry   = delta:varint postings             delta to the hash before, at first to the bucket's least
+//! entry   = delta:varint postings             delta to the previous hash, for the first to the bucket's least
 //! postings = posting:varint                                           one
 //!          | (bound + n - 2):varint first:varint gap:varint × (n - 1)  n of them, ascending; gap ≥ 1
 //! ```
 //!
-//! A hash among 100,000 takes five bytes, and one page of a hundred takes one: six bytes for a trace that
-//! stands in one page of its segment.
+//! A hash among 100,000 takes five bytes, and one page of a hundred takes one: six bytes for a trace in one
+//! page of its segment.
 
 use std::ops::Range;
 
@@ -23,23 +23,23 @@ use bytes::Bytes;
 use super::cursor::{Cursor, put_varint};
 use super::hash::ValueHash;
 
-/// Most entries of a bucket, on average: 1.6 kB are as quick to read as a hundred bytes, and the head is
-/// small.
+/// Most entries per bucket, on average. Such a bucket has 1.6 kB, which takes no longer to read than a hundred
+/// bytes, and keeps the head small.
 const BUCKET_ENTRIES: usize = 256;
-/// Most bits that pick a bucket: 16 Mi buckets, for a body of 4 GiB.
+/// Most bits that select a bucket: 16 Mi buckets, for a body of 4 GiB.
 const BITS_MAX: u32 = 24;
 
-/// Postings as stored.
+/// Encoded postings.
 #[derive(Debug, Clone, Default)]
 pub struct Postings {
-    /// What stays in memory.
+    /// Offsets of the buckets; stays in memory.
     pub head: Vec<u8>,
-    /// What is read by bucket.
+    /// Buckets; a lookup reads one.
     pub body: Vec<u8>,
 }
 
 impl Postings {
-    /// Size of both.
+    /// Size of head and body in bytes.
     pub fn bytes(&self) -> usize {
         self.head.len() + self.body.len()
     }
@@ -58,7 +58,7 @@ pub struct PostingsWriter {
 }
 
 impl PostingsWriter {
-    /// For about `entries` entries, whose postings are all below `bound`.
+    /// Starts postings of about `entries` entries, all of whose postings are below `bound`.
     pub fn new(entries: usize, bound: u32) -> Self {
         let bits = entries.div_ceil(BUCKET_ENTRIES).next_power_of_two().ilog2().min(BITS_MAX);
         Self { bits, bound, entries: 0, offsets: vec![0], body: Vec::new(), bucket_start: 0, last: 0 }
@@ -67,7 +67,7 @@ impl PostingsWriter {
     /// Adds an entry.
     ///
     /// # Panics
-    /// When `hash` is not above the last one, or `postings` is empty, not ascending, or not below the bound.
+    /// If `hash` is not above the last one, or `postings` is empty, not ascending, or not below the bound.
     pub fn push(&mut self, hash: ValueHash, postings: &[u32]) {
         let hash = hash.get();
         let bucket = self.bucket(hash);
@@ -83,15 +83,15 @@ impl PostingsWriter {
         self.entries += 1;
     }
 
-    /// Entries so far.
+    /// Number of entries so far.
     pub fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// Head and body.
+    /// Returns head and body.
     ///
     /// # Panics
-    /// When the body has 4 GiB.
+    /// If the body has 4 GiB or more.
     pub fn finish(mut self) -> Postings {
         while self.offsets.len() <= 1 << self.bits {
             self.end_bucket();
@@ -106,7 +106,7 @@ impl PostingsWriter {
     }
 
     fn bucket(&self, hash: u64) -> usize {
-        // Of 48 bits, so a bucket count fits.
+        // A hash has 48 bits, so `bits` of them fit a usize.
         (hash >> (ValueHash::BITS - self.bits)) as usize
     }
 
@@ -133,23 +133,23 @@ impl PostingsWriter {
     }
 }
 
-/// The least hash of a bucket.
+/// Least hash of a bucket.
 fn least(bucket: usize, bits: u32) -> u64 {
     (bucket as u64) << (ValueHash::BITS - bits)
 }
 
-/// Reads postings by their head; the bytes of the body come from whoever asks. Damage is `None` everywhere.
+/// Reads postings by their head; the caller provides the bytes of the body. All methods return `None` for damage.
 #[derive(Debug, Clone)]
 pub struct PostingsReader {
     bits: u32,
     entries: u64,
     bound: u32,
-    /// The offsets, as stored.
+    /// Encoded offsets of the buckets.
     offsets: Bytes,
 }
 
 impl PostingsReader {
-    /// Postings with this head.
+    /// Opens postings with this head.
     pub fn open(head: &Bytes) -> Option<Self> {
         let mut cursor = Cursor::new(head);
         let [bits] = cursor.array()?;
@@ -164,20 +164,20 @@ impl PostingsReader {
         self.entries
     }
 
-    /// Every posting is below it.
+    /// Number above every posting.
     pub fn bound(&self) -> u32 {
         self.bound
     }
 
-    /// The part of the body that [`find`](Self::find) needs for this hash.
+    /// Range of the body that [`find`](Self::find) needs for this hash.
     pub fn range(&self, hash: ValueHash) -> Option<Range<u64>> {
         let bucket = self.bucket(hash.get());
         let range = self.offset(bucket)?..self.offset(bucket + 1)?;
         (range.start <= range.end).then_some(range)
     }
 
-    /// The postings of `hash`, ascending, out of the bytes of its [`range`](Self::range); empty when there
-    /// is no such hash.
+    /// Finds the postings of `hash`, ascending, in the bytes of its [`range`](Self::range); empty if there is
+    /// no such hash.
     pub fn find(&self, hash: ValueHash, bytes: &[u8]) -> Option<Vec<u32>> {
         let mut bucket = Bucket::open(bytes, self.hashes_of(self.bucket(hash.get())))?;
         let mut postings = Vec::new();
@@ -189,20 +189,20 @@ impl PostingsReader {
         Some(Vec::new())
     }
 
-    /// Bits of a hash that pick its bucket.
+    /// Number of bits of a hash that select its bucket.
     pub fn bits(&self) -> u32 {
         self.bits
     }
 
-    /// The part of the body with the hashes of slice `slice` of `2^slice_bits`, with more around it when the
-    /// buckets are larger.
+    /// Range of the body with the hashes of slice `slice` of `2^slice_bits`. It has more hashes if a bucket is
+    /// larger than the slice.
     pub fn slice_range(&self, slice: usize, slice_bits: u32) -> Option<Range<u64>> {
         let buckets = self.slice_buckets(slice, slice_bits);
         let range = self.offset(buckets.start)?..self.offset(buckets.end)?;
         (range.start <= range.end).then_some(range)
     }
 
-    /// Calls `visit` with every entry of a slice, in ascending order of the hashes, out of the bytes of its
+    /// Calls `visit` with every entry of a slice, in ascending order of the hashes. `bytes` are those of its
     /// [`slice_range`](Self::slice_range).
     pub fn visit_slice(
         &self,
@@ -242,7 +242,7 @@ impl PostingsReader {
         (hash >> (ValueHash::BITS - self.bits)) as usize
     }
 
-    /// The hashes that bucket `i` may have.
+    /// Range of the hashes that bucket `i` may have.
     fn hashes_of(&self, i: usize) -> Range<u64> {
         least(i, self.bits)..least(i + 1, self.bits)
     }
@@ -253,18 +253,18 @@ impl PostingsReader {
     }
 }
 
-/// The entries of one bucket, one after the other.
+/// Iterates over the entries of one bucket.
 #[derive(Debug)]
 struct Bucket<'a> {
     cursor: Cursor<'a>,
     hash: u64,
-    /// All hashes are below.
+    /// Bound above all hashes of the bucket.
     end: u64,
     first: bool,
 }
 
 impl<'a> Bucket<'a> {
-    /// Checks the bytes of a bucket.
+    /// Checks the checksum of a bucket's bytes.
     fn open(bytes: &'a [u8], hashes: Range<u64>) -> Option<Self> {
         let entries = if bytes.is_empty() {
             bytes
@@ -275,7 +275,7 @@ impl<'a> Bucket<'a> {
         Some(Self { cursor: Cursor::new(entries), hash: hashes.start, end: hashes.end, first: true })
     }
 
-    /// Goes to the next entry, whose postings replace what is in `postings`; false at the end.
+    /// Advances to the next entry and puts its postings into `postings`; false at the end.
     fn next(&mut self, bound: u32, postings: &mut Vec<u32>) -> Option<bool> {
         if self.cursor.is_empty() {
             return Some(false);
@@ -289,11 +289,11 @@ impl<'a> Bucket<'a> {
         postings.clear();
         let code = self.cursor.varint()?;
         let Some(more) = code.checked_sub(bound.into()) else {
-            // Below the bound, so it fits.
+            // Below the bound, so it fits into 32 bits.
             postings.push(code as u32);
             return Some(true);
         };
-        // Every posting has a byte at least.
+        // Every posting has at least one byte.
         let count = usize::try_from(more).ok()?.checked_add(2).filter(|n| *n <= self.cursor.left())?;
         let mut posting = 0_u32;
         for i in 0..count {
@@ -318,7 +318,7 @@ mod tests {
 
     type Map = BTreeMap<u64, BTreeSet<u32>>;
 
-    /// Hashes, some close together, with their postings.
+    /// Random hashes, some close together, with their postings.
     fn map(bound: u32) -> impl Strategy<Value = Map> {
         let hash = prop_oneof![0..1_u64 << ValueHash::BITS, 0..2000_u64, Just((1 << ValueHash::BITS) - 1)];
         let postings = prop::collection::btree_set(0..bound, 1..6);

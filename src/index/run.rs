@@ -1,19 +1,19 @@
 //! Which of many segments have a value?
 //!
-//! A run has the postings of many segments merged: hash of a value to the segments that have it. Runs are
-//! merged in turn, like the levels of an LSM tree, so few of them cover all segments.
+//! A run merges the postings of many segments: it maps the hash of a value to the segments that have it. Runs
+//! are merged in turn, like the levels of an LSM tree, so a few of them cover all segments.
 //!
 //! ```text
 //! runs/{id}.run = side-car with these sections
-//!   run             resident   id of each segment: 16 bytes; its place here is its number
+//!   run             resident   id of each segment: 16 bytes; its position here is its number
 //!   covers:{column} resident   numbers of the segments whose values of the column are all in the postings:
-//!                              (difference to the number before + 1):varint*, the first to -1
+//!                              (number - previous number - 1):varint*; -1 is before the first
 //!   head:{column}   resident   postings of segment numbers: head
 //!   lookup:{column}            postings of segment numbers: body
 //! ```
 //!
-//! A run never becomes wrong: segments that are no longer there are ignored by whoever asks, and what a run
-//! does not cover has to be asked itself.
+//! A run never becomes wrong: queries ignore segments that no longer exist, and look into the indexes of
+//! segments that a run does not cover.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -37,9 +37,9 @@ const RUN: &str = "run";
 const COVERS: &str = "covers:";
 /// Most segments of a run: a segment's number has 16 bits.
 pub const RUN_SEGMENTS_MAX: usize = 1 << 16;
-/// Most columns of a run; those of the most segments are taken. Others have to be asked segment by segment.
+/// Most columns of a run: those that cover the most segments. For others, queries look into each segment's index.
 const COLUMNS_MAX: usize = 64;
-/// A merge reads so many bytes at once.
+/// Bytes of a column's postings that a merge reads at once.
 pub(super) const SLICE_BYTES: u64 = 4 << 20;
 
 /// Identifies a run; ids sort by time of creation (UUIDv7).
@@ -48,7 +48,7 @@ pub(super) const SLICE_BYTES: u64 = 4 << 20;
 pub struct RunId(Uuid);
 
 impl RunId {
-    /// A new id, made at `now_ns`.
+    /// Makes a new id with the time `now_ns`.
     pub fn new(now_ns: i64) -> Self {
         let ms = u64::try_from(now_ns / 1_000_000).unwrap_or(0);
         Self(uuid::Builder::from_unix_timestamp_millis(ms, &rand::random()).into_uuid())
@@ -79,20 +79,22 @@ impl FromStr for RunId {
     type Err = Error;
 
     fn from_str(s: &str) -> Result<Self> {
-        s.parse().map(Self).map_err(|e| Error::invalid(format!("'{s}' is no run id")).with_source(e))
+        s.parse()
+            .map(Self)
+            .map_err(|e| Error::invalid(format!("'{s}' is not a run id (a UUID)")).with_source(e))
     }
 }
 
-/// What the catalog knows of a run.
+/// The catalog's entry for a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunMeta {
-    /// Its id.
+    /// Id of the run.
     pub id: RunId,
-    /// Size of the object.
+    /// Size of the object in bytes.
     pub bytes: u64,
-    /// Hashes in it, of all columns.
+    /// Number of hashes, of all columns.
     pub entries: u64,
-    /// The segments that it is about, by their numbers in it.
+    /// Its segments; a segment's position is its number in the run.
     pub segments: Vec<SegmentId>,
 }
 
@@ -109,7 +111,7 @@ pub struct Run {
     meta: Arc<RunMeta>,
     sidecar: Sidecar,
     lookups: BTreeMap<Box<str>, PostingsReader>,
-    /// Per column, as bits by segment number: whose values are all in the postings.
+    /// Per column, by segment number: true if all values of the segment are in the postings.
     covers: BTreeMap<Box<str>, Vec<bool>>,
     reported: AtomicBool,
 }
@@ -117,13 +119,13 @@ pub struct Run {
 impl Run {
     /// Opens a run with one read.
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when the object is damaged or is about other
-    /// segments, with [`NotFound`](crate::ErrorKind::NotFound) when it is gone. Queries open through
-    /// [`IndexCache`](super::IndexCache), which does without the run then.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the object is damaged or covers other segments, and
+    /// with [`NotFound`](crate::ErrorKind::NotFound) if it is gone. Queries open runs through
+    /// [`IndexCache`](super::IndexCache), which continues without the run in these cases.
     pub async fn open(store: &Arc<dyn ObjectStore>, meta: &Arc<RunMeta>) -> Result<Self> {
         let sidecar = Sidecar::open(Arc::clone(store), &meta.path(), meta.bytes).await?;
         if segments(&sidecar)?.as_ref() != Some(&meta.segments) {
-            return Err(sidecar.corrupt(RUN, "it is about other segments"));
+            return Err(sidecar.corrupt(RUN, "it covers other segments than its entry in the catalog"));
         }
         let lookups = segment_index::lookups(&sidecar)?;
         let mut covers = BTreeMap::new();
@@ -133,65 +135,64 @@ impl Run {
         Ok(Self { meta: Arc::clone(meta), sidecar, lookups, covers, reported: AtomicBool::new(false) })
     }
 
-    /// The container, with all sections.
+    /// Container with all sections.
     pub fn sidecar(&self) -> &Sidecar {
         &self.sidecar
     }
 
-    /// The heads of the postings, by column.
+    /// Heads of the postings, by column.
     pub(super) fn lookups(&self) -> &BTreeMap<Box<str>, PostingsReader> {
         &self.lookups
     }
 
-    /// What the catalog knows of it.
+    /// The catalog's entry for it.
     pub fn meta(&self) -> &Arc<RunMeta> {
         &self.meta
     }
 
-    /// Whether [`lookup`](Self::lookup) knows every value that `column` has in the segment with this number.
+    /// True if the postings of `column` have every value that it has in the segment with this number.
     pub fn covers(&self, column: &str, segment: u32) -> bool {
         self.covers.get(column).is_some_and(|covers| covers.get(segment as usize) == Some(&true))
     }
 
-    /// The numbers of the segments, ascending, in which `column` has a value with this hash; none when
-    /// nothing is known of the column. One read of 2 kB.
+    /// Returns the numbers, ascending, of the segments in which `column` has a value with this hash; `None` if
+    /// the run lacks the column. One read of 2 kB.
     pub async fn lookup(&self, column: &str, hash: ValueHash) -> Result<Option<Vec<u32>>> {
         let Some(reader) = self.lookups.get(column) else { return Ok(None) };
         segment_index::lookup(&self.sidecar, column, reader, hash).await.map(Some)
     }
 
-    /// Like [`lookup`](Self::lookup), for queries: when the run cannot be read, that is logged, once, and
-    /// nothing is known.
+    /// Like [`lookup`](Self::lookup), for queries: if the run cannot be read, logs that once and returns `None`.
     pub(super) async fn numbers(&self, column: &str, hash: ValueHash) -> Option<Vec<u32>> {
         match self.lookup(column, hash).await {
             Ok(numbers) => numbers,
             Err(error) => {
                 if !self.reported.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "an index cannot be read; its segments are asked one by one");
+                    tracing::error!(%error, "an index of many segments cannot be read; the index of each segment is read instead");
                 }
                 None
             }
         }
     }
 
-    /// Memory that it holds.
+    /// Memory use in bytes.
     pub fn memory_bytes(&self) -> usize {
         let covers: usize = self.covers.values().map(Vec::len).sum();
         self.sidecar.memory_bytes() + segment_index::memory_bytes(&self.lookups) + covers
     }
 }
 
-/// The segments that an object is about, by their numbers in it; none when it is no run.
+/// Reads the segments of a run, in order of their numbers; `None` if the object is not a run.
 pub(super) fn segments(sidecar: &Sidecar) -> Result<Option<Vec<SegmentId>>> {
     let Some(bytes) = sidecar.resident(RUN)? else { return Ok(None) };
     let (ids, rest) = bytes.as_chunks();
     if !rest.is_empty() {
-        return Err(sidecar.corrupt(RUN, "it ends within an id"));
+        return Err(sidecar.corrupt(RUN, "it ends in the middle of a segment id"));
     }
     Ok(Some(ids.iter().copied().map(SegmentId::from_bytes).collect()))
 }
 
-/// Of `segments` segments: the values of which of them the postings of `column` know.
+/// Reads which of the `segments` segments the postings of `column` cover.
 pub(super) fn covered(
     sidecar: &Sidecar,
     column: &str,
@@ -201,7 +202,7 @@ pub(super) fn covered(
     let section = format!("{COVERS}{column}");
     let bytes = sidecar.resident(&section)?.unwrap_or_default();
     let covered = read_covers(&bytes, segments).filter(|_| reader.bound() as usize <= segments);
-    covered.ok_or_else(|| sidecar.corrupt(&section, "numbers of no segments"))
+    covered.ok_or_else(|| sidecar.corrupt(&section, "it has numbers beyond the run's segments"))
 }
 
 fn read_covers(bytes: &[u8], segments: usize) -> Option<Vec<bool>> {
@@ -226,34 +227,35 @@ fn write_covers(numbers: &[u32]) -> Vec<u8> {
     bytes
 }
 
-/// What a run is made of.
+/// Input of a merge into a run.
 #[derive(Debug, Clone)]
 pub enum RunInput {
-    /// A segment with its index; a segment whose index cannot be read is in the run without being covered,
-    /// so that it is not tried for ever.
+    /// A segment with its index. A segment with an unreadable index is listed in the run without being covered,
+    /// so that merging it is not retried forever.
     Segment(SegmentId, Option<Arc<SegmentIndex>>),
-    /// A run, of which only these segments are taken.
+    /// A run, of which only these segments are used.
     Run(Arc<Run>, Vec<SegmentId>),
 }
 
 /// A run that is not stored yet.
 #[derive(Debug)]
 pub struct BuiltRun {
-    /// What the catalog will know of it.
+    /// The catalog's entry for it.
     pub meta: RunMeta,
-    /// The object.
+    /// Bytes to store.
     pub object: BuiltIndex,
 }
 
-/// Merges `inputs` into one run. Memory is that of the result and of a few megabytes of the inputs.
+/// Merges `inputs` into one run. Needs memory for the result and a few megabytes of the inputs.
 ///
-/// Fails with [`TooLarge`](crate::ErrorKind::TooLarge) beyond [`RUN_SEGMENTS_MAX`] segments, or as
-/// reading the inputs does.
+/// Fails with [`TooLarge`](crate::ErrorKind::TooLarge) beyond [`RUN_SEGMENTS_MAX`] segments, and with
+/// the errors of reading the inputs.
 pub async fn merge(id: RunId, inputs: &[RunInput]) -> Result<BuiltRun> {
     let mut segments = Vec::new();
     let sources: Vec<Source<'_>> = inputs.iter().map(|input| Source::new(input, &mut segments)).collect();
     if segments.len() > RUN_SEGMENTS_MAX {
-        let message = format!("a run of {} segments, at most {RUN_SEGMENTS_MAX}", segments.len());
+        let message =
+            format!("cannot merge {} segments into one run: at most {RUN_SEGMENTS_MAX} fit", segments.len());
         return Err(Error::new(crate::ErrorKind::TooLarge, message));
     }
     let mut writer = SidecarWriter::new();
@@ -269,7 +271,7 @@ pub async fn merge(id: RunId, inputs: &[RunInput]) -> Result<BuiltRun> {
     Ok(BuiltRun { meta: RunMeta { id, bytes: object.bytes(), entries, segments }, object })
 }
 
-/// The columns of the result with the segments that it covers; those of the most segments.
+/// Columns of the result, with the segments that it covers for each: the columns that cover the most segments.
 fn columns(sources: &[Source<'_>]) -> Vec<(Box<str>, Vec<u32>)> {
     let mut covered: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for source in sources {
@@ -278,13 +280,13 @@ fn columns(sources: &[Source<'_>]) -> Vec<(Box<str>, Vec<u32>)> {
         }
     }
     let mut columns: Vec<_> = covered.into_iter().map(|(column, covered)| (column.into(), covered)).collect();
-    // Stable: of those with equally many, the first by name.
+    // A stable sort: ties stay in order of name.
     columns.sort_by_key(|(_, covered): &(Box<str>, Vec<u32>)| std::cmp::Reverse(covered.len()));
     columns.truncate(COLUMNS_MAX);
     columns
 }
 
-/// An input, and what becomes of its postings.
+/// An input, and the new numbers for its postings.
 struct Source<'a> {
     sidecar: Option<&'a Sidecar>,
     lookups: Option<&'a BTreeMap<Box<str>, PostingsReader>>,
@@ -292,14 +294,14 @@ struct Source<'a> {
 }
 
 enum Numbers<'a> {
-    /// Every posting is a page of the segment with this number.
+    /// Postings are pages of a segment; all become this number.
     One(u32),
-    /// Per number in the old run: the number in the new one.
+    /// Postings are numbers in an old run; per old number, the new one.
     Old(&'a Run, Vec<Option<u32>>),
 }
 
 impl<'a> Source<'a> {
-    /// Appends the input's segments to those of the result.
+    /// Opens an input, and appends its segments to those of the result.
     fn new(input: &'a RunInput, segments: &mut Vec<SegmentId>) -> Self {
         match input {
             RunInput::Segment(id, index) => {
@@ -336,7 +338,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Appends the entries of a slice to `places`, as hash and new number in one number that sorts.
+    /// Appends the entries of a slice to `places`: hash and new number, as one number that sorts by hash first.
     async fn read_slice(
         &self,
         column: &str,
@@ -348,7 +350,7 @@ impl<'a> Source<'a> {
             return Ok(());
         };
         let section = segment_index::lookup_section(column);
-        let damaged = || sidecar.corrupt(&section, "damaged postings");
+        let damaged = || sidecar.corrupt(&section, "its postings are damaged");
         let range = reader.slice_range(slice, slice_bits).ok_or_else(damaged)?;
         let bytes = sidecar.read_range(&section, range).await?;
         let mut put = |hash: ValueHash, number: u32| places.push(hash.get() << 16 | u64::from(number));

@@ -1,4 +1,4 @@
-//! Which segments may have a value, out of all?
+//! Which of all segments may have a value?
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use super::hash::ValueHash;
 use super::run::{Run, RunMeta};
 use crate::segment::SegmentId;
 
-/// The runs of one catalog snapshot. Making one takes O(segments), so it is made once per change.
+/// The runs of one catalog snapshot. Building it takes O(segments), so it is built once per change.
 #[derive(Debug, Default)]
 pub struct RunSet {
     runs: Vec<Arc<RunMeta>>,
-    /// Per segment: the position of its run, and its number there.
+    /// Per segment: the position of its run, and its number in that run.
     places: HashMap<SegmentId, (u32, u32)>,
 }
 
 impl RunSet {
-    /// Of these runs.
+    /// Builds the set of `runs`.
     pub fn new(runs: Vec<Arc<RunMeta>>) -> Self {
         let segments: usize = runs.iter().map(|run| run.segments.len()).sum();
         let mut places = HashMap::with_capacity(segments);
@@ -35,8 +35,8 @@ impl RunSet {
         &self.runs
     }
 
-    /// Which segments may have `hash` in the attribute or core column with this physical name. One read of
-    /// 2 kB per run, all at once. Runs that cannot be read are as if they were not there.
+    /// Finds the segments that may have `hash` in the attribute or core column with this physical name. One read of
+    /// 2 kB per run, all in parallel. Runs that cannot be read are ignored.
     pub async fn segments(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -58,23 +58,23 @@ impl RunSet {
         self.runs.len()
     }
 
-    /// Whether there are no runs.
+    /// True if there are no runs.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Whether the segment is in some run.
+    /// True if the segment is in some run.
     pub fn contains(&self, segment: SegmentId) -> bool {
         self.places.contains_key(&segment)
     }
 }
 
-/// What the runs say about one value.
+/// Answer of the runs for one value.
 #[derive(Debug)]
 pub struct RunAnswer<'a> {
     set: &'a RunSet,
     column: String,
-    /// Per run; none where nothing is known.
+    /// One answer per run; `None` if the run cannot be read or lacks the column.
     answers: Vec<Option<OfRun>>,
 }
 
@@ -86,20 +86,20 @@ struct OfRun {
 }
 
 impl RunAnswer<'_> {
-    /// Whether the segment has a value with this hash; none when no run knows, and the segment has to be
-    /// asked itself.
+    /// Returns whether the segment has a value with this hash; `None` if no run covers it, so that its own index
+    /// must be read.
     pub fn has(&self, segment: SegmentId) -> Option<bool> {
         let (run, number) = self.set.places.get(&segment)?;
         let answer = self.answers.get(*run as usize)?.as_ref()?;
         answer.run.covers(&self.column, *number).then(|| answer.numbers.binary_search(number).is_ok())
     }
 
-    /// Whether the segment may have the value: it has it, or no run knows.
+    /// True if the segment has the value, or if no run covers it.
     pub fn may_have(&self, segment: SegmentId) -> bool {
         self.has(segment) != Some(false)
     }
 
-    /// The segments that have the value according to the runs, in no particular order; some may be gone.
+    /// Segments that have the value according to the runs, in no particular order; some may be gone.
     pub fn holders(&self) -> impl Iterator<Item = SegmentId> {
         let answers = self.answers.iter().flatten();
         answers

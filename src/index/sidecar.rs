@@ -1,7 +1,7 @@
-//! In what are indexes kept?
+//! Which container holds an index?
 //!
-//! A container of named sections, of which each can be read by itself. What a reader always needs stands at
-//! the end, so that opening one takes a single read, and a lookup one more:
+//! A container of named sections, each of which can be read by itself. The parts that every reader needs are at
+//! the end, so opening takes a single read, and a lookup one more:
 //!
 //! ```text
 //! object    = "BLIX" version:u32  section*  resident section*  directory  trailer
@@ -14,8 +14,8 @@
 //!             section crc = CRC-32C of the section
 //! ```
 //!
-//! Resident sections are in memory while the object is open; keep them small. The others are read whole,
-//! and checked, or by range: then what is in them has checksums of its own.
+//! Resident sections are in memory while the object is open, so they must be small. Other sections are read
+//! whole and checked, or by range: then their contents need checksums of their own.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub const MAGIC: &[u8; 4] = b"BLIX";
 const VERSION: u32 = 1;
 const HEADER_BYTES: u64 = 8;
 const TRAILER_BYTES: usize = 20;
-/// How much of the end is read at first: most objects' resident part fits. Objects that are no larger are
-/// kept as a whole.
+/// Bytes first read from the end: the resident part of most objects fits. Objects of at most this size are
+/// kept whole.
 const TAIL_BYTES: u64 = 16 << 10;
 
 /// Collects sections, in any order.
@@ -44,12 +44,12 @@ pub struct SidecarWriter {
 }
 
 impl SidecarWriter {
-    /// Without sections.
+    /// Starts without sections.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a section that is read when it is needed. A name stands for one section.
+    /// Adds a section that is read when it is needed. Names must be unique.
     pub fn section(&mut self, name: impl Into<String>, bytes: impl Into<Bytes>) {
         self.sections.push((name.into(), bytes.into()));
     }
@@ -59,10 +59,10 @@ impl SidecarWriter {
         self.resident.push((name.into(), bytes.into()));
     }
 
-    /// The object.
+    /// Returns the encoded object.
     ///
     /// # Panics
-    /// When two sections have the same name, or the resident ones have 4 GiB.
+    /// If two sections have the same name, or the resident ones have 4 GiB or more.
     pub fn finish(self) -> PutPayload {
         let mut parts = vec![Bytes::from([&MAGIC[..], &VERSION.to_le_bytes()].concat())];
         let mut at = HEADER_BYTES;
@@ -101,10 +101,10 @@ pub struct Sidecar {
     store: Arc<dyn ObjectStore>,
     path: Path,
     sections: Vec<Section>,
-    /// What is in memory: the object from `kept_at` on, up to the directory.
+    /// Bytes in memory: the object from `kept_at` up to the directory.
     kept: Bytes,
     kept_at: u64,
-    /// Where the resident sections begin.
+    /// Offset of the first resident section.
     resident_at: u64,
 }
 
@@ -115,34 +115,45 @@ struct Section {
     crc: u32,
 }
 
-/// Reads by the call that stores far away keep copies for.
-async fn read(store: &Arc<dyn ObjectStore>, path: &Path, range: Range<u64>) -> object_store::Result<Bytes> {
-    Ok(store.get_ranges(path, &[range]).await?.into_iter().next().unwrap_or_default())
+/// Reads a range with `get_ranges`, the call for which the cache of a remote store keeps copies.
+/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the object ends before the range does: stores then return what
+/// there is.
+async fn read(store: &Arc<dyn ObjectStore>, path: &Path, range: Range<u64>) -> Result<Bytes> {
+    let (at, expected) = (range.start, range.end - range.start);
+    let bytes = store.get_ranges(path, &[range]).await?.into_iter().next().unwrap_or_default();
+    let found = bytes.len();
+    if found as u64 != expected {
+        let message = format!("{path}: expected {expected} bytes from offset {at}, found {found}");
+        return Err(Error::corrupt(message));
+    }
+    Ok(bytes)
 }
 
 impl Sidecar {
     /// Reads the end of the object at `path`, which has `bytes` bytes.
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when it is no index object or damaged, with
-    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when a newer program wrote it.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if it is damaged or not an index object, and with
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) if a newer program wrote it.
     pub async fn open(store: Arc<dyn ObjectStore>, path: &str, bytes: u64) -> Result<Self> {
         let path = Path::from(path);
-        let corrupt = |what: String| Error::corrupt(format!("{path} is no index: {what}"));
+        let corrupt = |what: String| Error::corrupt(format!("{path} is not an index: {what}"));
         if bytes < HEADER_BYTES + TRAILER_BYTES as u64 {
-            return Err(corrupt(format!("it has {bytes} bytes")));
+            return Err(corrupt(format!("it has only {bytes} bytes")));
         }
         let mut kept_at = bytes.saturating_sub(TAIL_BYTES);
         let mut tail = read(&store, &path, kept_at..bytes).await?;
         let trailer = Trailer::read(&tail).map_err(|e| e.context(&path))?;
         let needed = trailer.directory + trailer.resident + TRAILER_BYTES as u64;
         if needed > bytes - HEADER_BYTES {
-            return Err(corrupt(format!("its end says {needed} bytes, it has {bytes}")));
+            return Err(corrupt(format!(
+                "its trailer states {needed} bytes of directory and resident sections, the object has {bytes}"
+            )));
         }
         if bytes - needed < kept_at {
             kept_at = bytes - needed;
             tail = read(&store, &path, kept_at..bytes).await?;
         } else if bytes > TAIL_BYTES {
-            // What is not needed shall not be held.
+            // Copied, so that only the needed bytes stay in memory.
             tail = Bytes::copy_from_slice(&tail[tail.len() - needed as usize..]);
             kept_at = bytes - needed;
         }
@@ -151,13 +162,14 @@ impl Sidecar {
         let found = crc32c::crc32c(&directory[..directory.len() - 12]);
         if found != trailer.crc {
             return Err(corrupt(format!(
-                "checksum {found:08x} of its directory, expected {:08x}",
+                "expected checksum {:08x} of its directory, found {found:08x}",
                 trailer.crc
             )));
         }
         let directory = &directory[..trailer.directory as usize];
-        let sections = sections(directory, kept_at + directory_at as u64)
-            .ok_or_else(|| corrupt("its directory does not fit".to_owned()))?;
+        let sections = sections(directory, kept_at + directory_at as u64).ok_or_else(|| {
+            corrupt("its directory is malformed, or has sections outside the object".to_owned())
+        })?;
         let kept = tail.slice(..directory_at);
         Ok(Self { store, path, sections, kept, kept_at, resident_at: bytes - needed })
     }
@@ -172,18 +184,18 @@ impl Sidecar {
         self.sections.iter().map(|section| &*section.name)
     }
 
-    /// The sections by name: where they are in the object, and whether they are in memory while it is open.
+    /// Sections with their byte range in the object; true if a section is resident.
     pub fn sections(&self) -> impl Iterator<Item = (&str, Range<u64>, bool)> {
         let sections = self.sections.iter();
         sections.map(|s| (&*s.name, s.bytes.clone(), s.bytes.start >= self.resident_at))
     }
 
-    /// Bytes of a section; none when there is no such section. O(log sections), as all that follow.
+    /// Size of a section in bytes; `None` if there is no such section. O(log sections), like the lookups below.
     pub fn length(&self, name: &str) -> Option<u64> {
         self.find(name).map(|section| section.bytes.end - section.bytes.start)
     }
 
-    /// A section, read whole and checked, or a resident one without reading; none when it is not there.
+    /// Reads a whole section and checks it; a resident one needs no read. `None` if there is no such section.
     pub async fn read(&self, name: &str) -> Result<Option<Bytes>> {
         let Some(section) = self.find(name) else { return Ok(None) };
         let bytes = self.fetch(section.bytes.clone()).await?;
@@ -191,7 +203,7 @@ impl Sidecar {
         Ok(Some(bytes))
     }
 
-    /// A resident section, checked; none when it is not there or not resident.
+    /// Returns a resident section, checked; `None` if there is no such section or it is not resident.
     pub fn resident(&self, name: &str) -> Result<Option<Bytes>> {
         let Some((section, bytes)) = self.find(name).and_then(|s| Some((s, self.kept(&s.bytes)?))) else {
             return Ok(None);
@@ -200,7 +212,7 @@ impl Sidecar {
         Ok(Some(bytes))
     }
 
-    /// Reads all of the object; returns what of it is not as it was written.
+    /// Reads the whole object; returns its damage.
     pub async fn verify(&self) -> Vec<Error> {
         let mut wrong = Vec::from_iter(self.verify_header().await.err());
         for name in self.names() {
@@ -209,18 +221,21 @@ impl Sidecar {
         wrong
     }
 
-    /// Reads the bytes before the first section.
+    /// Checks the bytes before the first section.
     pub async fn verify_header(&self) -> Result<()> {
         let header = [&MAGIC[..], &VERSION.to_le_bytes()].concat();
         if self.fetch(0..HEADER_BYTES).await? == header {
             return Ok(());
         }
-        Err(Error::corrupt(format!("{} does not begin as an index does", self.path)))
+        Err(Error::corrupt(format!(
+            "{}: expected an index, which begins with BLIX and the version",
+            self.path
+        )))
     }
 
-    /// A part of a section, as it is: whoever reads it checks it.
+    /// Reads a range of a section without checking it: the caller must.
     ///
-    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when the section does not have this part.
+    /// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if the section does not have this range.
     pub async fn read_range(&self, name: &str, range: Range<u64>) -> Result<Bytes> {
         let within = self.find(name).and_then(|section| {
             let start = section.bytes.start.checked_add(range.start)?;
@@ -229,16 +244,19 @@ impl Sidecar {
         });
         match within {
             Some(bytes) => self.fetch(bytes).await,
-            None => Err(self.corrupt(name, format_args!("no bytes {}..{}", range.start, range.end))),
+            None => {
+                Err(self
+                    .corrupt(name, format_args!("it does not have the bytes {}..{}", range.start, range.end)))
+            }
         }
     }
 
-    /// An error that names the object and the section.
+    /// Makes an error that names the object and the section.
     pub(super) fn corrupt(&self, section: &str, what: impl std::fmt::Display) -> Error {
         Error::corrupt(format!("{}, section {section}: {what}", self.path))
     }
 
-    /// Memory that it holds.
+    /// Memory use in bytes.
     pub fn memory_bytes(&self) -> usize {
         let names: usize = self.sections.iter().map(|section| section.name.len()).sum();
         size_of::<Self>() + self.kept.len() + self.sections.len() * size_of::<Section>() + names
@@ -254,7 +272,8 @@ impl Sidecar {
         if found == section.crc {
             return Ok(());
         }
-        Err(self.corrupt(&section.name, format_args!("checksum {found:08x}, expected {:08x}", section.crc)))
+        Err(self
+            .corrupt(&section.name, format_args!("expected checksum {:08x}, found {found:08x}", section.crc)))
     }
 
     fn kept(&self, range: &Range<u64>) -> Option<Bytes> {
@@ -282,7 +301,7 @@ struct Trailer {
 
 impl Trailer {
     fn read(tail: &[u8]) -> Result<Self> {
-        let not_ours = || Error::corrupt("the object does not end as an index does");
+        let not_ours = || Error::corrupt("expected an index, which ends with a trailer and BLIX");
         let start = tail.len().checked_sub(TRAILER_BYTES).ok_or_else(not_ours)?;
         let mut cursor = Cursor::new(&tail[start..]);
         let mut number = || cursor.u32().ok_or_else(not_ours);
@@ -292,14 +311,14 @@ impl Trailer {
         }
         if version != VERSION {
             return Err(Error::invalid(format!(
-                "an index of version {version}, this program reads {VERSION}: use the Broadloom that wrote it"
+                "index format version {version}, this program reads version {VERSION}: use the Broadloom that wrote it"
             )));
         }
         Ok(Self { resident: resident.into(), directory: directory.into(), crc })
     }
 }
 
-/// The directory's entries; none when it is not one of sections that end at `end` at the latest.
+/// Decodes a directory; `None` if it is malformed or has a section that ends after `end`.
 fn sections(directory: &[u8], end: u64) -> Option<Vec<Section>> {
     let mut cursor = Cursor::new(directory);
     let mut sections: Vec<Section> = Vec::new();
@@ -381,6 +400,20 @@ mod tests {
         }
         for end in 0..whole.len() {
             check(whole[..end].to_vec()).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_shorter_than_the_catalog_says_is_corrupt() {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        for large in [10, 100_000] {
+            let object = object(large);
+            let bytes = object.len() as u64;
+            store.put(&Path::from("x.index"), object.into()).await.unwrap();
+            for more in [1, 500] {
+                let error = Sidecar::open(Arc::clone(&store), "x.index", bytes + more).await.unwrap_err();
+                assert!(error.message().contains("found"), "{error}");
+            }
         }
     }
 

@@ -32,7 +32,7 @@ fn trace_hash(n: u128) -> ValueHash {
     ValueHash::of_bytes(&(n + 1).to_be_bytes())
 }
 
-/// Five rows of each trace, far enough apart to be in two pages now and then; every tenth row of no trace.
+/// Five rows of each trace, far enough apart to be in two pages now and then; every tenth row has no trace.
 fn events(rows: usize, first_trace: u128) -> EventBatch {
     let mut builder = EventBatchBuilder::new();
     let user = builder.key(Level::Record, "user.id");
@@ -45,7 +45,7 @@ fn events(rows: usize, first_trace: u128) -> EventBatch {
             trace_id: (i % 10 != 0).then(|| trace(first_trace + (i / 5 + i % 3 * 1000) as u128)),
             ..CoreEvent::default()
         });
-        // Users come and go: each is there for two thousand rows.
+        // Users come and go: each is active for two thousand rows.
         builder.attribute(user, Value::Text(&format!("user {}", i / 1000 * 100 + i % 200)));
         builder.attribute(pod, Value::Text(&format!("pod {}", i % 300)));
         match i % 100 {
@@ -59,7 +59,7 @@ fn events(rows: usize, first_trace: u128) -> EventBatch {
     builder.finish().unwrap()
 }
 
-/// A stored segment of these events with its index.
+/// Stores a segment of these events with its index.
 async fn stored(store: &Arc<dyn ObjectStore>, events: EventBatch, pinned: &[&str]) -> SegmentMeta {
     let lookup_keys = pinned.iter().map(ToString::to_string).collect();
     let builder = IndexBuilder::new(&IndexSettings { lookup_keys, ..IndexSettings::default() });
@@ -184,7 +184,7 @@ async fn a_damaged_index_gives_right_answers_or_none() {
     }
 }
 
-/// `count` segments of 300 traces each; neighbours share a hundred of them.
+/// Stores `count` segments of 300 traces each; neighbours share a hundred of them.
 async fn segments(store: &Arc<dyn ObjectStore>, count: usize) -> Vec<SegmentMeta> {
     let mut metas = Vec::new();
     for i in 0..count {
@@ -223,7 +223,7 @@ async fn runs_and_runs_of_runs_name_exactly_the_segments_that_have_a_trace() {
         Arc::new(Run::open(&store, &first).await.unwrap()),
         Arc::new(Run::open(&store, &second).await.unwrap()),
     ];
-    // The second segment is gone by now.
+    // The second segment is gone.
     let taken = [vec![metas[0].id, metas[2].id], second.segments.clone()];
     let inputs: Vec<_> = runs.into_iter().zip(taken).map(|(run, taken)| RunInput::Run(run, taken)).collect();
     let merged = run_of(&store, &inputs).await;

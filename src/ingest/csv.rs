@@ -1,11 +1,10 @@
-//! Delimited text with a header line.
+//! How do rows of delimited text with a header line become events?
 //!
 //! A column has one type, decided from a sample at the start of the file ([`CsvLayout::infer`]): integer,
-//! double, boolean, else text. Numbers with leading zeros or a plus are text, so that postal codes and
-//! phone numbers survive. A later value that does not fit its column's type is kept as text. Empty cells
-//! are absent, and so are those that a short row does not have; a row that is too short for its time, or longer
-//! than the header, is refused. What the columns mean is in [`super::fields`]; ids and messages are text whatever
-//! they look like.
+//! double, boolean, or otherwise text. Numbers with leading zeros or a plus are text, so that postal codes and
+//! phone numbers survive. A later value that does not fit its column's type is stored as text. Empty cells, and
+//! the missing cells of a short row, are absent. A row is refused if it is too short to have its time, or longer
+//! than the header. [`super::fields`] defines the meaning of the columns; ids and messages are always text.
 //!
 //! The first line may be Excel's `sep=;`, which names the delimiter.
 
@@ -15,20 +14,20 @@ use super::place::line_ends;
 use super::record::{Assembler, Decoded, FieldId, Refused, Scalar};
 use crate::error::{Error, Result};
 
-/// Delimiters that are looked for, the most usual one first.
+/// Delimiters to try, most common first.
 const DELIMITERS: [u8; 4] = [b',', b'\t', b';', b'|'];
 
-/// Most columns; a header beyond it is no header.
+/// Most columns of a table; a longer first line is not taken for a header.
 const COLUMNS_MAX: usize = 20_000;
 
 /// The columns of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CsvLayout {
-    /// Between fields.
+    /// Byte between fields.
     pub delimiter: u8,
-    /// Names, made unique.
+    /// Names of the columns, made unique.
     pub columns: Vec<String>,
-    /// Length of the header, with its line end and what stands before it: the first record begins there.
+    /// Position of the first record: length of the header with its line end and of everything before it.
     pub header_bytes: usize,
     types: Vec<CellType>,
 }
@@ -42,22 +41,28 @@ enum CellType {
 }
 
 impl CsvLayout {
-    /// Reads the header and decides the types of the columns from `sample`, the first bytes of the file;
-    /// an incomplete record at its end is left out, unless the sample is `complete`.
+    /// Reads the header and decides the types of the columns from `sample`, the first bytes of the file.
+    /// An incomplete record at the end is ignored, unless the sample is `complete`.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when there is no header.
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if there is no header, or one with too
+    /// many columns.
     pub fn infer(sample: &[u8], delimiter: u8, complete: bool) -> Result<Self> {
         let hint = separator_line(sample).map_or(0, |(_, length)| length);
         let text = &sample[hint..];
-        // A quote that somebody forgot in the header costs the header alone.
+        // A missing closing quote in the header affects only the header.
         let torn = framing::csv_span(text, delimiter, complete).torn.filter(|torn| torn.lines.start == 0);
         let mut records = reader(torn.map_or(text, |torn| &text[torn.lines]), delimiter);
         let mut header = csv::ByteRecord::new();
         if !records.read_byte_record(&mut header).unwrap_or(false) {
-            return Err(Error::invalid("CSV: there is no header line"));
+            return Err(Error::invalid(
+                "CSV: the header line is missing; the first line must name the columns",
+            ));
         }
         if header.len() > COLUMNS_MAX {
-            return Err(Error::invalid(format!("CSV: {} columns, the most are {COLUMNS_MAX}", header.len())));
+            return Err(Error::invalid(format!(
+                "CSV: the header has {} columns, the limit is {COLUMNS_MAX}",
+                header.len()
+            )));
         }
         let columns = unique_names(&header);
         let header_bytes = hint + records.position().byte() as usize;
@@ -67,9 +72,10 @@ impl CsvLayout {
         Ok(Self { delimiter, columns, header_bytes, types })
     }
 
-    /// The delimiter with which the sample is a table: what its first line says, or else one with a header of at
-    /// least two distinct names, and as many fields in most of the records after it. Where there are few records
-    /// and their lengths differ, a column of times will do.
+    /// Finds the delimiter with which the sample is a table: the one that its first line names, otherwise one with a
+    /// header of at least two names and the same number of fields in most of the records after it. If no delimiter
+    /// gives regular records, one with a column of times is enough, if at least half of the records have several
+    /// fields.
     pub fn sniff_delimiter(sample: &[u8]) -> Option<u8> {
         if let Some((delimiter, length)) = separator_line(sample) {
             return (!sample[length..].trim_ascii().is_empty()).then_some(delimiter);
@@ -82,20 +88,22 @@ impl CsvLayout {
     }
 }
 
-/// How the first records of a sample look with a delimiter.
+/// Shape of the first records of a sample, split at one delimiter.
 struct Shape {
-    /// Records with as many fields as the header, and others.
+    /// Number of records with as many fields as the header.
     same: usize,
+    /// Number of records with more or fewer fields than the header.
     other: usize,
-    /// Records with several fields, and with one.
+    /// Number of records with several fields.
     several: usize,
+    /// Number of records with one field.
     alone: usize,
-    /// Whether a column is a time.
+    /// True if a column is a time.
     has_time: bool,
 }
 
 impl Shape {
-    /// `None` when there is no header.
+    /// Reads up to 20 records after the header; `None` if there is no header.
     fn of(sample: &[u8], delimiter: u8) -> Option<Self> {
         let end = framing::whole(Framing::Csv { delimiter }, sample).unwrap_or(0);
         let mut shape = Self { same: 0, other: 0, several: 0, alone: 0, has_time: false };
@@ -123,8 +131,8 @@ impl Shape {
     }
 }
 
-/// Gives the records of a text to `take`, until that says no; false when it says so of the first one. Lines with a
-/// quote that never closes are left out but for the first, which is a header all the same.
+/// Passes the records of a text to `take` until it returns false; returns false if it does so for the first record.
+/// Lines with a quote that never closes are left out, except for the first line, which is still the header.
 fn each_record(text: &[u8], delimiter: u8, mut take: impl FnMut(&csv::ByteRecord) -> bool) -> bool {
     let mut record = csv::ByteRecord::new();
     let (mut at, mut first) = (0, true);
@@ -144,7 +152,7 @@ fn each_record(text: &[u8], delimiter: u8, mut take: impl FnMut(&csv::ByteRecord
     true
 }
 
-/// The delimiter that the first line names, as Excel has it (`sep=;`), and the length of that line.
+/// Delimiter named in a first line in Excel's form (`sep=;`), and the length of that line.
 fn separator_line(sample: &[u8]) -> Option<(u8, usize)> {
     let text = sample.strip_prefix(b"\xef\xbb\xbf").unwrap_or(sample);
     let line = text.split_inclusive(|b| *b == b'\n').next()?;
@@ -224,7 +232,7 @@ fn type_of(cell: &[u8]) -> CellType {
     }
 }
 
-/// Whether the digits are those that a number prints: no leading zero, no plus.
+/// True if the digits are in canonical form: no leading zero, no plus.
 fn canonical(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text).as_bytes();
     matches!(digits, [b'0'] | [b'0', b'.' | b'e' | b'E', ..] | [b'1'..=b'9', ..])
@@ -248,7 +256,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Decodes a chunk of whole records, the header not among them. Positions are lines.
+/// Decodes a chunk of whole records without the header. [`Refused::position`] counts lines.
 pub fn decode(chunk: &[u8], layout: &CsvLayout, map: &FieldMap, now_ns: i64) -> Result<Decoded> {
     let mut out = Assembler::new(map, now_ns);
     let columns = Columns::of(layout, &mut out);
@@ -276,7 +284,7 @@ pub fn decode(chunk: &[u8], layout: &CsvLayout, map: &FieldMap, now_ns: i64) -> 
     Ok(Decoded { batch, refused, hints })
 }
 
-/// Decodes the records at `span`, of which the first is in the line `line`; the number of lines that they are.
+/// Decodes the records at `span`, the first of which is in line `line`. Returns the number of lines in `span`.
 fn decode_records(
     chunk: &[u8],
     span: std::ops::Range<usize>,
@@ -303,11 +311,11 @@ fn decode_records(
     line_ends(&chunk[span])
 }
 
-/// What the columns of a file mean.
+/// Fields and types of the columns of a file.
 struct Columns {
     delimiter: u8,
     fields: Vec<(FieldId, CellType)>,
-    /// The first column that says when.
+    /// Index of the first column with a time.
     time: Option<usize>,
 }
 
@@ -326,7 +334,7 @@ impl Columns {
     }
 }
 
-/// Whether numbers mean anything to the slot; ids and messages are text even if they are all digits.
+/// True if the slot can use numbers. Ids and messages are text even if they are all digits.
 fn takes_numbers(slot: Option<Slot>) -> bool {
     !matches!(
         slot,
@@ -347,18 +355,21 @@ fn takes_numbers(slot: Option<Slot>) -> bool {
 
 fn decode_record(record: &csv::ByteRecord, columns: &Columns, out: &mut Assembler) -> Result<(), String> {
     let expected = columns.fields.len();
-    // Delimiters at the end of a line separate nothing.
+    // Empty cells after the last column are ignored: lines may end in delimiters.
     if record.iter().skip(expected).any(|cell| !cell.is_empty()) {
-        return Err(format!("{} fields, the header has {expected}", record.len()));
+        return Err(format!("the row has {} fields, the header has {expected}", record.len()));
     }
-    // A part of a record, such as a line of a text without quotes, must not become an event of now.
+    // A fragment of a record, for example a line of an unquoted text, must not become an event at the import time.
     if columns.time.is_some_and(|time| time >= record.len()) {
-        return Err(format!("{} fields, the header has {expected}: the time is missing", record.len()));
+        return Err(format!(
+            "the row has {} fields, the header has {expected}: the time is missing",
+            record.len()
+        ));
     }
     out.begin();
     for ((field, ty), cell) in columns.fields.iter().zip(record).filter(|(_, cell)| !cell.is_empty()) {
         let text = std::str::from_utf8(cell).map_err(|e| {
-            format!("not UTF-8: {e}; if the file is Latin-1, convert it, as with iconv -f latin1 -t utf8")
+            format!("not UTF-8: {e}; if the file is Latin-1, convert it with iconv -f latin1 -t utf8")
         })?;
         let value = match ty {
             CellType::Int => int(text).map(Scalar::Int),
@@ -430,7 +441,7 @@ mod tests {
         let decoded = decode_all(b"a,b\n1,\"x\ny\"\n3\n4,5\n6,7,8\n9,9,,\n");
         assert_eq!(decoded.batch.rows(), 4);
         assert_eq!(shown(&decoded.batch, 1), ["a = Int(3)"]);
-        assert_eq!(reasons(&decoded), [(4, None, "3 fields, the header has 2")]);
+        assert_eq!(reasons(&decoded), [(4, None, "the row has 3 fields, the header has 2")]);
         assert_eq!(decoded.hints.short_rows, 1);
     }
 
@@ -438,7 +449,8 @@ mod tests {
     fn a_row_that_is_too_short_for_its_time_is_refused() {
         let decoded = decode_all(b"message,time\nfirst,2025-06-15T15:06:40Z\nthe rest of a text\n");
         assert_eq!(decoded.batch.rows(), 1);
-        assert_eq!(reasons(&decoded), [(1, None, "1 fields, the header has 2: the time is missing")]);
+        let expected = "the row has 1 fields, the header has 2: the time is missing";
+        assert_eq!(reasons(&decoded), [(1, None, expected)]);
     }
 
     #[test]
@@ -517,7 +529,7 @@ mod tests {
         assert_eq!(core(b, 0, "signal"), "log");
         assert!(core(b, 0, "body").starts_with("{\"log\":"), "{}", core(b, 0, "body"));
         assert_eq!(core(b, 0, "span_id").len(), 16);
-        // The time as text says the instant again and is not kept twice.
+        // The time as text is the same instant and is not stored again.
         assert_eq!(shown(b, 0).iter().filter(|a| a.starts_with("Timestamp")).count(), 0, "{:?}", shown(b, 0));
     }
 

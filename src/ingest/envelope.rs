@@ -1,18 +1,19 @@
-//! Objects that are not an event and hold a list of some.
+//! How are events found that are wrapped in a JSON object?
 //!
-//! `{"Records":[…]}` is how CloudTrail, S3 and Azure write records, `{"logEvents":[…]}` and `{"events":[…]}` how
-//! CloudWatch does. What stands beside the list is said of each record. An object is taken for such an envelope when
-//! it has one list of objects, nothing that an event has itself (a time, a message, an id), and either a list of a
-//! [known name](NAMES) or a list alone whose records say when they happened.
+//! CloudTrail, S3 and Azure write `{"Records":[…]}`, CloudWatch `{"logEvents":[…]}` and `{"events":[…]}`. The fields
+//! next to the list apply to each record. An object counts as such an *envelope* if it has exactly one list of
+//! objects and no field of an event (a time, a message, an id), and the list either has a [known name](NAMES) or
+//! stands alone and its records have times.
 //!
-//! The text is only cut here, and not checked: a broken record costs itself, and of an envelope whose end is missing
-//! the whole records are found.
+//! This module cuts the text without checking it: a broken record does not affect the others, and if the end of the
+//! envelope is missing, the whole records before it are found.
 
 use std::ops::Range;
 
 use super::fields::{Slot, Target, role_of};
 
-/// Names of lists of records, in lower case. The first ones are nothing else, whatever their records look like.
+/// Names of lists of records, in lower case. The first [`SURE_NAMES`] always mark an envelope; the others only if
+/// the list stands alone or its records have times.
 const NAMES: [&str; 10] =
     ["records", "logevents", "logentries", "events", "logs", "entries", "items", "results", "value", "data"];
 const SURE_NAMES: usize = 3;
@@ -20,15 +21,15 @@ const SURE_NAMES: usize = 3;
 /// An object that holds records.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Envelope {
-    /// The records.
+    /// Byte ranges of the whole records.
     pub(super) records: Vec<Range<usize>>,
-    /// What stands beside their list, as an object of its own.
+    /// The fields next to the list, as a JSON object; empty if there are none.
     pub(super) outer: Vec<u8>,
-    /// What cannot be read any more, from a record that does not end to the end of the text.
+    /// Unreadable rest of the text, from the first incomplete record or field; `None` if the envelope is complete.
     pub(super) torn: Option<Range<usize>>,
 }
 
-/// Opens the envelope that the object in `json` is; `None` when it is none.
+/// Opens the envelope in `json`; `None` if the object is not an envelope.
 pub(super) fn open(json: &[u8]) -> Option<Envelope> {
     let mut scan = Scan { json, at: 0 };
     let mut envelope = Envelope { records: Vec::new(), outer: Vec::new(), torn: None };
@@ -75,7 +76,7 @@ pub(super) fn open(json: &[u8]) -> Option<Envelope> {
     is_envelope.then_some(envelope)
 }
 
-/// Whether a field of this name belongs to one event.
+/// True if a field of this name belongs to a single event.
 fn is_of_an_event(name: &str) -> bool {
     use Slot::{
         Body, Duration, End, Name, Observed, Parent, Priority, Severity, SeverityNumber, Span, Start, Time,
@@ -101,14 +102,14 @@ fn is_of_an_event(name: &str) -> bool {
     )
 }
 
-/// Whether an object has a field with a time.
+/// True if the object has a field named like a time.
 fn says_when(json: &[u8]) -> bool {
     keys(json)
         .iter()
         .any(|key| matches!(role_of(key).target, Target::Core(Slot::Time | Slot::Start | Slot::Observed, _)))
 }
 
-/// The keys of the object in `json`, as far as they can be read.
+/// Keys of the object in `json`, up to the first unreadable entry.
 pub(super) fn keys(json: &[u8]) -> Vec<String> {
     let mut scan = Scan { json, at: 0 };
     let mut keys = Vec::new();
@@ -131,7 +132,7 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// The next byte that is no white space; the position is there then.
+    /// Skips white space and returns the next byte without consuming it.
     fn peek(&mut self) -> Option<u8> {
         let rest = self.json.get(self.at..)?;
         self.at += rest.iter().take_while(|b| b.is_ascii_whitespace()).count();
@@ -142,8 +143,8 @@ impl Scan<'_> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    /// A key with its quotes, and its value; `None` when they are not there as a whole. A list is a value even if its
-    /// end is missing.
+    /// Reads a key, including its quotes, and its value; `None` if one of them is incomplete. A list counts as a value
+    /// even if its end is missing.
     fn entry(&mut self) -> Option<(Range<usize>, Range<usize>)> {
         if self.peek()? != b'"' {
             return None;
@@ -165,7 +166,7 @@ impl Scan<'_> {
         Some((key, value))
     }
 
-    /// The value that begins here, and moves behind it; `None` when its end is missing.
+    /// Reads the value that begins here and moves after it; `None` if its end is missing.
     fn value(&mut self) -> Option<Range<usize>> {
         let first = self.peek()?;
         let start = self.at;
@@ -195,8 +196,8 @@ impl Scan<'_> {
         None
     }
 
-    /// The objects up to the end of the list; what cannot be read is given back. `None` when there is something else
-    /// in the list.
+    /// Reads the objects up to the end of the list, and returns the unreadable rest if the list is torn. `None` if the
+    /// list has anything but objects.
     #[expect(clippy::option_option, reason = "no list of objects, a whole and a torn one are three cases")]
     fn objects(&mut self, found: &mut Vec<Range<usize>>) -> Option<Option<Range<usize>>> {
         loop {
@@ -225,7 +226,7 @@ impl Scan<'_> {
 mod tests {
     use super::*;
 
-    /// Records, what is beside them, and what is torn.
+    /// Records, the fields next to them, and the torn rest.
     fn opened(json: &str) -> Option<(Vec<&str>, String, Option<&str>)> {
         open(json.as_bytes()).map(|envelope| {
             let records = envelope.records.iter().map(|range| &json[range.clone()]).collect();

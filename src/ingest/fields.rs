@@ -1,35 +1,35 @@
-//! Which field of somebody's record means what?
+//! What does a field of a record mean, judging by its name?
 //!
-//! Records of lines and tables have fields with names that nobody agreed on. This is the one table of the
-//! spellings that are understood ([`SPELLINGS`], [`TIMES`], [`DURATIONS`]); everything else becomes an
-//! attribute under its own name. Names are compared in lower case without `_`, `-`, `.`, `@`, spaces and
-//! slashes, so that `trace_id`, `TraceID`, `trace.id` and `traceId` are one spelling.
+//! Records of lines and tables have no common names for their fields. The tables here list the known spellings
+//! ([`SPELLINGS`], [`TIMES`], [`DURATIONS`]); any other field becomes an attribute under its own name. Names are
+//! compared in lower case without `_`, `-`, `.`, `@`, spaces and slashes, so that `trace_id`, `TraceID`,
+//! `trace.id` and `traceId` are one spelling.
 //!
 //! Times and durations carry their unit in the name: `latency_us`, `StartTimeUnixNano`, `duration.ms`.
-//! Several fields may mean the same; the one with the better rank whose value can be read wins, and the
-//! others stay attributes. What a person maps (`--map time=when,duration_us=cost`) beats every spelling,
-//! what a person sets (`--set service.name=shop`) beats the record.
+//! If several fields have the same meaning, the one with the best rank whose value can be read wins; the others
+//! stay attributes. The user's mappings (`--map time=when,duration_us=cost`) override every spelling, and the
+//! user's constants (`--set service.name=shop`) override the record.
 //!
-//! The names of attributes are read as physical names: `resource.x`, `scope.x` and `attributes.x` say
-//! their level (see [`crate::event::key`]).
+//! The names of attributes are read as physical names: the prefix in `resource.x`, `scope.x` and
+//! `attributes.x` is their level (see [`crate::event::key`]).
 
 use super::times::Unit;
 use crate::error::{Error, Result};
 use crate::event::{AttributeKey, Level};
 
-/// What a core field of an event can be read from.
+/// Core field of an event that a record's field can fill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Slot {
-    /// When it happened.
+    /// Time of the event.
     Time,
-    /// When it began; the time of a span.
+    /// Start; the time of a span.
     Start,
-    /// When it ended.
+    /// End; with a start or time, gives the duration.
     End,
-    /// When it was observed.
+    /// Time of observation.
     Observed,
-    /// How long it took.
+    /// Duration.
     Duration,
     /// Trace id.
     Trace,
@@ -43,7 +43,7 @@ pub enum Slot {
     Kind,
     /// Span status.
     Status,
-    /// What the status says.
+    /// Message of the span status.
     StatusMessage,
     /// Severity, as text or a logger's number.
     Severity,
@@ -51,11 +51,11 @@ pub enum Slot {
     SeverityNumber,
     /// Severity as syslog's number, 0 to 7.
     Priority,
-    /// The message.
+    /// Message of a log.
     Body,
     /// `span`, `log`, `span_event` or `metric`.
     Signal,
-    /// How many events it stands for.
+    /// Number of events that this one stands for.
     Weight,
     /// W3C trace state.
     TraceState,
@@ -70,27 +70,27 @@ impl Slot {
     pub const COUNT: usize = Self::Pod as usize + 1;
 }
 
-/// Where a field goes.
+/// Destination of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// Into the core of the event, numbers being of this unit.
+    /// A core field of the event; a number has this unit.
     Core(Slot, Option<Unit>),
-    /// Into an attribute.
+    /// An attribute.
     Attribute(AttributeKey),
 }
 
-/// A field's target, and how much it is preferred over others with the same one: less is better.
+/// A field's target and its rank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Where the field goes.
+    /// Destination of the field.
     pub target: Target,
-    /// Rank among the fields with this target.
+    /// Rank among the fields with the same target: the lowest wins.
     pub rank: u8,
 }
 
-/// Rank of what a person set.
+/// Rank of a constant that the user set.
 pub const RANK_SET: u8 = 0;
-/// Rank of what a person mapped; from here on, a value that cannot be read is refused.
+/// Rank of a field that the user mapped. At this rank and below, a value that cannot be read refuses the record.
 pub const RANK_MAPPED: u8 = 1;
 
 /// Spellings by slot, best first.
@@ -158,8 +158,8 @@ const TIMES: &[(Slot, &[&str])] = &[
     ),
 ];
 
-/// Stems of durations, best first; a unit may follow. `request_time` is nginx's and in seconds,
-/// `event.duration` that of the Elastic Common Schema and in nanoseconds.
+/// Stems of durations, best first; a unit may follow. Not listed here: nginx's `request_time`, in seconds, and
+/// `event.duration` of the Elastic Common Schema, in nanoseconds.
 const DURATIONS: &[&str] = &[
     "duration",
     "elapsed",
@@ -173,7 +173,7 @@ const DURATIONS: &[&str] = &[
     "processingtime",
 ];
 
-/// Prefixes under which exporters of tables keep attributes, and what we call them.
+/// Prefixes of attributes in exported tables, and our prefixes for them.
 const LEVEL_ALIASES: &[(&str, &str)] = &[
     ("SpanAttributes.", ""),
     ("LogAttributes.", ""),
@@ -181,7 +181,7 @@ const LEVEL_ALIASES: &[(&str, &str)] = &[
     ("ScopeAttributes.", "scope."),
 ];
 
-/// The attribute that a field named `name` is, when it is no core field.
+/// Key of the attribute for a field named `name` that is not a core field.
 pub fn attribute_key(name: &str) -> AttributeKey {
     for (alias, ours) in LEVEL_ALIASES {
         if let Some(rest) = name.strip_prefix(alias) {
@@ -189,16 +189,16 @@ pub fn attribute_key(name: &str) -> AttributeKey {
         }
     }
     match AttributeKey::from_physical_name(name) {
-        // Entries of a body exist only beside the body that they are entries of.
+        // The entries of a body exist only together with the body.
         Some(key) if key.level != Level::Body => key,
         _ => AttributeKey::new(Level::Record, name),
     }
 }
 
-/// What a field of this name means by its spelling alone.
+/// Role of a field by its name alone, without the user's mappings.
 pub fn role_of(name: &str) -> Role {
     let attribute = || Role { target: Target::Attribute(attribute_key(name)), rank: u8::MAX };
-    // Longer names are nobody's spelling.
+    // No known spelling is longer.
     if name.len() > 48 {
         return attribute();
     }
@@ -224,8 +224,8 @@ fn plain(name: &str) -> String {
         .collect()
 }
 
-/// Names that are one program's alone: journald's fields, and the extended JSON of MongoDB, in which a time is an
-/// object (`{"t":{"$date":…}}`).
+/// Role of a name that a single program uses: journald's fields, and MongoDB's extended JSON, in which a time is
+/// an object (`{"t":{"$date":…}}`).
 fn foreign_role(name: &str) -> Option<Role> {
     let core = |slot, unit, rank| Some(Role { target: Target::Core(slot, unit), rank });
     match name {
@@ -244,7 +244,7 @@ fn time_role(name: &str, plain: &str) -> Option<Role> {
             let Some(rest) = plain.strip_prefix(stem) else { continue };
             let rest = rest.strip_prefix("unix").or_else(|| rest.strip_prefix("epoch")).unwrap_or(rest);
             let Some(unit) = unit_suffix(name, rest) else { continue };
-            // Nanoseconds say more than any text beside them.
+            // Nanoseconds are more precise than a text with the same time.
             let rank = if unit == Some(Unit::Nanoseconds) { 10 } else { 20 } + i as u8;
             return Some(Role { target: Target::Core(*slot, unit), rank });
         }
@@ -271,8 +271,8 @@ fn duration_role(name: &str, plain: &str) -> Option<Role> {
     None
 }
 
-/// The unit that the rest of a name says: `Some(None)` when nothing is left, `None` when it is no unit.
-/// A lone `s` counts only where the name sets it apart: `duration_s`, not `durations`.
+/// Unit that the rest of a name spells: `Some(None)` if the rest is empty, `None` if it is not a unit.
+/// A lone `s` counts only if it is set apart in the name: `duration_s`, not `durations`.
 #[expect(clippy::option_option, reason = "no unit, no suffix and a unit are three cases")]
 fn unit_suffix(name: &str, rest: &str) -> Option<Option<Unit>> {
     if rest.is_empty() {
@@ -290,7 +290,7 @@ fn unit_suffix(name: &str, rest: &str) -> Option<Option<Unit>> {
     Unit::from_name(rest).map(Some)
 }
 
-/// What a person said about fields.
+/// The user's mappings and constants (`--map`, `--set`).
 #[derive(Debug, Clone, Default)]
 pub struct FieldMap {
     mapped: Vec<(String, Target)>,
@@ -298,22 +298,22 @@ pub struct FieldMap {
 }
 
 impl FieldMap {
-    /// Reads `TARGET=FIELD` mappings (several may stand in one, separated by commas) and `KEY=VALUE`
-    /// constants. A target is a core field as this module spells it, with a unit where one is needed
+    /// Reads `TARGET=FIELD` mappings (one string may hold several, separated by commas) and `KEY=VALUE`
+    /// constants. A target is a core field in a spelling of this module, with a unit if it needs one
     /// (`time_ms`, `duration_us`), or the name of an attribute.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when one is not of this form.
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if an entry does not have this form.
     pub fn parse<S: AsRef<str>>(maps: &[S], constants: &[S]) -> Result<Self> {
         let mut map = Self::default();
         for entry in maps.iter().flat_map(|m| m.as_ref().split(',')) {
             let (target, field) =
                 entry.split_once('=').filter(|(t, f)| !t.is_empty() && !f.is_empty()).ok_or_else(|| {
                     Error::invalid(format!(
-                        "{entry:?} is no mapping: expected TARGET=FIELD, such as time=StartTime"
+                        "{entry:?} is not a mapping: expected TARGET=FIELD, for example time=StartTime"
                     ))
                 })?;
             let mut target = role_of(target.trim()).target;
-            // The unit may be in the name of either side.
+            // The unit may be in the target or in the name of the field.
             if let (Target::Core(slot, unit @ None), Target::Core(same, theirs)) =
                 (&mut target, role_of(field).target)
                 && *slot == same
@@ -325,7 +325,10 @@ impl FieldMap {
         for entry in constants {
             let (key, value) =
                 entry.as_ref().split_once('=').filter(|(k, _)| !k.is_empty()).ok_or_else(|| {
-                    Error::invalid(format!("{:?} is no constant: expected KEY=VALUE", entry.as_ref()))
+                    Error::invalid(format!(
+                        "{:?} is not a constant: expected KEY=VALUE, for example service.name=shop",
+                        entry.as_ref()
+                    ))
                 })?;
             map.constants.push((key.to_owned(), value.to_owned()));
         }
@@ -337,12 +340,12 @@ impl FieldMap {
         &self.constants
     }
 
-    /// Whether nothing was said.
+    /// True if there are neither mappings nor constants.
     pub fn is_empty(&self) -> bool {
         self.mapped.is_empty() && self.constants.is_empty()
     }
 
-    /// What a field of this name means.
+    /// Role of a field: the user's mapping if there is one, otherwise by its name.
     pub fn role(&self, name: &str) -> Role {
         match self.mapped.iter().find(|(field, _)| field == name) {
             Some((_, target)) => Role { target: target.clone(), rank: RANK_MAPPED },

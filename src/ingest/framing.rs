@@ -1,17 +1,18 @@
 //! Where does one record end and the next begin?
 //!
-//! A big file is cut into chunks of whole records, so that chunks can be decoded apart and memory stays
-//! bounded. [`whole`] says how much of a buffer is whole records; [`records`] lists those of a chunk.
+//! A big file is cut into chunks of whole records, so that chunks can be decoded independently and memory
+//! stays bounded. [`whole`] returns the length of the whole records in a buffer; [`records`] lists the records
+//! of a chunk.
 //!
 //! ```text
 //! Lines             record '\n' …
-//! Csv               fields, quotes around newlines; a quote opens only where a field begins, and one that
-//!                   never closes costs the lines up to it ([`csv`])
+//! Csv               fields, quotes around newlines; a quote opens only at the start of a field; the lines up
+//!                   to a quote that never closes are not a record ([`csv`])
 //! JsonValues        '{' … '}', with anything but braces between: white space, commas, an array's brackets
 //! VarintDelimited   length as protobuf varint, message …        (protobuf's writeDelimitedTo)
 //! Be32Delimited     length as 4 bytes, big endian, message …    (the Collector's file exporter)
-//! ProtobufFields    the top-level fields of one message: any run of them is a message as well, because
-//!                   the fields of OTLP's requests are repeated
+//! ProtobufFields    the top-level fields of one message: any run of them is also a message, because the
+//!                   fields of OTLP's requests are repeated
 //! ```
 
 mod csv;
@@ -21,34 +22,34 @@ use std::ops::Range;
 pub(super) use self::csv::{CsvSpan, csv_span};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Largest record, in bytes: a line, a JSON document, a message. It has to fit into memory with what is
-/// decoded from it, beside those of the other threads.
+/// Largest record, in bytes: a line, a JSON document, a message. The record and its decoded events must fit into
+/// memory, next to those of the other threads.
 pub const RECORD_BYTES_MAX: usize = 128 << 20;
 
-/// How records of a format are told apart.
+/// Rule that separates the records of a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
     /// One record per line.
     Lines,
     /// Delimited text with quotes.
     Csv {
-        /// Between fields.
+        /// Byte between fields.
         delimiter: u8,
     },
     /// JSON objects, one after the other.
     JsonValues,
-    /// Messages after their length as a varint.
+    /// Messages, each preceded by its length as a varint.
     VarintDelimited,
-    /// Messages after their length as a 32-bit big-endian integer.
+    /// Messages, each preceded by its length as a 32-bit big-endian integer.
     Be32Delimited,
     /// One protobuf message, cut between its fields.
     ProtobufFields,
 }
 
-/// How many bytes at the start of `buffer` are whole records; 0 when the first one is not complete.
+/// Length in bytes of the whole records at the start of `buffer`; 0 if the first one is not complete.
 ///
-/// Fails with [`ErrorKind::InvalidInput`] when the frames make no sense or announce a record that is
-/// larger than [`RECORD_BYTES_MAX`]; what is before such a frame is given first. O(n).
+/// Fails with [`ErrorKind::InvalidInput`] if the first frame is malformed or announces a record larger than
+/// [`RECORD_BYTES_MAX`]. Records before such a frame are returned first; the next call fails. O(n).
 pub fn whole(framing: Framing, buffer: &[u8]) -> Result<usize> {
     match framing {
         Framing::Lines => Ok(buffer.iter().rposition(|b| *b == b'\n').map_or(0, |i| i + 1)),
@@ -72,8 +73,10 @@ pub fn whole(framing: Framing, buffer: &[u8]) -> Result<usize> {
     }
 }
 
-/// The records of a chunk: ranges of their contents, without lengths and line ends. What is incomplete at
-/// the end is a record too, for its decoder to refuse. Empty records are left out.
+/// Lists the records of a chunk as ranges of their contents, without lengths and line ends. An incomplete record
+/// at the end is included for its decoder to refuse. Empty records are left out.
+///
+/// Fails with [`ErrorKind::InvalidInput`] if a frame of length-delimited messages is malformed or incomplete.
 pub fn records(framing: Framing, chunk: &[u8]) -> Result<Vec<Range<usize>>> {
     let mut records = Vec::new();
     match framing {
@@ -99,7 +102,7 @@ pub fn records(framing: Framing, chunk: &[u8]) -> Result<Vec<Range<usize>>> {
             let mut at = 0;
             while at < chunk.len() {
                 let Some(range) = frame(framing, &chunk[at..])? else {
-                    return Err(Error::invalid("the file ends in the middle of a message"));
+                    return Err(Error::invalid("the file ends in the middle of a length-delimited message"));
                 };
                 if !range.is_empty() {
                     records.push(at + range.start..at + range.end);
@@ -111,8 +114,8 @@ pub fn records(framing: Framing, chunk: &[u8]) -> Result<Vec<Range<usize>>> {
     Ok(records)
 }
 
-/// The top-level fields of a protobuf message, tags included: each is a message of the same type. What
-/// cannot be read at the end is one more.
+/// Lists the top-level fields of a protobuf message, tags included: each is a message of the same type. An
+/// unreadable rest at the end is one more.
 pub fn fields(message: &[u8]) -> Vec<Range<usize>> {
     let mut fields = Vec::new();
     let mut at = 0;
@@ -127,13 +130,13 @@ pub fn fields(message: &[u8]) -> Vec<Range<usize>> {
     fields
 }
 
-/// What stands between JSON objects and should not, as one record.
+/// Adds text between JSON objects that should not be there, as one record for the decoder to refuse.
 fn push_junk(chunk: &[u8], range: Range<usize>, records: &mut Vec<Range<usize>>) {
     let harmless = |b: &u8| b.is_ascii_whitespace() || matches!(b, b',' | b'[' | b']' | 0x1e);
     let junk = &chunk[range.clone()];
     let Some(first) = junk.iter().position(|b| !harmless(b)) else { return };
     let last = junk.iter().rposition(|b| !harmless(b)).unwrap_or(first);
-    // A byte order mark is no record.
+    // A byte order mark is not a record.
     if &junk[first..=last] != b"\xef\xbb\xbf" {
         records.push(range.start + first..range.start + last + 1);
     }
@@ -169,8 +172,8 @@ fn json_values(buffer: &[u8], mut found: impl FnMut(Range<usize>)) {
     }
 }
 
-/// The first frame of `buffer`: the range of its contents; its end is where the next one begins. `None`
-/// when it is not complete.
+/// Range of the contents of the first frame of `buffer`; the next frame begins at its end. `None` if the frame is
+/// not complete.
 fn frame(framing: Framing, buffer: &[u8]) -> Result<Option<Range<usize>>> {
     let (start, length) = match framing {
         Framing::Be32Delimited => {
@@ -189,7 +192,9 @@ fn frame(framing: Framing, buffer: &[u8]) -> Result<Option<Range<usize>>> {
     if length > RECORD_BYTES_MAX as u64 {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            format!("a frame announces {length} bytes, the largest record is {RECORD_BYTES_MAX}"),
+            format!(
+                "a record is {length} bytes long by its length prefix; the limit is {RECORD_BYTES_MAX} bytes"
+            ),
         ));
     }
     let end = start + length as usize;
@@ -200,18 +205,20 @@ fn frame(framing: Framing, buffer: &[u8]) -> Result<Option<Range<usize>>> {
 fn field(buffer: &[u8]) -> Result<Option<(usize, u64)>> {
     let Some((tag, at)) = varint(buffer)? else { return Ok(None) };
     if tag >> 3 == 0 || tag > u64::from(u32::MAX) {
-        return Err(Error::invalid("not protobuf: a field has number 0 or one beyond 29 bits"));
+        return Err(Error::invalid("not protobuf: a field number is 0 or longer than 29 bits"));
     }
     match tag & 7 {
         0 => Ok(varint(&buffer[at..])?.map(|(_, length)| (at, length as u64))),
         1 => Ok(Some((at, 8))),
         2 => Ok(varint(&buffer[at..])?.map(|(length, bytes)| (at + bytes, length))),
         5 => Ok(Some((at, 4))),
-        wire => Err(Error::invalid(format!("not protobuf: wire type {wire}"))),
+        wire => {
+            Err(Error::invalid(format!("not protobuf: a field has wire type {wire}; expected 0, 1, 2 or 5")))
+        }
     }
 }
 
-/// A protobuf varint and how many bytes it takes; `None` when it is not complete.
+/// Value and length in bytes of a protobuf varint; `None` if it is not complete.
 fn varint(buffer: &[u8]) -> Result<Option<(u64, usize)>> {
     let mut value = 0_u64;
     for (i, byte) in buffer.iter().take(10).enumerate() {
@@ -221,7 +228,7 @@ fn varint(buffer: &[u8]) -> Result<Option<(u64, usize)>> {
         }
     }
     if buffer.len() >= 10 {
-        Err(Error::invalid("not protobuf: a length has more than 64 bits"))
+        Err(Error::invalid("not protobuf: a varint is longer than 10 bytes"))
     } else {
         Ok(None)
     }
@@ -256,7 +263,7 @@ mod tests {
             (csv, b"a,\"x\ny\"\n\"un", 8),
             (csv, b"a,\"x\"\"\n", 0),
             (csv, b"5\" pipe,b\nrest", 10),
-            // A quote that is closed by the one that opens the next field was never closed.
+            // If the quote of the next field would close it, the first quote was never closed.
             (csv, b"a,\"open\nb,\"closed\"\nrest", 19),
             (csv, b"a,\"open\nb,\"closed\"", 8),
             (Framing::JsonValues, b"[{\"a\":\"}\\\"\"},\n {\"b\":[1,{}]}, {\"c\"", 27),
@@ -294,7 +301,7 @@ mod tests {
             for framing in FRAMINGS {
                 if let Ok(end) = whole(framing, &bytes) {
                     prop_assert!(end <= bytes.len());
-                    // What was cut off is whole, too.
+                    // The part cut off consists of whole records, too.
                     prop_assert_eq!(whole(framing, &bytes[..end]).unwrap(), end);
                 }
                 for range in records(framing, &bytes).unwrap_or_default() {

@@ -1,29 +1,29 @@
-//! Trace and span ids as producers write them.
+//! Which spellings of trace and span ids are understood?
 //!
-//! Hex of any case, with or without dashes (a UUID is a trace id), shorter ids padded with zeros on the
-//! left (64-bit trace ids of B3 and Jaeger), and the decimal 64-bit integers that Datadog writes.
+//! Hex of any case, with or without dashes (a UUID is a trace id); shorter ids, which are padded with zeros on
+//! the left (64-bit trace ids of B3 and Jaeger); decimal 64-bit integers, as Datadog writes them.
 
 use crate::event::{SpanId, TraceId};
 
-/// What a field says about an id.
+/// Result of reading an id from a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Id<T> {
-    /// This one.
+    /// A valid id.
     Is(T),
-    /// That there is none: empty, `root`, zero.
+    /// The field says that there is no id: empty, `root`, zero.
     Absent,
-    /// Something that is no id.
+    /// The field's value is not an id.
     Unreadable,
 }
 
-/// Whether `text` is how producers say that there is no id.
+/// True if `text` is a producer's spelling of "no id".
 fn is_absent(text: &str) -> bool {
     ["", "root", "null", "none", "nil", "-"].iter().any(|word| text.eq_ignore_ascii_case(word))
         || text.bytes().all(|b| b == b'0' || b == b'-')
 }
 
-/// Reads the hex digits of `text`, dashes apart, right-aligned; `None` when there are none, too many, or
-/// anything else among them.
+/// Reads the hex digits of `text`, ignoring dashes, right-aligned; `None` if there are none, too many, or other
+/// characters among them.
 fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0_u8; N];
     let mut position = 2 * N;
@@ -41,12 +41,11 @@ fn read<const N: usize>(text: &str) -> Id<[u8; N]> {
     if is_absent(text) {
         return Id::Absent;
     }
-    // A decimal 64-bit id has 17 to 20 digits, a hex id of either kind never: 17 to 20 hex digits are
-    // no length that anybody writes.
+    // 17 to 20 digits are a decimal 64-bit id: no producer writes hex ids of that length.
     if (17..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().map_or(Id::Unreadable, |value| Id::Is(from_u64(value)));
     }
-    // Words such as "cafe" or "dead" are hex too; an id is longer. Jaeger drops leading zeros.
+    // Words like "cafe" or "dead" are hex too, but an id is longer. Jaeger drops leading zeros.
     let digits = text.bytes().filter(|b| *b != b'-').count();
     if digits < 2 * N.min(8) && digits < 8 {
         return Id::Unreadable;
@@ -78,12 +77,12 @@ pub fn span_id(text: &str) -> Id<SpanId> {
     }
 }
 
-/// The trace id that is this 64-bit integer; 0 is none.
+/// Trace id with this 64-bit value; `None` for 0.
 pub fn trace_id_of(value: u64) -> Option<TraceId> {
     TraceId::from_slice(&from_u64::<16>(value))
 }
 
-/// The span id that is this 64-bit integer; 0 is none.
+/// Span id with this 64-bit value; `None` for 0.
 pub fn span_id_of(value: u64) -> Option<SpanId> {
     SpanId::from_slice(&value.to_be_bytes())
 }

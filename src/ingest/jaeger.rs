@@ -1,4 +1,4 @@
-//! Traces as Jaeger's UI and query API export them: JSON.
+//! How do traces in the JSON of Jaeger's UI and query API become events?
 //!
 //! ```text
 //! {"data":[trace …]} | [trace …] | trace
@@ -8,10 +8,10 @@
 //! process = {"serviceName","tags":[tag …]}
 //! tag     = {"key","type": string|bool|int64|float64|binary,"value"}
 //! ```
-//! A span becomes a `span`, each of its logs a `span_event` that keeps its ids. The first `CHILD_OF`
-//! reference within the trace is the parent; every other one becomes a link that carries its kind as
-//! `opentracing.ref_type`, as OpenTelemetry's compatibility specification says. The tags into which Jaeger
-//! translates OTLP's own fields (`span.kind`, `otel.status_code`, `otel.scope.name`, …) are translated back.
+//! A span becomes a `span`, each of its logs a `span_event` with the ids of the span. The first `CHILD_OF`
+//! reference within the trace is the parent; every other reference becomes a link with its kind in
+//! `opentracing.ref_type`, following OpenTelemetry's compatibility specification. Jaeger translates some OTLP
+//! fields into tags (`span.kind`, `otel.status_code`, `otel.scope.name`, …); they are translated back.
 //! Deliberately not read: `warnings`, which Jaeger computes.
 
 use std::borrow::Cow;
@@ -107,7 +107,7 @@ struct Tag<'a> {
     value: &'a RawValue,
 }
 
-/// The value of a tag, owned where its text had to be unescaped.
+/// Value of a tag; owned if its text had to be unescaped.
 enum TagValue<'a> {
     Int(i64),
     Double(f64),
@@ -118,11 +118,11 @@ enum TagValue<'a> {
 }
 
 impl<'a> Tag<'a> {
-    /// The value as its type says; one that does not fit its type is what it looks like.
+    /// Reads the value by its declared type. A value that does not fit is read by its JSON type.
     fn value(&self) -> TagValue<'a> {
         let raw: &'a str = self.value.get();
         let text = unquoted(raw);
-        // Numbers beyond 53 bits come in quotes.
+        // Jaeger puts numbers of more than 53 bits in quotes.
         let bare = text.as_deref().unwrap_or(raw);
         let typed = match &*self.kind {
             "int64" => bare.parse().ok().map(TagValue::Int),
@@ -137,7 +137,7 @@ impl<'a> Tag<'a> {
         if let Some(text) = text {
             return TagValue::Text(text);
         }
-        // Through the parser, so that what is kept as JSON is typed JSON.
+        // The parser turns JSON into typed JSON.
         match raw {
             "true" => TagValue::Bool(true),
             "false" => TagValue::Bool(false),
@@ -153,7 +153,7 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// The text of a JSON string; `None` when it is something else.
+/// Text of a JSON string; `None` if it is not a string.
 fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
     raw.starts_with('"').then(|| serde_json::from_str::<Text<'_>>(raw).ok()).flatten().map(|text| text.0)
 }
@@ -174,11 +174,11 @@ impl TagValue<'_> {
     }
 }
 
-/// Decodes one document. Positions are lines.
+/// Decodes one document. [`Refused::position`] counts lines.
 ///
-/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no Jaeger export at all.
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the document is not a Jaeger export.
 pub fn decode(document: &[u8]) -> Result<Decoded> {
-    // Half an emoji costs itself; everything stays where it was.
+    // Half an emoji is replaced without moving other bytes.
     let repaired = surrogates::repaired(document);
     let document = repaired.as_deref().unwrap_or(document);
     let text =
@@ -215,7 +215,7 @@ pub fn decode(document: &[u8]) -> Result<Decoded> {
     Ok(Decoded { batch: out.finish()?, refused, hints })
 }
 
-/// The traces of a document, each as text.
+/// Lists the traces of a document, each as text.
 fn traces(text: &str) -> Result<Vec<&str>> {
     let bad = |e: serde_json::Error| Error::invalid(format!("not a Jaeger export: {e}"));
     let text = &text[trimmed(text.as_bytes(), 0..text.len())];
@@ -230,14 +230,14 @@ fn traces(text: &str) -> Result<Vec<&str>> {
     }
 }
 
-/// `part` is a part of `document`.
+/// Refuses `part`, a slice of `document`.
 fn refusal(document: &[u8], part: &str, reason: &str) -> Refused {
     let start = (part.as_ptr() as usize).saturating_sub(document.as_ptr() as usize).min(document.len());
     let bytes = start..(start + part.len()).min(document.len());
     Refused::text(document, bytes.clone(), line_of(document, &bytes), reason)
 }
 
-/// What the tags say that OTLP has fields for.
+/// Values of tags for which OTLP has fields.
 #[derive(Default)]
 struct Known<'a> {
     kind: Option<&'static str>,
@@ -249,7 +249,7 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    /// Takes the tag when it is one of those; gives it back otherwise.
+    /// Takes the tag if OTLP has a field for it; otherwise returns its value.
     fn take(&mut self, key: &str, value: TagValue<'a>) -> Option<TagValue<'a>> {
         let TagValue::Text(text) = value else { return Some(value) };
         match key {
@@ -257,7 +257,7 @@ impl<'a> Known<'a> {
                 let kinds = ["internal", "server", "client", "producer", "consumer"];
                 match kinds.into_iter().find(|kind| text.eq_ignore_ascii_case(kind)) {
                     Some(kind) => self.kind = Some(kind),
-                    // A word that is none of ours stays a tag.
+                    // An unknown kind stays a tag.
                     None => return Some(TagValue::Text(text)),
                 }
             }
@@ -279,7 +279,7 @@ impl<'a> Known<'a> {
 }
 
 impl<'a> Span<'a> {
-    /// The process that it is of: its own, or one that several share.
+    /// Process of the span: its own, or one that several spans share.
     fn process_of<'b>(
         &'b self,
         processes: &'b HashMap<Cow<'a, str>, Process<'a>>,
@@ -289,19 +289,22 @@ impl<'a> Span<'a> {
 }
 
 impl Process<'_> {
-    /// Bytes that it takes on an event.
+    /// Approximate size in bytes of its attributes on an event.
     fn bytes(&self) -> usize {
         let tags = self.tags.iter().flatten().map(|tag| tag.value.get().len() + 20);
         self.service_name.len() + 20 + tags.sum::<usize>()
     }
 }
 
-/// Takes from `room` what the process takes on the span and on each of its logs.
+/// Subtracts from `room` the copies of the process on the span and on each of its logs.
 fn reserve(room: &mut usize, span: &Span<'_>, process: Option<&Process<'_>>) -> Result<(), String> {
     let events = 1 + span.logs.as_ref().map_or(0, Vec::len);
     let bytes = process.map_or(0, Process::bytes).saturating_mul(events);
     *room = room.checked_sub(bytes).ok_or_else(|| {
-        format!("span {}: repeating the tags of its process makes the file too large: split it", span.span_id)
+        format!(
+            "span {}: too large with a copy of its process's tags on each span and log; split the file",
+            span.span_id
+        )
     })?;
     Ok(())
 }
@@ -310,10 +313,14 @@ fn push(out: &mut EventBatchBuilder, span: &Span<'_>, process: Option<&Process<'
     let (Id::Is(trace_id), Id::Is(span_id)) =
         (ids::trace_id(&padded(&span.trace_id)), ids::span_id(&padded(&span.span_id)))
     else {
-        return Err(format!("trace id {:?} or span id {:?} is no id", span.trace_id, span.span_id));
+        return Err(format!("trace id {:?} or span id {:?} is not a valid id", span.trace_id, span.span_id));
     };
     let too_far = |what: &str| {
-        format!("span {}: its {what} is out of range: {} is what can be kept", span.span_id, times::RANGE)
+        format!(
+            "span {}: its {what} is out of range: times from {} can be stored",
+            span.span_id,
+            times::RANGE
+        )
     };
     let timestamp_ns = span.start_us.checked_mul(1_000).ok_or_else(|| too_far("startTime"))?;
     let duration_ns = span.duration_us.checked_mul(1_000).ok_or_else(|| too_far("duration"))?;
@@ -368,7 +375,7 @@ fn push(out: &mut EventBatchBuilder, span: &Span<'_>, process: Option<&Process<'
     Ok(())
 }
 
-/// Jaeger drops leading zeros, to one digit if need be.
+/// Restores leading zeros, which Jaeger drops, up to 16 digits.
 fn padded(id: &str) -> Cow<'_, str> {
     if id.len() < 16 && !id.is_empty() { Cow::Owned(format!("{id:0>16}")) } else { Cow::Borrowed(id) }
 }
@@ -418,12 +425,11 @@ fn push_log(
     log: &Log<'_>,
     process: Option<&Process<'_>>,
 ) -> Result<(), String> {
-    let timestamp_ns = log
-        .timestamp_us
-        .checked_mul(1_000)
-        .ok_or_else(|| format!("the time of a log is out of range: {} is what can be kept", times::RANGE))?;
+    let timestamp_ns = log.timestamp_us.checked_mul(1_000).ok_or_else(|| {
+        format!("the time of a log is out of range: times from {} can be stored", times::RANGE)
+    })?;
     let fields: Vec<_> = log.fields.iter().flatten().map(|tag| (&*tag.key, tag.value())).collect();
-    // The field that names the event; OpenTelemetry's exporters write it, OpenTracing asks for it.
+    // The field with the event's name; OpenTelemetry's exporters write it, OpenTracing requires it.
     let name = fields.iter().position(|(key, value)| *key == "event" && matches!(value, TagValue::Text(_)));
     out.push(&CoreEvent {
         timestamp_ns,
@@ -537,7 +543,7 @@ mod tests {
         let reasons: Vec<_> = decoded.refused.iter().map(|r| (r.position, r.reason.as_str())).collect();
         assert_eq!(
             reasons[0],
-            (1, "span b1: its startTime is out of range: 1677 to 2262 is what can be kept")
+            (1, "span b1: its startTime is out of range: times from 1677 to 2262 can be stored")
         );
         assert_eq!((reasons[1].0, decoded.refused[1].column), (4, Some(87)));
         assert!(!reasons[1].1.contains("line"), "{}", reasons[1].1);

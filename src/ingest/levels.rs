@@ -1,11 +1,11 @@
-//! Severity levels: from what loggers write to OpenTelemetry's numbers.
+//! Conversion of loggers' severity levels to OpenTelemetry's numbers.
 //!
 //! Source: OpenTelemetry logs data model, appendix B (severity mapping), the numeric levels of Pino and
 //! Bunyan, and syslog's (RFC 5424, 6.2.1).
 
 pub use crate::event::severity::number_of_name;
 
-/// The severity number of a numeric level, as Pino and Bunyan write it (10 trace … 60 fatal).
+/// Severity number of a numeric level, as Pino and Bunyan write it (10 trace … 60 fatal).
 pub fn number_of_level(level: i64) -> Option<i64> {
     Some(match level {
         10 => 1,
@@ -18,7 +18,7 @@ pub fn number_of_level(level: i64) -> Option<i64> {
     })
 }
 
-/// The severity number of a syslog priority, as journald writes it (0 emergency … 7 debug).
+/// Severity number of a syslog priority, as journald writes it (0 emergency … 7 debug).
 pub fn number_of_priority(priority: i64) -> Option<i64> {
     Some(match priority {
         0 => 21,
@@ -33,7 +33,7 @@ pub fn number_of_priority(priority: i64) -> Option<i64> {
     })
 }
 
-/// OpenTelemetry's severity number where it was written as text: `17`, `SEVERITY_NUMBER_ERROR`,
+/// Reads OpenTelemetry's severity number in text form: `17`, `SEVERITY_NUMBER_ERROR`,
 /// `SeverityNumber.ERROR`, `<SeverityNumber.ERROR: 17>`.
 pub fn number_of_text(text: &str) -> Option<i64> {
     let text = text.trim().trim_matches(['<', '>']);

@@ -1,12 +1,14 @@
 //! How do bytes from producers become events?
 //!
 //! Every format is a pure function from bytes and the time of receipt to [`Ingested`]: a batch of events
-//! and what was refused. No I/O, no clock, no state between calls, no panic whatever the bytes.
+//! and the refused records. No I/O, no clock, no state between calls, no panic on any input.
 //!
-//! One bad record never costs its neighbours: it is counted, a few are described, the rest goes in. An
-//! `Err` means that the bytes as a whole are not what they claim to be, and that nothing went in.
+//! A bad record does not affect its neighbours: the others become events. All bad records are counted, the
+//! first few are described. An `Err` means that the bytes as a whole are not in the declared format, and that
+//! no record became an event.
 //!
-//! Text to events of files (lines, tables, other tracers' exports) is in the sibling modules of [`otlp`].
+//! [`otlp`] decodes OpenTelemetry's protocol; its sibling modules decode files: lines, tables, and exports of
+//! other tracers.
 
 use std::fmt;
 
@@ -30,26 +32,26 @@ pub mod sniff;
 
 pub use record::{Decoded, Hints, Refused};
 
-/// Largest request or message that is decoded, in bytes. Offsets inside a batch are 32 bits; what a
-/// server accepts over the network is a smaller limit of its own.
+/// Largest request or message that is decoded, in bytes. Offsets inside a batch are 32 bits. The server's
+/// limit for requests over the network is separate and smaller.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 30;
 
-/// Most bytes of attributes of a resource, or of its likes, that a message of `bytes` may have repeated on its
-/// records. A few kilobytes can name a large resource for a million tiny records; of real ones, a megabyte
-/// becomes thirty.
+/// Limit, in bytes, on copies of shared values for a message of `bytes` bytes: each record gets a copy of its
+/// resource's attributes, for example. Without a limit, a message of a few kilobytes could give a large resource to a
+/// million tiny records. In real messages, a megabyte becomes thirty.
 fn repeated_bytes_max(bytes: usize) -> usize {
     bytes.saturating_mul(64).clamp(64 << 20, 1 << 30)
 }
 
-/// How many rejected records are described; all are counted.
+/// Most reasons and remarks that are kept. Rejected records beyond it are counted but not described.
 pub const REASONS_MAX: usize = 16;
 
-/// What one request or file gave.
+/// Result of decoding one request or file.
 #[derive(Debug)]
 pub struct Ingested {
     /// The events, in the order of the input.
     pub batch: EventBatch,
-    /// What did not become an event.
+    /// Records that did not become events.
     pub rejected: Rejected,
 }
 
@@ -60,12 +62,12 @@ pub struct Rejected {
     reasons: Vec<Reason>,
 }
 
-/// Why one record was refused, or what is remarkable about it.
+/// Reason for refusing one record, or a remark on a record that was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// Which record, in words that its producer understands.
+    /// Place of the record, in words that its producer understands.
     pub at: String,
-    /// What is wrong with it.
+    /// Description of the fault.
     pub what: String,
 }
 
@@ -87,14 +89,14 @@ impl Rejected {
         self.remark(at, what);
     }
 
-    /// Describes a record that went in all the same.
+    /// Adds a remark on a record that became an event. Remarks and reasons share [`REASONS_MAX`].
     pub fn remark(&mut self, at: impl fmt::Display, what: impl fmt::Display) {
         if self.reasons.len() < REASONS_MAX {
             self.reasons.push(Reason { at: at.to_string(), what: what.to_string() });
         }
     }
 
-    /// Adds what another part of the same input refused.
+    /// Adds the refused records of another part of the same input.
     pub fn merge(&mut self, other: Self) {
         self.count += other.count;
         let room = REASONS_MAX.saturating_sub(self.reasons.len());
@@ -111,7 +113,7 @@ impl Rejected {
         &self.reasons
     }
 
-    /// Whether there is nothing to tell the producer.
+    /// True if nothing was refused or remarked.
     pub fn is_empty(&self) -> bool {
         self.count == 0 && self.reasons.is_empty()
     }

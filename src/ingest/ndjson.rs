@@ -1,12 +1,12 @@
-//! JSON objects, one event each: lines, or values one after the other.
+//! How do JSON objects, one per line or one after the other, become events?
 //!
-//! Nested objects flatten to dotted keys (`{"http":{"status":200}}` is `http.status`), arrays are kept as
-//! typed JSON, integers and doubles keep their type, `null` is an absent field, and text stays text even
-//! where it looks like a number. What the keys mean is in [`super::fields`].
+//! Nested objects flatten to dotted keys (`{"http":{"status":200}}` is `http.status`). Arrays stay typed JSON,
+//! integers and doubles keep their type, `null` is an absent field, and text stays text even if it looks like a
+//! number. [`super::fields`] defines the meaning of the keys.
 //!
-//! An object that only holds a list of records (`{"Records":[…]}`) is one event for each ([`super::envelope`]).
-//! Half an emoji is U+FFFD. Around an object may be what programs leave there: a byte order mark, a record
-//! separator (RFC 7464), the zeros with which logs are rotated.
+//! An object that only holds a list of records (`{"Records":[…]}`) gives one event per record
+//! ([`super::envelope`]). Half an emoji becomes U+FFFD. These may surround an object: a byte order mark, a record
+//! separator (RFC 7464), and the zero bytes that log rotation leaves.
 
 use std::fmt;
 use std::ops::Range;
@@ -23,7 +23,7 @@ use super::surrogates;
 use crate::error::Result;
 use crate::event::{Value, typed_json};
 
-/// Decodes a chunk of whole lines, each one object; blank lines are skipped. Positions are lines.
+/// Decodes a chunk of whole lines, one object per line; blank lines are skipped. [`Refused::position`] counts lines.
 pub fn decode_lines(chunk: &[u8], map: &FieldMap, now_ns: i64) -> Result<Decoded> {
     let mut reader = Reader::new(chunk, map, now_ns);
     let mut start = 0;
@@ -34,7 +34,7 @@ pub fn decode_lines(chunk: &[u8], map: &FieldMap, now_ns: i64) -> Result<Decoded
     reader.finish()
 }
 
-/// Decodes a chunk of objects that may span lines, or the elements of an array. Positions are lines.
+/// Decodes a chunk of objects that may span lines, or of an array's elements. [`Refused::position`] counts lines.
 pub fn decode_values(chunk: &[u8], map: &FieldMap, now_ns: i64) -> Result<Decoded> {
     let mut reader = Reader::new(chunk, map, now_ns);
     let (mut counted, mut position) = (0, 0);
@@ -46,12 +46,12 @@ pub fn decode_values(chunk: &[u8], map: &FieldMap, now_ns: i64) -> Result<Decode
     reader.finish()
 }
 
-/// Number of lines before the range.
+/// Number of lines in `chunk` before the range.
 pub(super) fn line_of(chunk: &[u8], bytes: &Range<usize>) -> u64 {
     line_ends(&chunk[..bytes.start])
 }
 
-/// The range without white space and what else is harmless around an object.
+/// Shrinks the range by harmless bytes around an object: white space, byte order marks, record separators, zeros.
 pub fn trimmed(chunk: &[u8], bytes: Range<usize>) -> Range<usize> {
     const MARK: &[u8] = b"\xef\xbb\xbf";
     let harmless = |b: &u8| b.is_ascii_whitespace() || matches!(b, 0 | 0x1e);
@@ -74,7 +74,7 @@ struct Reader<'a> {
     chunk: &'a [u8],
     out: Assembler,
     refused: Vec<Refused>,
-    /// Bytes that envelopes may repeat on their records.
+    /// Bytes that envelopes may still copy to their records.
     room: usize,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         Self { chunk, out: Assembler::new(map, now_ns), refused: Vec::new(), room }
     }
 
-    /// Reads one record, which begins in the line `position`; nothing when it is blank.
+    /// Reads one record, which begins in line `position`. Does nothing if it is blank.
     fn record(&mut self, bytes: Range<usize>, position: u64) {
         let bytes = trimmed(self.chunk, bytes);
         let json = &self.chunk[bytes.clone()];
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
             return;
         }
         let read = read(json, &mut self.out);
-        // What has a list of objects, and what cannot be read as a whole, may be more than one record.
+        // An object with a list of objects, or one that cannot be read as a whole, may be an envelope.
         if (read.is_err() || self.out.has_list_of_objects()) && self.envelope(&bytes, position) {
             return;
         }
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the records that the object at `bytes` holds; false when it is one itself.
+    /// Reads the records of the envelope at `bytes`; false if the object is not an envelope.
     fn envelope(&mut self, bytes: &Range<usize>, position: u64) -> bool {
         let json = &self.chunk[bytes.clone()];
         let Some(envelope) = envelope::open(json) else { return false };
@@ -130,7 +130,12 @@ impl<'a> Reader<'a> {
         if let Some(torn) = envelope.torn {
             position += line_ends(&json[counted..torn.start]);
             let torn = bytes.start + torn.start..bytes.start + torn.end;
-            self.refused.push(Refused::text(self.chunk, torn, position, "the list of records does not end"));
+            self.refused.push(Refused::text(
+                self.chunk,
+                torn,
+                position,
+                "the list of records is cut off: its end is missing",
+            ));
         }
         true
     }
@@ -141,7 +146,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Begins a record with the fields of an object.
+/// Begins a record with the fields of an object. Retries with unpaired surrogates replaced.
 fn read(json: &[u8], out: &mut Assembler) -> Result<(), String> {
     out.begin();
     add(json, out).or_else(|reason| {
@@ -161,14 +166,14 @@ fn add(json: &[u8], out: &mut Assembler) -> Result<(), String> {
         .map_err(|e| format!("not a JSON object: {e}"))
 }
 
-/// Gives every entry of an object to the assembler, under its path.
+/// Passes every entry of an object to the assembler, under its path.
 struct Fields<'a> {
     out: &'a mut Assembler,
     path: &'a mut String,
 }
 
 impl<'de> DeserializeSeed<'de> for Fields<'_> {
-    /// Whether there was an entry.
+    /// True if the object had an entry.
     type Value = bool;
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
         deserializer.deserialize_map(self)
@@ -198,7 +203,7 @@ impl<'de> Visitor<'de> for Fields<'_> {
     }
 }
 
-/// Hands a key over without allocating.
+/// Passes a key to a function without allocating.
 struct Key<F: FnMut(&str)>(F);
 
 impl<'de, F: FnMut(&str)> DeserializeSeed<'de> for Key<F> {
@@ -349,7 +354,7 @@ impl<'de> Visitor<'de> for TypedJson<'_> {
     }
 }
 
-/// Replaces the comma after the last item, if there is one, by the closing bracket.
+/// Replaces the comma after the last item, if any, by the closing bracket.
 fn close(text: &mut String, close: char) {
     if text.ends_with(',') {
         text.pop();
@@ -357,7 +362,7 @@ fn close(text: &mut String, close: char) {
     text.push(close);
 }
 
-/// A JSON value as typed JSON.
+/// Converts a JSON value to typed JSON.
 pub(super) fn typed_json_of(json: &str) -> Result<String, serde_json::Error> {
     let mut text = String::with_capacity(json.len());
     let mut reader = serde_json::Deserializer::from_str(json);

@@ -1,7 +1,7 @@
-//! Where in a text is what is wrong with it?
+//! At which line and column of a text is the fault?
 
-/// Splits a reason that ends as those of the JSON reader do (`… at line 3 column 7`) into what is wrong and the line
-/// and column, both beginning with 1. Column 0 is the end of a line.
+/// Splits a reason with the JSON reader's ending (`… at line 3 column 7`) into the description and the line and
+/// column, both counted from 1. Column 0 is the end of a line.
 pub fn located(reason: &str) -> (&str, Option<(u64, u64)>) {
     let place = || {
         let (rest, column) = reason.rsplit_once(" column ")?;
@@ -14,7 +14,7 @@ pub fn located(reason: &str) -> (&str, Option<(u64, u64)>) {
     }
 }
 
-/// How many lines end in `bytes`.
+/// Number of line ends in `bytes`.
 pub fn line_ends(bytes: &[u8]) -> u64 {
     bytes.split(|byte| *byte == b'\n').count() as u64 - 1
 }

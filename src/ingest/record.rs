@@ -1,20 +1,21 @@
-//! From the fields of one record to one event.
+//! How do the fields of one record become one event?
 //!
-//! Decoders of lines and tables give fields, one after the other, to an [`Assembler`]; it finds out what
-//! they mean ([`super::fields`]), reads times, ids, levels and durations, and puts the rest into
-//! attributes. What is written here once is the same for every such format:
+//! Decoders of lines and tables pass fields, one after the other, to an [`Assembler`]. It looks up their
+//! meaning ([`super::fields`]), reads times, ids, levels and durations, and puts the rest into attributes.
+//! These rules hold for every such format:
 //!
 //! - A record with a span id and a duration (or a start and an end) is a `span`, any other a `log`, unless
-//!   it says its `signal` or a person did.
-//! - The duration is end − start where both are known, else what the record says.
-//! - A field that cannot be read as what its name suggests stays an attribute. Two are refused: a time
-//!   when the record has no other, and anything that a person mapped explicitly.
-//! - Go's zero time is no time. Seconds and nanoseconds in fields of their own are one time.
-//! - What a span's record lists as its `events` and `links` become span events and links ([`parts`]).
-//! - A record without any time gets the time of import, and says so in `timestamp_origin`.
-//! - Without a service, a Kubernetes pod of a Deployment names it: `cart-6cfdd55578-gfj6q` is `cart`.
+//!   the record or the user sets `signal`.
+//! - The duration is end − start if both are known, otherwise the record's own duration.
+//! - A field whose value does not fit the meaning of its name stays an attribute. In two cases the record is
+//!   refused: the field is its only time, or the user mapped the field explicitly.
+//! - Go's zero time counts as absent. Seconds and nanoseconds in separate fields form one time.
+//! - A span's `events` and `links` become span events and links ([`parts`]).
+//! - A record without any time gets the time of import; `timestamp_origin` says so.
+//! - If there is no service, the name of a Deployment's Kubernetes pod supplies it: `cart-6cfdd55578-gfj6q`
+//!   gives `cart`.
 //!
-//! All texts of a record live in one string that is reused: assembling allocates nothing per record.
+//! All texts of a record live in one reused string, so assembling allocates nothing per record.
 
 mod reading;
 mod parts;
@@ -30,24 +31,24 @@ use super::place::located;
 use crate::error::Result;
 use crate::event::{AttributeKey, CoreEvent, EventBatch, EventBatchBuilder, KeyId, Level, Signal, Value};
 
-/// A field's value; texts are ranges of the record's arena.
+/// A field's value. Text is a range of the record's string.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Scalar {
     Int(i64),
-    /// Beyond `i64`; becomes text unless it is an id.
+    /// Too large for `i64`; becomes text unless it is an id.
     UInt(u64),
     Double(f64),
     Bool(bool),
     /// Nanoseconds since the epoch.
     Time(i64),
-    /// A time that these cannot hold, as text.
+    /// A time outside the range of [`Self::Time`], as text.
     FarTime(Range<usize>),
     /// Nanoseconds.
     Duration(i64),
     Text(Range<usize>),
     /// Typed JSON.
     Json(Range<usize>),
-    /// In the arena of bytes.
+    /// Range of the record's `bytes`.
     Bytes(Range<usize>),
 }
 
@@ -59,38 +60,38 @@ struct Field {
     name: Box<str>,
     target: Target,
     rank: u8,
-    /// Where it goes when it is an attribute.
+    /// Attribute that receives the value if the core does not take it.
     key: KeyId,
     level: Level,
 }
 
-/// What one chunk of a file gave.
+/// Result of decoding one chunk of a file.
 #[derive(Debug)]
 pub struct Decoded {
     /// The events, in the order of the input.
     pub batch: EventBatch,
     /// The records that did not become events.
     pub refused: Vec<Refused>,
-    /// Remarks.
+    /// Remarks on records that became events.
     pub hints: Hints,
 }
 
 /// A record that did not become an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// Which one: lines of the chunk before the fault, or records where there are no lines.
+    /// Number of lines in the chunk before the fault, or of records if the format has no lines.
     pub position: u64,
-    /// Where in that line, beginning with 1, if its decoder knows.
+    /// Column in that line, counted from 1, if the decoder reports it.
     pub column: Option<u64>,
-    /// Its bytes in the chunk; empty where the format has no text to show.
+    /// Byte range of the record in the chunk; empty if the format has no text to show.
     pub bytes: Range<usize>,
-    /// What is wrong with it.
+    /// Description of the fault.
     pub reason: String,
 }
 
 impl Refused {
-    /// The record that is `bytes` of `chunk` and begins in the line `position`. A line and column that the reason
-    /// ends with are those within the record, and become those of the chunk.
+    /// Refuses the record that is `bytes` of `chunk` and begins in line `position`. A line and column at the end
+    /// of `reason` count from the start of the record; they are converted to count from the start of the chunk.
     pub(super) fn text(chunk: &[u8], bytes: Range<usize>, position: u64, reason: &str) -> Self {
         let (reason, place) = located(reason);
         let before = chunk.get(..bytes.start).unwrap_or_default();
@@ -104,23 +105,23 @@ impl Refused {
     }
 }
 
-/// What a person may want to know after an import, though nothing was refused.
+/// Remarks to show after an import, on records that were not refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hints {
-    /// Events that had no time and got that of the import.
+    /// Events without a time, which got the time of import.
     pub without_time: u64,
-    /// A field that looks like a duration and says no unit.
+    /// Name of a field that looks like a duration but has no unit.
     pub duration_without_unit: Option<String>,
-    /// Rows of delimited text with fewer cells than the header, whose last ones are empty.
+    /// Rows of delimited text with fewer cells than the header; the missing cells are empty.
     pub short_rows: u64,
-    /// Spans that name a process that their file does not have, and one such name.
+    /// Number of spans whose process is missing from their file.
     pub without_process: u64,
-    /// The name of one of these processes.
+    /// Name of one missing process.
     pub missing_process: Option<String>,
 }
 
 impl Hints {
-    /// Adds what another part of the same input has.
+    /// Adds the hints of another part of the same input.
     pub fn merge(&mut self, other: Self) {
         self.without_time += other.without_time;
         self.short_rows += other.short_rows;
@@ -142,15 +143,15 @@ pub(super) struct Assembler {
     pod: KeyId,
     record: Record,
     hints: Hints,
-    /// Bytes of attributes that may still be repeated on the events of spans.
+    /// Remaining part of [`ROOM_BYTES`].
     room: usize,
 }
 
-/// Most bytes of resources that one chunk repeats on the events of spans; a few megabytes are usual. Lists of events
-/// that would take more stay attributes.
+/// Most bytes of resource and scope attributes that one chunk may copy to span events; a few megabytes are usual.
+/// A list of events that would exceed it stays an attribute.
 const ROOM_BYTES: usize = 64 << 20;
 
-/// The fields of the record at hand.
+/// Fields of the current record.
 #[derive(Default)]
 pub(super) struct Record {
     values: Vec<(FieldId, Scalar)>,
@@ -206,7 +207,7 @@ impl Assembler {
         FieldId(self.fields.len() as u32 - 1)
     }
 
-    /// The field of this name. Expected O(1).
+    /// Returns the field with this name, and adds it if it is new. Expected O(1).
     pub(super) fn field(&mut self, name: &str) -> FieldId {
         if let Some(id) = self.by_name.get(name) {
             return FieldId(*id);
@@ -217,7 +218,7 @@ impl Assembler {
         id
     }
 
-    /// The part of the event's core that the field may go to.
+    /// Returns the core slot of the field; `None` if it is an attribute.
     pub(super) fn slot(&self, field: FieldId) -> Option<Slot> {
         match self.fields[field.0 as usize].target {
             Target::Core(slot, _) => Some(slot),
@@ -225,12 +226,12 @@ impl Assembler {
         }
     }
 
-    /// Forgets the fields given so far: a new record begins.
+    /// Starts a new record: drops the fields set so far.
     pub(super) fn begin(&mut self) {
         self.record.clear();
     }
 
-    /// Adds a field whose value borrows nothing.
+    /// Adds a field whose value refers to no text or bytes of the record.
     pub(super) fn set(&mut self, field: FieldId, value: Scalar) {
         self.record.values.push((field, value));
     }
@@ -241,7 +242,7 @@ impl Assembler {
         self.record.values.push((field, Scalar::Text(start..self.record.text.len())));
     }
 
-    /// Adds a time that is out of range.
+    /// Adds a time that is out of range, as text.
     pub(super) fn set_far_time(&mut self, field: FieldId, text: &str) {
         let start = self.record.text.len();
         self.record.text.push_str(text);
@@ -266,19 +267,20 @@ impl Assembler {
         Ok(())
     }
 
-    /// Whether a field is a list of objects.
+    /// True if a field is a list of objects.
     pub(super) fn has_list_of_objects(&self) -> bool {
         let of_objects =
             |value: &Scalar| matches!(value, Scalar::Json(range) if self.record.str(range).starts_with("[{"));
         self.record.values.iter().any(|(_, value)| of_objects(value))
     }
 
-    /// Notes that a row ended before its header did.
+    /// Counts a row with fewer cells than its header.
     pub(super) fn note_short_row(&mut self) {
         self.hints.short_rows += 1;
     }
 
-    /// Makes an event of the fields since [`begin`](Self::begin); `Err` says why that is impossible.
+    /// Builds the event, and its span events, from the fields set since [`begin`](Self::begin). `Err` is the reason
+    /// for refusing the record.
     pub(super) fn commit(&mut self) -> Result<(), String> {
         for i in 0..self.constants.len() {
             let (field, value) = &self.constants[i];
@@ -306,14 +308,14 @@ impl Assembler {
         Ok(())
     }
 
-    /// The lists of a span that become events and links, and marks that they are taken.
+    /// Reads a span's lists of events and links, and marks those fields as taken.
     fn parts(&mut self, timing: &Timing) -> Parts {
         let mut parts = Parts::default();
         if timing.signal != Signal::Span {
             return parts;
         }
         let Record { values, taken, text, .. } = &mut self.record;
-        // What every event of the span repeats, roughly.
+        // Approximate size of the attributes that each event of the span repeats.
         let repeated: usize = values
             .iter()
             .filter(|(id, _)| self.fields[id.0 as usize].level != Level::Record)
@@ -380,7 +382,7 @@ impl Assembler {
         }
     }
 
-    /// The service and the pod.
+    /// Adds the service and the pod.
     fn push_owner(&mut self, record: &Record, read: &Reading) {
         let text = |range: &Option<Range<usize>>| range.as_ref().map(|r| record.str(r));
         let service = text(&read.service).or_else(|| text(&read.pod).and_then(service_of_pod));
@@ -392,7 +394,7 @@ impl Assembler {
         }
     }
 
-    /// Something that happened in the span of the record, of the same resource and scope.
+    /// Adds a span event with the resource and scope of its span.
     fn push_event(&mut self, record: &Record, read: &Reading, part: &parts::PartEvent) {
         self.builder.push(&CoreEvent {
             timestamp_ns: part.timestamp_ns,
@@ -415,7 +417,7 @@ impl Assembler {
         }
     }
 
-    /// The events of all records committed.
+    /// Returns the events of all committed records.
     pub(super) fn finish(self) -> Result<(EventBatch, Hints)> {
         Ok((self.builder.finish()?, self.hints))
     }
@@ -439,9 +441,9 @@ fn push_attribute(builder: &mut EventBatchBuilder, key: KeyId, value: &Scalar, r
     }
 }
 
-/// The name of the Deployment that a pod belongs to: what stands before the hash of the ReplicaSet and
-/// the suffix of the pod. Kubernetes draws both from letters and digits that cannot spell words
-/// (`k8s.io/apimachinery/pkg/util/rand`), so ordinary names are left alone.
+/// Name of the Deployment that a pod belongs to: the part before the ReplicaSet's hash and the pod's suffix.
+/// Kubernetes draws both from letters and digits that cannot spell words
+/// (`k8s.io/apimachinery/pkg/util/rand`), so ordinary names do not match.
 pub(super) fn service_of_pod(pod: &str) -> Option<&str> {
     let drawn = |part: &str| part.bytes().all(|b| b"bcdfghjklmnpqrstvwxz2456789".contains(&b));
     let (rest, suffix) = pod.rsplit_once('-')?;
@@ -450,14 +452,14 @@ pub(super) fn service_of_pod(pod: &str) -> Option<&str> {
     (ok && !name.is_empty()).then_some(name)
 }
 
-/// What the tests of the decoders look at.
+/// Helpers for the tests of the decoders.
 #[cfg(test)]
 pub(super) mod testing {
     use arrow::util::display::{ArrayFormatter, FormatOptions};
 
     use super::*;
 
-    /// A core field as text; empty when there is none. Ids are hex.
+    /// A core field as text; empty if the column is absent or null. Ids are hex.
     pub(in crate::ingest) fn core(batch: &EventBatch, row: usize, column: &str) -> String {
         let Some(array) = batch.core().column_by_name(column) else { return String::new() };
         let options =
@@ -476,7 +478,7 @@ pub(super) mod testing {
             .collect()
     }
 
-    /// A file of `testdata`.
+    /// Contents of a file of `testdata`.
     pub(in crate::ingest) fn read(name: &str) -> Vec<u8> {
         std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata").join(name)).unwrap()
     }

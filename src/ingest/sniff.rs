@@ -1,14 +1,13 @@
-//! What is in this file?
+//! What is the format of this file?
 //!
-//! Formats are told from content, never from names: magic numbers (Parquet, Arrow), the shape of the JSON,
-//! the frames of protobuf, a header that fits the lines after it. What cannot be told is an error that
-//! says so; nothing here guesses.
+//! The content decides, never the name: magic numbers (Parquet, Arrow), the shape of the JSON, the frames of
+//! protobuf, a header that fits the lines after it. An unknown format is an error; nothing here guesses.
 //!
-//! An OTLP protobuf message does not say which signal it carries. [`otlp_kind`] reads its records strictly
-//! as each of the three: which fields may occur with which wire type, the lengths of ids, the ranges of
-//! enumerations and times, what is text. Field 1 of a log record is a time where the others have bytes;
-//! a span has times in the fields in which a metric has its points: no record passes as two of them. Fields
-//! with numbers beyond those that are known are of a later version, and may hold anything.
+//! An OTLP protobuf message does not name its signal. [`otlp_kind`] reads its records strictly as each of the
+//! three signals. It checks wire types by field, lengths of ids, ranges of enumerations and times, and UTF-8.
+//! Field 1 of a log record is a time, the others have bytes there; a span has times in the fields in which a
+//! metric has its points. So no record passes as two signals. Fields with higher numbers than the known ones
+//! belong to a later version and may hold anything.
 
 use std::ops::Range;
 
@@ -20,7 +19,7 @@ use super::ndjson;
 use super::otlp::RequestKind;
 use crate::error::{Error, Result};
 
-/// A format that can be asked for.
+/// A format that the user can request with `--format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// OTLP protobuf: one request, or length-delimited ones.
@@ -39,29 +38,29 @@ pub enum Format {
     Jaeger,
 }
 
-/// A format, with what is needed to decode it.
+/// A format with the details needed to decode it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layout {
     /// OTLP protobuf messages.
     Otlp {
-        /// How they are told apart.
+        /// Rule that separates them.
         framing: Framing,
     },
     /// OTLP JSON documents.
     OtlpJson {
-        /// How they are told apart.
+        /// Rule that separates them.
         framing: Framing,
     },
     /// JSON objects.
     Ndjson {
-        /// How they are told apart.
+        /// Rule that separates them.
         framing: Framing,
     },
     /// Delimited text.
     Csv(CsvLayout),
     /// Jaeger documents.
     Jaeger {
-        /// How they are told apart.
+        /// Rule that separates them.
         framing: Framing,
     },
     /// Parquet file.
@@ -73,7 +72,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// How its records are told apart; `None` for tables, which have readers of their own.
+    /// Framing of the records; `None` for tables, which have their own readers.
     pub fn framing(&self) -> Option<Framing> {
         match self {
             Self::Otlp { framing }
@@ -100,12 +99,12 @@ impl Layout {
     }
 }
 
-/// Bytes from the start of a file that are enough to tell its format, and the types of its columns.
+/// Length of the sample, from the start of a file, that decides its format and the types of its columns.
 pub const SAMPLE_BYTES: usize = 1 << 20;
 
-/// Finds out what `sample` is the start of (or, when `complete`, all of).
+/// Detects the format of the file that starts with `sample` (or, if `complete`, is `sample`).
 ///
-/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is nothing that is known.
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the format is unknown.
 pub fn sniff(sample: &[u8], complete: bool) -> Result<Layout> {
     let text = without_mark(sample);
     let layout = if sample.starts_with(b"PAR1") {
@@ -115,12 +114,12 @@ pub fn sniff(sample: &[u8], complete: bool) -> Result<Layout> {
     } else if sample.starts_with(b"\xff\xff\xff\xff") {
         Some(Layout::ArrowStream)
     } else if let Some(framing) = otlp_framing(sample) {
-        // Before JSON: a length of 123 bytes is an opening brace, but no JSON goes on like a message.
+        // Before JSON: the length 123 is the byte of an opening brace, but JSON never continues like a message.
         Some(Layout::Otlp { framing })
     } else {
         let start = text.get(ndjson::trimmed(text, 0..text.len())).unwrap_or_default();
         let is_json = matches!(start.first(), Some(b'{' | b'['));
-        // A file that was rotated may begin within a line.
+        // A rotated file may begin within a line.
         (is_json || json_framing(text) == Framing::Lines).then(|| json(text))
     };
     if let Some(layout) = layout {
@@ -130,14 +129,15 @@ pub fn sniff(sample: &[u8], complete: bool) -> Result<Layout> {
         return Ok(Layout::Csv(CsvLayout::infer(sample, delimiter, complete)?));
     }
     Err(Error::invalid(
-        "the format is none of OTLP (protobuf or JSON), NDJSON, CSV with a header, Parquet, Arrow IPC or Jaeger JSON: \
-         if it is one of them, say --format",
+        "unknown format: expected OTLP (protobuf or JSON), NDJSON, CSV with a header, Parquet, Arrow IPC or \
+         Jaeger JSON; if the file is one of these, name it with --format",
     ))
 }
 
-/// The layout of a file whose format a person said.
+/// Layout of a file whose format the user named.
 ///
-/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it cannot be that.
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if the format is CSV and the header is
+/// missing or too long.
 pub fn layout_of(format: Format, sample: &[u8], complete: bool) -> Result<Layout> {
     let text = without_mark(sample);
     Ok(match format {
@@ -155,14 +155,13 @@ pub fn layout_of(format: Format, sample: &[u8], complete: bool) -> Result<Layout
     })
 }
 
-/// Whether records of lines or tables that begin like this say when they happened: a time, or the start of
-/// something that has an id or an end. Other formats always do. What does not is JSON or CSV about
-/// something else: a manifest, a list.
+/// True if the NDJSON or CSV records in the sample have a time: a time field, or a start together with an id, an end
+/// or a duration. Always true for other formats. JSON or CSV without a time is not telemetry: a manifest, a list.
 pub fn says_when(layout: &Layout, sample: &[u8], map: &FieldMap) -> bool {
     let names = match layout {
         Layout::Ndjson { .. } => {
             let object = first_object(without_mark(sample));
-            // An envelope says nothing, and its records do.
+            // The records of an envelope have the time, not the envelope.
             match envelope::open(object).and_then(|envelope| envelope.records.into_iter().next()) {
                 Some(record) => envelope::keys(&object[record]),
                 None => top_keys(object),
@@ -192,7 +191,7 @@ fn is_text(sample: &[u8]) -> bool {
     !sample.iter().take(4096).any(control)
 }
 
-/// What the JSON in `text` is by the keys of its first object.
+/// Layout of the JSON in `text`, from the keys of its first object.
 fn json(text: &[u8]) -> Layout {
     let framing = json_framing(text);
     let object = first_object(text);
@@ -209,10 +208,10 @@ fn json(text: &[u8]) -> Layout {
     Layout::Ndjson { framing }
 }
 
-/// Lines that are looked at.
+/// Number of lines that are examined.
 const TRIAL_LINES_MAX: usize = 20;
 
-/// The text from its first object on: of lines, the first that is one and has something in it.
+/// The text from its first object on. If the text is lines, from the first line that is an object with a key.
 fn first_object(text: &[u8]) -> &[u8] {
     if json_framing(text) == Framing::Lines {
         let whole =
@@ -224,7 +223,7 @@ fn first_object(text: &[u8]) -> &[u8] {
     text
 }
 
-/// The lines that are not blank, without what is harmless around them.
+/// Lines that are not blank, without the harmless bytes around them ([`ndjson::trimmed`]).
 fn lines(text: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     let lines = text.split(|b| *b == b'\n').map(move |line| {
@@ -239,7 +238,7 @@ fn is_object(line: &[u8]) -> bool {
     line.starts_with(b"{") && serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok()
 }
 
-/// The request that an OTLP JSON document is; `None` when it is none.
+/// Kind of request of an OTLP JSON document; `None` if it is not one.
 pub fn otlp_json_kind(document: &[u8]) -> Option<RequestKind> {
     top_keys(document).iter().find_map(|key| match key.as_str() {
         "resourceSpans" | "resource_spans" => Some(RequestKind::Traces),
@@ -249,15 +248,15 @@ pub fn otlp_json_kind(document: &[u8]) -> Option<RequestKind> {
     })
 }
 
-/// Whether objects come one per line, or spread over lines.
+/// Framing of JSON objects: one per line, or spread over lines.
 fn json_framing(text: &[u8]) -> Framing {
     let mut lines = lines(text);
     let first = lines.next().map_or(&text[..0], |line| &text[line]);
-    // One line longer than the sample cannot be checked; objects of several lines have short ones.
+    // A line longer than the sample cannot be checked. An object spread over lines has short lines.
     if is_object(first) || !text.contains(&b'\n') && first.starts_with(b"{") {
         return Framing::Lines;
     }
-    // A file of lines may begin with a bad one, or within one; an array of objects, with its bracket.
+    // A file of lines may begin with a bad line or within a line; an array of objects begins with its bracket.
     let (mut good, mut bad) = (0, usize::from(first == b"["));
     for line in lines.take(TRIAL_LINES_MAX) {
         if is_object(&text[line]) { good += 1 } else { bad += 1 }
@@ -265,7 +264,7 @@ fn json_framing(text: &[u8]) -> Framing {
     if good > bad { Framing::Lines } else { Framing::JsonValues }
 }
 
-/// The keys of the first object in `text`, as far as they are there; escapes are left as they are.
+/// Keys of the first object in `text`, up to 100, as far as the text goes; escapes are not decoded.
 fn top_keys(text: &[u8]) -> Vec<String> {
     let mut keys = Vec::new();
     let (mut depth, mut i) = (0_usize, text.iter().position(|b| *b == b'{').unwrap_or(text.len()));
@@ -296,15 +295,15 @@ fn top_keys(text: &[u8]) -> Vec<String> {
     keys
 }
 
-/// How the OTLP messages that `sample` begins with are told apart; `None` when they are none.
+/// Framing of the OTLP messages at the start of `sample`; `None` if these are not OTLP.
 fn otlp_framing(sample: &[u8]) -> Option<Framing> {
-    // The frames around messages come first: a message of ten bytes has a length that looks like a field.
+    // Length prefixes first: the length of a ten-byte message looks like the tag of a field.
     [Framing::Be32Delimited, Framing::VarintDelimited, Framing::ProtobufFields]
         .into_iter()
         .find(|framing| first_message(*framing, sample).is_some_and(|message| otlp_kind(message).is_some()))
 }
 
-/// The first message that is not empty, or as much of it as there is.
+/// The first message that is not empty, or the part of it within the sample.
 fn first_message(framing: Framing, sample: &[u8]) -> Option<&[u8]> {
     if framing == Framing::ProtobufFields {
         return Some(sample);
@@ -318,17 +317,17 @@ fn first_message(framing: Framing, sample: &[u8]) -> Option<&[u8]> {
     sample.get(header..).filter(|rest| !rest.is_empty())
 }
 
-/// The request that a protobuf message is, or that its start is; `None` when it is none of them, when it
-/// holds no record, or when that cannot be decided.
+/// Kind of request of a protobuf message, which may be cut off; `None` if it is not a request, holds no record, or
+/// fits several kinds.
 pub fn otlp_kind(message: &[u8]) -> Option<RequestKind> {
     let mut fitting = RequestKind::ALL.into_iter().filter(|kind| fits(*kind, message));
     fitting.next().filter(|_| fitting.next().is_none())
 }
 
-/// Most records that are looked at.
+/// Most records that are examined.
 const TRIAL_RECORDS_MAX: usize = 64;
 
-/// Whether every record of the message, and at least one, is plausible as a record of this kind.
+/// True if the message has a record and every record is plausible as this kind.
 fn fits(kind: RequestKind, message: &[u8]) -> bool {
     let mut seen = 0;
     let all = nested(message, 0, &mut |record| {
@@ -343,8 +342,8 @@ fn fits(kind: RequestKind, message: &[u8]) -> bool {
     all.is_some() && seen > 0
 }
 
-/// Calls `record` with every complete record. `None` when the message is not of the shape that all
-/// requests share or when `record` says `None`; `Some(false)` when `record` has seen enough.
+/// Calls `record` with every complete record. `None` if the message does not have the shape that all requests
+/// share or if `record` returns `None`; `Some(false)` if `record` asked to stop.
 fn nested(message: &[u8], depth: usize, record: &mut impl FnMut(&[u8]) -> Option<bool>) -> Option<bool> {
     let mut fields = Fields(message);
     loop {
@@ -367,7 +366,7 @@ fn nested(message: &[u8], depth: usize, record: &mut impl FnMut(&[u8]) -> Option
                 _ => return None,
             },
             Next::Field(number, _) if number > fields_max(depth) => {}
-            // The sample ends here: what is inside may still hold whole records.
+            // The sample ends here: the cut field may still hold whole records.
             Next::Cut(1, rest) if depth == 0 => return nested(rest, 1, record),
             Next::Cut(2, rest) if depth == 1 => return nested(rest, 2, record),
             Next::Cut(..) => return Some(true),
@@ -376,7 +375,7 @@ fn nested(message: &[u8], depth: usize, record: &mut impl FnMut(&[u8]) -> Option
     }
 }
 
-/// The greatest field number that is known of a request, of its groups, of their scope groups.
+/// Highest known field number of a request (depth 0), its groups (1) and their scope groups (2).
 fn fields_max(depth: usize) -> u64 {
     if depth == 0 { 1 } else { 3 }
 }
@@ -385,7 +384,7 @@ fn text(bytes: &[u8]) -> Option<&str> {
     std::str::from_utf8(bytes).ok()
 }
 
-/// Whether the record can be a span; `None` when its wire types or values say no.
+/// True if the record can be a span; `None` if a wire type or value rules it out.
 fn is_span(record: &[u8]) -> Option<bool> {
     let (mut ids, mut times) = (0, 0);
     each(record, |number, wire| {
@@ -414,7 +413,7 @@ fn is_span(record: &[u8]) -> Option<bool> {
     Some(ids == 2 && times > 0)
 }
 
-/// Whether the record can be a log record.
+/// True if the record can be a log record; `None` if a wire type or value rules it out.
 fn is_log(record: &[u8]) -> Option<bool> {
     let mut evidence = 0;
     each(record, |number, wire| {
@@ -439,7 +438,7 @@ fn is_log(record: &[u8]) -> Option<bool> {
     Some(evidence > 0)
 }
 
-/// Whether the record can be a metric.
+/// True if the record can be a metric; `None` if a wire type or value rules it out.
 fn is_metric(record: &[u8]) -> Option<bool> {
     let (mut named, mut points) = (false, 0);
     each(record, |number, wire| {
@@ -460,7 +459,7 @@ fn is_metric(record: &[u8]) -> Option<bool> {
     Some(named && points == 1)
 }
 
-/// Zero, or from 1980 to 2200.
+/// True for zero and times from 1980 to 2200.
 fn plausible_time(ns: u64) -> bool {
     ns == 0 || (315_532_800_000_000_000..7_258_118_400_000_000_000).contains(&ns)
 }
@@ -469,7 +468,7 @@ fn is_message(bytes: &[u8]) -> bool {
     each(bytes, |_, _| Some(true)).is_some()
 }
 
-/// Calls `field` with every field of a complete message; `None` as soon as one is not plausible.
+/// Calls `field` with every field of a complete message; `None` if one is not plausible or the message is cut off.
 fn each(message: &[u8], mut field: impl FnMut(u64, Wire<'_>) -> Option<bool>) -> Option<()> {
     let mut fields = Fields(message);
     loop {
@@ -485,7 +484,7 @@ fn each(message: &[u8], mut field: impl FnMut(u64, Wire<'_>) -> Option<bool>) ->
     }
 }
 
-/// What is left of a protobuf message.
+/// Remaining bytes of a protobuf message.
 struct Fields<'a>(&'a [u8]);
 
 enum Wire<'a> {
@@ -497,13 +496,13 @@ enum Wire<'a> {
 
 enum Next<'a> {
     Field(u64, Wire<'a>),
-    /// The bytes end within the field of this number; for bytes, with what there is of them.
+    /// The message ends within the field of this number. Holds the present part if the field is bytes.
     Cut(u64, &'a [u8]),
     End,
 }
 
 impl<'a> Fields<'a> {
-    /// The next field; `None` when this is not protobuf.
+    /// Reads the next field; `None` if the bytes are not protobuf.
     fn next(&mut self) -> Option<Next<'a>> {
         if self.0.is_empty() {
             return Some(Next::End);
@@ -547,7 +546,7 @@ impl<'a> Fields<'a> {
         Some(Next::Field(number, wire))
     }
 
-    /// A varint; `Some(None)` when the bytes end within it.
+    /// Reads a varint; `Some(None)` if the bytes end within it, `None` if it is longer than 10 bytes.
     #[expect(clippy::option_option, reason = "a value, its end missing and nonsense are three cases")]
     fn varint(&mut self) -> Option<Option<u64>> {
         let mut value = 0_u64;
@@ -563,7 +562,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The signal that a file's name says: a word such as `traces`, `span`, `logs` or `metrics` in it.
+/// Signal named in a file's name by a word such as `traces`, `span`, `logs` or `metrics`; `None` if no word or
+/// several different ones do.
 pub fn kind_of_name(name: &str) -> Option<RequestKind> {
     let name = name.to_ascii_lowercase();
     let mut kinds = name.split(|c: char| !c.is_ascii_alphabetic()).filter_map(|word| match word {

@@ -1,9 +1,9 @@
-//! Half an emoji in JSON.
+//! How is JSON with unpaired surrogates (half an emoji) read?
 //!
-//! JavaScript and Python cut texts between the halves of a surrogate pair, and write the half that is left as an
-//! escape: `"cut \ud83d"`. RFC 8259 (section 8.2) leaves open what that is; strict readers refuse it.
+//! JavaScript and Python may cut a text between the halves of a surrogate pair, and write the remaining half as an
+//! escape: `"cut \ud83d"`. RFC 8259 (section 8.2) does not define its meaning; strict readers refuse it.
 
-/// The same JSON with U+FFFD for every half that has no other; `None` when there is none. Bytes stay where they were.
+/// Replaces every unpaired surrogate escape by U+FFFD; `None` if there is none. Byte positions do not change.
 pub fn repaired(json: &[u8]) -> Option<Vec<u8>> {
     let mut repaired: Option<Vec<u8>> = None;
     let mut i = 0;
@@ -18,14 +18,14 @@ pub fn repaired(json: &[u8]) -> Option<Vec<u8>> {
                 repaired.get_or_insert_with(|| json.to_vec())[i..i + 6].copy_from_slice(b"\\ufffd");
                 i += 6;
             }
-            // Whatever is escaped, a backslash too, is over.
+            // Skips the escaped byte, which may be a backslash.
             _ => i += 2,
         }
     }
     repaired
 }
 
-/// The UTF-16 unit whose escape begins at `at`.
+/// UTF-16 unit of the escape at `at`.
 fn unit(json: &[u8], at: usize) -> Option<u16> {
     let escape = json.get(at..at + 6)?;
     let digits = escape.strip_prefix(b"\\u")?;

@@ -1,11 +1,10 @@
-//! Rows of Arrow record batches, such as Parquet files hold.
+//! How do the rows of Arrow record batches, for example from Parquet files, become events?
 //!
-//! Broadloom's own segments, and what its queries write as Parquet or Arrow, are recognised by their core
-//! columns and taken column by column, without loss. Any other table is read row by row: columns are
-//! fields as in CSV ([`super::fields`]), with the types that they have; structs and maps flatten to
-//! dotted names, lists become typed JSON. Decimals become doubles, dates and times of any unit
-//! nanoseconds, or text where these cannot hold them; what has no counterpart (intervals, times of day) becomes
-//! text.
+//! Broadloom's own segments, and the Parquet or Arrow output of its queries, are recognised by their core
+//! columns and read column by column, without loss. Any other table is read row by row: columns are fields
+//! as in CSV ([`super::fields`]) and keep their types; structs and maps flatten to dotted names, lists become
+//! typed JSON. Decimals become doubles. Dates and times of any unit become nanoseconds, or text if they are out
+//! of range. Types without a counterpart (intervals, times of day) become text.
 
 use std::sync::Arc;
 
@@ -23,10 +22,10 @@ use crate::error::{Error, Result};
 use crate::event::overflow::{self, OverflowValues};
 use crate::event::{AttributeColumn, AttributeKey, AttributeType, EventBatch, Value, schema, typed_json};
 
-/// Decodes the rows of a batch. Positions are rows.
+/// Decodes the rows of a batch. [`Refused::position`] counts rows.
 ///
-/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when a column has a type that
-/// cannot be read, which it says.
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a column has a type that cannot be
+/// read; the message names the column.
 pub fn decode(batch: &RecordBatch, map: &FieldMap, now_ns: i64) -> Result<Decoded> {
     if map.is_empty() && is_own(batch) {
         return Ok(Decoded { batch: own(batch)?, refused: Vec::new(), hints: Hints::default() });
@@ -53,7 +52,7 @@ fn is_json(field: &Field) -> bool {
     field.extension_type_name() == Some("arrow.json")
 }
 
-/// Whether the columns are those of an event table.
+/// True if the columns are those of an event table.
 fn is_own(batch: &RecordBatch) -> bool {
     use schema::column::{SAMPLE_WEIGHT, SIGNAL, TIMESTAMP};
     let own_type = |ty: &DataType| {
@@ -80,7 +79,7 @@ fn is_bytes(ty: &DataType) -> bool {
     matches!(ty, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
-/// Takes an event table column by column.
+/// Reads an event table column by column.
 fn own(batch: &RecordBatch) -> Result<EventBatch> {
     let mut core = Vec::new();
     let mut attributes = Vec::new();
@@ -126,7 +125,7 @@ fn convert(name: &str, array: &ArrayRef, ty: &DataType) -> Result<ArrayRef> {
     cast(array, ty).map_err(|e| Error::invalid(format!("column {name:?}: {e}")).with_source(e))
 }
 
-/// The attributes in an overflow column: per row a typed JSON object from physical names to values.
+/// Reads the attributes in an overflow column: one typed JSON object per row, from physical names to values.
 fn overflowed(overflow: &ArrayRef) -> Result<Vec<AttributeColumn>> {
     let mut values = OverflowValues::default();
     for (row, object) in overflow.as_string_view().iter().enumerate() {
@@ -139,10 +138,10 @@ fn overflowed(overflow: &ArrayRef) -> Result<Vec<AttributeColumn>> {
     Ok(values.finish())
 }
 
-/// A column of somebody's table, ready to be read by row.
+/// A column of a foreign table, ready to be read by row.
 struct Column {
     field: FieldId,
-    /// Where not even the structs around it are there.
+    /// Nulls of the structs around the column.
     mask: Option<NullBuffer>,
     cells: Cells,
 }
@@ -163,7 +162,7 @@ enum Cells {
     Map(ArrayRef, String),
 }
 
-/// The type to which values of `ty` are converted before they are read.
+/// Type to which values of `ty` are converted before they are read.
 fn plain(ty: &DataType) -> DataType {
     use DataType as D;
     let item = |field: &Field| Arc::new(Field::new_list_field(plain(field.data_type()), true));
@@ -179,7 +178,7 @@ fn plain(ty: &DataType) -> DataType {
         | D::Decimal256(..) => D::Float64,
         D::Boolean => D::Boolean,
         D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => D::Binary,
-        // In nanoseconds, some of them would be lost.
+        // Not converted to nanoseconds: times out of range would be lost.
         D::Timestamp(..) | D::Date32 | D::Date64 | D::Map(..) => ty.clone(),
         D::Duration(_) => D::Duration(TimeUnit::Nanosecond),
         D::List(field) | D::LargeList(field) | D::FixedSizeList(field, _) => D::List(item(field)),
@@ -191,7 +190,7 @@ fn plain(ty: &DataType) -> DataType {
     }
 }
 
-/// Opens a column, or the columns that a struct flattens to.
+/// Opens a column; a struct is flattened to several.
 fn open(
     name: &str,
     json: bool,
@@ -236,7 +235,7 @@ fn open(
 }
 
 impl Column {
-    /// Gives the value of a row, if there is one.
+    /// Passes the value of a row, unless it is null, to the assembler.
     fn give(&self, row: usize, out: &mut Assembler) -> Result<(), String> {
         if self.mask.as_ref().is_some_and(|mask| mask.is_null(row)) || self.array().is_null(row) {
             return Ok(());
@@ -298,7 +297,7 @@ fn nanoseconds(unit: TimeUnit) -> i64 {
     }
 }
 
-/// A time that nanoseconds cannot hold, as text.
+/// Writes a time that does not fit into nanoseconds as text.
 fn far_time(value: i64, unit: TimeUnit) -> String {
     let per_second = 1_000_000_000 / nanoseconds(unit);
     let fraction = value.rem_euclid(per_second) * nanoseconds(unit);
@@ -328,7 +327,7 @@ fn set_json(out: &mut Assembler, field: FieldId, write: impl FnOnce(&mut String)
     }
 }
 
-/// The entries of a map as fields of their own.
+/// Passes each entry of a map to the assembler as a field.
 fn give_entries(map: &MapArray, name: &str, row: usize, out: &mut Assembler) -> Result<(), String> {
     let entries = map.value(row);
     let [keys, values] = entries.columns() else { return Err(format!("column {name:?}: not a map")) };
@@ -479,9 +478,13 @@ mod tests {
             let decoded = decode(&batch, &FieldMap::default(), 0).unwrap();
             assert_eq!((decoded.batch.rows(), decoded.refused.len()), (0, 3), "{ty}");
             for refused in &decoded.refused {
-                assert!(refused.reason.contains("out of range: 1677 to 2262"), "{ty}: {}", refused.reason);
+                assert!(
+                    refused.reason.contains("out of range: times from 1677 to 2262"),
+                    "{ty}: {}",
+                    refused.reason
+                );
             }
-            // Beside a time that can be kept, they are what they are.
+            // If another field has a valid time, they become text.
             let map = FieldMap::parse(&[] as &[&str], &["time=2025-01-01"]).unwrap();
             let decoded = decode(&batch, &map, 0).unwrap();
             assert_eq!(decoded.refused, []);
@@ -489,7 +492,7 @@ mod tests {
         }
     }
 
-    /// What readers of Parquet see of a table, without the Arrow schema that some writers leave in it.
+    /// Writes a table to Parquet without the Arrow schema that some writers embed, and reads it back.
     fn through_parquet(table: &RecordBatch) -> RecordBatch {
         let options = parquet::arrow::arrow_writer::ArrowWriterOptions::new().with_skip_arrow_metadata(true);
         let mut writer =
@@ -500,7 +503,7 @@ mod tests {
         reader.build().unwrap().next().unwrap().unwrap()
     }
 
-    /// Events as a segment holds them, with room for `columns` attributes, come back equal.
+    /// Events in the layout of a segment, with room for 0, 3 or 100 attribute columns, come back equal.
     #[test]
     fn our_own_tables_come_back_without_loss() {
         let mut builder = EventBatchBuilder::new();

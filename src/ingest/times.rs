@@ -1,10 +1,14 @@
-//! Times and durations as people write them.
+//! Which spellings of times and durations are understood?
 //!
-//! A time is read from RFC 3339 (any offset, `T` or space, `.` or `,` before the fraction, `/` for `-`; without
-//! an offset it is UTC; what Go and Java write behind the offset is understood), without separators
-//! (`20230130T115146Z`), the common log format (`30/Jan/2023:11:51:46 +0000`), RFC 2822, C's and JavaScript's
-//! (`Mon Jan 30 11:51:46 2023`), .NET's (`/Date(1675079506123)/`), or a number since the Unix epoch whose unit
-//! is the field's or, when the field does not say, the magnitude's:
+//! Forms of a time:
+//!
+//! - RFC 3339, with any offset, `T` or space, `.` or `,` before the fraction, `/` for `-`. Without an offset it is
+//!   UTC. The suffixes that Go and Java write after the offset are allowed.
+//! - the same without separators (`20230130T115146Z`)
+//! - the common log format (`30/Jan/2023:11:51:46 +0000`), RFC 2822
+//! - C's and JavaScript's (`Mon Jan 30 11:51:46 2023`), .NET's (`/Date(1675079506123)/`)
+//! - a number since the Unix epoch; its unit is that of the field, or follows from the magnitude if the field
+//!   names none:
 //!
 //! | below       | unit         | reaches until |
 //! |-------------|--------------|---------------|
@@ -13,13 +17,13 @@
 //! | 10^17       | microseconds | year 5138     |
 //! | else        | nanoseconds  | year 2262     |
 //!
-//! A time that 64 bits of nanoseconds cannot hold is told apart from what is no time ([`NoTime`]): it is never
-//! another time.
+//! A time that does not fit into 64 bits of nanoseconds is reported as out of range, not as unreadable ([`NoTime`]),
+//! and never becomes a different time.
 //!
-//! A duration is a number with the unit of its field, or text that says its units: `12.3ms`, `1m30s`,
-//! `00:01:30.5`. A bare number whose field names no unit is not a duration: nothing here guesses.
+//! A duration is a number with the unit of its field, or text with units: `12.3ms`, `1m30s`, `00:01:30.5`. A bare
+//! number whose field names no unit is not a duration: nothing here guesses.
 
-/// What a number counts.
+/// Unit of a time or duration that is a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// 10⁻⁹ s.
@@ -33,7 +37,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Nanoseconds in one.
+    /// Number of nanoseconds in this unit.
     pub fn nanoseconds(self) -> i64 {
         match self {
             Self::Nanoseconds => 1,
@@ -43,7 +47,7 @@ impl Unit {
         }
     }
 
-    /// Reads a unit as field names and `--map` spell it, in lower case.
+    /// Reads the name of a unit in lower case, as in field names and `--map`.
     pub fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" | "nsec" => Self::Nanoseconds,
@@ -56,7 +60,7 @@ impl Unit {
         })
     }
 
-    /// The unit that a number since the epoch of this magnitude has.
+    /// Unit of a number since the epoch, from its magnitude.
     fn of_epoch(magnitude: f64) -> Self {
         if magnitude < 1e11 {
             Self::Seconds
@@ -70,29 +74,29 @@ impl Unit {
     }
 }
 
-/// Why a value is no time.
+/// Reason why a value is not a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoTime {
-    /// It is nothing that is understood.
+    /// It has none of the known forms.
     Unreadable,
-    /// It is a time, and beyond what 64 bits of nanoseconds hold: [`RANGE`].
+    /// It is a time that does not fit into 64 bits of nanoseconds: outside [`RANGE`].
     OutOfRange,
 }
 
-/// The years in which times can be kept: from 1677-09-21 to 2262-04-11.
+/// Years in which times can be stored: from 1677-09-21 to 2262-04-11.
 pub const RANGE: &str = "1677 to 2262";
 
-/// The first and last second of the year 9999, with which programs say "never".
+/// First and last second of the year 9999, which programs write for "never".
 const NEVER: std::ops::RangeInclusive<i64> = 253_370_764_800..=253_402_300_800;
 
-/// Whether a number of seconds, milliseconds or microseconds is in the year 9999. Its magnitude is that of
-/// 1978 in the next smaller unit, and no log says that it is of that one day.
+/// True if a number of seconds, milliseconds or microseconds is in the year 9999. By its magnitude it would be
+/// a day in 1978 in the next smaller unit; real logs are not from that day.
 fn is_never(value: i64) -> bool {
     [1, 1_000, 1_000_000].iter().any(|per_second| NEVER.contains(&(value / per_second)))
 }
 
-/// Nanoseconds since the epoch of an integer since the epoch. Without a unit, digits that spell a date, as in
-/// `20230130` or `20230130115146`, are that date.
+/// Converts an integer since the epoch to nanoseconds since the epoch. Without a unit, digits that spell a date
+/// (`20230130`, `20230130115146`) are that date.
 pub fn epoch_int(value: i64, unit: Option<Unit>) -> Result<i64, NoTime> {
     let unit = match unit {
         Some(unit) => unit,
@@ -105,8 +109,8 @@ pub fn epoch_int(value: i64, unit: Option<Unit>) -> Result<i64, NoTime> {
     value.checked_mul(unit.nanoseconds()).ok_or(NoTime::OutOfRange)
 }
 
-/// Nanoseconds since the epoch of a number since the epoch; whole and fractional part are scaled apart,
-/// so that microseconds survive in a double of seconds.
+/// Converts a number since the epoch to nanoseconds since the epoch. Whole and fractional part are scaled
+/// separately, so that microseconds survive in a double of seconds.
 pub fn epoch_double(value: f64, unit: Option<Unit>) -> Result<i64, NoTime> {
     if !value.is_finite() {
         return Err(NoTime::Unreadable);
@@ -128,8 +132,9 @@ fn scaled(value: f64, unit: Unit) -> Option<i64> {
     (whole as i64).checked_mul(unit.nanoseconds())?.checked_add(fraction)
 }
 
-/// The time of an integer whose digits spell one: `yyyymmdd`, and hours, minutes, seconds, milliseconds behind
-/// it. Read as seconds, milliseconds or microseconds these would be of 1970, of 1976, or beyond the range.
+/// Reads an integer whose digits spell a time: `yyyymmdd`, optionally followed by hours and minutes, seconds,
+/// milliseconds. Read as seconds, milliseconds or microseconds, such a number would be in 1970, in 1976, or out of
+/// range.
 fn spelled_out(value: i64) -> Option<i64> {
     let (date, clock) = match value {
         19_000_101..=21_991_231 => (value, 0),
@@ -147,7 +152,7 @@ fn spelled_out(value: i64) -> Option<i64> {
     seconds.checked_mul(1_000)?.checked_add(clock % 100_000)?.checked_mul(1_000_000)
 }
 
-/// Nanoseconds since the epoch of a time written as text.
+/// Converts a time in any text form of this module to nanoseconds since the epoch.
 pub fn time(text: &str, unit: Option<Unit>) -> Result<i64, NoTime> {
     let text = text.trim();
     let bytes = text.as_bytes();
@@ -175,7 +180,7 @@ pub fn time(text: &str, unit: Option<Unit>) -> Result<i64, NoTime> {
     in_words(text)
 }
 
-/// `20230130T115146.123Z`: the calendar without separators.
+/// Reads `20230130T115146.123Z`: date and time without separators.
 fn basic(text: &str) -> Option<Result<i64, NoTime>> {
     let b = text.as_bytes();
     if !matches!(b.get(8), Some(b'T' | b't' | b' ')) || digits(b, 0, 8).is_none() {
@@ -188,7 +193,7 @@ fn basic(text: &str) -> Option<Result<i64, NoTime>> {
     Some(calendar(&format!("{date}T{clock}{rest}")))
 }
 
-/// `/Date(1675079506123+0100)/`: milliseconds since the epoch, whatever the offset that .NET writes behind them.
+/// Reads `/Date(1675079506123+0100)/`: milliseconds since the epoch. The offset after them does not shift the time.
 fn dotnet(text: &str) -> Option<Result<i64, NoTime>> {
     let inner = text.strip_prefix('\\').unwrap_or(text).strip_prefix("/Date(")?;
     let inner = inner.strip_suffix(")/").or_else(|| inner.strip_suffix(")\\/"))?;
@@ -203,7 +208,7 @@ fn dotnet(text: &str) -> Option<Result<i64, NoTime>> {
     })
 }
 
-/// Whether this is a date of a year that has a sign or more than four digits: `+292277026596-12-04`.
+/// True for a date whose year has a sign or more than four digits: `+292277026596-12-04`.
 fn is_far_year(text: &[u8]) -> bool {
     let signed = matches!(text.first(), Some(b'+' | b'-'));
     let year = &text[usize::from(signed)..];
@@ -217,7 +222,7 @@ fn is_far_year(text: &[u8]) -> bool {
         && digits(rest, 4, 2).is_some()
 }
 
-/// Times that name the month, as web servers, mail, C and JavaScript write them.
+/// Reads times that name the month, as web servers, mail, C and JavaScript write them.
 fn in_words(text: &str) -> Result<i64, NoTime> {
     const NAIVE: [&str; 4] =
         ["%d/%b/%Y:%H:%M:%S", "%a %b %e %H:%M:%S%.f %Y", "%a %b %e %H:%M:%S UTC %Y", "%d %b %Y %H:%M:%S%.f"];
@@ -237,7 +242,7 @@ fn in_words(text: &str) -> Result<i64, NoTime> {
     time.and_utc().timestamp_nanos_opt().ok_or(NoTime::OutOfRange)
 }
 
-/// `1675079506.123456789`, exactly.
+/// Reads `1675079506.123456789` without rounding.
 fn decimal_epoch(text: &str, unit: Option<Unit>) -> Option<Result<i64, NoTime>> {
     let exact = text.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|b| b.is_ascii_digit()));
     let Some((whole, fraction)) = exact.filter(|_| !text.starts_with('-')) else {
@@ -253,7 +258,7 @@ fn decimal_epoch(text: &str, unit: Option<Unit>) -> Option<Result<i64, NoTime>> 
     Some(time.ok_or(NoTime::OutOfRange))
 }
 
-/// The billionths that decimal digits after the point stand for; further digits are dropped.
+/// Converts the digits after a decimal point to billionths; digits after the ninth are dropped.
 fn fraction_nanoseconds(digits: &str) -> Option<i64> {
     let mut value = 0_i64;
     for i in 0..9 {
@@ -298,14 +303,14 @@ fn is_day(year: i64, month: i64, day: i64) -> bool {
     (1..=12).contains(&month) && (1..=days).contains(&day)
 }
 
-/// RFC 3339 and what people make of it.
+/// Reads RFC 3339 and its common variants.
 fn calendar(text: &str) -> Result<i64, NoTime> {
     let (seconds, nanoseconds) = calendar_parts(text).ok_or(NoTime::Unreadable)?;
     let time = seconds.checked_mul(1_000_000_000).and_then(|ns| ns.checked_add(nanoseconds));
     time.ok_or(NoTime::OutOfRange)
 }
 
-/// Seconds since the epoch, and nanoseconds besides.
+/// Seconds since the epoch, and the nanoseconds to add to them.
 fn calendar_parts(text: &str) -> Option<(i64, i64)> {
     let b = text.as_bytes();
     let (year, month, day) = (digits(b, 0, 4)?, digits(b, 5, 2)?, digits(b, 8, 2)?);
@@ -321,7 +326,7 @@ fn calendar_parts(text: &str) -> Option<(i64, i64)> {
     }
     let (hour, minute) = (digits(b, 11, 2)?, digits(b, 14, 2)?);
     let (second, mut at) = if b.get(16) == Some(&b':') { (digits(b, 17, 2)?, 19) } else { (0, 16) };
-    // A leap second is the last nanosecond's neighbour: it counts as the next second.
+    // A leap second, 60, counts as the next second.
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -338,8 +343,8 @@ fn calendar_parts(text: &str) -> Option<(i64, i64)> {
     Some((date + hour * 3600 + minute * 60 + second - offset, nanoseconds))
 }
 
-/// The offset that stands behind a time; none is UTC. Go writes the short name of the zone once more and the
-/// reading of its other clock (`+0000 UTC m=+0.1`), Java the long name in brackets.
+/// Reads the offset after a time; an empty text is UTC. Go adds the short name of the zone and the reading of its
+/// monotonic clock (`+0000 UTC m=+0.1`), Java adds the long name in brackets.
 fn zone_seconds(text: &str) -> Option<i64> {
     let named =
         text.strip_suffix(']').and_then(|t| t.split_once('[')).filter(|(offset, _)| !offset.is_empty());
@@ -355,7 +360,7 @@ fn zone_seconds(text: &str) -> Option<i64> {
     words.next().is_none().then_some(seconds)
 }
 
-/// `Z`, `UTC`, `GMT`, `+02:00`, `-0330`, `+02`.
+/// Reads `Z`, `UTC`, `GMT`, `+02:00`, `-0330`, `+02`.
 fn offset_seconds(text: &str) -> Option<i64> {
     let b = text.as_bytes();
     let sign = match b.first() {
@@ -373,17 +378,18 @@ fn offset_seconds(text: &str) -> Option<i64> {
     (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
-/// Nanoseconds of a whole number of `unit`.
+/// Converts a whole number of `unit` to nanoseconds; `None` on overflow.
 pub fn duration_int(value: i64, unit: Unit) -> Option<i64> {
     value.checked_mul(unit.nanoseconds())
 }
 
-/// Nanoseconds of a number of `unit`, rounded to the nearest.
+/// Converts a number of `unit` to nanoseconds, rounded to the nearest; `None` on overflow.
 pub fn duration_double(value: f64, unit: Unit) -> Option<i64> {
     scaled(value, unit)
 }
 
-/// Nanoseconds of a duration written as text; `unit` is that of a bare number.
+/// Converts a duration in text form to nanoseconds. `unit` applies to a bare number; without it, a bare number is
+/// `None`.
 pub fn duration(text: &str, unit: Option<Unit>) -> Option<i64> {
     let text = text.trim();
     if let Ok(value) = text.parse::<i64>() {
@@ -395,7 +401,7 @@ pub fn duration(text: &str, unit: Option<Unit>) -> Option<i64> {
     if text.contains(':') { clock(text) } else { with_units(text) }
 }
 
-/// `[d.]hh:mm:ss[.fraction]`, as .NET and databases write an interval.
+/// Reads `[d.]hh:mm:ss[.fraction]`, as .NET and databases write an interval.
 fn clock(text: &str) -> Option<i64> {
     let mut parts = text.rsplitn(3, ':');
     let (seconds, minutes, hours) = (parts.next()?, parts.next()?, parts.next().unwrap_or("0"));
@@ -412,7 +418,7 @@ fn clock(text: &str) -> Option<i64> {
     whole.checked_mul(1_000_000_000)?.checked_add(fraction_nanoseconds(fraction)?)
 }
 
-/// `1h2m3.5s`, `12.3 ms`: numbers, each with its unit.
+/// Reads `1h2m3.5s`, `12.3 ms`: numbers, each with its unit.
 fn with_units(text: &str) -> Option<i64> {
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -486,10 +492,10 @@ mod tests {
             assert_eq!(time(text, None), Ok(1_675_036_800_000_000_000), "{text}");
         }
         assert_eq!(time("12", Some(Unit::Milliseconds)), Ok(12_000_000));
-        // An exponent makes it a double, which holds a tenth of a microsecond.
+        // A number with an exponent is a double, which is off by less than a microsecond.
         let exponent = time("1.675079506123E9", None).unwrap();
         assert!((exponent - 1_675_079_506_123_000_000).abs() < 1_000, "{exponent}");
-        // A unit says that digits spell nothing.
+        // With a unit, digits never spell a date.
         assert_eq!(time("20230130", Some(Unit::Seconds)), Ok(20_230_130_000_000_000));
         assert_eq!(time("20231399", None), Ok(20_231_399_000_000_000));
     }

@@ -1,16 +1,16 @@
-//! How is work done that may take its time?
+//! How does slow work run without slowing down everything else?
 
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result};
 
-/// Share of the processor where others want it too: nice 9, about an eighth of what they get.
+/// Thread priority in percent: nice 9, about an eighth of the processor time of other threads when all are busy.
 const PRIORITY_PERCENT: u8 = 25;
 
-/// Like [`on_own_thread`], and leaves the machine to others. What `work` spawns has that priority too.
+/// Like [`on_own_thread`], at low priority. Threads that `work` spawns inherit the priority.
 pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     on_own_thread(|| {
-        // In tests threads are used again.
+        // Tests reuse threads.
         if !cfg!(test) {
             lower_priority();
         }
@@ -19,31 +19,31 @@ pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     .await
 }
 
-/// Does `work` on a thread of its own: what it takes in memory, it gives back when it ends. The allocator would keep
-/// much of it for a thread of the runtime, which may wait long for other work.
+/// Runs `work` on a thread of its own, whose memory is returned when it ends. For a thread of the runtime the
+/// allocator would keep much of it, maybe for a long time.
 ///
-/// Dropping the future does not end the work, only its result is lost: it must have no effects. Needs a
-/// tokio runtime if `work` does; a panic in it is an [`Internal`](crate::ErrorKind::Internal) error.
+/// Dropping the future loses only the result; the work goes on, so it must have no effects. Needs a tokio runtime if
+/// `work` does. A panic in `work` is an [`Internal`](crate::ErrorKind::Internal) error.
 pub(super) async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     if cfg!(test) {
-        // There a simulation can wait for it.
+        // The simulation can wait for blocking tasks, not for other threads.
         let done = tokio::task::spawn_blocking(work).await;
         return done.map_err(|_| Error::internal("work in the background failed"));
     }
     let (done, result) = oneshot::channel();
     std::thread::Builder::new().name("broadloom-maintenance".to_owned()).spawn(move || {
-        // Nobody may be waiting any more.
+        // The receiver may have been dropped.
         let _ = done.send(work());
     })?;
     result.await.map_err(|_| Error::internal("work in the background failed"))
 }
 
-/// Where it is not possible the work is done all the same.
+/// Lowers the thread's priority. On failure the work runs all the same.
 fn lower_priority() {
     use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
     let lowered = ThreadPriorityValue::try_from(PRIORITY_PERCENT)
         .map(|value| set_current_thread_priority(ThreadPriority::Crossplatform(value)));
     if !matches!(lowered, Ok(Ok(()))) {
-        tracing::debug!("the priority of maintenance could not be lowered");
+        tracing::debug!("could not lower the priority of a maintenance thread");
     }
 }

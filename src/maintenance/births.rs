@@ -1,15 +1,14 @@
 //! Which objects are being made?
 //!
-//! Between storing an object and the commit that makes it count, nobody but its maker knows that it is
-//! wanted. What deletes orphans beside flushes and imports asks here, and not the age of the object: a
-//! machine that was asleep for a night would otherwise lose what it was about to commit.
+//! Between storing an object and its commit, only its maker knows that it is needed. The sweeper runs beside flushes
+//! and imports, and recognises such objects by this list, not by their age: a machine that slept for a night would
+//! otherwise lose the objects that it was about to commit.
 //!
-//! A commit that failed may have reached the catalog all the same, or may reach it later, and nobody can say
-//! when it no longer can. So what such a commit is about is not an orphan as long as this process lives:
-//! [`decide`].
+//! A failed commit may have reached the catalog all the same, or may reach it later, with no bound in time. So its
+//! objects are not orphans as long as this process lives: [`decide`].
 //!
-//! Whoever looks for orphans lists the objects first, then asks [`Births::contains`], then reads the
-//! catalog. An object of the list that is in neither has no maker any more and no commit.
+//! A search for orphans lists the objects first, then checks [`Births::contains`], then reads the catalog. A listed
+//! object that is in neither has no maker and no commit any more.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,27 +20,27 @@ use crate::index::RunId;
 use crate::segment::SegmentId;
 use crate::segment::mask::MaskId;
 
-/// The objects that this process is making, by the id in their names.
+/// Objects that this process is making, by the id in their names.
 #[derive(Debug, Default)]
 pub struct Births(Mutex<HashSet<String>>);
 
-/// An object is being made, until this is dropped: after its commit, or when there will be none.
+/// Mark of an object that is being made. Dropped after its commit, or when there will be none.
 #[derive(Debug)]
 pub struct Birth {
     name: String,
     births: Arc<Births>,
-    /// Whether it may be committed without our knowing.
+    /// True if its commit may have succeeded, or may still succeed, although it failed for us.
     in_doubt: bool,
 }
 
-/// Waits for the commit of what is being made. When it is cut off, or fails so that it may have got through,
-/// its objects are kept until the process ends.
+/// Runs the commit of the objects in `made`. If it is cut off, or fails with an unknown outcome, the objects are kept
+/// until the process ends.
 pub async fn decide<T>(mut made: Vec<Birth>, commit: impl Future<Output = Result<T>>) -> Result<T> {
     for birth in &mut made {
         birth.in_doubt = true;
     }
     let committed = commit.await;
-    // A conflict is found out before anything is stored.
+    // A conflict is detected before anything is stored.
     let in_doubt = committed.as_ref().is_err_and(|error| error.kind() != ErrorKind::Conflict);
     for birth in &mut made {
         birth.in_doubt = in_doubt;
@@ -50,24 +49,24 @@ pub async fn decide<T>(mut made: Vec<Birth>, commit: impl Future<Output = Result
 }
 
 impl Births {
-    /// A new segment.
+    /// Begins a new segment.
     pub fn segment(self: &Arc<Self>, now_ns: i64) -> (SegmentId, Birth) {
         let id = SegmentId::new(now_ns);
         (id, self.begin(id.to_string()))
     }
 
-    /// A new run.
+    /// Begins a new run.
     pub fn run(self: &Arc<Self>, now_ns: i64) -> (RunId, Birth) {
         let id = RunId::new(now_ns);
         (id, self.begin(id.to_string()))
     }
 
-    /// A new mask of a segment.
+    /// Begins a new mask of a segment.
     pub fn mask(self: &Arc<Self>, id: MaskId) -> Birth {
         self.begin(id.to_string())
     }
 
-    /// Whether the object of this name, without folder and extension, is being made.
+    /// True if the object of this name, without folder and extension, is being made.
     pub fn contains(&self, name: &str) -> bool {
         self.0.lock().contains(name)
     }
@@ -93,7 +92,7 @@ mod tests {
     use super::*;
     use crate::error::Error;
 
-    /// The sweeper would delete them, and then the commit would come to light.
+    /// Otherwise the sweeper could delete objects of a commit that succeeds later.
     #[test]
     fn objects_are_kept_while_their_commit_may_have_got_through() {
         let births = Arc::<Births>::default();

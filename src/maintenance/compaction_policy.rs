@@ -1,8 +1,8 @@
 //! Which segments should become one?
 //!
-//! Pure: from sizes and time ranges to sets of segments, for a compaction that is run once and does all
-//! that there is to gain; [`tiers`](super::tiers) is for those that go on for years. Two things cost queries: many small segments,
-//! and segments that overlap in time. Merging makes segments of about the same size that do not overlap.
+//! A pure function from sizes and time ranges to sets of segments, for a single compaction that does everything worth
+//! doing; [`tiers`](super::tiers) is for compactions that go on for years. Two things slow queries down: many small
+//! segments, and segments that overlap in time. Merging makes segments of about the same size that do not overlap.
 //!
 //! ```text
 //! time ──▶                                      old → new
@@ -17,40 +17,39 @@
 //! - Loose segments that overlap each other are a group. It is merged with the settled segments that it
 //!   overlaps when those have at most [`REWRITTEN_PER_ROW_MAX`] times its size; so an event is rewritten a
 //!   bounded number of times, however long the tail of late events. Otherwise the group is merged alone.
-//! - What is small after that, and next to something small, is merged with it.
+//! - After that, small neighbours are merged with each other.
 //!
-//! After a merge fewer segments are left, or fewer overlaps; when [`plan`] has nothing more to do, small
-//! segments stand alone, and overlaps are with at least ten times as many settled events.
+//! Each merge leaves fewer segments, or fewer overlaps. When [`plan`] has nothing more to do, no two small segments are
+//! neighbours, and loose segments overlap only settled ones with at least ten times their events.
 
 use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::event::TimeRange;
 
-/// Settled rows that are rewritten for the sake of one loose row, at most.
+/// Most settled rows that are rewritten for one loose row.
 pub(super) const REWRITTEN_PER_ROW_MAX: u64 = 10;
-/// Segments that are merged at once: their footers are in memory.
+/// Most inputs of one merge: their footers are in memory.
 const FAN_IN_MAX: usize = 256;
-/// What is merged at once, in events: what a crash can cost, and how much more disk it takes for a while.
+/// Most events of one merge: they bound the work lost in a crash, and the temporary disk space.
 const SIZE_AT_ONCE_MAX: u64 = 32 << 20;
 
-/// What the policy looks at in a segment.
+/// Size and time range of a segment, all that the policy uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Its size, in events of a full segment: as many as it has, or more if they are larger than those that fill
-    /// one by their number.
+    /// Size in events: the number of its events, or more where they are so large that bytes fill a segment first.
     pub size: u64,
-    /// Range of their timestamps.
+    /// Range of the events' timestamps.
     pub time: TimeRange,
 }
 
-/// Segments, by their index in what was given to [`plan`], that shall be merged with each other.
+/// Segments to merge with each other, by their index in the argument of [`plan`].
 pub type Group = Vec<usize>;
 
-/// What to merge so that segments have about the size `size_max`: disjoint groups of at least two, newest
-/// first. O(n log n).
+/// Plans merges after which segments have about the size `size_max`: disjoint groups of at least two segments,
+/// newest first. O(n log n).
 ///
-/// When it is carried out, planning again may find more, as the results of two groups may be neighbours.
+/// After the merges, planning again may find more, as the results of two groups may be neighbours.
 pub fn plan(segments: &[Extent], size_max: u64) -> Vec<Group> {
     let (settled, loose) = partition_settled(segments, size_max);
     let mut units = merge_loose(segments, &settled, loose);
@@ -59,7 +58,7 @@ pub fn plan(segments: &[Extent], size_max: u64) -> Vec<Group> {
     groups.flat_map(|unit| limited(segments, unit.members)).filter(|group| group.len() > 1).collect()
 }
 
-/// The settled segments, oldest first, and the loose ones.
+/// Returns the settled segments, oldest first, and the loose ones.
 pub(super) fn partition_settled(segments: &[Extent], size_max: u64) -> (Vec<usize>, Vec<usize>) {
     let is_full = |i: &usize| segments[*i].size.saturating_mul(2) >= size_max;
     let (full, mut loose): (Vec<usize>, Vec<usize>) = (0..segments.len()).partition(is_full);
@@ -67,14 +66,14 @@ pub(super) fn partition_settled(segments: &[Extent], size_max: u64) -> (Vec<usiz
     (settled, loose)
 }
 
-/// Ranges that share more than one instant; a shared end is no overlap.
+/// True if two ranges share more than one instant; a shared end is not an overlap.
 pub(super) fn overlap(a: TimeRange, b: TimeRange) -> bool {
     a.min_ns < b.max_ns && b.min_ns < a.max_ns
 }
 
-/// As many of the full segments as do not overlap, oldest first; the others become loose.
+/// Chooses as many full segments as possible that do not overlap, oldest first; the others become loose.
 fn settled(segments: &[Extent], mut full: Vec<usize>, loose: &mut Vec<usize>) -> Vec<usize> {
-    // Taking always the one that begins last leaves room for the most.
+    // Choosing the segment that begins last each time leaves room for the most.
     full.sort_by_key(|i| Reverse((segments[*i].time.min_ns, segments[*i].time.max_ns)));
     let mut settled: Vec<usize> = Vec::with_capacity(full.len());
     for i in full {
@@ -88,7 +87,7 @@ fn settled(segments: &[Extent], mut full: Vec<usize>, loose: &mut Vec<usize>) ->
     settled
 }
 
-/// Segments that are to be merged, or one that stays, and what they are together.
+/// Segments to merge, or a single one that stays, with their joint extent.
 #[derive(Debug)]
 struct Unit {
     members: Vec<usize>,
@@ -107,7 +106,7 @@ impl Unit {
     }
 }
 
-/// Groups of loose segments, with the settled ones that are merged with them, and all that stays alone.
+/// Groups the loose segments, with settled ones where that is worth it; the other settled ones stay alone.
 fn merge_loose(segments: &[Extent], settled: &[usize], mut loose: Vec<usize>) -> Vec<Unit> {
     loose.sort_by_key(|i| segments[*i].time.min_ns);
     let mut groups: Vec<Unit> = Vec::new();
@@ -120,7 +119,7 @@ fn merge_loose(segments: &[Extent], settled: &[usize], mut loose: Vec<usize>) ->
         }
     }
     let mut units: Vec<Unit> = Vec::new();
-    // Groups that are worth it, with the range of settled segments that they overlap.
+    // Groups that are worth rewriting settled segments, with the range of those that they overlap.
     let mut worth: Vec<(Unit, Range<usize>)> = Vec::new();
     for group in groups {
         let time = group.extent.time;
@@ -148,7 +147,7 @@ fn merge_loose(segments: &[Extent], settled: &[usize], mut loose: Vec<usize>) ->
     units
 }
 
-/// Joins neighbours that are small.
+/// Joins small neighbours.
 fn join_small(units: Vec<Unit>, size_max: u64) -> Vec<Unit> {
     let is_small = |unit: &Unit| unit.extent.size.saturating_mul(2) < size_max;
     let mut joined: Vec<Unit> = Vec::new();
@@ -164,7 +163,7 @@ fn join_small(units: Vec<Unit>, size_max: u64) -> Vec<Unit> {
     joined
 }
 
-/// The group in parts that may be merged at once, newest first.
+/// Splits a group into parts within the limits of one merge, newest first.
 pub(super) fn limited(segments: &[Extent], mut group: Group) -> Vec<Group> {
     group.sort_by_key(|i| Reverse(segments[*i].time.max_ns));
     let mut parts: Vec<Group> = vec![Vec::new()];
@@ -255,7 +254,7 @@ mod tests {
         assert_eq!(plan(&all_over, 1 << 20).iter().map(Vec::len).collect::<Vec<_>>(), [32, 32, 32, 4]);
     }
 
-    /// What merging would give if events were spread evenly.
+    /// Result of a merge if events are spread evenly.
     fn merged(group: &[Extent], size_max: u64) -> Vec<Extent> {
         let rows: u64 = group.iter().map(|s| s.size).sum();
         let Some(time) = group.iter().map(|s| s.time).reduce(TimeRange::union) else { return Vec::new() };

@@ -1,18 +1,18 @@
-//! Has this message been taken in before?
+//! Has this message been stored before?
 //!
-//! A producer that did not hear the answer sends the message again, and may do so while the first one is on
-//! its way to the disk, after a restart, or to a server that has long made a segment of it. So the messages
-//! of some time are remembered: those that are under way and those that are stored, here; in the log with
-//! their batches; and in the catalog with the segments that the batches became.
+//! A producer that gets no answer sends the message again: while the first delivery is on its way to the disk, after
+//! a restart, or long after a flush. So the messages of a recent window are remembered in three places: those in
+//! progress and stored ones here, in memory; in the log with their batches; and in the catalog with the segments that
+//! the batches became.
 //!
 //! ```text
 //! claim ─▶ Known       stored before: answered at once
-//!       ─▶ Waiting     under way: the second waits for what becomes of the first
-//!       ─▶ Claimed     new: the claim goes through the log with the batch, whoever waits for it
+//!       ─▶ Waiting     in progress: the second delivery waits for the outcome of the first
+//!       ─▶ Claimed     new: the claim goes through the log with the batch, even if its caller goes away
 //! ```
 //!
-//! What is forgotten, by age or by number, is taken in again. So duplicates are kept out within the window,
-//! and beyond it nothing is promised.
+//! A message is forgotten by age or by number; if it is delivered after that, it is stored again. Duplicates are only
+//! rejected within the window.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::catalog::WalRange;
 use crate::config::DeliverySettings;
 use crate::wal::{DeliveryId, SequenceNumber};
 
-/// The messages that were taken in lately.
+/// Recently stored messages, and those in progress.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     state: Mutex<State>,
@@ -34,29 +34,29 @@ pub struct Deliveries {
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<DeliveryId, Known>,
-    /// Those that are stored, in that order.
+    /// Stored messages with their times, oldest first.
     stored: VecDeque<(i64, DeliveryId)>,
 }
 
 #[derive(Debug)]
 enum Known {
-    /// On its way; the sender is dropped when that is decided.
+    /// In progress; the sender is dropped when the outcome is known.
     UnderWay(watch::Receiver<()>),
     Stored(SequenceNumber),
 }
 
-/// What is to be done with a message.
+/// Decision on a message.
 #[derive(Debug)]
 pub enum Verdict {
-    /// It is stored already.
+    /// Stored already.
     Known,
-    /// It is on its way: ask again when this ends.
+    /// In progress: claim again when this receiver ends.
     Waiting(watch::Receiver<()>),
-    /// It is new.
+    /// New: store it.
     Claimed(Claim),
 }
 
-/// A message on its way into the log. Dropped without being stored, it is forgotten.
+/// A message on its way into the log. It is forgotten if this is dropped before [`stored`](Self::stored).
 #[derive(Debug)]
 pub struct Claim {
     id: DeliveryId,
@@ -65,17 +65,17 @@ pub struct Claim {
 }
 
 impl Deliveries {
-    /// Remembers as long and as many as `settings` say.
+    /// Creates a memory with the window of `settings`.
     pub fn new(settings: DeliverySettings) -> Self {
         Self { state: Mutex::default(), settings }
     }
 
-    /// Whether messages are remembered at all.
+    /// True if messages are remembered at all.
     pub fn is_on(&self) -> bool {
         !self.settings.window.is_zero() && self.settings.count_max > 0
     }
 
-    /// What to do with the message `id`, which arrives at `now_ns`.
+    /// Decides what to do with the message `id`, which arrives at `now_ns`.
     pub fn claim(self: &Arc<Self>, id: DeliveryId, now_ns: i64) -> Verdict {
         let mut state = self.state.lock();
         state.forget(&self.settings, now_ns);
@@ -90,14 +90,14 @@ impl Deliveries {
         }
     }
 
-    /// Takes note of a message that was stored before this process began.
+    /// Adds a message that was stored before this process began.
     pub fn remember(&self, id: DeliveryId, seq: SequenceNumber, at_ns: i64) {
         if self.is_on() {
             self.state.lock().store(id, seq, at_ns);
         }
     }
 
-    /// The messages whose batches are in this part of the log.
+    /// Returns the messages whose batches are in this part of the log.
     pub fn within(&self, range: WalRange) -> Vec<DeliveryId> {
         let state = self.state.lock();
         let of_range = state.known.iter().filter_map(|(id, known)| match known {
@@ -107,12 +107,12 @@ impl Deliveries {
         of_range.collect()
     }
 
-    /// How many are remembered.
+    /// Number of remembered messages.
     pub fn len(&self) -> usize {
         self.state.lock().known.len()
     }
 
-    /// Whether none is remembered.
+    /// True if no message is remembered.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -138,12 +138,12 @@ impl State {
 }
 
 impl Claim {
-    /// The message that is claimed.
+    /// Id of the claimed message.
     pub fn id(&self) -> DeliveryId {
         self.id
     }
 
-    /// The message is durable as batch `seq` of the log.
+    /// Records that the message is durable as batch `seq` of the log.
     pub fn stored(self, seq: SequenceNumber, now_ns: i64) {
         self.deliveries.state.lock().store(self.id, seq, now_ns);
     }

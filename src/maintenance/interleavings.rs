@@ -1,8 +1,8 @@
-//! In whatever order threads come to the locks, nobody sees an event twice, or not at all, or an object that is gone.
+//! Does every reader see each event once, and no deleted object, in whatever order threads take the locks?
 //!
-//! What [`Live`] and [`Deliveries`] share between threads is under one lock each, so what can happen is an order of
-//! critical sections. Here all orders are gone through: every actor is a list of steps, each of which takes a lock
-//! once at most, and everybody looks after every step.
+//! [`Live`] and [`Deliveries`] have one lock each for their shared state, so every execution is an order of critical
+//! sections. These tests go through all orders: each actor is a list of steps that take a lock at most once, and
+//! the invariants are checked after every step.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::event::{CoreEvent, EventBatch, EventBatchBuilder, TimeRange};
 use crate::segment::{SegmentId, SegmentMeta};
 use crate::wal::{DeliveryId, SequenceNumber};
 
-/// Calls `run` with every order in which actors can take `steps[actor]` steps each; returns how many there are.
+/// Calls `run` with every order in which actors can take `steps[actor]` steps each; returns the number of orders.
 fn each_order(steps: &[usize], run: &mut impl FnMut(&[usize])) -> usize {
     fn go(left: &mut [usize], order: &mut Vec<usize>, run: &mut impl FnMut(&[usize])) -> usize {
         let mut orders = 0;
@@ -41,11 +41,11 @@ fn each_order(steps: &[usize], run: &mut impl FnMut(&[usize])) -> usize {
 struct World {
     live: Live,
     catalog: Arc<CatalogSnapshot>,
-    /// The batches in each segment, by the number in its id.
+    /// Batches in each segment, by the number in its id.
     contents: Vec<BTreeSet<u64>>,
     durable: u64,
     sealed: Option<(Sealed, WalRange)>,
-    /// What an actor has read of the catalog.
+    /// Catalog snapshot that each actor has read.
     read: [Option<Arc<CatalogSnapshot>>; 4],
     view: Option<Arc<CatalogSnapshot>>,
     deleted: BTreeSet<String>,
@@ -87,10 +87,10 @@ impl World {
         &self.contents[usize::from(segment.id.as_bytes()[15])]
     }
 
-    /// The log has made the next batch durable.
+    /// Makes the next batch durable, as the log does.
     fn arrive(&mut self) {
         self.durable += 1;
-        let arrival = Arrival { batch: batch(self.durable), claim: None };
+        let arrival = Arrival { batch: batch(self.durable), claim: None, under_way: None };
         self.live.durable(vec![(SequenceNumber(self.durable), arrival)], 0);
     }
 
@@ -98,10 +98,10 @@ impl World {
         self.sealed = self.live.seal(1);
     }
 
-    /// As `Catalog::commit`: on top of whatever others have committed.
+    /// Commits a flush on top of all other commits, as `Catalog::commit` does.
     fn commit_flush(&mut self) {
         let Some((sealed, range)) = self.sealed.take() else { return };
-        // Where the watermark has moved meanwhile, that is a conflict.
+        // If the watermark has moved meanwhile, the commit is a conflict.
         if self.catalog.wal_watermark == range.from {
             let segment = self.segment(sealed.batches.iter().map(|batch| seq_of(batch)).collect());
             let next = Arc::make_mut(&mut self.catalog);
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    /// All segments become one.
+    /// Commits a merge of all segments into one.
     fn commit_merge(&mut self) {
         let batches =
             self.catalog.segments.iter().flat_map(|segment| self.contents(segment).clone()).collect();
@@ -127,14 +127,14 @@ impl World {
         self.read[actor] = Some(Arc::clone(&self.catalog));
     }
 
-    /// Tells readers of what the actor has read.
+    /// Makes the catalog that the actor has read visible to readers.
     fn tell(&mut self, actor: usize) {
         if let Some(catalog) = self.read[actor].take() {
             self.live.committed(&catalog);
         }
     }
 
-    /// Deletes what has left the catalog that the actor has read, and nobody holds.
+    /// Deletes segments that have left the catalog that the actor has read and that no reader holds.
     fn sweep(&mut self, actor: usize) {
         let Some(catalog) = self.read[actor].take() else { return };
         let held = self.live.held();
@@ -143,7 +143,7 @@ impl World {
         self.deleted.extend(removed.filter(|id| !held.contains(id)));
     }
 
-    /// Every durable batch is there once, and every object that somebody reads or may begin to.
+    /// Checks that every durable batch is there once, and every object that a reader uses or may begin to use.
     fn look(&self, order: &[usize]) {
         let (catalog, buffer) = self.live.view();
         let in_segments = catalog.segments.iter().flat_map(|segment| self.contents(segment).iter().copied());
@@ -156,10 +156,10 @@ impl World {
     }
 }
 
-/// A step of an actor, which has the number that is given.
+/// A step of the actor with the given number.
 type Step = fn(&mut World, usize);
 
-/// Goes through all orders of the steps of `actors` in a world that is made ready by `prepare`; returns how many.
+/// Runs all orders of the steps of `actors`, each in a world made by `prepare`; returns the number of orders.
 fn explore(prepare: impl Fn(&mut World), actors: &[&[Step]]) -> usize {
     let steps: Vec<usize> = actors.iter().map(|steps| steps.len()).collect();
     each_order(&steps, &mut |order| {
@@ -209,7 +209,7 @@ fn what_is_read_is_not_deleted_however_merges_sweeps_and_queries_meet() {
     let (merges, sweeps) = ([MERGE, MERGE].concat(), [SWEEP, SWEEP].concat());
     let orders = explore(flushed, &[&merges, &sweeps, &QUERY]);
     assert_eq!(orders, 13_860);
-    // It is not that nothing is ever deleted.
+    // The sweep does delete something.
     let mut world = World::new();
     flushed(&mut world);
     for step in MERGE.iter().chain(&SWEEP) {
@@ -218,17 +218,17 @@ fn what_is_read_is_not_deleted_however_merges_sweeps_and_queries_meet() {
     assert_eq!(world.deleted.len(), 2);
 }
 
-/// Somebody who delivers a message.
+/// A sender of a message.
 #[derive(Debug)]
 enum Sender {
     Begins,
     Waits(tokio::sync::watch::Receiver<()>),
     HasClaimed(Claim),
-    /// Stored by this one, known already, or failed.
+    /// Finished: stored by this sender, known already, or failed.
     Ended,
 }
 
-/// Goes through all orders in which senders of one message take their next step, and what becomes of each claim.
+/// Runs all orders of the steps of the senders of one message, and all outcomes of each claim.
 fn deliver(choices: &mut Vec<usize>, ends: &mut usize) {
     let deliveries = Arc::new(Deliveries::new(DeliverySettings::default()));
     let id = DeliveryId::of(0, b"message");
@@ -236,7 +236,7 @@ fn deliver(choices: &mut Vec<usize>, ends: &mut usize) {
     let mut stored = 0;
     let mut step = 0;
     loop {
-        // What can be done now: a sender that is not waiting for nothing, and how its claim ends.
+        // Choices: a sender that can make progress, and the end of its claim.
         let mut able = Vec::new();
         for (i, sender) in senders.iter().enumerate() {
             match sender {
@@ -259,7 +259,7 @@ fn deliver(choices: &mut Vec<usize>, ends: &mut usize) {
         if choices.len() == step {
             choices.push(0);
         }
-        // How many choices there were is needed to go to the next one.
+        // The number of choices is needed to find the next one.
         step += 1;
         senders[i] = match std::mem::replace(&mut senders[i], Sender::Ended) {
             Sender::HasClaimed(claim) if succeeds => {
@@ -288,7 +288,7 @@ fn a_message_is_stored_once_however_its_deliveries_meet() {
     loop {
         let mut made: Vec<usize> = choices.iter().map(|choice| choice & 0xFF).collect();
         deliver(&mut made, &mut ends);
-        // The last choice that has another one after it.
+        // Back to the last choice with an untried alternative.
         while made.last().is_some_and(|choice| (choice & 0xFF) + 1 >= choice >> 8) {
             made.pop();
         }

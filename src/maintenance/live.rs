@@ -1,13 +1,15 @@
-//! What is in the database at this moment?
+//! Which events are in the database at this moment?
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::births::Births;
 use super::deliveries::{Claim, Deliveries};
+use super::signals::Signals;
 use super::sweep::names;
 use crate::buffer::{Buffer, Run, Sealed};
 use crate::catalog::{CatalogSnapshot, WalRange};
@@ -17,13 +19,14 @@ use crate::event::{EventBatch, KeyDictionary};
 use crate::segment::{SegmentId, SegmentMeta};
 use crate::wal::SequenceNumber;
 
-/// Catalog and buffer under one lock, so that every reader sees each event exactly once.
+/// Catalog and buffer under one lock, so that each reader sees each event exactly once.
 #[derive(Debug)]
 pub struct Live {
     state: Mutex<State>,
     keys: Arc<KeyDictionary>,
     births: Arc<Births>,
     deliveries: Arc<Deliveries>,
+    signals: Arc<Signals>,
     /// Bytes of batches that are on their way through the log.
     pending_bytes: Arc<AtomicUsize>,
 }
@@ -32,7 +35,7 @@ pub struct Live {
 struct State {
     catalog: Arc<CatalogSnapshot>,
     buffer: Buffer,
-    /// Segments that have left the catalog. Whoever may still read one holds it.
+    /// Segments that have left the catalog. A query that may still read one holds it.
     retired: Vec<Weak<SegmentMeta>>,
 }
 
@@ -41,7 +44,7 @@ impl State {
         Self { catalog, buffer, retired: Vec::new() }
     }
 
-    /// Makes `catalog` the present one, and remembers what has gone with the old one.
+    /// Makes `catalog` the current one, and remembers the segments that it has removed.
     fn swap(&mut self, catalog: &Arc<CatalogSnapshot>) {
         let old = std::mem::replace(&mut self.catalog, Arc::clone(catalog));
         self.retired.retain(|segment| segment.strong_count() > 0);
@@ -56,7 +59,7 @@ impl State {
     }
 }
 
-/// Room in memory for one batch, given back when dropped.
+/// Memory reserved for one batch, released when dropped.
 #[derive(Debug)]
 pub struct Admission {
     bytes: usize,
@@ -72,30 +75,32 @@ impl Drop for Admission {
 /// A batch on its way through the log.
 #[derive(Debug)]
 pub struct Arrival {
-    /// The events.
+    /// Events.
     pub batch: Arc<EventBatch>,
-    /// The message that they came in, when that matters.
+    /// Claim of the message that brought them; none when messages are not deduplicated.
     pub claim: Option<Claim>,
+    /// Dropped when queries see the events, or never will; `close` waits for it.
+    pub under_way: Option<TaskTrackerToken>,
 }
 
-/// How full the buffer is.
+/// Fill level of the buffer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct BufferLevel {
-    /// Events.
+    /// Number of events.
     pub rows: usize,
     /// Memory, in bytes.
     pub bytes: usize,
-    /// When the oldest batch arrived.
+    /// Time at which the oldest batch arrived.
     pub oldest_ns: Option<i64>,
 }
 
 impl Live {
-    /// The state at start: committed segments, and the batches that the log had behind them.
+    /// Creates the state at start: committed segments, and the batches above the watermark in the log.
     pub fn new(catalog: Arc<CatalogSnapshot>, buffer: Buffer, keys: Arc<KeyDictionary>) -> Self {
         Self::remembering(catalog, buffer, keys, DeliverySettings::default())
     }
 
-    /// The same, which tells messages apart by `deliveries`.
+    /// Like [`new`](Self::new), with deduplication of messages by `deliveries`.
     pub fn remembering(
         catalog: Arc<CatalogSnapshot>,
         buffer: Buffer,
@@ -104,26 +109,32 @@ impl Live {
     ) -> Self {
         let deliveries = Arc::new(Deliveries::new(deliveries));
         let state = Mutex::new(State::new(catalog, buffer));
-        Self { state, keys, births: Arc::default(), deliveries, pending_bytes: Arc::default() }
+        let (births, signals, pending_bytes) = Default::default();
+        Self { state, keys, births, deliveries, signals, pending_bytes }
     }
 
-    /// Every attribute key that was seen.
+    /// Attribute keys seen so far.
     pub fn keys(&self) -> &Arc<KeyDictionary> {
         &self.keys
     }
 
-    /// The messages that were taken in lately.
+    /// Recently stored messages.
     pub fn deliveries(&self) -> &Arc<Deliveries> {
         &self.deliveries
     }
 
-    /// The objects that are being made.
+    /// Signals to the maintenance of the database.
+    pub fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
+    /// Objects that are being made.
     pub fn births(&self) -> &Arc<Births> {
         &self.births
     }
 
-    /// Names of the objects of segments that queries of this process read or may begin to read: those of the catalog, and
-    /// those that have left it while somebody holds them.
+    /// Names of the objects of segments that queries of this process read or may begin to read: those in the catalog,
+    /// and removed ones that a query still holds.
     pub fn held(&self) -> HashSet<String> {
         let state = self.state.lock();
         let present = state.catalog.segments.iter().cloned();
@@ -131,13 +142,13 @@ impl Live {
         present.chain(retired).flat_map(|segment| names(&segment).collect::<Vec<_>>()).collect()
     }
 
-    /// Segments and buffer at one moment.
+    /// Returns segments and buffer at one moment.
     pub fn view(&self) -> (Arc<CatalogSnapshot>, Arc<[Arc<EventBatch>]>) {
         let mut state = self.state.lock();
         (Arc::clone(&state.catalog), state.buffer.batches())
     }
 
-    /// Segments and buffer at one moment, and what the buffer's batches are in the log.
+    /// Returns segments and buffer at one moment, and the log range of the buffer's batches.
     pub fn view_of_log(&self) -> (Arc<CatalogSnapshot>, Arc<[Arc<EventBatch>]>, WalRange) {
         let mut state = self.state.lock();
         let from = state.catalog.wal_watermark;
@@ -145,15 +156,15 @@ impl Live {
         (Arc::clone(&state.catalog), state.buffer.batches(), wal)
     }
 
-    /// How full the buffer is.
+    /// Fill level of the buffer.
     pub fn level(&self) -> BufferLevel {
         let buffer = &self.state.lock().buffer;
         BufferLevel { rows: buffer.rows(), bytes: buffer.bytes(), oldest_ns: buffer.oldest_ns() }
     }
 
-    /// Asks for room for a batch of `bytes`. A single batch of any size fits into an empty buffer.
+    /// Reserves memory for a batch of `bytes`. A single batch of any size fits into an empty buffer.
     ///
-    /// Fails with [`ErrorKind::Busy`] when buffer and batches under way would exceed `bytes_max`.
+    /// Fails with [`ErrorKind::Busy`] when the buffer and the batches in progress would exceed `bytes_max`.
     pub fn admit(&self, bytes: usize, bytes_max: usize) -> Result<Admission> {
         let used = self.state.lock().buffer.bytes() + self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         let admission = Admission { bytes, pending_bytes: Arc::clone(&self.pending_bytes) };
@@ -168,24 +179,29 @@ impl Live {
         Ok(admission)
     }
 
-    /// Takes in batches that have become durable: from now on queries see them.
+    /// Adds batches that have become durable: from now on queries see them.
     pub fn durable(&self, arrivals: Vec<(SequenceNumber, Arrival)>, now_ns: i64) {
         let mut batches = Vec::with_capacity(arrivals.len());
-        for (seq, Arrival { batch, claim }) in arrivals {
+        for (seq, Arrival { batch, claim, under_way }) in arrivals {
             self.keys.observe(&batch);
-            // Before a flush can see the batch: it takes note of the message too.
+            // Before a flush can see the batch, as the flush commits the message too.
             if let Some(claim) = claim {
                 claim.stored(seq, now_ns);
             }
-            batches.push((seq, batch));
+            batches.push((seq, batch, under_way));
         }
         let mut state = self.state.lock();
-        for (seq, batch) in batches {
+        let mut arrived = Vec::with_capacity(batches.len());
+        for (seq, batch, under_way) in batches {
             state.buffer.push(seq, batch, now_ns);
+            arrived.push(under_way);
         }
+        drop(state);
+        drop(arrived);
+        self.signals.batches_arrived();
     }
 
-    /// The oldest batches, up to about `rows_max` events, and what they are in the log.
+    /// Seals the oldest batches, up to about `rows_max` events, and returns them with their log range.
     pub fn seal(&self, rows_max: usize) -> Option<(Sealed, WalRange)> {
         let mut state = self.state.lock();
         let sealed = state.buffer.seal(rows_max)?;
@@ -193,27 +209,32 @@ impl Live {
         Some((sealed, range))
     }
 
-    /// A run of small batches that is worth merging.
+    /// Finds a run of small batches that is worth merging.
     pub fn small_run(&self) -> Option<Run> {
         self.state.lock().buffer.small_run()
     }
 
-    /// Replaces a run by its merged events; no flush may be under way.
+    /// Replaces a run by its merged events; no flush may be running.
     pub fn replace_run(&self, run: &Run, merged: Arc<EventBatch>) {
         self.state.lock().buffer.replace_run(run, merged);
     }
 
-    /// Makes `catalog` what queries see, and forgets the batches that it has in segments. An older
-    /// snapshot than the present one changes nothing.
+    /// Makes queries see `catalog`, and drops the batches that it has in segments. A snapshot older than the current
+    /// one changes nothing.
     pub fn committed(&self, catalog: &Arc<CatalogSnapshot>) {
         let mut state = self.state.lock();
         if catalog.version > state.catalog.version {
             state.buffer.remove_through(catalog.wal_watermark);
             state.swap(catalog);
+            drop(state);
+            self.signals.committed(catalog.version);
         }
     }
 
     /// Replaces everything, for a reader beside a writer.
+    ///
+    /// # Panics
+    /// If the buffer has a batch that is in segments already.
     pub fn replace(&self, catalog: Arc<CatalogSnapshot>, buffer: Buffer) {
         let replayed = buffer.first();
         assert!(

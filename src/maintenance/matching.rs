@@ -1,7 +1,6 @@
-//! Who finds the rows that a condition is about?
+//! How does maintenance find the rows that fulfil a condition?
 //!
-//! Deleting and retention know SQL conditions; evaluating them is the business of the layers above, which
-//! hand in a [`RowMatcher`].
+//! Deletion and retention use SQL conditions. The layers above parse and evaluate them, through a [`RowMatcher`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use roaring::RoaringBitmap;
 
+use super::Condition;
 use crate::catalog::CatalogSnapshot;
 use crate::error::Result;
 use crate::segment::SegmentMeta;
@@ -16,22 +16,25 @@ use crate::segment::SegmentMeta;
 /// Evaluates SQL conditions on segments.
 #[async_trait]
 pub trait RowMatcher: fmt::Debug + Send + Sync {
-    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when `condition` is none that
-    /// can be evaluated row by row.
-    async fn check(&self, condition: &str) -> Result<()>;
+    /// Parses a condition, which must be one SQL expression.
+    fn parse(&self, condition: &str) -> Result<Condition>;
 
-    /// The segments in which rows may fulfil `condition`; no other has any.
+    /// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when `condition` cannot be
+    /// evaluated row by row.
+    async fn check(&self, condition: &Condition) -> Result<()>;
+
+    /// Returns the segments in which rows may fulfil `condition`; no other segment has any.
     async fn candidates(
         &self,
         catalog: &Arc<CatalogSnapshot>,
-        condition: &str,
+        condition: &Condition,
     ) -> Result<Vec<Arc<SegmentMeta>>>;
 
-    /// The rows of a segment of `catalog` on which `condition` is true, whether they are deleted or not.
+    /// Returns the rows of a segment of `catalog` for which `condition` is true, deleted or not.
     async fn rows(
         &self,
         catalog: &Arc<CatalogSnapshot>,
         segment: &Arc<SegmentMeta>,
-        condition: &str,
+        condition: &Condition,
     ) -> Result<RoaringBitmap>;
 }

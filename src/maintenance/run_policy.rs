@@ -1,9 +1,8 @@
 //! Which runs should there be?
 //!
-//! Pure: from segments and runs to the next step. Segments that no run is about are asked one by one, so
-//! there should be few; and a lookup asks every run, so there should be few of those. Runs are merged when
-//! there are many of similar size, like the levels of an LSM tree: what is in a run was written once per
-//! level.
+//! A pure function from segments and runs to the next step. A lookup reads every run, and every segment that is in no
+//! run, so there should be few of both. Runs are merged when there are many of similar size, like the levels of an LSM
+//! tree: each entry is written once per level.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -12,29 +11,29 @@ use crate::index::run::RUN_SEGMENTS_MAX;
 use crate::index::{RunId, RunMeta, RunSet};
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// So many segments may be in no run: asking one takes a read or two.
+/// Most segments that may be in no run: a lookup in one takes a read or two.
 const UNCOVERED_MAX: usize = 8;
-/// Segments that go into a run at once.
+/// Most segments that go into a new run.
 const BUILD_SEGMENTS_MAX: usize = 64;
-/// So many runs of one size are merged.
+/// Number of runs of one size that are merged into one.
 const MERGE_RUNS: usize = 8;
-/// The largest runs of the smallest size; each further size is [`MERGE_RUNS`] times larger.
+/// Upper bound of the smallest size class, in bytes; each further class is [`MERGE_RUNS`] times larger.
 const SMALL_RUN_BYTES: u64 = 256 << 10;
-/// A run is not made larger than this: it is in memory while it is made.
+/// Largest run, in bytes: it is in memory while it is made.
 pub(super) const RUN_BYTES_MAX: u64 = 64 << 20;
 
 /// One change to the runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum RunStep {
-    /// Forget runs all of whose segments are gone.
+    /// Drops runs whose segments are all gone.
     Drop(Vec<RunId>),
-    /// Make a run of these segments, or of the first few of them.
+    /// Builds a run of these segments, or of the first few of them.
     Build(Vec<Arc<SegmentMeta>>),
-    /// Make one run of these, with the segments that are still there.
+    /// Merges these runs into one, with the segments that still exist.
     Merge(Vec<(Arc<RunMeta>, Vec<SegmentId>)>),
 }
 
-/// What to do next; none when all is well. O(segments).
+/// Returns the next step; none when nothing is due. O(segments).
 pub(super) fn next_step(segments: &[Arc<SegmentMeta>], runs: &RunSet) -> Option<RunStep> {
     let live: HashSet<SegmentId> = segments.iter().map(|segment| segment.id).collect();
     let alive = |run: &RunMeta| -> Vec<SegmentId> {
@@ -59,7 +58,7 @@ pub(super) fn next_step(segments: &[Arc<SegmentMeta>], runs: &RunSet) -> Option<
     similar(runs_alive).map(RunStep::Merge)
 }
 
-/// Runs of one size, the smallest first, that together are not too large.
+/// Chooses runs of one size class, the smallest first, that together are at most [`RUN_BYTES_MAX`].
 fn similar(mut runs: Vec<(Arc<RunMeta>, Vec<SegmentId>)>) -> Option<Vec<(Arc<RunMeta>, Vec<SegmentId>)>> {
     runs.sort_by_key(|(run, _)| (run.bytes, run.id));
     let of_a_size = runs.chunk_by(|(a, _), (b, _)| size_class(a.bytes) == size_class(b.bytes));
@@ -70,7 +69,7 @@ fn similar(mut runs: Vec<(Arc<RunMeta>, Vec<SegmentId>)>) -> Option<Vec<(Arc<Run
     of_a_size.filter_map(|runs| runs.get(..MERGE_RUNS)).find(fits).map(<[_]>::to_vec)
 }
 
-/// 0 for small runs, one more for each [`MERGE_RUNS`] times larger.
+/// Size class: 0 for small runs, one more for each factor of [`MERGE_RUNS`].
 fn size_class(bytes: u64) -> u32 {
     (bytes / SMALL_RUN_BYTES).checked_ilog(MERGE_RUNS as u64).map_or(0, |class| class + 1)
 }

@@ -1,60 +1,57 @@
-//! How do runs come and go?
+//! How are runs made, merged and deleted?
 //!
-//! In the background, beside flushes and imports and never in their way: a segment that no run is about yet
-//! is found all the same, by asking it. A run that was replaced is deleted after a while; a query that still
-//! wants it then asks the segments.
+//! In the background, without delaying flushes and imports: lookups read the index of a segment that is in no run yet.
+//! A replaced run is deleted after a while; a query that still wants it then reads the segments' indexes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 
-use super::Live;
-use super::births::decide;
+use super::Ground;
 use super::flush::store_object;
 use super::run_policy::{RUN_BYTES_MAX, RunStep, next_step};
-use crate::catalog::{Catalog, CatalogSnapshot, Change};
-use crate::config::Clock;
+use crate::catalog::{CatalogSnapshot, Change};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::run::{BuiltRun, Run, RunInput, merge};
 use crate::index::{RunId, RunMeta, SegmentIndex};
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// How long a run that was replaced can still be read.
+/// Time for which a replaced run can still be read.
 const GRACE_NS: i64 = 60_000_000_000;
 
 /// Makes, merges and drops runs.
 #[derive(Debug)]
 pub struct RunKeeper {
-    live: Arc<Live>,
-    catalog: Arc<Catalog>,
-    store: Arc<dyn ObjectStore>,
-    clock: Arc<dyn Clock>,
+    ground: Ground,
     one_at_a_time: tokio::sync::Mutex<()>,
-    /// Paths of runs that were replaced, and when.
+    /// Replaced runs: time of the replacement, and path.
     retired: Mutex<Vec<(i64, String)>>,
 }
 
 impl RunKeeper {
-    /// Keeps the runs of `catalog` in `store`.
-    pub fn new(
-        live: Arc<Live>,
-        catalog: Arc<Catalog>,
-        store: Arc<dyn ObjectStore>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    /// Creates a keeper of the runs of `ground`.
+    pub fn new(ground: Ground) -> Self {
         let (one_at_a_time, retired) = (tokio::sync::Mutex::default(), Mutex::default());
-        Self { live, catalog, store, clock, one_at_a_time, retired }
+        Self { ground, one_at_a_time, retired }
     }
 
-    /// Does what is due next, and returns whether anything was.
+    /// Time until a replaced run is due for deletion.
+    pub fn due_in(&self) -> Option<Duration> {
+        let oldest_ns = self.retired.lock().iter().map(|(at_ns, _)| *at_ns).min()?;
+        let left_ns = oldest_ns.saturating_add(GRACE_NS).saturating_sub(self.ground.clock.now_ns());
+        Some(Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0)))
+    }
+
+    /// Carries out the next step; returns false when nothing was due.
     ///
-    /// Takes seconds at most, mostly of one core. When it fails, nothing has changed.
+    /// Takes seconds at most, mostly on one core. When it fails, nothing has changed.
     pub async fn step(&self) -> Result<bool> {
         let _one_at_a_time = self.one_at_a_time.lock().await;
         self.delete_retired().await;
-        let snapshot = self.catalog.snapshot();
+        let snapshot = self.ground.catalog.snapshot();
         let Some(step) = next_step(&snapshot.segments, &snapshot.runs) else { return Ok(false) };
         let replaced: Vec<RunId> = match &step {
             RunStep::Drop(runs) => runs.clone(),
@@ -69,38 +66,42 @@ impl RunKeeper {
         let mut being_made = Vec::new();
         let mut change = Change { remove_runs: replaced, ..Change::default() };
         if let Some(inputs) = built.filter(|inputs| !inputs.is_empty()) {
-            let (id, birth) = self.live.births().run(self.clock.now_ns());
+            let (id, birth) = self.ground.live.births().run(self.ground.clock.now_ns());
             change.add_runs.push(self.store_run(id, inputs).await?);
             being_made.push(birth);
         }
         let retired = change.remove_runs.clone();
-        let committed = decide(being_made, self.catalog.commit(change)).await;
-        self.live.committed(&self.catalog.snapshot());
-        committed?;
+        let made: Vec<String> = change.add_runs.iter().map(|run| run.path()).collect();
+        if let Err(error) = self.ground.commit(being_made, change).await {
+            if error.kind() == ErrorKind::Conflict {
+                self.ground.discard(&made).await;
+            }
+            return Err(error);
+        }
         self.retire(&snapshot, &retired);
         Ok(true)
     }
 
-    /// Does all that is due. A failure is logged: runs only save time.
+    /// Carries out all due steps. A failure is only logged, as queries are right without runs.
     pub async fn settle(&self) {
         loop {
             match self.step().await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "could not merge indexes; lookups ask more objects until it works");
+                    tracing::warn!(%error, "could not merge indexes; lookups read more objects until a merge succeeds");
                     return;
                 }
             }
         }
     }
 
-    /// As many of the segments as make a run that is not too large; the first in any case.
+    /// Opens the indexes of the first segments that make a run of allowed size; the first one in any case.
     async fn inputs_of_segments(&self, segments: &[Arc<SegmentMeta>]) -> Result<Vec<RunInput>> {
         let mut inputs = Vec::new();
         let mut bytes = 0;
         for segment in segments {
-            let index = readable(SegmentIndex::open(&self.store, segment).await)?.flatten();
+            let index = readable(SegmentIndex::open(&self.ground.store, segment).await)?.flatten();
             bytes += index.as_ref().map_or(0, |index| index.lookup_bytes());
             if bytes > RUN_BYTES_MAX && !inputs.is_empty() {
                 break;
@@ -110,13 +111,13 @@ impl RunKeeper {
         Ok(inputs)
     }
 
-    /// Runs that cannot be read are left out: their segments are then in no run, and get a new one.
+    /// Opens runs. Leaves out unreadable ones: their segments are then in no run, and get a new one.
     async fn inputs_of_runs(&self, runs: Vec<(Arc<RunMeta>, Vec<SegmentId>)>) -> Vec<RunInput> {
         let mut inputs = Vec::new();
         for (meta, alive) in runs {
-            match Run::open(&self.store, &meta).await {
+            match Run::open(&self.ground.store, &meta).await {
                 Ok(run) => inputs.push(RunInput::Run(Arc::new(run), alive)),
-                Err(error) => tracing::error!(%error, "a run cannot be read; it is made again"),
+                Err(error) => tracing::error!(%error, "a run cannot be read; it will be rebuilt"),
             }
         }
         inputs
@@ -124,11 +125,11 @@ impl RunKeeper {
 
     async fn store_run(&self, id: RunId, inputs: Vec<RunInput>) -> Result<Arc<RunMeta>> {
         let runtime = tokio::runtime::Handle::current();
-        // Reading is a small part of it.
+        // A blocking task, as reading is only a small part of the merge.
         let merged = tokio::task::spawn_blocking(move || runtime.block_on(merge(id, &inputs)));
         let BuiltRun { meta, object } =
             merged.await.map_err(|e| Error::internal("merging indexes failed").with_source(e))??;
-        store_object(&self.store, &meta.path(), object.object).await?;
+        store_object(&self.ground.store, &meta.path(), object.object).await?;
         tracing::debug!(
             segments = meta.segments.len(),
             entries = meta.entries,
@@ -139,27 +140,27 @@ impl RunKeeper {
     }
 
     fn retire(&self, before: &CatalogSnapshot, runs: &[RunId]) {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.ground.clock.now_ns();
         let runs = before.runs.runs().iter().filter(|run| runs.contains(&run.id));
         self.retired.lock().extend(runs.map(|run| (now_ns, run.path())));
     }
 
     async fn delete_retired(&self) {
-        let now_ns = self.clock.now_ns();
+        let now_ns = self.ground.clock.now_ns();
         let due: Vec<_> = {
             let mut retired = self.retired.lock();
             retired.extract_if(.., |(at_ns, _)| now_ns.saturating_sub(*at_ns) >= GRACE_NS).collect()
         };
         for (_, path) in due {
-            // What is left is deleted at the next start.
-            if let Err(error) = self.store.delete(&Path::from(path)).await {
+            // A run that stays is an orphan, deleted at the next start.
+            if let Err(error) = self.ground.store.delete(&Path::from(path)).await {
                 tracing::warn!(%error, "could not delete a run that was replaced");
             }
         }
     }
 }
 
-/// None for an index that will never be readable; an error when it may be later.
+/// Returns none for an index that will never be readable; an error when it may be readable later.
 fn readable<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Ok(index) => Ok(Some(index)),
@@ -176,14 +177,16 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use futures::TryStreamExt;
+    use object_store::ObjectStore;
     use object_store::memory::InMemory;
 
     use super::*;
     use crate::buffer::Buffer;
-    use crate::config::IndexSettings;
+    use crate::catalog::Catalog;
+    use crate::config::{Clock, IndexSettings};
     use crate::event::{CoreEvent, EventBatchBuilder, KeyDictionary, TraceId};
     use crate::index::{IndexCache, ValueHash};
-    use crate::maintenance::store_segment;
+    use crate::maintenance::{Live, store_segment};
 
     #[derive(Debug, Default)]
     struct SetClock(AtomicI64);
@@ -208,11 +211,12 @@ mod tests {
             let catalog = Arc::new(Catalog::load(Arc::clone(&store), clock.clone()).await.unwrap());
             let keys = Arc::new(KeyDictionary::new());
             let live = Arc::new(Live::new(Arc::default(), Buffer::default(), keys));
-            let keeper = RunKeeper::new(live, Arc::clone(&catalog), Arc::clone(&store), clock.clone());
+            let (known, objects) = (Arc::clone(&catalog), Arc::clone(&store));
+            let keeper = RunKeeper::new(Ground::new(live, known, objects, clock.clone(), Arc::default()));
             Self { store, clock, catalog, keeper }
         }
 
-        /// Commits segments that have one trace each, with these numbers.
+        /// Commits segments with one trace each, with these numbers.
         async fn add(&self, traces: std::ops::Range<u128>) {
             for trace in traces {
                 let mut builder = EventBatchBuilder::new();
@@ -227,7 +231,7 @@ mod tests {
             }
         }
 
-        /// How many segments may have the trace.
+        /// Number of segments that may have the trace.
         async fn may_have(&self, trace: u128) -> usize {
             let (snapshot, cache) = (self.catalog.snapshot(), IndexCache::new(1 << 20));
             let hash = ValueHash::of_bytes(&(trace + 1).to_be_bytes());

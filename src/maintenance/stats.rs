@@ -1,4 +1,4 @@
-//! What has maintenance done?
+//! How much work has maintenance done?
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,18 +12,18 @@ pub struct MaintenanceStats {
     expired_rows: AtomicU64,
 }
 
-/// What was counted, at one moment.
+/// Counts of maintenance work at one moment, since the database was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MaintenanceCounts {
-    /// Merges of segments.
+    /// Number of merges of segments.
     pub compactions: u64,
-    /// Events that were written again by them.
+    /// Events that these merges rewrote.
     pub compacted_rows: u64,
-    /// Size of the segments that they wrote, indexes included.
+    /// Size of the segments that they wrote, indexes included, in bytes.
     pub compacted_bytes: u64,
-    /// Objects that were deleted because nothing needed them any more.
+    /// Unneeded objects deleted.
     pub removed_objects: u64,
-    /// Events that retention has removed.
+    /// Events that retention has hidden or removed.
     pub expired_rows: u64,
 }
 
@@ -45,7 +45,7 @@ impl MaintenanceStats {
         self.expired_rows.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// The counts.
+    /// Returns the counts.
     pub fn counts(&self) -> MaintenanceCounts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         MaintenanceCounts {

@@ -1,4 +1,6 @@
-//! Merges and sweeps keep every event, in order, within the limits of segments.
+//! Do merges and sweeps keep every event, in order, within the limits of segments?
+
+mod failures;
 
 use std::fmt;
 use std::ops::Range;
@@ -35,6 +37,7 @@ use crate::event::{
 use crate::ingest::fields::FieldMap;
 use crate::ingest::table;
 use crate::segment::{ROWS_MAX, SegmentId, SegmentMeta};
+use crate::wal::{FileLog, Replay, SequenceNumber, Wal, WalOptions};
 
 /// One made-up event.
 #[derive(Debug, Clone)]
@@ -44,7 +47,7 @@ struct Made {
     attributes: Vec<(usize, usize, u8)>,
 }
 
-/// Keys of every kind: common ones, such as collide with core columns, and too long for a column.
+/// Keys of every kind: common ones, ones that collide with core columns, and ones too long for a column.
 fn key(i: usize) -> (Level, String) {
     let level = Level::ALL[i % 4];
     let key = match i / 4 {
@@ -121,7 +124,7 @@ fn made() -> impl Strategy<Value = Made> {
     })
 }
 
-/// Every event as text that says all: core values, and attributes with their types.
+/// Describes every event as text: core values, and attributes with their types.
 fn described(batch: &EventBatch) -> Vec<String> {
     let mut rows: Vec<Vec<String>> = vec![Vec::new(); batch.rows()];
     for (field, column) in batch.core().schema_ref().fields().iter().zip(batch.core().columns()) {
@@ -142,12 +145,13 @@ fn described(batch: &EventBatch) -> Vec<String> {
     rows.into_iter().map(|row| row.join(" ")).collect()
 }
 
-/// A database without a log: a store, its catalog, and what compacts.
+/// A database without a log: a store, its catalog, and a compactor.
 struct Bench {
     store: Arc<dyn ObjectStore>,
     catalog: Arc<Catalog>,
     live: Arc<Live>,
-    sweeper: Arc<Sweeper>,
+    ground: Ground,
+    sweeper: Sweeper,
     compactor: Compactor,
 }
 
@@ -156,25 +160,12 @@ impl Bench {
         let clock: Arc<dyn crate::config::Clock> = Arc::new(SystemClock);
         let catalog = Arc::new(Catalog::load(Arc::clone(&store), Arc::clone(&clock)).await.unwrap());
         let live = Live::new(catalog.snapshot(), Buffer::default(), Arc::new(KeyDictionary::new()));
-        let (live, stats) = (Arc::new(live), Arc::<MaintenanceStats>::default());
-        let index = crate::config::IndexSettings::default();
-        let sweeper = Arc::new(Sweeper::new(
-            Arc::clone(&live),
-            Arc::clone(&catalog),
-            Arc::clone(&store),
-            Arc::clone(&clock),
-            Arc::clone(&stats),
-        ));
-        let compactor = Compactor::new(
-            Arc::clone(&live),
-            Arc::clone(&catalog),
-            Arc::clone(&store),
-            clock,
-            index,
-            Arc::clone(&sweeper),
-            stats,
-        );
-        Self { store, catalog, live, sweeper, compactor }
+        let live = Arc::new(live);
+        let (known, objects) = (Arc::clone(&catalog), Arc::clone(&store));
+        let ground = Ground::new(Arc::clone(&live), known, objects, clock, Arc::default());
+        let sweeper = Sweeper::new(ground.clone());
+        let compactor = Compactor::new(ground.clone(), crate::config::IndexSettings::default());
+        Self { store, catalog, live, ground, sweeper, compactor }
     }
 
     async fn add(&self, events: &[Made]) {
@@ -194,10 +185,10 @@ impl Bench {
     }
 
     async fn compact_to(&self, segment: SegmentLimits) -> crate::error::Result<CompactionReport> {
-        self.compactor.run(CompactionOptions { segment, grace: GRACE }, |_| {}).await
+        self.compactor.run(segment, |_| {}).await
     }
 
-    /// All events in the order of each segment, and their timestamps.
+    /// Reads all segments with their events, in each segment's order.
     async fn segments(&self) -> Vec<(Arc<SegmentMeta>, Vec<String>)> {
         let mut segments = Vec::new();
         for segment in &self.catalog.snapshot().segments {
@@ -219,7 +210,7 @@ impl Bench {
     }
 }
 
-/// Reads a segment by the way of imports, which knows nothing of how segments are merged.
+/// Reads a segment with the code of imports, which is independent of merges.
 fn read(object: Bytes) -> Vec<String> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(object).unwrap();
     let schema = Arc::clone(reader.schema());
@@ -239,7 +230,7 @@ fn all(parts: &[Vec<Made>]) -> Vec<String> {
     events
 }
 
-/// Segments that have many and few values of some keys: columns come and go when they are merged.
+/// Events with many or few values of some keys, so that merges add and drop columns.
 fn uneven(rows: Range<usize>) -> Vec<Made> {
     rows.map(|i| {
         let mut attributes = vec![(0, if i % 3000 == 0 { 3 } else { 0 }, i as u8)];
@@ -306,7 +297,7 @@ async fn events_of_one_instant_stay_in_the_order_in_which_they_came() {
     bench.compact(1000).await.unwrap();
     let expected: Vec<_> = parts.iter().flat_map(|part| described(&batch(part))).collect();
     let segments = bench.segments().await;
-    // Ids are made in a millisecond, so which segment came first is not said; events of one are in order.
+    // Ids of the same millisecond do not order the segments; events of one segment are in order.
     let place = |event: &String| segments[0].1.iter().position(|e| e == event).unwrap();
     for part in expected.chunks(30) {
         let places: Vec<_> = part.iter().map(place).collect();
@@ -345,8 +336,7 @@ async fn objects_outlive_their_segments_by_the_grace_period() {
     let removed = bench.sweeper.remove_orphans(GRACE).await.unwrap();
     assert_eq!((removed, bench.objects().await), (0, 8), "a look in between deletes nothing too early");
 
-    let options = CompactionOptions { segment: SegmentLimits::of_rows(1000), grace: Duration::ZERO };
-    bench.compactor.run(options, |_| {}).await.unwrap();
+    bench.sweeper.remove_retired(Duration::ZERO).await.unwrap();
     assert_eq!(bench.objects().await, 2);
 
     bench.add(&uneven(0..10)).await;
@@ -363,8 +353,8 @@ async fn what_a_query_reads_is_deleted_when_it_has_ended() {
     }
     let (query, _) = bench.live.view();
     let one = Arc::clone(&query.segments[1]);
-    let options = CompactionOptions { segment: SegmentLimits::of_rows(1000), grace: Duration::ZERO };
-    bench.compactor.run(options, |_| {}).await.unwrap();
+    bench.compact(1000).await.unwrap();
+    assert_eq!(bench.sweeper.remove_retired(Duration::ZERO).await.unwrap(), 0);
     assert_eq!(bench.sweeper.remove_orphans(Duration::ZERO).await.unwrap(), 0);
     assert_eq!(bench.objects().await, 4 * 2, "a query holds the old segments");
     drop(query);
@@ -395,11 +385,11 @@ async fn what_somebody_is_making_is_no_orphan() {
     assert_eq!(bench.objects().await, 2 * 2);
 }
 
-/// Steps until nothing is due.
+/// Merges step by step until nothing is due; returns the number of steps.
 async fn settle(bench: &Bench, limits: SegmentLimits) -> usize {
     let stop = CancellationToken::new();
     let mut steps = 0;
-    while bench.compactor.step(limits, &stop).await.unwrap() {
+    while bench.compactor.merge_step(limits, &stop).await.unwrap() {
         steps += 1;
     }
     steps
@@ -432,7 +422,7 @@ async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
     }
     let stop = CancellationToken::new();
     let gone = bench.catalog.snapshot().segments[3].id;
-    let step = bench.compactor.step(SegmentLimits::of_rows(1000), &stop);
+    let step = bench.compactor.merge_step(SegmentLimits::of_rows(1000), &stop);
     let remove = async {
         let remove = Change { remove: vec![gone], ..Change::default() };
         bench.catalog.commit(remove).await.unwrap();
@@ -444,11 +434,11 @@ async fn a_step_whose_inputs_have_gone_changes_nothing_and_leaves_nothing() {
 
     stop.cancel();
     bench.add(&parts[0]).await;
-    assert!(!bench.compactor.step(SegmentLimits::of_rows(1000), &stop).await.unwrap(), "told to stop");
+    assert!(!bench.compactor.merge_step(SegmentLimits::of_rows(1000), &stop).await.unwrap(), "told to stop");
     assert_eq!(bench.objects().await, 9 * 2);
 }
 
-/// Events with a text of a kilobyte that nothing makes smaller.
+/// Events with an incompressible text of a kilobyte each.
 fn noise(range: std::ops::Range<i64>) -> Arc<EventBatch> {
     let mut builder = EventBatchBuilder::new();
     for i in range {
@@ -479,7 +469,7 @@ async fn segments_are_full_when_they_have_enough_bytes() {
         }
         let segments = bench.catalog.snapshot().segments.clone();
         assert!(segments.iter().all(|segment| segment.bytes < 700_000), "{segments:?}");
-        // By number they would all fit into one.
+        // By their number they would all fit into one segment.
         let full = segments.iter().filter(|segment| segment.bytes >= 300_000).count();
         assert!(full >= 4, "{full}");
         assert_eq!(segments.iter().map(|segment| segment.rows).sum::<u64>(), 4000);
@@ -546,107 +536,5 @@ proptest! {
         });
         prop_assert!(!lost, "the catalog counts the events of each segment");
         prop_assert_eq!(events, all(&parts));
-    }
-}
-
-/// A store whose `put` fails from some call on: before it stores anything, or after.
-#[derive(Debug)]
-struct Failing {
-    inner: InMemory,
-    puts_left: AtomicUsize,
-    stores_all_the_same: bool,
-}
-
-impl fmt::Display for Failing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Failing")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Failing {
-    async fn put_opts(
-        &self,
-        path: &Path,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> object_store::Result<PutResult> {
-        let fails =
-            self.puts_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err();
-        if fails {
-            if self.stores_all_the_same {
-                self.inner.put_opts(path, payload, options).await?;
-            }
-            return Err(object_store::Error::Generic { store: "Failing", source: "out of order".into() });
-        }
-        self.inner.put_opts(path, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        options: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(path, options).await
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
-        self.inner.get_opts(path, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        paths: BoxStream<'static, object_store::Result<Path>>,
-    ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
-#[tokio::test]
-async fn a_crash_between_any_two_steps_leaves_every_event_once() {
-    let parts = [uneven(0..90), uneven(90..130), uneven(130..200)];
-    for stores_all_the_same in [false, true] {
-        let mut failures = 0;
-        for puts in 0.. {
-            let failing = Arc::new(Failing {
-                inner: InMemory::new(),
-                puts_left: AtomicUsize::new(usize::MAX),
-                stores_all_the_same,
-            });
-            let store: Arc<dyn ObjectStore> = Arc::clone(&failing) as _;
-            let bench = Bench::open(Arc::clone(&store)).await;
-            for part in &parts {
-                bench.add(part).await;
-            }
-            failing.puts_left.store(puts, Ordering::SeqCst);
-            let failed = bench.compact(80).await.is_err();
-            failures += usize::from(failed);
-            failing.puts_left.store(usize::MAX, Ordering::SeqCst);
-            assert_eq!(bench.events().await, all(&parts), "the process that failed, at put {puts}");
-
-            let next = Bench::open(Arc::clone(&store)).await;
-            next.sweeper.remove_orphans(Duration::ZERO).await.unwrap();
-            assert_eq!(next.events().await, all(&parts), "the next process, put {puts}");
-            assert_eq!(next.objects().await, 2 * next.catalog.snapshot().segments.len());
-            next.compact(80).await.unwrap();
-            assert_eq!(next.events().await, all(&parts), "the next compaction, put {puts}");
-            assert_eq!(next.segments().await.len(), 3);
-            if !failed {
-                break;
-            }
-        }
-        assert!(failures >= 3, "every put of segments and commit failed once: {failures}");
     }
 }

@@ -1,8 +1,8 @@
-//! Which segments should become one next, while more arrive all the time?
+//! Which segments should be merged next, while more arrive all the time?
 //!
-//! Pure, like the [policy of a single compaction](super::compaction_policy), which shares what is *settled*:
-//! full segments that do not overlap. Merging at once whatever is small would write a full segment again for
-//! every flush. So a segment waits until there are [`FAN_IN`] of its size, like the tiers of an LSM tree:
+//! A pure function, like the [policy of a single compaction](super::compaction_policy). Both call full segments that
+//! do not overlap *settled*. Merging every small segment at once would rewrite a full segment for every flush. So a
+//! segment waits until there are [`FAN_IN`] of its size, like the tiers of an LSM tree:
 //!
 //! ```text
 //!            region 0       region 1            region 2, open towards the future
@@ -16,11 +16,11 @@
 //! - *Tiers* of a region: sizes that differ by a factor of [`FAN_IN`]. When one has [`FAN_IN`] segments, in a
 //!   closed region [`CLOSED_FAN_IN`], it is merged with all smaller ones; so is a row of tiers that together
 //!   make full segments of at least twice as many.
-//! - Late segments that reach over more than [`REGIONS_MAX`] regions are in none. Where [`FAN_IN`] of them lie
-//!   over each other they are merged, which cuts them into ones that do not, and reach less far.
-//! - *Late events*: those that lie in the time of settled segments. When they are estimated at a tenth of what
-//!   they overlap, both are merged. Before that they are kept apart: outputs are cut where regions end, so
-//!   that new events and late ones part ways at the first merge, and late ones come to where they belong.
+//! - Late segments that reach over more than [`REGIONS_MAX`] regions are in none. Where [`FAN_IN`] of them overlap at
+//!   one instant they are merged, which cuts them into segments that do not overlap and reach less far.
+//! - *Late events*: those in the time of settled segments. When they are estimated at a tenth of the settled events
+//!   that they overlap, both are merged. Before that they are kept apart: outputs are cut where regions end, so the
+//!   first merge separates new events from late ones, and late ones reach their region.
 //!
 //! # Bounds
 //!
@@ -34,9 +34,9 @@
 //!   ones and in a closed one `T`, as many of each of the [`REGIONS_MAX`] next ones, and `F - 1` that reach
 //!   farther: 28 where new events come, 32 at worst elsewhere, and hardly ever more than 10.
 //! - *Space.* Besides the segments there are the objects that were replaced within the grace period, and the
-//!   outputs of the one merge that is under way.
+//!   outputs of the one running merge.
 //!
-//! A test of this module lives through months of flushes and holds the policy to these.
+//! A test of this module simulates months of flushes and checks these bounds.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -44,25 +44,25 @@ use std::ops::Range;
 use super::compaction_policy::{Extent, REWRITTEN_PER_ROW_MAX, limited, overlap, partition_settled};
 use crate::event::TimeRange;
 
-/// Segments of one size that are merged where new events come.
+/// Segments of one tier that are merged in the open region, where new events arrive.
 pub const FAN_IN: u64 = 8;
-/// The same in regions that are closed: what is late there is little, and may stay for years.
+/// Segments of one tier that are merged in closed regions: late events there are few, and may stay for years.
 pub const CLOSED_FAN_IN: u64 = 2;
-/// Late segments that reach over more regions belong to none: they wait to be cut.
+/// Most regions of a loose segment. Late segments that reach over more belong to none, and wait to be cut.
 const REGIONS_MAX: usize = 4;
-/// Sizes of segments that are not full.
+/// Number of tiers of segments that are not full.
 pub const TIERS: u32 = 4;
 
 /// Segments to merge with each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// By their index in what was given to [`steps`]; at least two.
+    /// Segments by their index in the argument of [`steps`]; at least two.
     pub members: Vec<usize>,
     /// Times at which outputs end; see [`Merge::cut_at`](crate::segment::Merge::cut_at).
     pub cuts: Vec<i64>,
 }
 
-/// What is due, newest first; each is independent of the others. Empty when all is well. O(n log n).
+/// Returns the merges that are due, newest first and independent of each other. Empty when none is. O(n log n).
 pub fn steps(segments: &[Extent], size_max: u64) -> Vec<Step> {
     let (settled, loose) = partition_settled(segments, size_max);
     let plan = Planner::new(segments, size_max, settled);
@@ -82,13 +82,13 @@ pub fn steps(segments: &[Extent], size_max: u64) -> Vec<Step> {
         let step = if region < plan.settled.len() {
             plan.with_settled(&loose, &mut taken).or_else(|| plan.tiers(loose, CLOSED_FAN_IN))
         } else {
-            // What is late here is yet to be cut off.
+            // Late events here are not cut off yet.
             plan.tiers(loose, FAN_IN)
         };
         steps.extend(step.map(|members| plan.step(members)));
     }
     steps.extend(plan.deepest(far).map(|members| plan.step(members)));
-    // A step that is too large is done in parts; a part of one segment is none.
+    // A step that is too large is split; a part of a single segment is dropped.
     let parts = steps.into_iter().flat_map(|Step { members, cuts }| {
         let parts = limited(segments, members).into_iter().filter(|part| part.len() > 1);
         parts.map(move |members| Step { members, cuts: cuts.clone() })
@@ -99,9 +99,9 @@ pub fn steps(segments: &[Extent], size_max: u64) -> Vec<Step> {
 struct Planner<'a> {
     segments: &'a [Extent],
     size_max: u64,
-    /// Oldest first.
+    /// Settled segments, oldest first.
     settled: Vec<usize>,
-    /// Size of the first so many settled segments, and the time that they cover.
+    /// Prefix sums over the settled segments: their sizes, and the time that they cover.
     before: Vec<(u64, u64)>,
 }
 
@@ -115,12 +115,12 @@ impl<'a> Planner<'a> {
         Self { segments, size_max, settled, before }
     }
 
-    /// The region in which the newest event of a segment is.
+    /// Returns the region of a segment's newest event.
     fn region(&self, segment: Extent) -> usize {
         self.settled.partition_point(|i| self.segments[*i].time.max_ns < segment.time.max_ns)
     }
 
-    /// The settled segments that a range of time overlaps.
+    /// Returns the settled segments that a segment overlaps.
     fn over(&self, segment: Extent) -> Range<usize> {
         let from = self.settled.partition_point(|i| self.segments[*i].time.max_ns <= segment.time.min_ns);
         let to = self.settled.partition_point(|i| self.segments[*i].time.min_ns < segment.time.max_ns);
@@ -136,8 +136,8 @@ impl<'a> Planner<'a> {
         Step { members, cuts }
     }
 
-    /// The loose segments of a closed region with the settled ones that they overlap, when that is worth it; without
-    /// those that reach far back, when it is worth it without them.
+    /// Returns the loose segments of a closed region and the settled ones that they overlap, if merging them is worth
+    /// it; leaves out loose segments that reach far back, if it is worth it without them.
     fn with_settled(&self, loose: &[usize], taken: &mut [bool]) -> Option<Vec<usize>> {
         let near: Vec<usize> =
             loose.iter().copied().filter(|i| self.over(self.segments[*i]).len() <= 1).collect();
@@ -155,7 +155,7 @@ impl<'a> Planner<'a> {
         })
     }
 
-    /// How many events of a loose segment lie in the time of settled ones, if they are spread evenly.
+    /// Estimates the events of a loose segment in the time of settled ones, as if they were spread evenly.
     fn late(&self, segment: Extent) -> u64 {
         let over = self.over(segment);
         if over.is_empty() {
@@ -170,11 +170,11 @@ impl<'a> Planner<'a> {
         (u128::from(segment.size) * u128::from(covered) / u128::from(length(segment).max(1))) as u64
     }
 
-    /// The smaller tiers of a region up to the largest at which a merge is due.
+    /// Returns the segments of a region up to the largest tier at which a merge is due; none when none is.
     fn tiers(&self, mut loose: Vec<usize>, fan_in: u64) -> Option<Vec<usize>> {
         loose.sort_by_key(|i| self.segments[*i].size);
         let first_full = loose.partition_point(|i| tier(self.segments[*i].size, self.size_max) < TIERS);
-        // Full ones that overlap each other come apart when they are merged; others stay.
+        // Merging separates full segments that overlap each other; other full ones stay.
         let full = overlapping(self.segments, loose.split_off(first_full));
         let mut due = 0;
         let (mut size, mut in_tier) = (0, 0);
@@ -193,7 +193,7 @@ impl<'a> Planner<'a> {
         (loose.len() > 1).then_some(loose)
     }
 
-    /// [`FAN_IN`] or more segments that all have an instant in common.
+    /// Finds [`FAN_IN`] or more segments that all share an instant.
     fn deepest(&self, mut far: Vec<usize>) -> Option<Vec<usize>> {
         far.sort_by_key(|i| self.segments[*i].time.min_ns);
         let (mut at_once, mut deepest): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
@@ -212,17 +212,17 @@ impl<'a> Planner<'a> {
     }
 }
 
-/// The size of a segment: 0 for the smallest, [`TIERS`] for full ones.
+/// Tier of a segment: 0 for the smallest, [`TIERS`] for full ones.
 fn tier(size: u64, size_max: u64) -> u32 {
     let full = size_max.div_ceil(2);
     (0..TIERS).find(|t| size < full / FAN_IN.pow(TIERS - 1 - t)).unwrap_or(TIERS)
 }
 
-/// Those of `full` that overlap another of them.
+/// Returns the segments in `full` that overlap another one in it.
 fn overlapping(segments: &[Extent], mut full: Vec<usize>) -> Vec<usize> {
     full.sort_by_key(|i| segments[*i].time.min_ns);
     let mut overlapping = Vec::new();
-    // Of the segments before, the one that ends last, and whether it is among the overlapping.
+    // Of the earlier segments, the one that ends last; true if it is among the overlapping ones.
     let mut last: Option<(usize, bool)> = None;
     for i in full {
         let overlaps = last.is_some_and(|(last, _)| overlap(segments[last].time, segments[i].time));

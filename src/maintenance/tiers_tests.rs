@@ -1,4 +1,4 @@
-//! Simulated months of flushes: how often is an event written, and how many segments are there?
+//! How often is an event written, and how many segments does a query read, in simulated months of flushes?
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::segment::{PIECES_MAX, ROWS_MAX};
 const MAX: u64 = ROWS_MAX as u64;
 const MINUTE_NS: i64 = 60_000_000_000;
 
-/// A segment as how many events each minute has.
+/// A segment, as its number of events in each minute.
 type Minutes = BTreeMap<i64, u64>;
 
-/// What has become of all events so far.
+/// State of all events so far.
 #[derive(Default)]
 struct Life {
     segments: Vec<(Extent, Minutes)>,
@@ -29,11 +29,11 @@ fn rows(minutes: &Minutes) -> u64 {
 fn extent(minutes: &Minutes) -> Extent {
     let at = |minute: Option<(&i64, &u64)>| minute.map_or(0, |(minute, _)| *minute * MINUTE_NS);
     let (first, last) = (at(minutes.first_key_value()), at(minutes.last_key_value()));
-    // Events lie all over their minutes.
+    // Events are spread over their minutes.
     Extent { size: rows(minutes), time: TimeRange { min_ns: first, max_ns: last + MINUTE_NS - 1 } }
 }
 
-/// What a merge gives: outputs of about equal size that end at cuts.
+/// Result of a merge: outputs of about equal size that end at cuts.
 fn merge(inputs: Vec<Minutes>, cuts: &[i64], size_max: u64) -> Vec<Minutes> {
     let mut all = Minutes::new();
     for (minute, rows) in inputs.into_iter().flatten() {
@@ -67,7 +67,7 @@ impl Life {
         self.segments.push((extent(&minutes), minutes));
     }
 
-    /// Does what is due, as the background task does: one step, then a new plan.
+    /// Carries out due merges like the background task: one step, then a new plan.
     fn settle(&mut self, size_max: u64) {
         for round in 0.. {
             assert!(round < 2000, "it does not end");
@@ -89,7 +89,7 @@ impl Life {
         }
     }
 
-    /// How many segments a query of one minute reads.
+    /// Number of segments that a query of one minute reads.
     fn fan_out(&self, minute: i64) -> usize {
         let at = minute * MINUTE_NS + MINUTE_NS / 2;
         let times = self.segments.iter().map(|(extent, _)| extent.time);
@@ -101,13 +101,13 @@ impl Life {
     }
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 fn dice(seed: i64) -> i64 {
     (seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33).abs()
 }
 
-/// A server's life: a flush every `every` minutes, with a few late events in each, very late ones now and
-/// then, and once old data again.
+/// Simulates a server: a flush every `every` minutes with a few late events each, very late ones now and then, and
+/// one backfill of old data.
 fn months(days: i64, every: i64, rows_each: u64) -> Life {
     let mut life = Life::default();
     let (mut fan_out_max, mut segments_max) = (0, 0);

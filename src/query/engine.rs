@@ -1,8 +1,8 @@
 //! Runs statements.
 //!
-//! Each statement gets a session of its own, made from shared parts and bound to one [`ReadSnapshot`]:
-//! nothing that it sees changes, and nothing of it is left behind. The session's catalog is
-//! [`SnapshotSchema`], which makes a table out of every name that the resolver gives to an occurrence of
+//! Each statement runs in its own session, made from shared parts and bound to one [`ReadSnapshot`]. Its data
+//! does not change while it runs, and it leaves no state behind. The session's catalog is
+//! [`SnapshotSchema`], which provides a table for every name that the resolver gives to an occurrence of
 //! `events`.
 
 use std::collections::BTreeMap;
@@ -40,22 +40,25 @@ use futures::{Stream, StreamExt};
 use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
-use super::arithmetic::CheckedArithmetic;
-use super::calculate;
-use super::casts::Casts;
+use super::answer::QueryResult;
 use super::functions;
-use super::group_by_codes::GroupByCodes;
-use super::indexed::columns::{Asks, ColumnCache};
-use super::indexed::counts::CountFromBitmaps;
+use super::indexed::column_cache::{Asks, ColumnCache};
+use super::indexed::counts_exec::CountFromBitmaps;
 use super::indexed::parts;
-use super::metadata::MetadataCache;
-use super::nested::JsonText;
+use super::language::{Ask, build};
+use super::plan::arithmetic::CheckedArithmetic;
+use super::plan::calculate;
+use super::plan::casts::Casts;
+use super::plan::group_by_codes::GroupByCodes;
+use super::plan::nested::JsonText;
+use super::plan::rewrite::{RewriteRule, rewrite_plan};
 use super::progress::Progress;
-use super::resolver::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
-use super::rewrite::{RewriteRule, rewrite_plan};
-use super::scan::ScanShared;
+use super::question::Question;
+use super::resolve::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
+use super::scan::metadata::MetadataCache;
+use super::scan::occurrence::ScanShared;
+use super::scan::table::EventsTable;
 use super::snapshot::ReadSnapshot;
-use super::table::EventsTable;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,11 +67,11 @@ use crate::index::IndexCache;
 
 /// Name of the catalog in `information_schema`.
 const CATALOG: &str = "broadloom";
-/// Name of the schema that events and views are in.
+/// Name of the schema of events and views.
 const SCHEMA: &str = "public";
-/// How many of the largest consumers of memory an error names.
+/// Number of the largest memory consumers that an error names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(2);
-/// Functions that the planner knows though they are in no registry.
+/// Functions that the planner knows although no registry lists them.
 const PLANNED_FUNCTIONS: [&str; 12] = [
     "grouping",
     "unnest",
@@ -84,89 +87,16 @@ const PLANNED_FUNCTIONS: [&str; 12] = [
     "ceil",
 ];
 
-/// A statement, and how long and how much.
-#[derive(Debug, Clone, Default)]
-pub struct QueryRequest {
-    /// One SQL statement that reads.
-    pub sql: String,
-    /// Values of `$1`, `$2`, …: null, booleans, numbers and strings.
-    pub params: Vec<serde_json::Value>,
-    /// The query fails with [`ErrorKind::Cancelled`] when it is not done by then.
-    pub timeout: Option<Duration>,
-    /// At most so many rows come; more are an error of kind [`ErrorKind::LimitExceeded`] after them.
-    pub row_limit: Option<usize>,
-}
-
-impl QueryRequest {
-    /// `sql` without parameters or limits.
-    pub fn new(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), ..Self::default() }
-    }
-}
-
-/// The answer: rows as they are found. Dropping it cancels the query.
-pub struct QueryResult {
-    /// Names and types of the columns.
-    pub schema: SchemaRef,
-    /// The rows.
-    pub stream: SendableRecordBatchStream,
-    /// What a person should know though the statement works.
-    pub warnings: Vec<String>,
-    /// Progress of the statement.
-    pub progress: Progress,
-}
-
 /// Result of planning a statement without running it.
 #[derive(Debug, Clone)]
 pub struct Checked {
     /// Names and types of its columns.
     pub schema: SchemaRef,
-    /// Remarks for a person, though the statement works.
+    /// Warnings for the author of a statement that works.
     pub warnings: Vec<String>,
 }
 
-impl std::fmt::Debug for QueryResult {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("QueryResult")
-            .field("schema", &self.schema)
-            .field("warnings", &self.warnings)
-            .finish_non_exhaustive()
-    }
-}
-
-impl QueryResult {
-    /// Waits for the first rows, so that what fails early fails here. The rows stay in the stream.
-    pub async fn begin(&mut self) -> Result<()> {
-        match self.stream.next().await {
-            None => Ok(()),
-            Some(Err(e)) => Err(e.into()),
-            Some(Ok(first)) => {
-                let empty = Box::pin(datafusion::physical_plan::EmptyRecordBatchStream::new(Arc::clone(
-                    &self.schema,
-                )));
-                let rest = std::mem::replace(&mut self.stream, empty);
-                let all = futures::stream::iter([Ok(first)]).chain(rest);
-                self.stream = Box::pin(datafusion::physical_plan::stream::RecordBatchStreamAdapter::new(
-                    Arc::clone(&self.schema),
-                    all,
-                ));
-                Ok(())
-            }
-        }
-    }
-
-    /// All rows.
-    pub async fn collect(self) -> Result<Vec<arrow::array::RecordBatch>> {
-        let mut batches = Vec::new();
-        let mut stream = self.stream;
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
-        Ok(batches)
-    }
-}
-
-/// What all statements of a database share. Cheap to clone.
+/// State that all statements of a database share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -174,9 +104,9 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
-    /// With everything but a catalog.
+    /// Session state that is complete except for its catalog.
     template: SessionState,
-    /// The same without what stands for functions while a statement is planned.
+    /// The same without the stand-ins that replace functions while a statement is planned.
     plain: SessionState,
     shared: Arc<ScanShared>,
     views: Views,
@@ -187,8 +117,8 @@ struct Inner {
 }
 
 impl Engine {
-    /// An engine that keeps within `settings`, opens indexes through `indexes`, and spills to `spill`, which
-    /// it creates.
+    /// Creates an engine that keeps within `settings`, opens indexes through `indexes`, and spills to the
+    /// directory `spill`, which it creates.
     pub fn new(
         settings: &QuerySettings,
         indexes: Arc<IndexCache>,
@@ -218,21 +148,21 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Memory that columns and open indexes take, in bytes.
+    /// Memory of cached columns and open indexes, in bytes.
     pub fn index_memory_bytes(&self) -> usize {
         self.inner.shared.columns.memory_bytes() + self.inner.shared.indexes.memory_bytes()
     }
 
-    /// Starts a statement on what `snapshot` holds.
+    /// Starts a statement over `snapshot`.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong; what goes wrong later comes
-    /// through the stream.
-    pub async fn query(&self, snapshot: &ReadSnapshot, request: QueryRequest) -> Result<QueryResult> {
-        let deadline = request.timeout.and_then(|timeout| {
-            // A time that does not fit is no limit.
+    /// Fails with [`ErrorKind::InvalidInput`] when the statement is wrong; later errors come through the
+    /// stream.
+    pub async fn query(&self, snapshot: &ReadSnapshot, question: Question) -> Result<QueryResult> {
+        let deadline = question.timeout.and_then(|timeout| {
+            // A timeout beyond the range of `Instant` is not a limit.
             Some((tokio::time::Instant::now().checked_add(timeout)?, timeout))
         });
-        let start = Box::pin(self.start(snapshot, &request));
+        let start = Box::pin(self.start(snapshot, &question));
         let (stream, warnings, casts, progress) = match deadline {
             Some((at, timeout)) => {
                 tokio::time::timeout_at(at, start).await.map_err(|_| timed_out(timeout))??
@@ -245,8 +175,8 @@ impl Engine {
             inner: Some(stream),
             deadline: deadline.map(|(at, timeout)| (Box::pin(tokio::time::sleep_until(at)), timeout)),
             casts,
-            rows_left: request.row_limit,
-            row_limit: request.row_limit.unwrap_or(usize::MAX),
+            rows_left: question.row_limit,
+            row_limit: question.row_limit.unwrap_or(usize::MAX),
         };
         Ok(QueryResult { schema, stream: Box::pin(stream), warnings, progress })
     }
@@ -254,10 +184,10 @@ impl Engine {
     async fn start(
         &self,
         snapshot: &ReadSnapshot,
-        request: &QueryRequest,
+        question: &Question,
     ) -> Result<(SendableRecordBatchStream, Vec<String>, Casts, Progress)> {
         let state = self.state(snapshot);
-        let (plan, warnings, hints) = self.plan(&state, snapshot, request).await?;
+        let (plan, warnings, hints) = self.plan(&state, snapshot, question).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let casts = Casts::of(&plan);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
@@ -268,38 +198,38 @@ impl Engine {
 
     /// Plans a statement without running it. Fails as [`query`](Self::query) does where the statement is wrong; that
     /// a value cannot be cast, or a number does not fit, is found out only by running it.
-    pub async fn check(&self, snapshot: &ReadSnapshot, request: &QueryRequest) -> Result<Checked> {
+    pub async fn check(&self, snapshot: &ReadSnapshot, question: &Question) -> Result<Checked> {
         let state = self.state(snapshot);
-        let (plan, warnings, hints) = Box::pin(self.plan(&state, snapshot, request)).await?;
+        let (plan, warnings, hints) = Box::pin(self.plan(&state, snapshot, question)).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let plan = state.optimize(&plan).map_err(hint)?;
         Ok(Checked { schema: Arc::new(plan.schema().as_arrow().clone()), warnings })
     }
 
-    /// The logical plan of a request, its warnings, and what the attributes in it hold.
+    /// Returns the logical plan of a question, its warnings, and the types of the attributes in it.
     pub(super) async fn plan(
         &self,
         state: &SessionState,
         snapshot: &ReadSnapshot,
-        request: &QueryRequest,
+        question: &Question,
     ) -> Result<(LogicalPlan, Vec<String>, Vec<String>)> {
-        let Resolved { statement, warnings } = self.resolve(snapshot, &request.sql).await?;
+        let Resolved { statement, warnings } = self.resolve(snapshot, question.ask.clone()).await?;
         let hints = attribute_types(state, &statement, snapshot);
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let mut plan = state.statement_to_plan(statement).await.map_err(hint)?;
-        if !request.params.is_empty() {
-            let values = request.params.iter().map(scalar).collect::<Result<Vec<_>>>()?;
+        if !question.params.is_empty() {
+            let values: Vec<ScalarValue> = question.params.iter().map(ScalarValue::from).collect();
             plan = plan.with_param_values(ParamValues::from(values)).map_err(hint)?;
         }
         plan = rewrite_plan(plan).map_err(hint)?;
-        if let (Some(limit), true) = (request.row_limit, is_query(&plan)) {
+        if let (Some(limit), true) = (question.row_limit, is_query(&plan)) {
             let builder = LogicalPlanBuilder::from(plan);
             plan = builder.limit(0, Some(limit.saturating_add(1))).and_then(LogicalPlanBuilder::build)?;
         }
         Ok((plan, warnings, hints))
     }
 
-    async fn resolve(&self, snapshot: &ReadSnapshot, sql: &str) -> Result<Resolved> {
+    async fn resolve(&self, snapshot: &ReadSnapshot, ask: Ask) -> Result<Resolved> {
         let tables = self.inner.tables.get_or_try_init(information_schema).await?;
         let context = ResolveContext {
             keys: &snapshot.keys,
@@ -309,29 +239,29 @@ impl Engine {
             functions: &self.inner.functions,
             table_functions: &self.inner.table_functions,
         };
-        resolve(sql, &context)
+        resolve(ask, &context)
     }
 
-    /// A session of DataFusion bound to `snapshot`, for programs that embed the engine: the table `events`
-    /// has the core columns and `attributes`, the views are there too, and so are our functions.
+    /// Returns a DataFusion session bound to `snapshot`, for programs that embed the engine. It has the table
+    /// `events` with the core columns and `attributes`, the views, and Broadloom's functions.
     ///
-    /// Its own SQL does not resolve attribute names: write `attributes['http.route']`, or use
+    /// SQL run on the session does not resolve attribute names: write `attributes['http.route']`, or use
     /// [`query`](Self::query).
     pub fn session_context(&self, snapshot: &ReadSnapshot) -> SessionContext {
         SessionContext::new_with_state(self.state(snapshot))
     }
 
-    /// The table of events with a column for each attribute of `keys`, called `attributes['key']`.
+    /// Returns the table of events with a column `attributes['key']` for each key of `keys`.
     pub fn table(&self, snapshot: &ReadSnapshot, keys: &[String]) -> Arc<dyn TableProvider> {
         Arc::new(EventsTable::new(snapshot.clone(), Arc::clone(&self.inner.shared), keys))
     }
 
-    /// A session bound to `snapshot`.
+    /// Creates a session bound to `snapshot`.
     pub(super) fn state(&self, snapshot: &ReadSnapshot) -> SessionState {
         let schema = SnapshotSchema { engine: self.clone(), snapshot: snapshot.clone() };
         let catalog = MemoryCatalogProvider::new();
         let catalogs = MemoryCatalogProviderList::new();
-        // Neither refuses a first registration.
+        // A first registration is never refused here.
         let _ = catalog.register_schema(SCHEMA, Arc::new(schema));
         catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
         let mut state = self.inner.template.clone();
@@ -360,7 +290,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     let options = config.options_mut();
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
-    // A segment is one row group: parts of a file would all be read by one partition.
+    // A segment is one row group, so one partition would read all parts of a split file.
     options.optimizer.repartition_file_scans = false;
     // `SELECT * FROM trace('…')` keeps the order that the function's text asks for.
     options.sql_parser.enable_subquery_sort_elimination = false;
@@ -374,7 +304,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         .with_runtime_env(runtime)
         .with_default_features()
         .with_analyzer_rules(rules)
-        .with_optimizer_rule(group_by_codes)
+        .with_query_planner(group_by_codes)
         .with_physical_optimizer_rule(Arc::new(CountFromBitmaps))
         .build();
     let mut planners = vec![Arc::new(JsonText::new()) as Arc<dyn ExprPlanner>];
@@ -390,7 +320,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     state
 }
 
-/// The columns of the tables of `information_schema`.
+/// Returns the columns of the tables of `information_schema`, by table.
 async fn information_schema() -> Result<BTreeMap<String, Vec<String>>> {
     let provider = InformationSchemaProvider::new(Arc::new(MemoryCatalogProviderList::new()));
     let mut tables = BTreeMap::new();
@@ -416,23 +346,7 @@ fn is_query(plan: &LogicalPlan) -> bool {
     )
 }
 
-fn scalar(value: &serde_json::Value) -> Result<ScalarValue> {
-    use serde_json::Value;
-    match value {
-        Value::Null => Ok(ScalarValue::Null),
-        Value::Bool(b) => Ok(ScalarValue::Boolean(Some(*b))),
-        Value::Number(number) => Ok(match number.as_i64() {
-            Some(int) => ScalarValue::Int64(Some(int)),
-            None => ScalarValue::Float64(number.as_f64()),
-        }),
-        Value::String(text) => Ok(ScalarValue::Utf8(Some(text.clone()))),
-        other => Err(Error::invalid(format!(
-            "parameter {other}: parameters are null, booleans, numbers or strings"
-        ))),
-    }
-}
-
-/// What the attributes of a statement hold, in words: `http.route holds text`.
+/// Describes the types of a statement's attributes: `http.route holds text`.
 fn attribute_types(state: &SessionState, statement: &Statement, snapshot: &ReadSnapshot) -> Vec<String> {
     let tables = state.resolve_table_references(statement).unwrap_or_default();
     let keys = tables.iter().filter_map(|table| decode_table_name(table.table())).flatten();
@@ -448,7 +362,7 @@ fn attribute_types(state: &SessionState, statement: &Statement, snapshot: &ReadS
     hints
 }
 
-/// Adds what the columns hold to an error that is about types.
+/// Adds the types of the columns to an error about types.
 fn explain_types(error: Error, hints: &[String]) -> Error {
     const SIGNS: [&str; 8] =
         ["coerc", "cast", "Cast", "type", "signature", "argument", "compar", "Cannot parse"];
@@ -459,18 +373,18 @@ fn explain_types(error: Error, hints: &[String]) -> Error {
     error.followed_by(format!(" ({})", hints.join("; ")))
 }
 
-/// The error of a question that was not answered within `timeout`.
+/// Error of a query that did not finish within `timeout`.
 pub(crate) fn timed_out(timeout: Duration) -> Error {
     Error::new(
         ErrorKind::Cancelled,
         format!(
-            "the query was not done within its timeout of {}: narrow the time range, or raise `timeout`",
+            "the query did not finish within its timeout of {}: narrow the time range, or raise `timeout`",
             humantime::format_duration(timeout)
         ),
     )
 }
 
-/// The schema that events and views are in.
+/// Schema of events and views.
 #[derive(Debug)]
 struct SnapshotSchema {
     engine: Engine,
@@ -479,9 +393,9 @@ struct SnapshotSchema {
 
 impl SnapshotSchema {
     async fn view(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
-        let request = QueryRequest::new(format!("SELECT * FROM {name}"));
+        let all = Question::query(build::query_of(build::select_all(build::table(name))))?;
         let state = self.engine.state(&self.snapshot);
-        let (plan, _, _) = self.engine.plan(&state, &self.snapshot, &request).await?;
+        let (plan, _, _) = self.engine.plan(&state, &self.snapshot, &all).await?;
         let sql = self.engine.inner.views.sql(name).map(str::to_owned);
         Ok(Arc::new(ViewTable::new(plan, sql)))
     }
@@ -513,10 +427,10 @@ impl SchemaProvider for SnapshotSchema {
 /// Ends a stream at its deadline and row limit.
 struct Limited {
     schema: SchemaRef,
-    /// None once the stream is over: what it holds is freed then.
+    /// `None` once the stream has ended, which frees its memory.
     inner: Option<SendableRecordBatchStream>,
     deadline: Option<(Pin<Box<Sleep>>, Duration)>,
-    /// What may fail by a value.
+    /// Casts that may fail for a value.
     casts: Casts,
     rows_left: Option<usize>,
     row_limit: usize,
@@ -564,7 +478,7 @@ impl Stream for Limited {
                 let limit = this.row_limit;
                 this.fail(Error::new(
                     ErrorKind::LimitExceeded,
-                    format!("the result has more than {limit} rows, the row limit: add LIMIT, or raise it"),
+                    format!("the result has more than {limit} rows, its row limit: add LIMIT, or raise the row limit"),
                 ))
             }
             Some(left) => {
@@ -572,7 +486,7 @@ impl Stream for Limited {
                 let overflow = batch.num_rows() > *left;
                 *left -= rows;
                 if overflow {
-                    // The next poll says so; the rows that fit come first.
+                    // The rows that fit come first; the next poll returns the error.
                     let rest = batch.slice(rows, batch.num_rows() - rows);
                     let tail = futures::stream::iter([Ok(rest)]);
                     let schema = Arc::clone(&this.schema);

@@ -1,4 +1,4 @@
-//! Errors of the engine, as ours.
+//! How does an error of DataFusion become an error of Broadloom?
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -13,7 +13,7 @@ impl From<DataFusionError> for Error {
     }
 }
 
-/// Kind and message of what [`query_error`] makes of `e`, except that our own errors have no words here.
+/// Kind and message that [`query_error`] gives to `e`. Errors of Broadloom itself have no message here.
 pub(super) fn in_words(e: &DataFusionError) -> (ErrorKind, String) {
     match e.find_root() {
         DataFusionError::ArrowError(arrow, _) => (arrow_kind(arrow), words(e)),
@@ -22,10 +22,10 @@ pub(super) fn in_words(e: &DataFusionError) -> (ErrorKind, String) {
     }
 }
 
-/// What an error of the engine means to the one who asked.
+/// Converts an error of the engine to one for the query's author.
 ///
 /// Statements that do not fit the data are [`ErrorKind::InvalidInput`], exhausted memory is
-/// [`ErrorKind::TooLarge`], and our own errors that came through the engine are unwrapped.
+/// [`ErrorKind::TooLarge`], and Broadloom's own errors that passed through the engine are unwrapped.
 pub fn query_error(e: DataFusionError) -> Error {
     let kind = match e.find_root() {
         DataFusionError::External(source) => match source.downcast_ref::<Error>() {
@@ -57,19 +57,19 @@ pub fn query_error(e: DataFusionError) -> Error {
     let message = match kind {
         ErrorKind::TooLarge => format!(
             "the query needs more memory than `query-memory` allows: {text}; \
-             narrow the time range, or raise it"
+             narrow the time range, or raise `query-memory`"
         ),
         _ => text,
     };
     match kind {
-        // The cause says the same in other words.
+        // The cause would repeat the message.
         ErrorKind::InvalidInput | ErrorKind::TooLarge => Error::new(kind, message),
         _ => Error::new(kind, message).with_source(e),
     }
 }
 
-/// What went wrong when the Parquet reader evaluated a filter; it only passes on the text, as for developers:
-/// `ArrowError(CastError("Cannot cast …"), Some(""))`.
+/// Message of an error while the Parquet reader evaluated a filter. The reader passes on only the error's debug
+/// text: `ArrowError(CastError("Cannot cast …"), Some(""))`.
 fn filter_failure(text: &str) -> Option<String> {
     let (_, cause) = text.split_once("Error evaluating filter predicate: ")?;
     if cause.contains("DivideByZero") {
@@ -79,7 +79,7 @@ fn filter_failure(text: &str) -> Option<String> {
     Some(if cause.contains("ArithmeticOverflow(") { overflow(&message) } else { message })
 }
 
-/// The first text in quotes, as it was before it was put there.
+/// Returns the first text in quotes, unescaped.
 fn quoted(debug: &str) -> Option<String> {
     let (_, rest) = debug.split_once("(\"")?;
     let mut text = String::new();
@@ -102,7 +102,7 @@ fn quoted(debug: &str) -> Option<String> {
     }
 }
 
-/// What arrow says when a result does not fit: "Overflow happened on: 1 - 2".
+/// Explains arrow's message for a result that does not fit: "Overflow happened on: 1 - 2".
 fn overflow(text: &str) -> String {
     match text.strip_prefix("Overflow happened on: ") {
         Some(_) => does_not_fit(text, "its type"),
@@ -110,30 +110,30 @@ fn overflow(text: &str) -> String {
     }
 }
 
-/// What is wrong with a regular expression, with the expression and a caret under the place, if that is what `text`
-/// is about.
+/// Error of a regular expression, with the expression and a caret under the place; `None` if `text` is about
+/// something else.
 fn bad_pattern(text: &str) -> Option<String> {
-    const WHAT: &str = "this is no regular expression";
+    const WHAT: &str = "not a regular expression";
     if let Some((_, detail)) = text.split_once("regex parse error:\n") {
         let (picture, rest) = detail.split_once("error: ")?;
         let reason = rest.lines().next().unwrap_or_default();
         return Some(format!("{WHAT}: {reason}\n{}", picture.trim_end()));
     }
     if text.contains("CompiledTooBig(") || text.contains("Compiled regex exceeds size limit") {
-        return Some("the regular expression is too large: repeat less in it".to_owned());
+        return Some("the regular expression is too large; use smaller repeat counts".to_owned());
     }
     let (_, pattern) = text.split_once("Regular expression did not compile: ")?;
     Some(format!("{WHAT}: {pattern}"))
 }
 
-/// The absolute value that does not fit, if `text` is about one.
+/// Error of an absolute value that does not fit; `None` if `text` is about something else.
 fn bad_abs(text: &str) -> Option<String> {
     let (array, operation) = text.split_once("Array overflow on abs(")?;
     Some(does_not_fit(&format!("abs({operation}"), array))
 }
 
-/// The type of which `min` or `max` was asked for, though its values have no order; DataFusion takes that for a
-/// mistake of its own.
+/// Type without an order that `min` or `max` was called on. DataFusion reports that as an internal error of its
+/// own.
 fn without_order(text: &str) -> Option<&str> {
     let (_, data_type) = text.split_once("Min/Max accumulator not implemented for type ")?;
     data_type.lines().next()
@@ -158,7 +158,7 @@ fn arrow_kind(e: &ArrowError) -> ErrorKind {
     }
 }
 
-/// The message without what only helps developers of the engine.
+/// The message without the parts that only help DataFusion's developers.
 fn words(e: &DataFusionError) -> String {
     let root = e.find_root();
     if let DataFusionError::ArrowError(arrow, _) = root
@@ -179,7 +179,7 @@ fn words(e: &DataFusionError) -> String {
         return what;
     }
     if let Some(data_type) = without_order(&text) {
-        return format!("min and max need values that have an order, not {data_type}");
+        return format!("min and max take values that have an order, not {data_type}");
     }
     if let Some((what, _)) = text.split_once("\n\tCandidate functions:") {
         text = String::from(what);
@@ -233,7 +233,7 @@ mod tests {
             (arrow(ArrowError::DivideByZero), "division by zero"),
             (
                 arrow(ArrowError::ArithmeticOverflow("Overflow happened on: 1 - 2".into())),
-                "1 - 2 does not fit in its type: cast what is calculated with to double, or to decimal(38, 0)",
+                "1 - 2 does not fit in its type: cast the operands to double, or to decimal(38, 0)",
             ),
             (DataFusionError::Execution("5 * 2 does not fit".into()), "5 * 2 does not fit"),
         ] {
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_bad_regular_expression_is_shown_without_what_found_it() {
         let parse = "regex parse error:\n    (unclosed\n    ^\nerror: unclosed group";
-        let wanted = "this is no regular expression: unclosed group\n    (unclosed\n    ^";
+        let wanted = "not a regular expression: unclosed group\n    (unclosed\n    ^";
         let dynamic = format!(
             "failed to call 'x' Compute error: Regular expression did not compile: Syntax(\n~~~\n{parse}\n~~~\n)"
         );
@@ -259,7 +259,7 @@ mod tests {
         }
         let bare = ArrowError::ComputeError("Regular expression did not compile: (unclosed".into());
         let bare = message(DataFusionError::ArrowError(Box::new(bare), None));
-        assert_eq!(bare, "this is no regular expression: (unclosed");
+        assert_eq!(bare, "not a regular expression: (unclosed");
     }
 
     #[test]

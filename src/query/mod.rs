@@ -1,58 +1,45 @@
 //! How does a SQL statement become rows?
 //!
-//! 1. [`resolver`] parses the text, gives every name its meaning and leaves a statement in which each
-//!    occurrence of the table carries the attributes that it needs: `events["http.route"]`. [`views`] are
-//!    SQL texts that it puts in place of their names.
-//! 2. [`engine`] plans it in a session of its own, bound to one [`ReadSnapshot`], and rewrites comparisons
-//!    of ids with [`hex`] text and of text with numbers ([`compare`]), [`arithmetic`] of integers, and what looks
-//!    into JSON text ([`nested`]); it refuses [`zones`] of time that nobody knows, and notes [`casts`] for the
-//!    errors that they may cause. Attributes whose values have several types are [`mixed`]: text that has
-//!    [`number`]s in it, which can be [calculated](calculate) with.
-//! 3. [`table`] decodes the occurrence's name into a narrow table; [`prune`] leaves out the segments that
-//!    cannot matter; [`scan`] reads the rest and the buffer ([`buffer_scan`]), through [`adapter`], which
-//!    knows per file where an attribute is, and with [`metadata`] of only the columns that matter
-//!    and without the rows that [`masks`] hide.
-//!    Where text in memory is grouped by, [`group_by_codes`] makes numbers of it.
-//! 4. DataFusion does what remains, with our [`functions`]; [`output`] turns the stream of batches into
-//!    bytes.
+//! 1. A [`question`] is SQL text or a syntax tree, with [`parameter`] values and limits. [`language`] parses
+//!    text to a tree; the later steps are the same for both.
+//! 2. [`resolve`] resolves every name. In the resulting statement each occurrence of the table carries the
+//!    attributes that it needs: `events["http.route"]`. The names of [`views`] are replaced by their queries.
+//! 3. [`engine`] plans the statement in its own session, bound to one [`ReadSnapshot`], and rewrites the
+//!    [`plan`] where the meaning depends on types.
+//! 4. [`scan`] makes a narrow table of each occurrence, skips the segments that cannot match, and reads the
+//!    other segments and the buffer; [`indexed`] has the faster ways to read a segment.
+//! 5. DataFusion does the rest, with our [`functions`]. The [`answer`] is a stream of batches, which
+//!    [`output`] turns into bytes.
+//!
+//! [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
 //!
 //! A query sees one snapshot, whatever is written meanwhile. Nothing here writes.
 
-pub mod resolver;
+pub mod question;
+pub mod parameter;
+pub mod answer;
+mod progress;
+pub mod language;
+pub mod resolve;
 pub mod views;
 pub mod engine;
-mod rewrite;
-mod hex;
-mod compare;
-mod calculate;
-mod mixed;
-mod number;
-mod arithmetic;
-mod zones;
-mod casts;
-mod nested;
-mod group_by_codes;
-mod codes;
+mod plan;
 pub mod snapshot;
-mod table;
-mod prune;
 mod scan;
-mod buffer_scan;
-mod adapter;
-mod metadata;
 mod indexed;
-mod masks;
-pub(crate) mod matching;
 mod functions;
+pub(crate) mod row_matcher;
 pub mod output;
 mod error;
-mod progress;
-mod trace;
 
+pub use answer::QueryResult;
 pub(crate) use engine::timed_out;
-pub use engine::{Checked, Engine, QueryRequest, QueryResult};
+pub use engine::{Checked, Engine};
 pub use error::query_error;
+pub use language::{Ask, Tree};
+pub use parameter::Parameter;
 pub use progress::{Progress, ReadCounts};
+pub use question::Question;
 pub use snapshot::ReadSnapshot;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What does one query see?
+//! Which data does one query see?
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use crate::event::{EventBatch, KeyDictionary};
 
 /// The database at one moment: every event that was acknowledged by then, each once.
 ///
-/// Segments and buffer were taken together, so that no event is missing or seen twice while it moves from
-/// one to the other. Cheap to clone; nothing in it changes, except that `keys` may come to know more.
+/// Segments and buffer are taken together, so that an event that moves from the buffer to a segment is neither
+/// missing nor seen twice. Cheap to clone. Immutable, except that `keys` may grow.
 #[derive(Debug, Clone)]
 pub struct ReadSnapshot {
     /// The segments.
     pub catalog: Arc<CatalogSnapshot>,
-    /// The batches that are in no segment yet, in order of arrival.
+    /// Batches that are not in a segment yet, in order of arrival.
     pub buffer: Arc<[Arc<EventBatch>]>,
-    /// Which attributes exist.
+    /// Attribute keys that exist.
     pub keys: Arc<KeyDictionary>,
-    /// Where the segments' objects are.
+    /// Store of the segments' objects.
     pub store: Arc<dyn ObjectStore>,
 }
 

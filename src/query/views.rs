@@ -1,9 +1,8 @@
 //! Views and functions that are defined in SQL.
 //!
-//! Each is a file in `sql/` with a header that says what it is for, what its columns mean and in which
-//! units. It is parsed once in a process; the resolver puts its query in place of its name. Views over events end in
-//! `SELECT *`, so that any attribute can be named through them; views that aggregate have a fixed list of
-//! columns.
+//! Each is a file in `sql/` whose header states its purpose and the meaning and units of its columns. Files are
+//! parsed once per process; the resolver replaces a view's name by its query. Views over events end in
+//! `SELECT *`, so that any attribute can be read through them; views that aggregate have fixed columns.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -11,10 +10,10 @@ use std::sync::{Arc, OnceLock};
 use datafusion::sql::parser::Statement;
 use sqlparser::ast::{Query, Statement as SqlStatement};
 
-use super::resolver::parse::parse;
+use super::language::parse;
 use crate::error::{Error, Result};
 
-/// Name and text of the views that every database has.
+/// Name and SQL of the built-in views.
 const VIEWS: &[(&str, &str)] = &[
     ("spans", include_str!("../../sql/spans.sql")),
     ("logs", include_str!("../../sql/logs.sql")),
@@ -27,7 +26,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("service_graph", include_str!("../../sql/service_graph.sql")),
 ];
 
-/// Name, number of parameters and text of the table functions that every database has.
+/// Name, number of parameters and SQL of the built-in table functions.
 const FUNCTIONS: &[(&str, usize, &str)] = &[("trace", 1, include_str!("../../sql/trace.sql"))];
 
 /// Views and functions by name.
@@ -44,12 +43,12 @@ struct View {
 }
 
 impl Views {
-    /// None at all.
+    /// Creates an empty set.
     pub fn empty() -> Self {
         Self { views: BTreeMap::new(), functions: BTreeMap::new() }
     }
 
-    /// Those in `sql/`.
+    /// Returns the built-in views and functions, from `sql/`.
     pub fn builtin() -> Result<Self> {
         static PARSED: OnceLock<Views> = OnceLock::new();
         if let Some(views) = PARSED.get() {
@@ -72,17 +71,17 @@ impl Views {
         Ok(())
     }
 
-    /// The names of the views, sorted.
+    /// Names of the views, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.views.keys().map(String::as_str)
     }
 
-    /// The names of the functions, sorted.
+    /// Names of the functions, sorted.
     pub fn functions(&self) -> impl Iterator<Item = &str> {
         self.functions.keys().map(String::as_str)
     }
 
-    /// The text of a view, header included.
+    /// Returns the SQL of a view, header included.
     pub fn sql(&self, name: &str) -> Option<&str> {
         self.views.get(name).map(|view| view.sql.as_str())
     }
@@ -91,7 +90,7 @@ impl Views {
         self.views.get(name).map(|view| &view.query)
     }
 
-    /// Query and number of parameters of a function.
+    /// Returns the query and the number of parameters of a function.
     pub(super) fn function(&self, name: &str) -> Option<(&Query, usize)> {
         self.functions.get(name).map(|(query, parameters)| (query.as_ref(), *parameters))
     }
@@ -102,8 +101,8 @@ fn parse_query(name: &str, sql: &str) -> Result<Query> {
     match statement {
         Statement::Statement(statement) => match *statement {
             SqlStatement::Query(query) => Ok(*query),
-            _ => Err(Error::invalid(format!("view {name} is no query"))),
+            _ => Err(Error::invalid(format!("view {name} is not a query"))),
         },
-        _ => Err(Error::invalid(format!("view {name} is no query"))),
+        _ => Err(Error::invalid(format!("view {name} is not a query"))),
     }
 }

@@ -1,7 +1,7 @@
-//! Is a segment what was written?
+//! Is a segment intact?
 //!
-//! Every column is decoded, one at a time, whether or not a query would read it, and typed JSON is read. What the rows have is
-//! compared with what the footer says of them; whoever calls compares the footer with the catalog.
+//! The check decodes every column, one at a time, and parses typed JSON. It compares the rows with the footer's
+//! statistics. The caller compares the footer with the catalog.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::error::{Problem, contained};
 use crate::event::schema::column;
 use crate::event::{AttributeType, overflow, schema, typed_json};
 
-/// Reads a whole segment, deleted events too, and returns what its footer says, if it can be read. Problems
-/// go to `report`, the values of each column to `visit`. Columns within the bytes `damaged` are not read.
-/// Memory is that of the widest column. Blocks.
+/// Reads a whole segment, deleted events included, and returns its entry as the footer describes it, if the
+/// footer can be read. Adds problems to `report` and passes the values of each column to `visit`. Skips columns
+/// that overlap the byte ranges `damaged`. Needs the memory of the largest column. Blocks.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -69,7 +69,7 @@ pub fn check(
     Some(found)
 }
 
-/// Whether the timestamps descend, and are in the range that the footer says.
+/// Reports timestamps that do not descend, or whose range differs from the footer's.
 fn order(path: &str, reader: &SegmentReader, found: &NewSegment) -> Option<Problem> {
     match contained(|| reader.timestamps()) {
         Ok(times) => {
@@ -83,7 +83,8 @@ fn order(path: &str, reader: &SegmentReader, found: &NewSegment) -> Option<Probl
     }
 }
 
-/// The footer does not count nulls of nested columns.
+/// Reports a null count that differs from the footer's. Nested columns are skipped: the footer does not count
+/// their nulls.
 fn nulls_differ(path: &str, name: &str, values: &ArrayRef, found: &NewSegment) -> Option<Problem> {
     if values.data_type().is_nested() {
         return None;
@@ -93,7 +94,7 @@ fn nulls_differ(path: &str, name: &str, values: &ArrayRef, found: &NewSegment) -
     (expected != is).then(differ)
 }
 
-/// Typed JSON that cannot be read, of the first row that has some: a merge may have to.
+/// Reports the first row whose typed JSON cannot be parsed: a merge may need to parse it.
 fn no_json(path: &str, name: &str, ty: Option<AttributeType>, values: &ArrayRef) -> Option<Problem> {
     let read = match ty {
         None if name == schema::OVERFLOW => overflow::check,

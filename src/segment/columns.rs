@@ -1,10 +1,11 @@
-//! What do the columns of a segment hold?
+//! Which values can the columns of a segment hold?
 //!
-//! What queries prune segments by. The JSON is compact because there is one entry per column and segment:
+//! Queries prune segments by these statistics. The JSON is compact because there is one entry per column and
+//! segment:
 //!
 //! ```text
 //! {"columns":[["http.route",3,1200,"/cart","/pay"],["timestamp",null,0,…,…], …],      sorted by name
-//!  "overflow":["retry.count", …]}                        attributes that have no column in some row
+//!  "overflow":["retry.count", …]}                        attributes with a value in the overflow of some row
 //!  column = [physical name, attribute type code or null for a core column, nulls, min, max]
 //! ```
 
@@ -16,29 +17,29 @@ use serde::{Deserialize, Serialize};
 use super::overflow;
 use crate::event::{AttributeKey, AttributeType, schema};
 
-/// Longest text that is kept as a minimum or maximum, in bytes.
+/// Longest text kept as a minimum or maximum, in bytes.
 const BOUND_BYTES_MAX: usize = 64;
 
-/// What is known of the columns of a segment.
+/// Statistics of the columns of a segment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SegmentColumns {
     /// The columns, sorted by name.
     pub columns: Vec<ColumnMeta>,
-    /// Physical names of the attributes in the overflow, sorted; none when they are too many to list.
+    /// Physical names of the attributes in the overflow, sorted; `None` if there are too many to list.
     pub overflow: Option<Vec<String>>,
 }
 
-/// What is known of one column of a segment.
+/// Statistics of one column of a segment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(from = "ColumnTuple", into = "ColumnTuple")]
 pub struct ColumnMeta {
     /// Physical name.
     pub name: String,
-    /// Type of the attribute; none for core columns and the overflow.
+    /// Type of the attribute; `None` for core columns and the overflow.
     pub attribute_type: Option<AttributeType>,
-    /// How many rows have no value.
+    /// Number of rows without a value.
     pub null_count: u64,
-    /// Smallest and largest value, exact, where they are small to store: numbers and short text.
+    /// Exact smallest and largest value, for numbers and short text (at most 64 bytes).
     pub bounds: Option<(Bound, Bound)>,
 }
 
@@ -46,16 +47,16 @@ pub struct ColumnMeta {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Bound<T = String> {
-    /// Of an integer or timestamp column.
+    /// Bound of an integer or timestamp column.
     Int(i64),
-    /// Of a double column; finite.
+    /// Bound of a double column; finite.
     Double(f64),
-    /// Of a text column.
+    /// Bound of a text column.
     Text(T),
 }
 
 impl Bound {
-    /// The same, borrowed.
+    /// Borrows the bound.
     pub fn borrowed(&self) -> Bound<&str> {
         match self {
             Self::Int(value) => Bound::Int(*value),
@@ -87,35 +88,35 @@ impl From<ColumnMeta> for ColumnTuple {
 }
 
 impl SegmentColumns {
-    /// The column with this physical name. O(log n).
+    /// Returns the column with this physical name. O(log n).
     pub fn get(&self, name: &str) -> Option<&ColumnMeta> {
         self.columns.binary_search_by(|c| c.name.as_str().cmp(name)).ok().map(|i| &self.columns[i])
     }
 
-    /// Whether some attribute values of this segment have no column of their own.
+    /// True if some attribute values of this segment are in the overflow, not in a column.
     pub fn has_overflow(&self) -> bool {
         self.get(schema::OVERFLOW).is_some()
     }
 
-    /// Whether the overflow may have values of the attribute with this physical name.
+    /// True if the overflow may have values of the attribute with this physical name.
     pub fn may_overflow(&self, name: &str) -> bool {
         let listed = |keys: &Vec<String>| keys.binary_search_by(|key| key.as_str().cmp(name)).is_ok();
         self.has_overflow() && self.overflow.as_ref().is_none_or(listed)
     }
 
-    /// Memory that it holds, about, in bytes.
+    /// Approximate memory use in bytes.
     pub fn memory_bytes(&self) -> usize {
         let column = |c: &ColumnMeta| size_of::<ColumnMeta>() + 2 * c.name.len();
         let listed = |names: &Vec<String>| names.iter().map(|n| size_of::<String>() + n.len()).sum();
         self.columns.iter().map(column).sum::<usize>() + self.overflow.as_ref().map_or(0, listed)
     }
 
-    /// What a footer says of its columns.
+    /// Reads the statistics from a segment's footer.
     pub(super) fn from_footer(footer: &ParquetMetaData) -> Self {
         let mut columns: Vec<ColumnMeta> = Vec::new();
         for leaf in footer.row_groups().iter().flat_map(RowGroupMetaData::columns) {
             let name = &leaf.column_path().parts()[0];
-            // A nested core column has several leaves; it is one column to us.
+            // A nested core column has several leaves; they count as one column.
             if columns.last().is_none_or(|c| c.name != *name) {
                 columns.push(column_meta(name, leaf));
             }
@@ -125,7 +126,7 @@ impl SegmentColumns {
     }
 }
 
-/// Size of the largest column before compression, with all its leaves.
+/// Size of the largest column before compression, all its leaves included, in bytes.
 pub(super) fn largest_bytes(group: &RowGroupMetaData) -> u64 {
     let root = |leaf: &ColumnChunkMetaData| leaf.column_path().parts().first().cloned();
     let columns = group.columns().chunk_by(|a, b| root(a) == root(b));
@@ -145,7 +146,7 @@ fn column_meta(name: &str, leaf: &ColumnChunkMetaData) -> ColumnMeta {
     }
 }
 
-/// The type of the attribute values in this column.
+/// Type of the attribute values in this column.
 pub(super) fn attribute_type(leaf: &ColumnChunkMetaData) -> AttributeType {
     match (leaf.column_type(), leaf.column_descr().logical_type_ref()) {
         (ParquetType::BOOLEAN, _) => AttributeType::Bool,
@@ -157,7 +158,8 @@ pub(super) fn attribute_type(leaf: &ColumnChunkMetaData) -> AttributeType {
     }
 }
 
-/// Unsigned integers have no place in [`Bound::Int`]; bytes and JSON have no order that SQL asks for.
+/// True if the column's statistics can become bounds: unsigned integers do not fit [`Bound::Int`], and SQL does
+/// not order bytes and JSON.
 fn has_signed_or_text_order(leaf: &ColumnChunkMetaData) -> bool {
     match (leaf.column_type(), leaf.column_descr().logical_type_ref()) {
         (ParquetType::BYTE_ARRAY, logical) => matches!(logical, Some(LogicalType::String)),

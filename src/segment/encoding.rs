@@ -1,9 +1,8 @@
-//! How is a column best stored?
+//! Which encoding does a column get?
 //!
-//! Decided from the values themselves: a sample says whether they repeat. Values that repeat go into a
-//! dictionary; of the rest integers are stored as bit-packed differences, doubles byte by byte in
-//! separate streams, text with its lengths apart. All of it is plain Parquet. What was measured is in
-//! `docs/design/layout.md`.
+//! A sample of the values decides. Values that repeat go into a dictionary. Otherwise integers are stored as
+//! bit-packed differences, doubles as one stream per byte, and text with its lengths apart. All encodings are
+//! standard Parquet. The measurements are in `docs/design/layout.md`.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -13,29 +12,29 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, TimestampNanosec
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 
-/// Rows of a page: what one lookup by id reads, and what pruning can skip.
+/// Rows of a page: the unit that a lookup by id reads and that pruning skips.
 pub const PAGE_ROWS: usize = 8192;
-/// Values looked at to see whether a column repeats itself.
+/// Number of values sampled to decide whether a column repeats.
 const SAMPLE_VALUES: usize = 4096;
 
-/// What was decided by measurement; `benches/layout.rs` measures it again with other values.
+/// Settings chosen by measurement; `benches/layout.rs` measures other values.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tuning {
     /// Rows of a page, in every column.
     pub page_rows: usize,
-    /// Level of ZSTD.
+    /// ZSTD compression level.
     pub zstd_level: i32,
-    /// Text that occurs so often on average goes into a dictionary.
+    /// A text column gets a dictionary if each value occurs at least this many times on average.
     pub text_repeats: usize,
-    /// A number that occurs so often on average goes into a dictionary.
+    /// A numeric column gets a dictionary if each value occurs at least this many times on average.
     pub number_repeats: usize,
-    /// Columns that ZSTD makes smaller by less than this, in bytes a row, are not compressed: a lookup waits
-    /// for each column to be decompressed, and longer for the context that this takes.
+    /// Smallest saving by ZSTD, in bytes per row, for which a column is compressed. A lookup must decompress each
+    /// compressed column, and setting up the decompression context takes longer than that.
     pub compression_saves_min: f64,
 }
 
 impl Tuning {
-    /// How segments are written.
+    /// Settings for segments.
     pub const SEGMENT: Self = Self {
         page_rows: PAGE_ROWS,
         zstd_level: 1,
@@ -44,7 +43,7 @@ impl Tuning {
         compression_saves_min: 0.05,
     };
 
-    /// What all columns have in common.
+    /// Writer properties common to all columns.
     pub(super) fn properties(&self) -> WriterPropertiesBuilder {
         WriterProperties::builder()
             .set_created_by(concat!("broadloom ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -60,7 +59,7 @@ impl Tuning {
     }
 }
 
-/// How one column is stored.
+/// Encoding of one column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ColumnEncoding {
     dictionary: bool,
@@ -68,7 +67,7 @@ pub(super) struct ColumnEncoding {
     compressed: bool,
 }
 
-/// The encoding for these values.
+/// Chooses the encoding for these values.
 pub(super) fn choose(field: &Field, values: &dyn Array, tuning: &Tuning) -> ColumnEncoding {
     let plain = ColumnEncoding { dictionary: false, encoding: Encoding::PLAIN, compressed: true };
     match field.data_type() {
@@ -88,18 +87,18 @@ pub(super) fn choose(field: &Field, values: &dyn Array, tuning: &Tuning) -> Colu
             ..plain
         },
         DataType::Boolean | DataType::FixedSizeBinary(_) => plain,
-        // Nested: the leaves are few and of all types, so the dictionary decides by itself.
+        // Nested: the leaves are few and of all types, so Parquet decides by itself when a dictionary is too large.
         _ => ColumnEncoding { dictionary: true, ..plain },
     }
 }
 
 impl ColumnEncoding {
-    /// The same without compression.
+    /// Returns the same encoding without compression.
     pub(super) fn uncompressed(self) -> Self {
         Self { compressed: false, ..self }
     }
 
-    /// Writer properties of a file whose columns are all stored so.
+    /// Writer properties of a file whose columns all have this encoding.
     pub(super) fn properties(self, tuning: &Tuning) -> WriterProperties {
         let compression = if self.compressed { tuning.zstd() } else { Compression::UNCOMPRESSED };
         let properties = tuning.properties().set_dictionary_enabled(self.dictionary);
@@ -107,7 +106,7 @@ impl ColumnEncoding {
     }
 }
 
-/// Whether a value occurs `times` times on average, in a sample spread over the column.
+/// True if each value occurs at least `times` times on average, in a sample spread over the column.
 fn repeats(values: &dyn Array, times: usize) -> bool {
     let step = (values.len() / SAMPLE_VALUES).max(1);
     let rows = (0..values.len()).step_by(step).filter(|i| values.is_valid(*i));

@@ -1,15 +1,14 @@
-//! Can what a footer says of places be true?
+//! Do the offsets in a footer lie within the object?
 //!
-//! A Parquet footer has no checksum, and the library panics when it is asked for a column that begins or ends before
-//! the file. So whoever reads a footer from an object of a segment has it looked through first. The copies in
-//! side-cars have checksums.
+//! A Parquet footer has no checksum, and the library panics if a column's offset or size is negative. So every
+//! footer read from a segment's object is checked first. The copies in side-cars have checksums.
 
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use crate::error::{Error, Result};
 
-/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when a leaf of a column is not within an object of
-/// `object_bytes` bytes.
+/// Checks that all leaves of all columns lie within an object of `object_bytes` bytes. Fails with
+/// [`Corrupt`](crate::ErrorKind::Corrupt) if one does not.
 pub fn check_places(footer: &ParquetMetaData, object_bytes: u64) -> Result<()> {
     for leaf in footer.row_groups().iter().flat_map(RowGroupMetaData::columns) {
         let start = leaf.dictionary_page_offset().unwrap_or_else(|| leaf.data_page_offset());
@@ -18,7 +17,7 @@ pub fn check_places(footer: &ParquetMetaData, object_bytes: u64) -> Result<()> {
         if end.is_none_or(|end| end > object_bytes) {
             let column = leaf.column_path();
             return Err(Error::corrupt(format!(
-                "its footer says that {column} has {bytes} bytes from offset {start}, of {object_bytes}"
+                "the footer places {column} at offset {start} with {bytes} bytes, outside the object of {object_bytes} bytes"
             )));
         }
     }

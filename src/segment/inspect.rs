@@ -1,7 +1,7 @@
-//! What does the footer of a segment say?
+//! What does a segment or a mask contain?
 //!
-//! For people who look into a file: every leaf of every column, how it is encoded, what it takes; and which rows a
-//! mask lists.
+//! For people who examine a file: encoding and size of every leaf of every column, from the footer; and the rows
+//! that a mask lists.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,26 +26,26 @@ use super::meta::{FORMAT_KEY, ID_KEY};
 use crate::error::Result;
 use crate::event::schema::column;
 
-/// What a segment's footer says.
+/// Contents of a segment's footer.
 #[derive(Debug, Clone, Serialize)]
 pub struct SegmentContent {
-    /// Its id; none when the footer does not say, as the copy in a side-car.
+    /// Id of the segment; `None` if the footer lacks it, as the copy in a side-car does.
     pub segment: Option<String>,
-    /// Version of its format.
+    /// Version of the segment format.
     pub format: Option<String>,
-    /// The program that wrote it.
+    /// Name and version of the program that wrote it.
     pub created_by: Option<String>,
     /// Number of events.
     pub rows: u64,
-    /// Its oldest event.
+    /// Timestamp of the oldest event, in nanoseconds since the Unix epoch.
     pub from_ns: Option<i64>,
-    /// Its newest event.
+    /// Timestamp of the newest event, in nanoseconds since the Unix epoch.
     pub to_ns: Option<i64>,
-    /// Sizes of all columns together, as stored.
+    /// Total size of all columns as stored.
     pub stored_bytes: u64,
-    /// The same before compression.
+    /// Total size of all columns before compression.
     pub plain_bytes: u64,
-    /// Attributes in the overflow; none when they are too many to be listed.
+    /// Physical names of the attributes in the overflow; `None` if there are too many to list.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overflow: Option<Vec<String>>,
     /// The leaves of all columns, in order.
@@ -55,40 +55,40 @@ pub struct SegmentContent {
 /// A column, or one leaf of a nested one.
 #[derive(Debug, Clone, Serialize)]
 pub struct StoredColumn {
-    /// Physical name, and the path within when it is nested.
+    /// Physical name; for a nested column, the path of the leaf.
     pub column: String,
-    /// Parquet's type.
+    /// Parquet's physical type, then the logical type if there is one.
     pub r#type: String,
-    /// How its values are encoded.
+    /// Parquet encodings used.
     pub encodings: Vec<String>,
-    /// How its pages are compressed.
+    /// Compression codec of its pages.
     pub compression: String,
-    /// Where it begins.
+    /// Offset in the object, in bytes.
     pub offset: u64,
     /// Size as stored.
     pub bytes: u64,
     /// Size before compression.
     pub plain_bytes: u64,
-    /// Pages of values, when the footer lists them.
+    /// Number of data pages, if the offset index lists them.
     pub pages: Option<usize>,
-    /// Values that are null.
+    /// Number of nulls, if the statistics have it.
     pub nulls: Option<u64>,
-    /// Smallest value, where it is exact and small.
+    /// Smallest value, if it is exact and at most 64 bytes.
     pub min: Option<Bound>,
-    /// Largest value.
+    /// Largest value, under the same condition.
     pub max: Option<Bound>,
 }
 
 impl StoredColumn {
-    /// Where it is in the file.
+    /// Byte range in the object.
     pub fn place(&self) -> Range<u64> {
         self.offset..self.offset.saturating_add(self.bytes)
     }
 }
 
-/// Reads the footer of an object, with its lists of pages.
+/// Reads the footer of an object, with its page indexes.
 ///
-/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when it is no Parquet file.
+/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if it is not a Parquet file.
 pub async fn footer(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result<ParquetMetaData> {
     let metadata = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
     let object_bytes = Object { store: store.as_ref(), path: &object.location };
@@ -97,7 +97,7 @@ pub async fn footer(store: &Arc<dyn ObjectStore>, object: &ObjectMeta) -> Result
     Ok(footer)
 }
 
-/// Where parts of a footer are fetched from.
+/// Object from which parts of a footer are fetched.
 struct Object<'a> {
     store: &'a dyn ObjectStore,
     path: &'a Path,
@@ -110,7 +110,7 @@ impl MetadataFetch for Object<'_> {
     }
 }
 
-/// What `footer` says.
+/// Describes the contents of `footer`.
 pub fn describe(footer: &ParquetMetaData) -> SegmentContent {
     let file = footer.file_metadata();
     let value = |key: &str| {
@@ -175,29 +175,29 @@ fn stored(leaf: &ColumnChunkMetaData, pages: Option<usize>, known: &SegmentColum
     }
 }
 
-/// Deleted rows.
+/// Contents of a mask.
 #[derive(Debug, Clone, Serialize)]
 pub struct MaskContent {
-    /// Whose they are, by the name of the file.
+    /// Id of the masked segment, from the file's name.
     pub segment: Option<String>,
-    /// How many.
+    /// Number of deleted rows.
     pub rows: u64,
-    /// The rows, where they follow each other.
+    /// Deleted rows as ranges of adjacent rows.
     pub ranges: Vec<RowRange>,
 }
 
-/// Rows that follow each other.
+/// A range of adjacent rows.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct RowRange {
-    /// The first.
+    /// First row.
     pub first: u32,
-    /// The last.
+    /// Last row, inclusive.
     pub last: u32,
 }
 
-/// Reads the mask `bytes`, whose name is that of `path`.
+/// Reads the mask `bytes`, stored under `path`.
 ///
-/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) when it is damaged.
+/// Fails with [`Corrupt`](crate::ErrorKind::Corrupt) if it is damaged.
 pub fn mask(path: &str, bytes: &Bytes) -> Result<MaskContent> {
     let rows = mask::parse(bytes)?;
     let name = path.rsplit_once('/').map_or(path, |(_, name)| name);

@@ -1,15 +1,15 @@
-//! Which rows of a segment are deleted, though they are in its object still?
+//! Which rows of a segment are deleted but still in its object?
 //!
-//! A segment is never changed. Rows that are deleted are listed in an object beside it, which the catalog
-//! names; every reader leaves them out. Compaction then writes the segment again without them.
+//! A segment is never changed. Its deleted rows are listed in a *mask*, an object beside it that the catalog
+//! names. Every reader skips them. Compaction later rewrites the segment without them.
 //!
 //! ```text
 //! segments/2026/11/21/{segment}.{mask}.mask
 //!
-//! magic "BLMK"   version:u32   crc32c(rows):u32   rows: a roaring bitmap, as all its implementations store it
+//! magic "BLMK"   version:u32   crc32c(rows):u32   rows: a roaring bitmap in its portable format
 //! ```
 //!
-//! A mask that cannot be read is an error of the query: deleted rows must not come back.
+//! A query fails if it cannot read a mask: deleted rows must not reappear.
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,32 +50,34 @@ impl TryFrom<String> for MaskId {
     type Error = Error;
 
     fn try_from(text: String) -> Result<Self> {
-        text.parse().map(Self).map_err(|e| Error::invalid(format!("'{text}' is no mask id")).with_source(e))
+        text.parse()
+            .map(Self)
+            .map_err(|e| Error::invalid(format!("'{text}' is not a mask id (a UUID)")).with_source(e))
     }
 }
 
-/// What the catalog knows of the deleted rows of a segment.
+/// The catalog's entry for a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mask {
-    /// Names the object that lists them.
+    /// Id of the mask, part of the object's name.
     pub id: MaskId,
-    /// How many they are.
+    /// Number of deleted rows.
     pub rows: u64,
-    /// Size of the object.
+    /// Size of the object in bytes.
     pub bytes: u64,
 }
 
 /// A mask that is not stored yet.
 #[derive(Debug, Clone)]
 pub struct NewMask {
-    /// What the catalog will know.
+    /// The catalog's entry for it.
     pub mask: Mask,
-    /// The object.
+    /// Bytes to store.
     pub object: Bytes,
 }
 
 impl NewMask {
-    /// The mask of the rows `deleted`, made at `now_ns`.
+    /// Encodes the rows `deleted` as a mask with an id from `now_ns`.
     pub fn new(deleted: &RoaringBitmap, now_ns: i64) -> Result<Self> {
         let mut rows = Vec::with_capacity(deleted.serialized_size());
         deleted.serialize_into(&mut rows)?;
@@ -87,22 +89,29 @@ impl NewMask {
     }
 }
 
-/// The deleted rows of a segment; none when it has no mask.
+/// Reads the deleted rows of a segment; `None` if it has no mask.
 ///
-/// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the mask is damaged or another one.
+/// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the mask is damaged or does not fit the segment.
 pub async fn deleted_rows(
     store: &Arc<dyn ObjectStore>,
     segment: &SegmentMeta,
 ) -> Result<Option<RoaringBitmap>> {
     let (Some(mask), Some(path)) = (&segment.mask, segment.mask_path()) else { return Ok(None) };
     let object = store.get(&Path::from(path.as_str())).await;
-    let object = object.map_err(|e| Error::from(e).context(format!("the deleted rows in {path}")))?;
+    let object =
+        object.map_err(|e| Error::from(e).context(format!("cannot read the deleted rows in {path}")))?;
     let rows = parse(&object.bytes().await?).map_err(|error| error.context(&path))?;
     let fits = rows.len() == mask.rows && rows.max().is_none_or(|row| u64::from(row) < segment.rows);
-    if fits { Ok(Some(rows)) } else { Err(Error::corrupt(format!("{path} is not the mask of its segment"))) }
+    if fits {
+        Ok(Some(rows))
+    } else {
+        Err(Error::corrupt(format!(
+            "{path} does not fit its segment: it lists another number of rows, or rows beyond the end"
+        )))
+    }
 }
 
-/// The object with these `rows`.
+/// Encodes a mask object with the serialized bitmap `rows`.
 pub(crate) fn seal(rows: &[u8]) -> Vec<u8> {
     let mut object = Vec::with_capacity(HEADER_BYTES + rows.len());
     object.extend_from_slice(MAGIC);
@@ -112,7 +121,7 @@ pub(crate) fn seal(rows: &[u8]) -> Vec<u8> {
     object
 }
 
-/// The rows that a mask's object lists; [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when it is none.
+/// Decodes a mask object. Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if it is damaged.
 pub fn parse(object: &[u8]) -> Result<RoaringBitmap> {
     let corrupt = |what: String| Err(Error::corrupt(what));
     let Some((header, rows)) = object.split_at_checked(HEADER_BYTES) else {
@@ -120,18 +129,19 @@ pub fn parse(object: &[u8]) -> Result<RoaringBitmap> {
     };
     let number = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     if !header.starts_with(MAGIC) {
-        return corrupt("it does not begin as a mask does".to_owned());
+        return corrupt("expected a mask, which begins with BLMK".to_owned());
     }
     let (version, crc, found) = (number(4), number(8), crc32c::crc32c(rows));
     if version != VERSION {
         return Err(Error::invalid(format!(
-            "a mask of version {version}, this program reads {VERSION}: use the Broadloom that wrote it"
+            "mask format version {version}, this program reads version {VERSION}: use the Broadloom that wrote it"
         )));
     }
     if crc != found {
-        return corrupt(format!("checksum {found:08x} of its rows, expected {crc:08x}"));
+        return corrupt(format!("expected checksum {crc:08x} of the rows, found {found:08x}"));
     }
-    RoaringBitmap::deserialize_from(rows).or_else(|e| corrupt(format!("its rows are no roaring bitmap: {e}")))
+    RoaringBitmap::deserialize_from(rows)
+        .or_else(|e| corrupt(format!("the rows are not a roaring bitmap: {e}")))
 }
 
 #[cfg(test)]

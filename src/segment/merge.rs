@@ -1,24 +1,24 @@
-//! How do segments become other segments, with the same events?
+//! How are segments merged into new segments with the same events?
 //!
-//! The segments to be merged are sorted, so an output needs a slice of each: the rows from where the last
-//! output ended down to a timestamp. [`Merge`] finds these cuts, [`Slices`] is one output's columns.
+//! Inputs are sorted newest first, so an output needs one slice of each: the rows from the end of the last
+//! output down to a timestamp, the *cut*. [`Merge`] chooses the cuts, [`Slices`] is one output's columns.
 //!
 //! ```text
 //! time ──▶ new                                     old
 //! input A  ████████████████│███████│
 //! input B        ██████████│███████│███████
-//! input C                  │  █████│██████████████      is not opened before a cut comes near it
+//! input C                  │  █████│██████████████      is opened only when an output may need it
 //!          output 1 ◀──────┘
 //!          output 2 ◀──────────────┘
 //!          output 3 ◀─────────────────────────────
 //! ```
 //!
-//! Cuts come between different timestamps, so outputs do not overlap in time; only when more events than
-//! fit into a segment have one and the same timestamp, two outputs share it. Who knows of other segments
-//! names times at which an output shall end rather than reach over them ([`Merge::cut_at`]).
+//! Cuts lie between different timestamps, so outputs do not overlap in time. Two outputs share a timestamp only
+//! if more events have it than fit into a segment. To keep outputs from overlapping other segments, a caller
+//! names times at which an output should end ([`Merge::cut_at`]).
 //!
-//! Which keys have columns is decided anew for every output, from what its slices have: values may move
-//! from the overflow to a column and back. Nothing is lost by that, as the overflow keeps types.
+//! The keys that get columns are chosen anew for every output, from the values in its slices. Values may move
+//! from the overflow to a column and back. That loses nothing: the overflow keeps types.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -41,18 +41,18 @@ use crate::event::overflow::{self, OverflowBuilder, OverflowValues};
 use crate::event::physical::{LayoutLimits, Part, PhysicalLayout, RowOrder, Source, ValueCounts, gather};
 use crate::event::{AttributeColumn, AttributeType, schema};
 
-/// An output that ends early has at least one in so many of a full one's events.
+/// An output that ends early has at least 1/64 of the events of a full one.
 pub const PIECES_MAX: usize = 64;
 
-/// Makes segments of the events of other segments, newest first.
+/// Merges segments into new segments, newest events first.
 #[derive(Debug)]
 pub struct Merge {
     objects: Objects,
-    /// In the order in which they were made, which is the order of events with equal timestamps.
+    /// In order of creation, which is the order of events with equal timestamps.
     inputs: Vec<Input>,
     limits: SegmentLimits,
     rows_left: usize,
-    /// Latest first.
+    /// Times at which to end outputs early, latest first.
     cuts: Vec<i64>,
     threads: usize,
 }
@@ -74,12 +74,12 @@ enum State {
 struct Open {
     reader: SegmentReader,
     timestamps: ScalarBuffer<i64>,
-    /// Rows that are in outputs.
+    /// Number of rows already in outputs.
     taken: usize,
 }
 
 impl Open {
-    /// How many of the rows that are left are at `ns` or later.
+    /// Number of remaining rows at `ns` or later.
     fn rows_from(&self, ns: i64) -> usize {
         self.timestamps[self.taken..].partition_point(|timestamp| *timestamp >= ns)
     }
@@ -90,10 +90,10 @@ impl Open {
 }
 
 impl Merge {
-    /// Merges `segments`, which `store` has, into ones of about equal size within `limits`.
+    /// Merges `segments` of `store` into segments of about equal size, within `limits`.
     ///
     /// # Panics
-    /// Outside of a tokio runtime, and when the limit of rows is not in `1..=ROWS_MAX`.
+    /// Outside of a tokio runtime, and if the limit of rows is not in `1..=ROWS_MAX`.
     pub fn new(
         store: Arc<dyn ObjectStore>,
         mut segments: Vec<Arc<SegmentMeta>>,
@@ -107,8 +107,8 @@ impl Merge {
         Self { objects, inputs, limits, rows_left, cuts, threads: THREADS_MAX }
     }
 
-    /// Also ends an output at the first of these times at which it has a [`PIECES_MAX`]th of a full one's
-    /// events: those at that time or later are in it, those before are not.
+    /// Also ends an output at the first of these times at which it has at least 1/[`PIECES_MAX`] of a full
+    /// segment's events. Events at that time or later are in the output, earlier ones are not.
     #[must_use]
     pub fn cut_at(mut self, mut cuts: Vec<i64>) -> Self {
         cuts.sort_unstable_by_key(|cut| Reverse(*cut));
@@ -116,24 +116,24 @@ impl Merge {
         self
     }
 
-    /// Encodes one column at a time, on the thread that calls [`next`](Self::next).
+    /// Encodes one column at a time, on the thread that calls [`next`](Self::next), instead of two.
     #[must_use]
     pub fn on_one_thread(mut self) -> Self {
         self.threads = 1;
         self
     }
 
-    /// Events that are in no output yet.
+    /// Number of events not in an output yet.
     pub fn rows_left(&self) -> usize {
         self.rows_left
     }
 
-    /// Encodes the next older events as the segment `id`; `None` when there are no more. `observer` sees
+    /// Encodes the next older events as the segment `id`; `None` if no events are left. `observer` receives
     /// the columns that it wants.
     ///
-    /// Blocks for long: for a thread of its own. Memory is that of about two dense columns, the output twice, the
-    /// overflow, and of the inputs that the output overlaps the footers, timestamps, and objects where they are small:
-    /// each a small multiple of the bytes that the limits allow, or less.
+    /// Blocks for long, so call it on a thread of its own. Memory: about two dense columns, the output twice, the
+    /// overflow; and for each input that the output overlaps its footer, its timestamps, and the object if it is
+    /// small. Each of these is at most a small multiple of the bytes that the limits allow.
     pub fn next(&mut self, id: SegmentId, observer: &dyn ColumnObserver) -> Result<Option<Built>> {
         if self.rows_left == 0 {
             return Ok(None);
@@ -142,7 +142,7 @@ impl Merge {
         let takes = self.cut();
         let rows: usize = takes.iter().sum();
         if rows == 0 {
-            return Err(Error::corrupt("segments have fewer events than the catalog says"));
+            return Err(Error::corrupt("segments have fewer events than their entries in the catalog"));
         }
         let open: Vec<&Open> = self.inputs.iter().filter_map(Input::open).collect();
         let slices = open.iter().zip(&takes).filter(|(_, take)| **take > 0);
@@ -152,7 +152,7 @@ impl Merge {
         Ok(Some(built))
     }
 
-    /// Opens inputs, newest first, until no other can have an event of the next output.
+    /// Opens inputs, newest first, until no unopened one can have an event of the next output.
     fn open_newest(&mut self) -> Result<()> {
         loop {
             let waiting = self.inputs.iter_mut().filter(|input| matches!(input.state, State::Waiting));
@@ -171,7 +171,7 @@ impl Merge {
             let newest_fits = segment.mask.is_some() || newest == Some(newest_ns);
             if rows != (segment.rows, segment.live_rows()) || !newest_fits {
                 let path = segment.path();
-                return Err(Error::corrupt(format!("{path} has other events than the catalog says")));
+                return Err(Error::corrupt(format!("{path} has other events than its entry in the catalog")));
             }
             let open = Open { reader, timestamps, taken: 0 };
             if let Some(input) = self.inputs.iter_mut().find(|input| input.segment.id == segment.id) {
@@ -180,7 +180,7 @@ impl Merge {
         }
     }
 
-    /// How much is left of the time from `ns` on in the inputs that are open, in events of a full segment.
+    /// Size of the remaining events at `ns` or later in open inputs, in events of a full segment.
     fn size_from(&self, ns: i64) -> u64 {
         let of_input = |input: &Input| Some(self.size(input, input.open()?.rows_from(ns)));
         self.inputs.iter().filter_map(of_input).sum()
@@ -190,14 +190,14 @@ impl Merge {
         input.segment.size(rows as u64, &self.limits)
     }
 
-    /// How many rows of each open input go into the next output.
+    /// Number of rows of each open input that go into the next output.
     fn cut(&self) -> Vec<usize> {
         let full = self.limits.rows as u64;
         let left: u64 = self.inputs.iter().map(|input| self.size(input, input.rows_left())).sum();
         let target = left.div_ceil(left.div_ceil(full).max(1));
         let newest = self.inputs.iter().filter_map(Input::open).filter_map(Open::newest).max();
         let Some(newest) = newest else { return Vec::new() };
-        // The earliest time from which on there are not too many events.
+        // The earliest time for which the events from then on are not too many.
         let (mut low, mut high) = (i64::MIN, newest);
         while low < high {
             let middle = (i128::from(low) + i128::from(high)).div_euclid(2) as i64;
@@ -206,7 +206,7 @@ impl Merge {
         let piece = full.div_ceil(PIECES_MAX as u64);
         let mut early = self.cuts.iter().copied().take_while(|cut| *cut > high);
         let high = early.find(|cut| self.size_from(*cut) >= piece).unwrap_or(high);
-        // When events of one time are more than wanted, they stay together as long as they fit. One always does.
+        // Events of one time stay together as long as they fit, even if they exceed the target. One always fits.
         let (mut room, mut is_first) = (full, true);
         let open = self.inputs.iter().filter_map(|input| Some((input, input.open()?)));
         open.map(|(input, open)| {
@@ -236,7 +236,7 @@ impl Merge {
 }
 
 impl Input {
-    /// Rows that are in no output yet.
+    /// Number of rows not in an output yet.
     fn rows_left(&self) -> usize {
         match &self.state {
             State::Waiting => self.segment.live_rows() as usize,
@@ -250,14 +250,14 @@ impl Input {
     }
 }
 
-/// Some rows of a segment.
+/// A range of a segment's rows.
 struct Slice<'a> {
     reader: &'a SegmentReader,
     timestamps: &'a [i64],
     rows: Range<usize>,
     /// The overflow of these rows.
     overflow: Option<StringViewArray>,
-    /// Values of the overflow that are to have a column, by its name.
+    /// Values of the overflow that get a column, by the column's name.
     promoted: HashMap<String, AttributeColumn>,
 }
 
@@ -271,8 +271,8 @@ impl<'a> Slice<'a> {
         self.reader.read(name, self.rows.clone(), ty)
     }
 
-    /// Reads the overflow, and adds what the slice has to `counts`. Only a whole segment's values are
-    /// known; of a part they are estimated, none only where the segment has none.
+    /// Reads the overflow, and adds the slice's number of values per key to `counts`. For columns, exact counts
+    /// exist only for the whole segment; a part's are estimated, as zero only if the segment has none.
     fn count(&mut self, counts: &mut ValueCounts) -> Result<()> {
         counts.add_rows(self.rows.len());
         for (name, column) in self.reader.columns() {
@@ -298,22 +298,22 @@ impl<'a> Slice<'a> {
         Ok(())
     }
 
-    /// The overflow of a row.
+    /// Entries of the overflow of a row.
     fn entries<'o>(&self, object: &'o str) -> Result<Vec<overflow::Entry<'o>>> {
         overflow::entries(object).map_err(|e| self.corrupt(&e))
     }
 
-    /// What was written once cannot be read.
+    /// Error for an overflow that cannot be parsed although it was written once.
     fn corrupt(&self, error: &Error) -> Error {
         Error::corrupt(format!("{}, the overflow: {}", self.reader.path(), error.message()))
     }
 
-    /// Whether the values of this type and name are in the overflow and shall have a column.
+    /// True if the values of this name and type are in the overflow and get a column.
     fn promotes(&self, layout: &PhysicalLayout, name: &str, ty: AttributeType) -> bool {
         layout.holds(name, ty) && self.reader.attribute_type(name) != Some(ty)
     }
 
-    /// Parts the overflow into what gets a column and what stays.
+    /// Splits the overflow into values that get a column and values that stay.
     fn split_overflow(&mut self, layout: &PhysicalLayout, positions: &[u32], rest: &mut Rest) -> Result<()> {
         let mut promoted = OverflowValues::default();
         for (row, object) in self.overflow.take().iter().flatten().enumerate() {
@@ -332,7 +332,7 @@ impl<'a> Slice<'a> {
         Ok(())
     }
 
-    /// Moves the values of columns that are to be no more into the overflow.
+    /// Moves the values of columns that the output does not have into the overflow.
     fn demote(&self, layout: &PhysicalLayout, positions: &[u32], rest: &mut Rest) -> Result<()> {
         for (name, column) in self.reader.columns() {
             let Some((key, ty)) = &column.attribute else { continue };
@@ -349,7 +349,7 @@ impl<'a> Slice<'a> {
         Ok(())
     }
 
-    /// What the slice has of an attribute's values of one type: the rows, all if `None`, and the values.
+    /// Values of one type of an attribute in the slice, with their rows; `None` for the rows means all.
     fn attribute(&self, name: &str, ty: AttributeType) -> Result<Option<Part<'_>>> {
         if self.reader.attribute_type(name) == Some(ty) {
             return Ok(self.read(name, &ty.data_type())?.map(|values| (None, values)));
@@ -407,7 +407,10 @@ impl<'a> Slices<'a> {
             slice.demote(&self.layout, positions, &mut rest)?;
         }
         if !overflows && !rest.names.is_empty() {
-            return Err(Error::corrupt(format!("{:?} is in the column and in the overflow", rest.names)));
+            return Err(Error::corrupt(format!(
+                "attributes {:?} have values both in a column and in the overflow",
+                rest.names
+            )));
         }
         self.overflow = overflows.then(|| rest.builder.finish());
         self.overflowing = rest.names;

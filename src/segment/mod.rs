@@ -1,7 +1,7 @@
 //! What is a segment, and how is one made?
 //!
-//! A segment is one immutable Parquet object with up to a million events, newest first. Any engine can
-//! read it without us: columns have the [physical names](crate::event::key) of core fields and attributes.
+//! A segment is one immutable Parquet object with up to 2^20 events, newest first. Any Parquet reader can
+//! read it: columns have the [physical names](crate::event::key) of core fields and attributes.
 //!
 //! ```text
 //! segments/2026/11/21/0193…c4.parquet
@@ -10,19 +10,21 @@
 //!     timestamp   │ page 8192 rows │ page │ …        DELTA_BINARY_PACKED, ZSTD(1)
 //!     signal      │ dictionary │ page │ …
 //!     http.route  │ …
-//!     overflow    │ …                                typed JSON of what earned no column
+//!     overflow    │ …                                typed JSON of attribute values without a column
 //!   column index, offset index, footer (broadloom.format, broadloom.segment)
 //! ```
 //!
 //! # Invariants
 //!
-//! - An object is never changed, and never written twice: its name is a fresh UUID.
+//! - An object is never changed and never written twice: its name is a new UUID.
 //! - Rows are in descending order of `timestamp`; equal timestamps keep the order of arrival.
-//! - The footer alone is enough to make the [`NewSegment`] again.
+//! - The footer alone is enough to rebuild the [`NewSegment`].
 //!
-//! It does not know which segments exist: that is the catalog. [`writer`] turns events into an object, [`encoding`] picks how a column is stored, an
-//! [`observer`] sees the columns pass by, [`meta`] is what we remember of it, [`columns`] of its columns.
-//! [`mask`] lists rows that are deleted. [`merge`] makes segments of segments without them, which `reader` reads a column at a time, when what the [`footer`] says of places can be true; [`check`] looks whether a segment is what was written, [`inspect`] shows what it says of itself.
+//! This module does not know which segments exist: the catalog does. [`writer`] turns events into an object,
+//! [`encoding`] chooses the encoding of each column, and an [`observer`] receives the columns as they are written.
+//! [`meta`] is the catalog's entry for a segment, [`columns`] its column statistics. [`mask`] lists deleted rows.
+//! [`merge`] rewrites segments without their deleted rows; `reader` reads its inputs one column at a time, after
+//! [`footer`] has checked the offsets in the Parquet footer. [`check`] verifies a segment, [`inspect`] describes it.
 
 pub mod mask;
 pub mod meta;

@@ -1,7 +1,7 @@
 //! Which attributes are in the overflow of a segment?
 //!
 //! A query on an attribute reads the overflow of a segment only if the attribute may be there. The footer
-//! has a list of names, or, when they are too many, a filter that is sometimes wrong in saying yes.
+//! has a list of names or, if there are too many, a Bloom filter, which has false positives.
 
 use std::collections::BTreeSet;
 
@@ -14,15 +14,15 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 const LIST_KEY: &str = "broadloom.overflow";
 /// Footer key: Base64 of the bits of a split-block Bloom filter, as in Parquet, of the physical names.
 const FILTER_KEY: &str = "broadloom.overflow_filter";
-/// Longest list that is kept, in bytes: a segment costs the catalog about as much for its columns.
+/// Longest list, in bytes: about as much as the catalog stores for the columns of a segment.
 const LIST_BYTES_MAX: usize = 32 << 10;
-/// One wrong yes in 500.
+/// Size of the filter per name: gives one false positive in 500.
 const FILTER_BYTES_PER_NAME: usize = 2;
-/// With 100,000 names one yes in 20 is wrong.
+/// Largest filter, in bytes: with 100,000 names one in 20 lookups is a false positive.
 const FILTER_BYTES_MAX: usize = 64 << 10;
 const FILTER_BLOCK_BYTES: usize = 32;
 
-/// What a footer says of the attributes `names`.
+/// Encodes the attributes `names` for the footer: as a list, or as a filter if the list is too long.
 pub(super) fn pair(names: &BTreeSet<String>) -> KeyValue {
     let json = names.iter().map(String::as_str).collect::<serde_json::Value>().to_string();
     if json.len() <= LIST_BYTES_MAX {
@@ -32,7 +32,7 @@ pub(super) fn pair(names: &BTreeSet<String>) -> KeyValue {
     KeyValue::new(FILTER_KEY.to_owned(), BASE64_STANDARD.encode(filter.to_bytes()))
 }
 
-/// The names that a footer lists, sorted; none when they were too many.
+/// Names that a footer lists, sorted; `None` if there were too many to list.
 pub(super) fn listed(footer: &ParquetMetaData) -> Option<Vec<String>> {
     let mut names: Vec<String> = serde_json::from_str(value(footer, LIST_KEY)?).ok()?;
     names.sort_unstable();
@@ -44,7 +44,7 @@ fn value<'a>(footer: &'a ParquetMetaData, key: &str) -> Option<&'a str> {
     pairs.filter(|pair| pair.key == key).find_map(|pair| pair.value.as_deref())
 }
 
-/// Says of which attributes the overflow has no value; of some it says wrongly that it may have.
+/// Bloom filter of the attributes in the overflow: false positives, no false negatives.
 #[derive(Debug, Clone)]
 pub struct OverflowFilter(Sbbf);
 
@@ -58,12 +58,12 @@ impl OverflowFilter {
         Self(filter)
     }
 
-    /// The filter in a segment's footer; none when it has a list instead.
+    /// Reads the filter in a segment's footer; `None` if it has a list instead.
     pub fn from_footer(footer: &ParquetMetaData) -> Option<Self> {
         Self::parse(&BASE64_STANDARD.decode(value(footer, FILTER_KEY)?).ok()?)
     }
 
-    /// The filter of these bits; none when there is none of this size.
+    /// Makes a filter of these bits; `None` if their size is not a filter's.
     pub fn parse(bits: &[u8]) -> Option<Self> {
         let fits = !bits.is_empty()
             && bits.len() <= FILTER_BYTES_MAX
@@ -71,12 +71,12 @@ impl OverflowFilter {
         fits.then(|| Self(Sbbf::new(bits)))
     }
 
-    /// Memory that it holds.
+    /// Memory use in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.0.num_blocks() * FILTER_BLOCK_BYTES
     }
 
-    /// Its bits.
+    /// Bits of the filter, as the footer stores them.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bits = Vec::with_capacity(self.0.num_blocks() * FILTER_BLOCK_BYTES);
         // Writing into memory does not fail.
@@ -84,7 +84,7 @@ impl OverflowFilter {
         bits
     }
 
-    /// Whether the attribute of this physical name may have values in the overflow.
+    /// True if the attribute of this physical name may have values in the overflow.
     pub fn may_have(&self, name: &str) -> bool {
         self.0.check(name)
     }

@@ -1,7 +1,7 @@
 //! How is a segment read one column at a time?
 //!
-//! For compaction, which must never have a wide segment in memory: only the footer and the column that is
-//! asked for are fetched and decoded. Everything here blocks; it is called by the threads that encode.
+//! For compaction, which must never have a wide segment in memory: only the footer and the requested column
+//! are fetched and decoded. Everything here blocks; the encoding threads call it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -39,13 +39,13 @@ use crate::error::{Error, Result, contained};
 use crate::event::schema::column;
 use crate::event::{AttributeKey, AttributeType, schema};
 
-/// Objects up to this size are fetched at once and kept: they have a few kilobytes per column, and a request each
-/// would take longer.
+/// Largest object, in bytes, that is fetched in one request and kept. It has a few kilobytes per column, so one
+/// request per column would take longer.
 pub(super) const WHOLE_BYTES_MAX: u64 = 512 << 10;
-/// How much of an object's end is read at first: most footers fit.
+/// Bytes first read from an object's end: most footers fit.
 const FOOTER_BYTES: u64 = 64 << 10;
 
-/// Objects, for threads that may block.
+/// Reads objects from threads that may block.
 #[derive(Debug, Clone)]
 pub(super) struct Objects {
     store: Arc<dyn ObjectStore>,
@@ -53,7 +53,7 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// Fetches from `store` with the help of the current runtime.
+    /// Reads from `store` on the current runtime.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -69,13 +69,13 @@ impl Objects {
         let expected = range.end.saturating_sub(range.start);
         let options = GetOptions::new().with_range(Some(range.clone()));
         let found = self.runtime.block_on(self.store.get_opts(path, options))?;
-        // A file is read by this thread, which frees the bytes soon. Were it one of the runtime's, the allocator would
-        // keep them for that: merges in a row left up to 50 MiB each in idle threads.
+        // This thread reads files itself and soon frees the bytes. If a thread of the runtime read them, the allocator
+        // would keep the memory for that thread: successive merges left up to 50 MiB in each idle thread.
         let bytes = match &found.payload {
             GetResultPayload::File(..) => block_on(found.bytes()),
             GetResultPayload::Stream(_) => self.runtime.block_on(found.bytes()),
         }?;
-        // A store gives what there is.
+        // A store returns fewer bytes if the object is shorter.
         if bytes.len() as u64 != expected {
             let (at, found) = (range.start, bytes.len());
             return Err(Error::corrupt(format!("{path}: expected {expected} bytes at {at}, found {found}")));
@@ -87,9 +87,9 @@ impl Objects {
 /// One column of an opened segment.
 #[derive(Debug)]
 pub(super) struct SegmentColumn {
-    /// Type of the attribute; none for core columns and the overflow.
+    /// Type of the attribute; `None` for core columns and the overflow.
     pub(super) attribute: Option<(AttributeKey, AttributeType)>,
-    /// Rows that have a value; of nested columns all.
+    /// Rows that have a value; for nested columns, all rows.
     pub(super) values: usize,
     /// Position among the columns of the file.
     root: usize,
@@ -97,25 +97,25 @@ pub(super) struct SegmentColumn {
     leaves: Range<usize>,
 }
 
-/// An opened segment. Its rows are those that are not deleted.
+/// An opened segment. Only rows that are not deleted count as its rows.
 #[derive(Debug)]
 pub(super) struct SegmentReader {
     objects: Objects,
     path: Path,
-    /// The whole object, when it is small.
+    /// The whole object, if it is small.
     object: Option<Bytes>,
     footer: ParquetMetaData,
     columns: HashMap<String, SegmentColumn>,
-    /// Rows of the object.
+    /// Rows of the object, deleted ones included.
     rows: usize,
-    /// Rows that are not deleted, by their place in the object; none when that is all.
+    /// Positions in the object of the rows that are not deleted; `None` if no row is deleted.
     live: Option<RoaringBitmap>,
 }
 
 impl SegmentReader {
-    /// Reads the footer of a segment, and keeps the whole object when it is no larger than `whole_bytes_max`.
+    /// Reads the footer of a segment, and keeps the whole object if it is at most `whole_bytes_max` large.
     ///
-    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) when the object is no segment.
+    /// Fails with [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the object is not a segment.
     pub(super) fn open(objects: Objects, segment: &SegmentMeta, whole_bytes_max: u64) -> Result<Self> {
         let path = Path::from(segment.path());
         let whole = segment.bytes <= whole_bytes_max;
@@ -129,7 +129,9 @@ impl SegmentReader {
             return Err(Error::corrupt(format!("{path}: expected one row group")));
         };
         let rows = usize::try_from(group.num_rows()).ok().filter(|rows| *rows <= ROWS_MAX);
-        let rows = rows.ok_or_else(|| Error::corrupt(format!("{path}: {} rows", group.num_rows())))?;
+        let rows = rows.ok_or_else(|| {
+            Error::corrupt(format!("{path}: expected at most {ROWS_MAX} rows, found {}", group.num_rows()))
+        })?;
         let columns = columns(group);
         let live = objects.deleted(segment)?.map(|deleted| {
             let mut live = RoaringBitmap::new();
@@ -139,17 +141,17 @@ impl SegmentReader {
         Ok(Self { objects, path, object, footer, columns, rows, live })
     }
 
-    /// Bytes of the object that are kept.
+    /// Bytes of the object kept in memory.
     pub(super) fn kept(&self) -> u64 {
         self.object.as_ref().map_or(0, |object| object.len() as u64)
     }
 
-    /// The number of events.
+    /// Number of events that are not deleted.
     pub(super) fn rows(&self) -> usize {
         self.live.as_ref().map_or(self.rows, |live| live.len() as usize)
     }
 
-    /// The number of events with those that are deleted, of which [`SegmentColumn::values`] has values.
+    /// Number of events, deleted ones included. [`SegmentColumn::values`] counts among these.
     pub(super) fn rows_with_deleted(&self) -> usize {
         self.rows
     }
@@ -159,22 +161,22 @@ impl SegmentReader {
         self.columns.iter().map(|(name, column)| (name.as_str(), column))
     }
 
-    /// The object.
+    /// Path of the object.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What the object says of itself.
+    /// Parquet footer of the object.
     pub(super) fn footer(&self) -> &ParquetMetaData {
         &self.footer
     }
 
-    /// Where a column is in the object; nowhere when there is no such column.
+    /// Byte range of a column in the object; empty if there is no such column.
     pub(super) fn bytes_of(&self, name: &str) -> Range<u64> {
         self.columns.get(name).map_or(0..0, |column| self.byte_range(column))
     }
 
-    /// All values of the column `name`, in the type in which they are stored.
+    /// Reads all values of the column `name`, in their stored type.
     pub(super) fn read_as_stored(&self, name: &str) -> Result<ArrayRef> {
         let column = self.columns.get(name);
         let column =
@@ -182,15 +184,16 @@ impl SegmentReader {
         self.decode(column, 0..self.rows())
     }
 
-    /// The type of the attribute values in the column with this physical name.
+    /// Type of the attribute values in the column with this physical name.
     pub(super) fn attribute_type(&self, name: &str) -> Option<AttributeType> {
         self.columns.get(name)?.attribute.as_ref().map(|(_, ty)| *ty)
     }
 
-    /// All timestamps; checked to be in descending order.
+    /// Reads all timestamps, and checks that they descend.
     pub(super) fn timestamps(&self) -> Result<ScalarBuffer<i64>> {
         let times = self.read(column::TIMESTAMP, 0..self.rows(), &schema::timestamp_type())?;
-        let times = times.ok_or_else(|| Error::corrupt(format!("{}: no timestamps", self.path)))?;
+        let times =
+            times.ok_or_else(|| Error::corrupt(format!("{}: it has no column of timestamps", self.path)))?;
         let times = times.as_primitive::<TimestampNanosecondType>();
         if times.null_count() > 0 || times.values().windows(2).any(|pair| pair[0] < pair[1]) {
             return Err(Error::corrupt(format!("{}: the events are not newest first", self.path)));
@@ -198,7 +201,7 @@ impl SegmentReader {
         Ok(times.values().clone())
     }
 
-    /// The values of a column in a range of rows, as `ty`; `None` when there is no such column.
+    /// Reads the values of a column in a range of rows, as `ty`; `None` if there is no such column.
     ///
     /// Fetches and decodes the column up to the end of the range.
     pub(super) fn read(&self, name: &str, rows: Range<usize>, ty: &DataType) -> Result<Option<ArrayRef>> {
@@ -234,11 +237,11 @@ impl SegmentReader {
         if array.len() == rows.len() {
             Ok(without_pages(array))
         } else {
-            Err(Error::corrupt(format!("{} values for {} rows", array.len(), rows.len())))
+            Err(Error::corrupt(format!("expected {} values, found {}", rows.len(), array.len())))
         }
     }
 
-    /// The rows of the object that are the `rows` of this segment.
+    /// Selects the rows of the object that correspond to `rows`, which skip deleted ones.
     fn selection(&self, rows: &Range<usize>) -> RowSelection {
         let Some(live) = &self.live else {
             return RowSelection::from(vec![RowSelector::skip(rows.start), RowSelector::select(rows.len())]);
@@ -249,14 +252,14 @@ impl SegmentReader {
             places.next_range().map(|range| *range.start() as usize..*range.end() as usize + 1)
         });
         let last = place(rows.end - 1) as usize + 1;
-        // The iterator may give the whole of a range that reaches over the end.
+        // The iterator may return all of a range that extends beyond the end.
         let ranges = ranges.map(|range| range.start..range.end.min(last)).collect::<Vec<_>>();
         RowSelection::from_consecutive_ranges(ranges.into_iter(), self.rows)
     }
 
     fn byte_range(&self, column: &SegmentColumn) -> Range<u64> {
         let ranges = self.footer.row_group(0).columns()[column.leaves.clone()].iter().map(|leaf| {
-            // Parquet's own function panics when they are negative.
+            // Parquet's own function panics if they are negative.
             let start = leaf.dictionary_page_offset().unwrap_or(leaf.data_page_offset());
             let [start, len] = [start, leaf.compressed_size()].map(|n| u64::try_from(n).unwrap_or(0));
             start..start.saturating_add(len)
@@ -264,7 +267,7 @@ impl SegmentReader {
         ranges.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end)).unwrap_or(0..0)
     }
 
-    /// The bytes of a column.
+    /// Fetches the bytes of a column.
     fn chunk(&self, column: &SegmentColumn) -> Result<Chunk> {
         if let Some(object) = &self.object {
             return Ok(Chunk { start: 0, bytes: object.clone() });
@@ -274,7 +277,7 @@ impl SegmentReader {
     }
 }
 
-/// Reads the footer of an object of so many bytes.
+/// Reads the footer of an object of `size` bytes.
 fn footer(size: u64, fetch: impl Fn(Range<u64>) -> Result<Bytes>) -> Result<ParquetMetaData> {
     let mut tail = FOOTER_BYTES.min(size);
     loop {
@@ -311,7 +314,7 @@ fn nulls(leaf: &ColumnChunkMetaData) -> usize {
     leaf.statistics().and_then(Statistics::null_count_opt).unwrap_or(0) as usize
 }
 
-/// `footer` with only one column.
+/// Returns `footer` with only one column.
 fn narrow(
     footer: &ParquetMetaData,
     column: &SegmentColumn,
@@ -329,7 +332,7 @@ fn narrow(
     Ok(ParquetMetaDataBuilder::new(file).set_row_groups(vec![group]).build())
 }
 
-/// Fields with text and bytes as views, which is how everything of ours has them.
+/// Changes text and bytes to view types, which Broadloom uses throughout.
 fn as_views(fields: &Fields) -> Fields {
     let view = |field: &Field| field.clone().with_data_type(as_view(field.data_type()));
     fields.iter().map(|field| view(field)).collect()
@@ -347,10 +350,10 @@ fn as_view(ty: &DataType) -> DataType {
     }
 }
 
-/// The array without the pages that it was decoded from, where few of their texts are in it: a slice of a few rows
-/// would keep megabytes, and a merge has hundreds of slices.
+/// Copies the array's texts out of the pages it was decoded from, if it uses less than half of them: otherwise a
+/// slice of a few rows would keep megabytes, and a merge has hundreds of slices.
 fn without_pages(array: ArrayRef) -> ArrayRef {
-    // A dictionary's texts are used many times, and would each be copied.
+    // Texts of a dictionary are used many times, and each use would be copied.
     fn wastes<V: ByteViewType>(views: &GenericByteViewArray<V>) -> bool {
         let kept: usize = views.data_buffers().iter().map(Buffer::len).sum();
         kept / 2 > views.total_buffer_bytes_used()
@@ -373,7 +376,7 @@ fn without_pages(array: ArrayRef) -> ArrayRef {
     }
 }
 
-/// Some bytes of an object, at their place.
+/// A range of an object's bytes, addressed by offset in the object.
 struct Chunk {
     start: u64,
     bytes: Bytes,
@@ -382,8 +385,7 @@ struct Chunk {
 impl Chunk {
     fn from(&self, start: u64) -> std::result::Result<Bytes, ParquetError> {
         let skip = start.checked_sub(self.start).filter(|skip| *skip <= self.bytes.len() as u64);
-        let skip =
-            skip.ok_or_else(|| ParquetError::EOF(format!("offset {start} is outside of the column")))?;
+        let skip = skip.ok_or_else(|| ParquetError::EOF(format!("offset {start} is outside the column")))?;
         Ok(self.bytes.slice(skip as usize..))
     }
 }
@@ -404,7 +406,7 @@ impl ChunkReader for Chunk {
     fn get_bytes(&self, start: u64, length: usize) -> std::result::Result<Bytes, ParquetError> {
         let bytes = self.from(start)?;
         if bytes.len() < length {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} reach beyond the column")));
+            return Err(ParquetError::EOF(format!("{length} bytes at {start} extend beyond the column")));
         }
         Ok(bytes.slice(..length))
     }

@@ -169,7 +169,7 @@ fn whether_compression_pays_is_seen_where_the_values_are() {
     let [log, noise] = ["log", "noise"].map(|name| builder.key(Level::Record, name));
     for i in 0..20 * PAGE_ROWS {
         builder.push(&CoreEvent { timestamp_ns: -(i as i64), ..CoreEvent::default() });
-        // Each in an hour of its own.
+        // Each has an hour of its own.
         if i < PAGE_ROWS {
             builder.attribute(log, Value::Text(&format!("{i} is what the request had, and nothing else")));
         }
@@ -186,7 +186,7 @@ fn whether_compression_pays_is_seen_where_the_values_are() {
     assert!(is_compressed("log") && !is_compressed("noise"));
 }
 
-/// A segment of these rows in a store, and what the catalog knows of it.
+/// Stores a segment of these rows, and returns the catalog's entry for it.
 fn stored(runtime: &Runtime, batches: &[Arc<EventBatch>]) -> (Arc<dyn ObjectStore>, SegmentMeta) {
     let Built { segment: NewSegment { meta, .. }, object, .. } = built(batches);
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());

@@ -1,9 +1,9 @@
 //! How do events become a segment object?
 //!
-//! Column by column: one column of all rows is materialised, encoded, compressed and dropped before the
-//! next one, by two threads. So memory is about two dense columns plus the compressed output, however wide
-//! the events are. The events come as batches ([`build`]) or from other segments ([`merge`](super::merge));
-//! both are [`Columns`].
+//! Column by column, on two threads: each materialises, encodes and compresses one column of all rows, and drops
+//! it before the next. So memory is about two dense columns plus the compressed output, however wide the events
+//! are. The events come as batches ([`build`]) or from other segments ([`merge`](super::merge)); both are
+//! [`Columns`].
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,17 +28,17 @@ use crate::event::EventBatch;
 use crate::event::physical::{self, LayoutLimits, PhysicalLayout, RowOrder};
 use crate::event::schema::column;
 
-/// Most rows of a segment: one row group each, and one core reads it.
+/// Most rows of a segment. A segment is one row group, and one core reads it.
 pub const ROWS_MAX: usize = 1 << 20;
-/// Columns that are encoded at the same time; each costs the memory of a dense column.
+/// Most columns encoded at the same time; each needs the memory of a dense column.
 pub(super) const THREADS_MAX: usize = 2;
-/// Pages of a column by which it is seen whether compression pays.
+/// Pages of a column sampled to decide whether compression pays.
 const SAMPLE_PAGES: usize = 4;
 
 /// A segment that is not stored yet.
 #[derive(Debug)]
 pub struct Built {
-    /// What the catalog will know of it.
+    /// The catalog's entry for it.
     pub segment: NewSegment,
     /// The Parquet footer, with both page indexes.
     pub footer: ParquetMetaData,
@@ -46,28 +46,28 @@ pub struct Built {
     pub object: Bytes,
 }
 
-/// Events about to become a segment: which columns, and each in the order of the segment's rows.
+/// Events to be written as a segment: a layout of columns, and the values in the order of the segment's rows.
 pub(super) trait Columns: Sync {
-    /// The columns, in order. One of them may turn out to have no value.
+    /// Columns in order. Some may turn out to have no values.
     fn layout(&self) -> &PhysicalLayout;
 
-    /// The values of the `i`th column, newest event first.
+    /// Values of the `i`th column, newest event first.
     fn column(&self, i: usize) -> Result<ArrayRef>;
 
     /// Physical names of the attributes that are in the overflow of some row.
     fn overflowing(&self) -> BTreeSet<String>;
 }
 
-/// Encodes the events of `batches` as the segment `id`; `observer` sees the columns that it wants.
+/// Encodes the events of `batches` as the segment `id`; `observer` receives the columns that it wants.
 /// CPU-bound, so not for an async thread.
 ///
 /// # Panics
-/// When there is no event or more than [`ROWS_MAX`].
+/// If there is no event, or more than [`ROWS_MAX`].
 pub fn build(id: SegmentId, batches: &[Arc<EventBatch>], observer: &dyn ColumnObserver) -> Result<Built> {
     build_tuned(id, batches, observer, &Tuning::SEGMENT)
 }
 
-/// [`build`], stored otherwise than segments are: for measuring what that would give.
+/// [`build`] with other settings than [`Tuning::SEGMENT`], for measurements.
 #[doc(hidden)]
 pub fn build_tuned(
     id: SegmentId,
@@ -82,7 +82,7 @@ pub fn build_tuned(
     encode(id, &Batches { parts: batches, order, layout }, observer, tuning, THREADS_MAX)
 }
 
-/// What a flush or an import has.
+/// Batches of a flush or an import.
 struct Batches<'a> {
     parts: &'a [Arc<EventBatch>],
     order: RowOrder,
@@ -103,7 +103,7 @@ impl Columns for Batches<'_> {
     }
 }
 
-/// Encodes `columns` as the segment `id`, so many columns at a time.
+/// Encodes `columns` as the segment `id`, on up to `threads` threads.
 pub(super) fn encode(
     id: SegmentId,
     columns: &dyn Columns,
@@ -115,10 +115,10 @@ pub(super) fn encode(
     assemble(id, encoded, overflow::pair(&columns.overflowing()), tuning)
 }
 
-/// A column and its chunks, of which a nested one has several; none when no row has a value.
+/// A column and its chunks (several if it is nested); `None` if no row has a value.
 type Encoded = Option<(FieldRef, Vec<ArrowColumnChunk>)>;
 
-/// The columns that have values, in order.
+/// Encodes the columns that have values, in order.
 fn encode_columns(
     columns: &dyn Columns,
     observer: &dyn ColumnObserver,
@@ -173,7 +173,7 @@ fn encode_column(
     Ok(Some((Arc::clone(field), chunks(field, &values, encoding, tuning)?)))
 }
 
-/// Whether compression saves enough, in a sample.
+/// True if compression saves enough in a sample.
 fn is_worth_compressing(
     field: &FieldRef,
     values: &ArrayRef,
@@ -192,7 +192,7 @@ fn is_worth_compressing(
     Ok(of_all >= values.len() as f64 * tuning.compression_saves_min)
 }
 
-/// Some pages of a column, evenly among its values: they may all be of one hour.
+/// Samples pages of a column, spread evenly over its values: these may all be of one hour.
 fn sample(values: &ArrayRef, page_rows: usize) -> Result<ArrayRef> {
     if values.len() <= SAMPLE_PAGES * page_rows {
         return Ok(Arc::clone(values));
@@ -214,14 +214,14 @@ fn sample(values: &ArrayRef, page_rows: usize) -> Result<ArrayRef> {
     Ok(concat(&pages)?)
 }
 
-/// The column chunks of one column: one per leaf.
+/// Encodes the column chunks of one column: one per leaf.
 fn chunks(
     field: &FieldRef,
     values: &ArrayRef,
     encoding: ColumnEncoding,
     tuning: &Tuning,
 ) -> Result<Vec<ArrowColumnChunk>> {
-    // A file of this one column gives us a column writer with the column's own properties.
+    // A file of this one column provides a column writer with the column's own properties.
     let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
     let properties = Arc::new(encoding.properties(tuning));
     let parquet = ArrowSchemaConverter::new().convert(&schema)?;
@@ -233,7 +233,7 @@ fn chunks(
     writers.into_iter().map(|writer| Ok(writer.close()?)).collect()
 }
 
-/// Puts the encoded columns into one file, in memory.
+/// Assembles the encoded columns into one file, in memory.
 fn assemble(
     id: SegmentId,
     columns: Vec<(FieldRef, Vec<ArrowColumnChunk>)>,
@@ -241,7 +241,7 @@ fn assemble(
     tuning: &Tuning,
 ) -> Result<Built> {
     let (fields, chunks): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
-    // Core columns of one leaf come first, so the position of the column is that of the leaf.
+    // Core columns of one leaf come first, so a column's position is that of its leaf.
     let sorting = fields
         .iter()
         .position(|field| field.name() == column::TIMESTAMP)
@@ -252,7 +252,7 @@ fn assemble(
     let properties =
         tuning.properties().set_key_value_metadata(Some(pairs)).set_sorting_columns(sorting).build();
     let bytes: u64 = chunks.iter().flatten().map(|c| c.close().bytes_written).sum();
-    // A kilobyte of indexes and footer a column.
+    // One kilobyte per column for indexes and footer.
     let mut object = Vec::with_capacity(bytes as usize + chunks.len() * 1024);
     let mut file = SerializedFileWriter::new(&mut object, parquet.root_schema_ptr(), Arc::new(properties))?;
     let mut group = file.next_row_group()?;

@@ -17,7 +17,7 @@ use super::answer::Problem;
 use super::gate::Caller;
 use super::sql::STATEMENT_BYTES_MAX;
 use crate::error::{Error, ErrorKind};
-use crate::query::QueryRequest;
+use crate::query::Question;
 use crate::query::output::columns;
 
 /// The body of a request.
@@ -36,7 +36,7 @@ pub(super) async fn post(caller: Caller, body: Body) -> Result<Response, Problem
     let check: Check = serde_json::from_slice(&body).map_err(|e| {
         Error::invalid(format!("the body is not {{\"sql\": \"select …\"}}: {e}")).with_source(e)
     })?;
-    match caller.check(QueryRequest::new(check.sql)).await {
+    match caller.check(Question::sql(check.sql)).await {
         Ok(checked) => {
             let answer = json!({ "columns": columns(&checked.schema), "warnings": checked.warnings });
             Ok(Json(answer).into_response())

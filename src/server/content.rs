@@ -1,35 +1,41 @@
-//! Which media types and compression do the headers of a request name?
+//! Which media types and compression do the headers of a request declare?
 
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 
 use super::answer::Problem;
 use super::gate::Compression;
-use crate::error::Error;
+use super::port::is_stalled;
+use crate::error::{Error, ErrorKind};
 use crate::ingest::otlp::Encoding;
 
-/// The encoding of an OTLP message that `Content-Type` names; 415 for any other.
+/// Encoding of an OTLP message, from `Content-Type`; 415 if it is another media type.
 pub(super) fn otlp_encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     match media_type(headers).as_deref() {
         Some("application/x-protobuf" | "application/protobuf") => Ok(Encoding::Protobuf),
         Some("application/json") => Ok(Encoding::Json),
         other => Err(unsupported(format!(
-            "Content-Type is {}; OTLP is sent as application/x-protobuf or application/json",
+            "Content-Type is {}; send OTLP as application/x-protobuf or application/json",
             other.unwrap_or("missing")
         ))),
     }
 }
 
-/// The compression that `Content-Encoding` names; 415 for any other.
+/// Compression, from `Content-Encoding`; 415 if it is unknown.
 pub(super) fn compression(headers: &HeaderMap) -> Result<Compression, Problem> {
     let Some(value) = text(headers, header::CONTENT_ENCODING) else { return Ok(Compression::Identity) };
     match value.to_ascii_lowercase().as_str() {
         "" | "identity" => Ok(Compression::Identity),
         "gzip" | "x-gzip" => Ok(Compression::Gzip),
         "zstd" => Ok(Compression::Zstd),
-        other => {
-            Err(unsupported(format!("Content-Encoding is {other:?}; gzip, zstd and identity are understood")))
-        }
+        other => Err(unsupported(format!("Content-Encoding is {other:?}; use gzip, zstd or identity"))),
     }
+}
+
+/// Error of an incomplete body. It is retryable if the client stopped sending, so that the client sends the whole
+/// body again.
+pub(super) fn broken_off(error: axum::Error) -> Error {
+    let kind = if is_stalled(&error) { ErrorKind::Unavailable } else { ErrorKind::InvalidInput };
+    Error::new(kind, "the body ended early").with_source(error)
 }
 
 fn unsupported(message: String) -> Problem {
@@ -47,7 +53,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// The media ranges that `Accept` lists, the most wanted first; those of equal weight in their order.
+/// Media ranges of `Accept`, by descending weight; those of equal weight in their order.
 pub(super) fn accepted(headers: &HeaderMap) -> Vec<String> {
     let mut ranges: Vec<(f32, String)> = headers
         .get_all(header::ACCEPT)
@@ -68,6 +74,13 @@ pub(super) fn accepted(headers: &HeaderMap) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_that_stops_may_send_again_and_one_that_breaks_off_was_wrong() {
+        assert_eq!(broken_off(super::super::port::stalled()).kind(), ErrorKind::Unavailable);
+        let broken = axum::Error::new(std::io::Error::other("gone"));
+        assert_eq!(broken_off(broken).kind(), ErrorKind::InvalidInput);
+    }
 
     #[test]
     fn accept_is_read_by_weight() {

@@ -1,17 +1,17 @@
-//! How a server ends: told by a signal, in order, within a time.
+//! How does a server stop after a signal, in order and within a time limit?
 //!
-//! 1. `/readyz` says no, and no new connection is accepted;
+//! 1. `/readyz` returns 503, and no new connection is accepted;
 //! 2. requests that have begun are answered, for at most [`DRAIN_MAX`];
 //! 3. the database flushes and closes.
 //!
-//! A second signal ends the process at once; what was acknowledged is in the write-ahead log either way.
+//! A second signal ends the process at once. Acknowledged events are in the write-ahead log either way.
 
 use std::time::Duration;
 
 use crate::error::{Error, Result};
 
-/// How long requests that have begun may take to end. Below the 10 s after which `docker stop` kills, so
-/// that the flush still has a part of them.
+/// Longest time for running requests to finish. Less than the 10 s after which `docker stop` kills, so that some of
+/// these remain for the flush.
 pub(super) const DRAIN_MAX: Duration = Duration::from_secs(7);
 
 /// SIGTERM and SIGINT, caught from the moment of [`Signals::install`].
@@ -24,8 +24,8 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Begins to catch the signals, which from now on do not end the process by themselves. Called
-    /// before anybody is told that the server runs.
+    /// Begins to catch the signals, which then no longer end the process by themselves. Call it before the server
+    /// reports that it runs.
     pub fn install() -> Result<Self> {
         #[cfg(unix)]
         {
@@ -42,7 +42,7 @@ impl Signals {
         }
     }
 
-    /// Waits for the next signal; its name.
+    /// Waits for the next signal, and returns its name.
     pub async fn next(&mut self) -> &'static str {
         #[cfg(unix)]
         tokio::select! {

@@ -1,44 +1,41 @@
 //! How does a statement come in over HTTP, and how do its rows go out? `/v1/sql`.
 //!
-//! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` when Content-Type
-//! says so; `GET` takes it as `?query=…`, with `?param=…` for each parameter. The answer is written as
-//! `?format=` says, else as `Accept` wants: `json` (an array of objects; the default), `ndjson`, `csv`,
-//! `arrow` (IPC stream), `parquet`, `table` (for terminals), `stream` (JSON by column, with progress, see
-//! [`sql_stream`](super::sql_stream)). `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in the header
+//! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` if Content-Type is JSON;
+//! `GET` takes it as `?query=…`, with `?param=…` for each parameter. `?format=`, else `Accept`, chooses the format
+//! of the answer: `json` (an array of objects; the default), `ndjson`, `csv`, `arrow` (IPC stream), `parquet`,
+//! `table` (for terminals), `stream` (lines with progress, see `sql_stream.rs`).
+//! `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in the header
 //! `broadloom-warnings`, a JSON array of strings.
 //!
-//! The answer is streamed while the query runs, and the query ends when the client goes. A query that
-//! fails before its first rows is answered with a problem; one that fails later cannot take its status
-//! back, so the connection is cut: the end of the chunked body never comes, which every HTTP client
-//! reports as an error. Such an answer is also never a whole JSON, Arrow or Parquet document.
+//! The answer is streamed while the query runs, and the query ends when the client disconnects. A query that fails
+//! before its first rows is answered with a problem. A later failure cannot change the status, so the connection is
+//! cut: the chunked body has no end, which every HTTP client reports as an error. Such an answer is also never a
+//! complete JSON, Arrow or Parquet document.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
 use serde::Deserialize;
 
 use super::answer::Problem;
-use super::content::{accepted, media_type};
+use super::content::{accepted, broken_off, media_type};
 use super::gate::{Caller, Protocol};
+use super::port::is_stalled;
 use super::sql_stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
-use crate::query::{QueryRequest, QueryResult};
+use crate::query::{Ask, Parameter, QueryResult, Question};
 
-/// Largest statement with its parameters: no person writes more, and programs have parameters.
+/// Most bytes of a statement with its parameters: no person writes more, and programs can use parameters.
 pub(super) const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
 /// `GET /v1/sql?query=…`.
 pub(super) async fn get(caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let options = Options::parse(uri.query().unwrap_or_default())?;
     let Some(sql) = options.query.clone() else {
-        return Err(Error::invalid("no statement: write it as ?query=… or POST it").into());
+        return Err(Error::invalid("no statement; write it as ?query=… or POST it").into());
     };
     let params = options.params.clone();
     answer(&caller, &headers, options, sql, params).await
@@ -53,12 +50,15 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let options = Options::parse(uri.query().unwrap_or_default())?;
     let body = axum::body::to_bytes(body, STATEMENT_BYTES_MAX).await.map_err(|e| {
+        if is_stalled(&e) {
+            return broken_off(e);
+        }
         let message = format!("the statement cannot be read, or has more than {STATEMENT_BYTES_MAX} bytes");
         Error::new(ErrorKind::TooLarge, message).with_source(e)
     })?;
     let (sql, params) = if media_type(&headers).as_deref() == Some("application/json") {
         let statement: Statement = serde_json::from_slice(&body).map_err(|e| {
-            Error::invalid(format!("the body is no {{\"query\": \"…\", \"params\": […]}}: {e}"))
+            Error::invalid(format!("the body is not {{\"query\": \"…\", \"params\": […]}}: {e}"))
                 .with_source(e)
         })?;
         (statement.query, statement.params)
@@ -76,7 +76,7 @@ pub(super) async fn post(
 struct Statement {
     query: String,
     #[serde(default)]
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
 }
 
 /// How the rows are wanted.
@@ -99,11 +99,11 @@ impl Wanted {
     }
 }
 
-/// What stands after the `?`.
+/// Options in the query string.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     query: Option<String>,
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
     format: Option<Wanted>,
     timeout: Option<Duration>,
     limit: Option<usize>,
@@ -115,18 +115,18 @@ impl Options {
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "query" => options.query = Some(value.into_owned()),
-                "param" => options.params.push(literal(&value)),
+                "param" => options.params.push(Parameter::read(&value)?),
                 "format" => options.format = Some(Wanted::parse(&value)?),
                 "timeout" => options.timeout = Some(timeout(&value)?),
                 "limit" => {
                     let limit = value.parse();
-                    options.limit = Some(
-                        limit.map_err(|_| Error::invalid(format!("limit={value} is no number of rows")))?,
-                    );
+                    options.limit = Some(limit.map_err(|_| {
+                        Error::invalid(format!("limit={value} is not a number of rows; write limit=1000"))
+                    })?);
                 }
                 other => {
                     return Err(Error::invalid(format!(
-                        "there is no option {other:?}; there are query, param, format, timeout and limit"
+                        "unknown option {other:?}; the options are query, param, format, timeout and limit"
                     )));
                 }
             }
@@ -135,20 +135,17 @@ impl Options {
     }
 }
 
-/// A parameter as JSON where it is JSON (`7`, `true`, `null`, `"7"`), else as the text that it is.
-pub(crate) fn literal(text: &str) -> serde_json::Value {
-    serde_json::from_str(text).unwrap_or_else(|_| serde_json::Value::from(text))
-}
-
 fn timeout(text: &str) -> Result<Duration> {
     let parsed = match text.parse::<u32>() {
         Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
         Err(_) => humantime::parse_duration(text),
     };
-    parsed.map_err(|e| Error::invalid(format!("timeout={text} is no time such as 30s: {e}")).with_source(e))
+    parsed.map_err(|e| {
+        Error::invalid(format!("timeout={text} is not a duration; write 30s or 2m: {e}")).with_source(e)
+    })
 }
 
-/// The format that the client accepts; 406 when it accepts none that there is.
+/// Chooses the format by `Accept`; 406 if none that it lists is available.
 fn negotiate(headers: &HeaderMap) -> Result<Format, Problem> {
     let accepted = accepted(headers);
     if accepted.is_empty() {
@@ -156,7 +153,8 @@ fn negotiate(headers: &HeaderMap) -> Result<Format, Problem> {
     }
     accepted.iter().find_map(|media| of_media_range(media)).ok_or_else(|| {
         let known = Format::ALL.map(essence);
-        let message = format!("nothing that Accept lists can be written; there are {}", known.join(", "));
+        let message =
+            format!("no format that Accept lists is available; the formats are {}", known.join(", "));
         Problem::with_status(StatusCode::NOT_ACCEPTABLE, Error::invalid(message))
     })
 }
@@ -180,20 +178,21 @@ async fn answer(
     headers: &HeaderMap,
     options: Options,
     sql: String,
-    params: Vec<serde_json::Value>,
+    params: Vec<Parameter>,
 ) -> Result<Response, Problem> {
     let rows_max = options.limit;
     let row_limit = rows_max.filter(|rows| *rows > 0);
-    let question = QueryRequest { sql, params, timeout: options.timeout, row_limit };
+    let question = Question { ask: Ask::Sql(sql), params, timeout: options.timeout, row_limit };
+    let limit = move |found: QueryResult| match rows_max {
+        Some(rows_max) => found.first_rows(rows_max),
+        None => found,
+    };
     let format = match options.format {
-        Some(Wanted::Stream) => {
-            let limit = move |found| first_rows(found, rows_max.unwrap_or(usize::MAX));
-            return sql_stream::answer(caller, question, limit).await;
-        }
+        Some(Wanted::Stream) => return sql_stream::answer(caller, question, limit).await,
         Some(Wanted::Document(format)) => format,
         None => negotiate(headers)?,
     };
-    let encode = move |found| output::encode(first_rows(found, rows_max.unwrap_or(usize::MAX)), format);
+    let encode = move |found| output::encode(limit(found), format);
     let answer = caller.ask(Protocol::Sql, question, encode).await?;
     let warnings = warnings_header(&answer.warnings);
     let mut response = Response::new(Body::from_stream(answer.items));
@@ -205,23 +204,7 @@ async fn answer(
     Ok(response)
 }
 
-/// The first `rows_max` rows of an answer. Who asks for so many does not want an error when there are
-/// more, as the limit of a [`QueryRequest`] gives.
-pub(crate) fn first_rows(result: QueryResult, rows_max: usize) -> QueryResult {
-    let QueryResult { schema, stream, warnings, progress } = result;
-    let rows = futures::stream::unfold((stream, rows_max), |(mut stream, left)| async move {
-        if left == 0 {
-            return None;
-        }
-        let next = stream.next().await?.map(|batch| batch.slice(0, batch.num_rows().min(left)));
-        let left = left - next.as_ref().map_or(0, RecordBatch::num_rows);
-        Some((next, (stream, left)))
-    });
-    let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-    QueryResult { schema, stream, warnings, progress }
-}
-
-/// Most bytes of warnings that are sent: proxies refuse long headers.
+/// Most bytes of the header with warnings: proxies refuse long headers.
 const WARNINGS_BYTES_MAX: usize = 4 << 10;
 
 /// Warnings as a JSON array in ASCII; those that do not fit are left out.
@@ -251,8 +234,6 @@ fn warnings_header(warnings: &[String]) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn accept(value: &str) -> HeaderMap {
@@ -276,7 +257,7 @@ mod tests {
         let options =
             Options::parse("query=select+%241&param=7&param=seven&format=csv&timeout=1m&limit=10").unwrap();
         assert_eq!(options.query.as_deref(), Some("select $1"));
-        assert_eq!(options.params, [json!(7), json!("seven")]);
+        assert_eq!(options.params, [Parameter::Integer(7), Parameter::Text("seven".to_owned())]);
         assert_eq!((options.timeout, options.limit), (Some(Duration::from_mins(1)), Some(10)));
         assert_eq!(options.format, Some(Wanted::Document(Format::Csv)));
         assert_eq!(Options::parse("format=stream").unwrap().format, Some(Wanted::Stream));

@@ -31,7 +31,7 @@ use super::answer::Problem;
 use super::gate::{Caller, Protocol};
 use crate::error::{Error, Result};
 use crate::query::output::{columns, write_data};
-use crate::query::{Progress, QueryRequest, QueryResult};
+use crate::query::{Progress, QueryResult, Question};
 
 /// Value of `format`.
 pub(super) const FORMAT: &str = "stream";
@@ -48,7 +48,7 @@ const BATCHES_AHEAD: usize = 1;
 /// Answers `question` with lines of the rows that `limit` leaves.
 pub(super) async fn answer(
     caller: &Caller,
-    question: QueryRequest,
+    question: Question,
     limit: impl FnOnce(QueryResult) -> QueryResult + Send + 'static,
 ) -> Result<Response, Problem> {
     let began = Instant::now();

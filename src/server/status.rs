@@ -18,22 +18,22 @@ use serde_json::{Value, json};
 
 use super::answer::Problem;
 use super::gate::{Caller, Protocol};
+use super::port::Port;
 use super::state::ServerState;
 use crate::error::Error;
-use crate::query::QueryRequest;
+use crate::query::Question;
 
 /// `GET /v1/status`.
 pub(super) async fn get(caller: Caller, State(state): State<ServerState>) -> Result<Json<Value>, Problem> {
     let last_event = last_event(&caller).await?;
     let stats = caller.stats();
-    let addresses = state.addresses;
-    let address = |address: Option<std::net::SocketAddr>| address.map(|address| address.to_string());
+    let address = |port| state.addresses.get(port).map(|address| address.to_string());
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "addresses": {
-            "http": address(addresses.http),
-            "otlp_grpc": address(addresses.otlp_grpc),
-            "otlp_http": address(addresses.otlp_http),
+            "http": address(Port::Http),
+            "otlp_grpc": address(Port::OtlpGrpc),
+            "otlp_http": address(Port::OtlpHttp),
         },
         "events": stats.events,
         "last_event": last_event,
@@ -46,7 +46,7 @@ pub(super) async fn get(caller: Caller, State(state): State<ServerState>) -> Res
 }
 
 async fn last_event(caller: &Caller) -> Result<Option<String>, Problem> {
-    let question = QueryRequest::new("select max(timestamp) from events");
+    let question = Question::sql("select max(timestamp) from events");
     let answer = caller.ask(Protocol::Status, question, |found| found.stream.map_err(Error::from)).await?;
     let mut batches = answer.items;
     let Some(batch) = batches.next().await.transpose()? else { return Ok(None) };

@@ -1,7 +1,7 @@
-//! How does one trace come back as it was sent? `GET /v1/traces/{id}`: its spans as OTLP/JSON.
+//! How is one trace returned as it was sent? `GET /v1/traces/{id}`: its spans as OTLP/JSON.
 //!
-//! A trace is made in memory: its spans are together only when all rows are known. So its rows are counted against
-//! the budget of such answers, and its text is made piece by piece as it is sent.
+//! A trace is built in memory, since its spans can be grouped only when all rows are known. So its rows are counted
+//! against the budget of such answers. Its text is made in chunks while it is sent.
 
 use axum::body::Body;
 use axum::extract::Path;
@@ -12,55 +12,61 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use super::answer::Problem;
-use super::gate::{Caller, Reservation, memory_bytes};
+use super::gate::{Caller, Protocol, Reservation, memory_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::TraceId;
 use crate::ingest::otlp;
-use crate::query::QueryResult;
+use crate::query::{QueryResult, Question};
 
-/// Spans and span events of one trace that are answered at most; what is larger is for `/v1/sql`.
+/// Most spans and span events of one trace in an answer; use `/v1/sql` for larger traces.
 const ROWS_MAX: usize = 500_000;
 
-/// Memory that a span of OTLP takes beside its texts: the struct, and those of a dozen attributes.
+/// Memory of a span of OTLP besides its texts: the struct, and the structs of a dozen attributes.
 const SPAN_BYTES: usize = 1 << 10;
 
-/// Memory of a span's texts, as a multiple of its row: the row itself, and attributes each in an allocation of its
-/// own.
+/// Memory of a span's texts, as a multiple of its row: the row itself, and each attribute in its own allocation.
 const TEXT_FACTOR: usize = 4;
 
-/// Bytes of text that are sent at once.
+/// Approximate bytes of a chunk of text.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// `GET /v1/traces/{id}`, where id is 32 hex digits in any case. 404 when there are no spans of it.
+/// `GET /v1/traces/{id}`, where id is 32 hex digits in any case. 404 if the trace has no spans.
 pub(super) async fn get(caller: Caller, Path(id): Path<String>) -> Result<Response, Problem> {
     let id: TraceId = id.parse()?;
     let reservation = caller.answer_reservation();
     let encode = move |found| futures::stream::once(encode(id, found, reservation)).try_flatten();
-    let answer = caller.ask_trace(id, ROWS_MAX, encode).await?;
+    let answer = caller.ask(Protocol::Trace, Question::trace(id)?, encode).await?;
     let body = Body::from_stream(answer.items);
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
-/// The chunks of the trace; holds the reservation as long as they do.
+/// Encodes a trace as chunks. The stream holds the reservation.
 async fn encode(
     id: TraceId,
     mut found: QueryResult,
     mut reservation: Reservation,
 ) -> Result<impl Stream<Item = Result<Bytes>> + Send> {
-    let mut batches = Vec::new();
+    let (mut batches, mut rows) = (Vec::new(), 0);
     while let Some(batch) = found.stream.next().await {
         let batch = batch?;
+        rows += batch.num_rows();
+        if rows > ROWS_MAX {
+            let message = format!(
+                "the trace {id} has more than {ROWS_MAX} spans and span events; query some of them with /v1/sql"
+            );
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
         let texts = memory_bytes(&batch).saturating_mul(TEXT_FACTOR);
         reservation.grow(texts.saturating_add(batch.num_rows().saturating_mul(SPAN_BYTES)))?;
         batches.push(batch);
     }
-    // The reservation goes along: a thread ends when it is done, not when nobody waits for it any more.
+    // The task takes the reservation: it runs to its end even if this future is dropped.
     let encoding = tokio::task::spawn_blocking(move || Ok((otlp::encode(&batches)?.traces, reservation)));
     let encoded: Result<_> =
         encoding.await.map_err(|e| Error::internal("encoding a trace failed").with_source(e))?;
     let (traces, reservation) = encoded?;
     if traces.resource_spans.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, format!("there are no spans of the trace {id}")));
+        return Err(Error::new(ErrorKind::NotFound, format!("no spans of the trace {id} are stored")));
     }
     Ok(futures::stream::iter(chunks(traces).map(move |chunk| {
         let _held_until_all_is_sent = &reservation;
@@ -68,7 +74,7 @@ async fn encode(
     })))
 }
 
-/// The text of `traces` in pieces of about [`CHUNK_BYTES`].
+/// Text of `traces` in chunks of about [`CHUNK_BYTES`].
 fn chunks(traces: ExportTraceServiceRequest) -> impl Iterator<Item = Bytes> + Send {
     let mut pieces = otlp::traces_json_pieces(traces);
     std::iter::from_fn(move || {
@@ -85,9 +91,6 @@ fn chunks(traces: ExportTraceServiceRequest) -> impl Iterator<Item = Bytes> + Se
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 
     use super::*;
@@ -112,17 +115,13 @@ mod tests {
         ExportTraceServiceRequest { resource_spans: vec![resource] }
     }
 
-    /// The chunks of a trace that is stored, made within so many bytes.
+    /// Chunks of a stored trace, built within `bytes_max` bytes.
     async fn chunks_within(bytes_max: usize, count: u64) -> Result<Vec<Bytes>> {
         let data = tempfile::tempdir().unwrap();
         let database = Database::open(Settings::new(data.path())).await.unwrap();
         database.append(otlp::traces(&spans(count), 0).unwrap().batch).await.unwrap();
         let id = TraceId::new(ID);
-        let batches = database.trace(id, ROWS_MAX).await.unwrap();
-        let schema = batches[0].schema();
-        let rows = futures::stream::iter(batches.into_iter().map(Ok));
-        let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-        let found = QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() };
+        let found = database.query(Question::trace(id).unwrap()).await.unwrap();
         encode(id, found, Reservation::within(bytes_max)).await?.try_collect().await
     }
 

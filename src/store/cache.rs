@@ -1,9 +1,9 @@
-//! What is kept on the local disk of objects that are far away?
+//! Which parts of remote objects are cached on the local disk?
 //!
-//! Blocks of [`BLOCK_BYTES`], read at once where a query reads any part of them: to a store behind a network a
-//! request costs tens of milliseconds, whether for a page or for a block. Objects never change, so a block is
-//! right for as long as there is one. `foyer` keeps the ones that are asked for again, in memory and in one
-//! file of a fixed size, also across restarts. A cache that fails is as good as none.
+//! Blocks of [`BLOCK_BYTES`]. If a query reads any part of a block, the whole block is fetched: a request to a
+//! remote store costs tens of milliseconds, whether for a page or for a block. Objects never change, so a cached
+//! block is always valid. `foyer` keeps the blocks that are used repeatedly, in memory and in one file of a fixed
+//! size, also across restarts. If the cache fails, reads continue without it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -23,29 +23,29 @@ use object_store::{GetOptions, GetRange, ObjectStore, Result};
 
 use crate::error::{self, Error, ErrorKind};
 
-/// What is read and kept as one.
+/// Size of a block, the unit of fetching and caching.
 const BLOCK_BYTES: u64 = 256 << 10;
-/// Memory for blocks on their way to the disk and those that are used most.
+/// Memory for blocks being written to disk and for the most used ones.
 const MEMORY_BYTES: usize = 64 << 20;
-/// The disk is written and given up in pieces of this size.
+/// Unit in which the cache writes to disk and evicts from it.
 const DISK_PIECE_BYTES: usize = 16 << 20;
-/// Requests to the store at one time.
+/// Most concurrent requests to the store.
 const REQUESTS_AT_ONCE: usize = 8;
 
-/// A block of an object: its path, and which block.
+/// Key of a block: path of the object, and number of the block.
 type Key = String;
 
 fn key(location: &Path, block: u64) -> Key {
     format!("{location}#{block}")
 }
 
-/// Blocks of objects.
+/// Cache of blocks of objects.
 #[derive(Debug)]
 pub(crate) struct BlockCache {
     place: Place,
     hits: AtomicU64,
     misses: AtomicU64,
-    /// Keeps other processes out of the directory.
+    /// Lock that keeps other processes out of the directory.
     _lock: Option<File>,
 }
 
@@ -56,7 +56,8 @@ enum Place {
 }
 
 impl BlockCache {
-    /// A cache of at most `bytes` in `directory`, which is created; in memory alone when another process has it.
+    /// Opens a cache of at most `bytes` in `directory`, and creates the directory. If another process has it, the
+    /// cache is in memory only.
     pub(crate) async fn open(directory: &FilePath, bytes: u64) -> error::Result<Self> {
         let unusable = |e: String| {
             let directory = directory.display();
@@ -66,7 +67,7 @@ impl BlockCache {
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("LOCK"));
         let lock = lock.map_err(|e| unusable(e.to_string()))?;
         if lock.try_lock().is_err() {
-            tracing::debug!(directory = %directory.display(), "another process has the cache");
+            tracing::debug!(directory = %directory.display(), "another process uses the cache directory; caching in memory only");
             return Ok(Self::in_memory());
         }
         let device = FsDeviceBuilder::new(directory.join("blocks"))
@@ -86,7 +87,7 @@ impl BlockCache {
         Ok(Self { place: Place::Disk(cache), ..Self::in_memory() }.locked(lock))
     }
 
-    /// A cache that ends with the process.
+    /// Makes a cache that ends with the process.
     pub(crate) fn in_memory() -> Self {
         let weight = |key: &Key, block: &Bytes| key.len() + block.len();
         let cache = CacheBuilder::new(MEMORY_BYTES).with_weighter(weight).build();
@@ -97,12 +98,12 @@ impl BlockCache {
         Self { _lock: Some(lock), ..self }
     }
 
-    /// Blocks found, and blocks fetched, so far.
+    /// Number of blocks found in the cache, and number fetched.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
-    /// The bytes of `ranges` of an object that never changes.
+    /// Reads `ranges` of an object, which must never change, through the cache.
     pub(crate) async fn get_ranges(
         &self,
         store: &Arc<dyn ObjectStore>,
@@ -136,7 +137,7 @@ impl BlockCache {
             for (i, block) in missing.enumerate() {
                 let start = (i * BLOCK_BYTES as usize).min(bytes.len());
                 let end = (start + BLOCK_BYTES as usize).min(bytes.len());
-                // A copy: a slice would keep all of what came with it.
+                // Copied: a slice would keep the whole response in memory.
                 let bytes = Bytes::copy_from_slice(&bytes[start..end]);
                 self.keep(location, block, bytes.clone());
                 blocks.insert(block, bytes);
@@ -152,7 +153,7 @@ impl BlockCache {
             Place::Disk(cache) => match cache.get(&key).await {
                 Ok(entry) => entry.map(|entry| entry.value().clone()),
                 Err(error) => {
-                    tracing::warn!(%error, "the cache on disk cannot be read");
+                    tracing::warn!(%error, "cannot read the cache on disk; fetching from the store");
                     None
                 }
             },
@@ -168,9 +169,9 @@ impl BlockCache {
     }
 }
 
-/// The bytes of `range`, of which `blocks` has all; fewer where the object ends.
+/// Cuts `range` out of `blocks`, which have all of it; shorter if the object ends before.
 ///
-/// A copy: who asks for little shall not hold whole blocks.
+/// The bytes are copied, so that a small range does not keep whole blocks in memory.
 fn cut(blocks: &BTreeMap<u64, Bytes>, range: &Range<u64>) -> Bytes {
     let mut all = BytesMut::with_capacity((range.end - range.start) as usize);
     for (block, bytes) in blocks.range(range.start / BLOCK_BYTES..range.end.div_ceil(BLOCK_BYTES)) {
@@ -237,7 +238,7 @@ mod tests {
         let Place::Disk(disk) = &cache.place else { panic!("not on disk") };
         disk.close().await.unwrap();
         drop(cache);
-        // The object is gone, and its blocks are not.
+        // The object is deleted, but its blocks are still cached.
         store.delete(&path).await.unwrap();
         let cache = BlockCache::open(directory.path(), 64 << 20).await.unwrap();
         let read = cache.get_ranges(&store, &path, &[whole]).await.unwrap();

@@ -4,13 +4,13 @@
 //! staged file ─▶ fsync ─▶ link (create) or rename (overwrite) ─▶ fsync of the directory ─▶ done
 //! ```
 //!
-//! So a name never stands for bytes that are not there, and after a crash at any point an object is there as
-//! a whole or not at all. Two things are less plain:
+//! So a name never refers to missing bytes, and after a crash at any point an object exists whole or not at all.
+//! Two cases are less obvious:
 //!
-//! - That a directory exists does not mean that its own name is durable: another thread, or a process that
-//!   was killed, may have created it a moment ago. So each directory's parent is fsynced once by each process.
-//! - When the fsync of a directory fails its names may or may not be on disk, while everybody can see them.
-//!   The object's is taken back, so that nobody builds on it, and no more objects are accepted.
+//! - An existing directory's own name may not be durable: another thread, or a killed process, may have just
+//!   created it. So each process fsyncs each directory's parent once.
+//! - If the fsync of a directory fails, its names are visible but may not be on disk. The object's name is
+//!   removed, so that no process relies on it, and no more objects are accepted.
 
 use std::collections::HashSet;
 use std::io;
@@ -23,27 +23,27 @@ use parking_lot::Mutex;
 
 use crate::disk::Disk;
 
-/// The folders that objects are in.
+/// Folders that contain objects.
 const FOLDERS: [&str; 4] = ["segments", "catalog", "runs", "wal"];
 
-/// Puts objects into a directory.
+/// Writes objects to a directory.
 #[derive(Debug)]
 pub(crate) struct Placement {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     fsyncs: AtomicU64,
-    /// Directories whose names are durable.
+    /// Directories whose names are known to be durable.
     directories: Mutex<HashSet<PathBuf>>,
-    /// Why nothing is accepted any more.
+    /// Failure after which no more objects are accepted.
     poison: Mutex<Option<String>>,
 }
 
-/// What other stores call a generic error.
+/// Wraps an I/O error as other stores do.
 pub(super) fn generic(source: io::Error) -> Error {
     Error::Generic { store: "DurableFileSystem", source: Box::new(source) }
 }
 
-/// Whether a file of this name is one that was never finished.
+/// True if the name is that of a staged file, which was never finished.
 fn is_staged(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     let suffix = name.and_then(|name| name.rsplit_once('#')).map(|(_, suffix)| suffix);
@@ -51,25 +51,24 @@ fn is_staged(path: &Path) -> bool {
 }
 
 impl Placement {
-    /// Puts objects below the existing directory `root` of `disk`.
+    /// Writes objects below the existing directory `root` of `disk`.
     pub(crate) fn new(disk: Arc<dyn Disk>, root: PathBuf) -> Self {
         let directories = Mutex::new(HashSet::from([root.clone()]));
         Self { disk, root, fsyncs: AtomicU64::new(0), directories, poison: Mutex::default() }
     }
 
-    /// Calls of fsync so far.
+    /// Number of fsync calls so far.
     pub(crate) fn fsyncs(&self) -> u64 {
         self.fsyncs.load(Ordering::Relaxed)
     }
 
-    /// Whether nothing is stored any more, until a restart.
-    #[cfg(test)]
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.poison.lock().is_some()
+    /// Reason why no more objects are accepted until a restart.
+    pub(crate) fn poison(&self) -> Option<String> {
+        self.poison.lock().clone()
     }
 
-    /// Makes what a killed process has left fit to build on: what it was writing is removed, and names that it
-    /// had no time to fsync become durable. Blocks. Only the owner of the directory may call it.
+    /// Recovers from a killed process: removes its staged files, and fsyncs names that it may not have fsynced.
+    /// Blocks. Only the owner of the directory may call it.
     pub(crate) fn settle(&self) -> io::Result<()> {
         FOLDERS.iter().try_for_each(|folder| self.settle_directory(&self.root.join(folder)))
     }
@@ -88,9 +87,9 @@ impl Placement {
         self.sync_directory(directory)
     }
 
-    /// Returns once the object is durable under the name `path`.
+    /// Writes an object, and returns once it is durable under the name `path`.
     ///
-    /// Blocks. After [`Error::Generic`] the object may come to light after a crash, and not before.
+    /// Blocks. After [`Error::Generic`] the object is not visible, but may appear after a crash.
     pub(crate) fn place(&self, path: &Path, payload: &PutPayload, mode: &PutMode) -> Result<()> {
         if let Some(why) = self.poison.lock().clone() {
             return Err(generic(io::Error::other(why)));
@@ -132,7 +131,7 @@ impl Placement {
         })
     }
 
-    /// Creates `directory` where it is not there, and makes its name durable, outermost first.
+    /// Creates `directory` and its parents if needed, and makes their names durable, outermost first.
     fn create_directory(&self, directory: &Path) -> io::Result<()> {
         if self.directories.lock().contains(directory) {
             return Ok(());
@@ -148,11 +147,12 @@ impl Placement {
         Ok(())
     }
 
-    /// When it fails, a later one that works would say nothing about the names of this one.
+    /// Makes the names in `directory` durable. A failure poisons the placement: a later fsync may succeed without
+    /// having written these names.
     fn sync_directory(&self, directory: &Path) -> io::Result<()> {
         self.fsyncs.fetch_add(1, Ordering::Relaxed);
         self.disk.sync_directory(directory).map_err(|error| {
-            tracing::error!(directory = %directory.display(), %error, "fsync failed: no more objects are stored until a restart");
+            tracing::error!(directory = %directory.display(), %error, "fsync failed; no more objects are stored until a restart");
             let why = format!("fsync of {} failed: {error}; restart the process", directory.display());
             *self.poison.lock() = Some(why.clone());
             io::Error::other(why)
@@ -195,11 +195,11 @@ mod tests {
             );
             there += u32::from(found.is_ok() && !stored);
         }
-        assert!(there > 0, "it may well be there without an answer");
+        assert!(there > 0, "an object may be stored without an answer");
     }
 
-    /// Its commit would be taken for stored, as it can be read; the log would be deleted, and then the commit
-    /// would be gone after a crash.
+    /// Otherwise a readable commit would count as stored, and the log would be deleted; after a crash the commit
+    /// would be gone too.
     #[test]
     fn an_object_whose_directory_could_not_be_fsynced_is_not_there_and_no_other_is_accepted() {
         let chaos = Chaos::new(1);
@@ -216,7 +216,7 @@ mod tests {
         assert!(has(&disk, "catalog/1"));
     }
 
-    /// The killed process had made the directory and not come to the fsync of its name.
+    /// The killed process had created the directory but not yet fsynced its name.
     #[test]
     fn a_directory_that_exists_is_not_taken_for_durable() {
         for seed in 0..50 {
@@ -228,14 +228,14 @@ mod tests {
         }
     }
 
-    /// A commit that can be read is built upon: what it no longer needs is deleted.
+    /// Later steps rely on a readable commit: they delete objects that it no longer needs.
     #[test]
     fn what_a_killed_process_left_is_durable_before_anybody_builds_on_it() {
         for seed in 0..50 {
             let chaos = Chaos::new(seed);
             let disk = SimulatedDisk::new(Path::new("/data"), chaos.clone());
             put(&placement(&disk), "catalog/1").unwrap();
-            // Create, write, sync, link, remove, and not the fsync of the directory; looks at parents first.
+            // Operations on the parents come first; then create, write, sync, link and remove, but no directory fsync.
             disk.stop_after(8);
             put(&placement(&disk), "catalog/2").unwrap_err();
             let disk = disk.kill();

@@ -1,13 +1,13 @@
-//! How is an object store asked that is at the other end of a network?
+//! How are objects read from and written to a remote store?
 //!
-//! By the `object_store` crate: it signs requests, and repeats those that fail with growing pauses, at most
-//! [`RETRY_TIME_MAX`]. Credentials, region and endpoint come from the environment, by the names that the
-//! providers' own tools use (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_SERVICE_ACCOUNT`,
+//! With the `object_store` crate: it signs requests, and retries failed ones with growing pauses, for at most
+//! [`RETRY_TIME_MAX`]. Credentials, region and endpoint come from the environment variables that the providers'
+//! own tools use (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, `GOOGLE_SERVICE_ACCOUNT`,
 //! `AZURE_STORAGE_ACCOUNT_NAME`, …); instances with a role need none.
 //!
-//! [`RemoteStore`] adds two things. Large objects with names of their own are sent in parts, at the same time.
-//! And what queries read by `get_ranges` is kept by a [`BlockCache`]; `get` and `get_range` always ask the
-//! store, so that checking does not check a copy, and merging does not displace what queries need.
+//! [`RemoteStore`] adds two features. It sends large objects with unique names in parallel parts. And it caches
+//! the reads of queries, which use `get_ranges`, in a [`BlockCache`]. `get` and `get_range` bypass the cache, so
+//! that checks read the real object, and merges do not evict blocks that queries need.
 
 use std::fmt;
 use std::ops::Range;
@@ -32,17 +32,17 @@ use url::Url;
 use super::cache::BlockCache;
 use crate::error::{self, Error};
 
-/// How long a request is repeated before it has failed.
+/// Time for which a failing request is retried.
 const RETRY_TIME_MAX: Duration = Duration::from_mins(1);
-/// Objects above this size are sent in parts.
+/// Largest object, in bytes, that is sent in one request.
 const WHOLE_BYTES_MAX: usize = 16 << 20;
-/// Size of a part, and how many are sent at once.
+/// Size of a part in bytes, and number of parts sent concurrently.
 const PART_BYTES: usize = 8 << 20;
 const PARTS_AT_ONCE: usize = 4;
-/// Folders whose objects have names that are never used again.
+/// Folders whose objects have unique names, which are never reused.
 const UNIQUE: [&str; 2] = ["segments/", "runs/"];
 
-/// A store at the other end of a network.
+/// Remote object store.
 #[derive(Debug)]
 pub struct RemoteStore {
     inner: Arc<dyn ObjectStore>,
@@ -50,36 +50,36 @@ pub struct RemoteStore {
 }
 
 impl RemoteStore {
-    /// The objects below `url`; `cache` keeps what is read by ranges.
+    /// Opens the store of the objects below `url`; `cache` caches reads of ranges.
     ///
-    /// Asks nobody yet. Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when the URL is of no kind
-    /// that is known, or the environment holds options that cannot be understood.
+    /// Sends no request. Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) if the URL is of an unknown
+    /// kind, or environment variables hold invalid options.
     pub(crate) fn open(url: &Url, cache: Option<Arc<BlockCache>>) -> error::Result<Self> {
         let retry = RetryConfig { retry_timeout: RETRY_TIME_MAX, ..RetryConfig::default() };
         Ok(Self { inner: client(url, retry)?, cache })
     }
 
-    /// `inner`, as if it were far away.
+    /// Treats `inner` as a remote store.
     #[cfg(test)]
     pub(crate) fn with(inner: Arc<dyn ObjectStore>, cache: Option<Arc<BlockCache>>) -> Self {
         Self { inner, cache }
     }
 
-    /// A second one for the same objects, with connections of its own and without cache: for a thread that has
-    /// its own runtime, and repeats requests itself.
+    /// Opens another client for the same objects, with its own connections and without cache: for a thread that has
+    /// its own runtime and retries requests itself.
     pub(crate) fn client(url: &Url) -> error::Result<Arc<dyn ObjectStore>> {
         client(url, RetryConfig { max_retries: 1, ..RetryConfig::default() })
     }
 
-    /// Sends an object in parts. It is there as a whole in the end, or not at all.
+    /// Sends an object in parts. Afterwards it exists whole or not at all.
     async fn put_in_parts(&self, location: &Path, payload: PutPayload) -> Result<PutResult> {
         let upload = self.inner.put_multipart(location).await?;
         let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         for mut bytes in payload {
-            // A piece of the payload may be all of it.
+            // One piece of the payload may be the whole object.
             while !bytes.is_empty() {
                 if let Err(error) = parts.wait_for_capacity(PARTS_AT_ONCE).await {
-                    // What was sent is thrown away by the store's own rules if this fails too.
+                    // If this fails too, the store discards the sent parts by its own rules.
                     let _ = parts.abort().await;
                     return Err(error);
                 }
@@ -90,11 +90,10 @@ impl RemoteStore {
     }
 }
 
-/// A client of the store in `url`, below its path.
+/// Makes a client for the objects below the path of `url`.
 fn client(url: &Url, retry: RetryConfig) -> error::Result<Arc<dyn ObjectStore>> {
     let wrong = |e: object_store::Error| Error::invalid(format!("cannot use {url}: {e}")).with_source(e);
-    let unknown =
-        || Error::invalid(format!("cannot use {url}: data is kept in a directory, s3://, gs:// or az://"));
+    let unknown = || Error::invalid(format!("cannot use {url}: expected a directory, s3://, gs:// or az://"));
     let (scheme, prefix) = ObjectStoreScheme::parse(url).map_err(|e| unknown().with_source(e))?;
     let at = url.as_str();
     let store: Arc<dyn ObjectStore> = match scheme {
@@ -122,7 +121,7 @@ impl fmt::Display for RemoteStore {
 impl ObjectStore for RemoteStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let in_parts = match opts.mode {
-            // Parts cannot be put together under the condition that there is no such object yet.
+            // An upload in parts cannot be conditional on a free name.
             PutMode::Create => UNIQUE.iter().any(|folder| location.as_ref().starts_with(folder)),
             PutMode::Overwrite => true,
             PutMode::Update(_) => false,
@@ -192,11 +191,11 @@ mod tests {
         let path = Path::from("segments/2026/11/21/x.parquet");
         store.put_opts(&path, payload, PutMode::Create.into()).await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), bytes);
-        // Over another one, and as one piece.
+        // Overwrites an object, with a payload of one piece.
         let reversed: Vec<u8> = bytes.iter().rev().copied().collect();
         store.put(&path, reversed.clone().into()).await.unwrap();
         assert_eq!(store.get(&path).await.unwrap().bytes().await.unwrap(), reversed);
-        // What is not of one name for good is put in one piece, once.
+        // Objects without a unique name are sent in one request, and created once.
         let path = Path::from("wal/1.wal");
         store.put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await.unwrap();
         let again = store.put_opts(&path, bytes.into(), PutMode::Create.into()).await;

@@ -1,7 +1,7 @@
-//! Which message of a producer did a batch come in?
+//! How is a redelivered message detected, even after a crash?
 //!
-//! A producer whose answer got lost sends the same message again. Its hash stands in the log with the batch,
-//! so that it is known again after a crash too:
+//! A producer that gets no answer retries the same message. The log stores each message's hash with its batch,
+//! so deduplication also works after a restart:
 //!
 //! ```text
 //! payload = batch | "EVD1" id:16 batch        (before compression; a batch begins with "EVB1")
@@ -17,16 +17,17 @@ use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 4] = b"EVD1";
 
-/// A hash of all of a message: messages with the same are the same message, delivered again.
+/// Hash of a whole message. A message with the hash of an earlier one is a redelivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct DeliveryId([u8; Self::BYTES]);
 
 impl DeliveryId {
-    /// Size of an id.
+    /// Size of an id in bytes.
     pub const BYTES: usize = 16;
 
-    /// The id of the message `bytes` of a kind: the same bytes may mean other things elsewhere.
+    /// Id of the message `bytes`. The `kind` of request is hashed too: the same bytes may be a valid message of
+    /// another kind.
     pub fn of(kind: u8, bytes: &[u8]) -> Self {
         let mut hasher = SipHasher13::new();
         hasher.write_u8(kind);
@@ -34,13 +35,13 @@ impl DeliveryId {
         Self(hasher.finish128().as_bytes())
     }
 
-    /// The payload of a batch that came in this message.
+    /// Returns the log payload for `batch`, which came in this message.
     pub fn with_batch(self, batch: &[u8]) -> Vec<u8> {
         [MAGIC, self.0.as_slice(), batch].concat()
     }
 }
 
-/// Takes a payload apart: the encoded batch, and the message that it came in, if that is known.
+/// Splits a payload into the id of its message, if there is one, and the encoded batch.
 pub fn split(payload: &[u8]) -> (Option<DeliveryId>, &[u8]) {
     let delivered = payload.strip_prefix(MAGIC).and_then(<[u8]>::split_first_chunk);
     delivered.map_or((None, payload), |(id, batch)| (Some(DeliveryId(*id)), batch))
@@ -63,8 +64,10 @@ impl TryFrom<String> for DeliveryId {
 
     fn try_from(text: String) -> Result<Self> {
         let mut id = [0; Self::BYTES];
-        hex::decode_to_slice(&text, &mut id)
-            .map_err(|e| Error::invalid(format!("'{text}' is no delivery")).with_source(e))?;
+        hex::decode_to_slice(&text, &mut id).map_err(|e| {
+            Error::invalid(format!("'{text}' is not a delivery id: expected 32 hexadecimal digits"))
+                .with_source(e)
+        })?;
         Ok(Self(id))
     }
 }

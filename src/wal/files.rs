@@ -1,6 +1,6 @@
 //! How is the log kept in files?
 //!
-//! One file is written at a time; [`wal`](super) has the format, and what a reader may take for granted.
+//! One file is written at a time. [`wal`](super) documents the format and the invariants for readers.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,12 +19,12 @@ use super::{Payload, Replay, SequenceNumber};
 use crate::disk::{Disk, DiskFile, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How the log is kept.
+/// Settings of a log in files.
 #[derive(Clone)]
 pub struct WalOptions {
-    /// A new file is begun when the current one has this many bytes.
+    /// Size in bytes at which a new file is begun.
     pub file_bytes: u64,
-    /// Where the files are.
+    /// Disk that holds the files.
     pub disk: Arc<dyn Disk>,
     pub(crate) start: Start,
 }
@@ -60,32 +60,33 @@ struct Active {
 }
 
 impl Active {
-    /// Whether records may be added. A file without any has the name that the next one would need.
+    /// True if records may be added. A file without records always has room: the next file would need the same
+    /// name.
     fn has_room(&self, file_bytes: u64) -> bool {
         self.bytes < file_bytes || self.bytes == HEADER_BYTES as u64
     }
 }
 
-/// A log in the files of a directory. Its calls block on the disk.
+/// Log in the files of a directory. Its calls block on the disk.
 pub struct FileLog {
     dir: PathBuf,
     options: WalOptions,
     next: SequenceNumber,
     files: VecDeque<OldFile>,
-    /// Created by the first append, so that opening a database for nothing leaves nothing behind.
+    /// Created by the first append, so that opening a database without writing creates no file.
     active: Option<Active>,
     counters: Arc<Counters>,
     poison: Option<String>,
-    /// Whether the name of the directory itself is known to be on disk.
+    /// True once the directory's own entry in its parent has been fsynced.
     durable: bool,
 }
 
 impl FileLog {
-    /// The log in `dir`, which has been [replayed](super::replay) and [repaired](Replay::repair). `next` is the
-    /// number of the next batch: above everything in the log and above the committed watermark.
+    /// Opens the log in `dir`, which has been [replayed](super::replay) and [repaired](Replay::repair). `next` is
+    /// the number of the next batch: above everything in the log and above the committed watermark.
     ///
     /// # Panics
-    /// When `next` is in the log already: numbers are used once.
+    /// If the log already contains `next`: each number is used once.
     pub fn open(dir: &Path, replay: &Replay, next: SequenceNumber, options: WalOptions) -> Result<Self> {
         assert!(next > replay.last, "a sequence number is used once");
         let disk = options.disk.as_ref();
@@ -145,7 +146,7 @@ impl FileLog {
         let disk = Arc::clone(&self.options.disk);
         let file = disk.create(&path).map_err(|e| refused(&path, &e))?;
         if let Err(error) = file.write_all_at(&record::encode_header(first), 0) {
-            // Its name is needed again.
+            // The next attempt needs the same name.
             return Err(match disk.remove(&path) {
                 Ok(()) => refused(&path, &error),
                 Err(_) => self.poisoned(format!(
@@ -157,7 +158,7 @@ impl FileLog {
         self.sync(file.as_ref())?;
         self.sync_directory(&self.dir.clone())?;
         if !self.durable {
-            // The directory may be as new as its first file.
+            // The directory may be new too.
             let parent = self.dir.parent().map(Path::to_owned);
             parent.map_or(Ok(()), |parent| self.sync_directory(&parent))?;
             self.durable = true;
@@ -181,9 +182,9 @@ impl FileLog {
         self.poisoned(format!("fsync of the log in {dir} failed: {error}; restart the process"))
     }
 
-    /// After a failed write: back to the last good byte, so that a full disk is no reason to restart. Whole
-    /// records among the bytes that were written would come to light after a crash, so they are cut off
-    /// durably.
+    /// Truncates the file to its last good byte after a failed write, so that a full disk does not force a
+    /// restart. The truncation is fsynced: otherwise whole records among the written bytes would reappear after
+    /// a crash.
     fn undo(&mut self, active: &Active, error: &io::Error) -> Error {
         match active.file.set_len(active.bytes) {
             Ok(()) => match self.sync(active.file.as_ref()) {
@@ -205,7 +206,7 @@ impl FileLog {
     fn remove_through(&mut self, through: SequenceNumber) -> Result<()> {
         assert!(through < self.next, "only what was written can be committed");
         if through.next() == self.next {
-            // Everything is committed: the active file goes too, and the next append begins another.
+            // Everything is committed: the active file is deleted too, and the next append begins another.
             self.files.extend(self.active.take().map(|a| OldFile {
                 first: a.first,
                 path: a.path,
@@ -225,7 +226,7 @@ impl FileLog {
             }
             if file.damaged {
                 let aside = file.path.with_extension("wal.damaged");
-                tracing::warn!(file = %aside.display(), "keeping a damaged log file aside");
+                tracing::warn!(file = %aside.display(), "a damaged log file is set aside instead of deleted");
                 self.options.disk.rename(&file.path, &aside)?;
             } else {
                 self.options.disk.remove(&file.path)?;
@@ -261,9 +262,10 @@ fn refused(path: &Path, error: &io::Error) -> Error {
     Error::new(ErrorKind::Unavailable, format!("cannot write the log {}: {error}", path.display()))
 }
 
-/// The id of the log in a directory, which exists. It is made the first time, and stays with the files.
+/// Returns the id of the log in `dir`, which must exist. The first call creates the id and stores it in the
+/// file `ID`.
 ///
-/// Fails with [`ErrorKind::Corrupt`] when the file `ID` is not one.
+/// Fails with [`ErrorKind::Corrupt`] if the file `ID` does not hold a UUID.
 pub fn identity(disk: &dyn Disk, dir: &Path) -> Result<String> {
     if let Some(id) = known_identity(disk, dir)? {
         return Ok(id);
@@ -279,7 +281,7 @@ pub fn identity(disk: &dyn Disk, dir: &Path) -> Result<String> {
     Ok(id)
 }
 
-/// The id of the log in a directory; none when there is none yet. Fails as [`identity`] does.
+/// Returns the id of the log in `dir`, or `None` if there is none yet. Fails as [`identity`] does.
 pub fn known_identity(disk: &dyn Disk, dir: &Path) -> Result<Option<String>> {
     let path = dir.join("ID");
     let text = match disk.read(&path) {
@@ -289,7 +291,10 @@ pub fn known_identity(disk: &dyn Disk, dir: &Path) -> Result<Option<String>> {
     };
     let id = std::str::from_utf8(&text).ok().and_then(|text| text.trim_end().parse::<Uuid>().ok());
     let id = id.ok_or_else(|| {
-        Error::corrupt(format!("{} should hold the id of the log: restore it from a backup", path.display()))
+        Error::corrupt(format!(
+            "{} does not hold the log's id (a UUID): restore it from a backup",
+            path.display()
+        ))
     })?;
     Ok(Some(id.to_string()))
 }

@@ -1,7 +1,7 @@
-//! What is in one file of the log?
+//! What does one log file contain?
 //!
-//! For people who look into a file: unlike [`replay`](super::replay) it goes on where a record's payload cannot
-//! be unpacked, and takes a file of any name, such as one that was set aside as damaged.
+//! For people who examine a file. Unlike [`replay`](super::replay), it continues behind a payload that cannot be
+//! decompressed, and accepts a file of any name, such as one set aside as damaged.
 
 use std::path::Path;
 
@@ -13,47 +13,47 @@ use super::record::{self, RECORD_HEADER_BYTES};
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
 
-/// A file of the log.
+/// Contents of a log file.
 #[derive(Debug, Clone, Serialize)]
 pub struct LogContent {
-    /// Number of its first record, by its name, or else by its header.
+    /// Number of the first record: from the file's name, or else from its header.
     pub first: u64,
-    /// Bytes that its header and its records have together.
+    /// Bytes of the header and all valid records.
     pub sound_bytes: u64,
-    /// Events in all of them.
+    /// Events in all records that can be decoded.
     pub rows: u64,
-    /// The records.
+    /// Valid records, in order of offset.
     pub records: Vec<RecordRow>,
 }
 
-/// A record, which holds a batch.
+/// A record with its batch or fence.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RecordRow {
-    /// Its number.
+    /// Sequence number.
     pub seq: u64,
-    /// Where it begins.
+    /// Offset of the record in the file, in bytes.
     pub offset: u64,
-    /// Its size.
+    /// Size in the file, with the record header.
     pub bytes: u64,
-    /// Size of the batch, unpacked.
+    /// Size of the batch before compression.
     pub plain_bytes: u64,
-    /// Its events; none when it cannot be decoded, or is a fence.
+    /// Number of events; `None` for a fence and for a batch that cannot be decoded.
     pub rows: Option<u64>,
-    /// Pairs of attribute and type in it.
+    /// Number of distinct pairs of attribute and type.
     pub attributes: Option<usize>,
-    /// Its oldest event.
+    /// Timestamp of the oldest event, in nanoseconds since the Unix epoch.
     pub from_ns: Option<i64>,
-    /// Its newest event.
+    /// Timestamp of the newest event, in nanoseconds since the Unix epoch.
     pub to_ns: Option<i64>,
-    /// The message that it came in, when it came in one.
+    /// Id of the message that the batch came in, if the log has one.
     pub delivery: Option<String>,
-    /// Of a fence: the writer that has taken the log over with it.
+    /// For a fence: the writer that took over the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fence: Option<String>,
 }
 
 impl RecordRow {
-    /// Notes what is in the payload, packed.
+    /// Fills in the fields that come from `frame`, the compressed payload.
     fn read(&mut self, frame: &[u8]) -> Result<()> {
         let payload = record::decompress(frame)?;
         if let Some(writer) = record::fence_writer(&payload) {
@@ -73,10 +73,10 @@ impl RecordRow {
     }
 }
 
-/// Reads the file `file`, whose name is that of `path`; what is damaged goes to `damage`. At the end of the newest
-/// file of a log that is what a crash has left.
+/// Reads the log file `file`, named `path`, and adds its damage to `damage`. At the end of the newest file of a
+/// log, damage is a torn tail.
 ///
-/// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when a newer program wrote it.
+/// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) if a newer program wrote the file.
 pub fn inspect(path: &Path, file: &[u8], damage: &mut Vec<Error>) -> Result<LogContent> {
     let first = record::first_of_path(path).or_else(|| record::first_of_path(&path.with_extension("")));
     let first = first.or_else(|| record::first_of_header(file)).unwrap_or(SequenceNumber::ZERO);
@@ -93,7 +93,7 @@ pub fn inspect(path: &Path, file: &[u8], damage: &mut Vec<Error>) -> Result<LogC
     let damaged: usize = scan.bad.iter().map(|bad| bad.bytes.len()).sum();
     damage.extend(scan.bad.iter().map(|bad| {
         let (bytes, offset) = (bad.bytes.len(), bad.bytes.start);
-        Error::corrupt(format!("{bytes} bytes from offset {offset}: {}", bad.why))
+        Error::corrupt(format!("{bytes} damaged bytes at offset {offset}: {}", bad.why))
     }));
     let rows = records.iter().filter_map(|record| record.rows).sum();
     Ok(LogContent { first: first.0, sound_bytes: (file.len() - damaged) as u64, rows, records })

@@ -1,25 +1,25 @@
 //! How is the log kept in an object store?
 //!
-//! Each group of batches is one object, in the format of a log file, under the name of its first number:
+//! Each group of batches is one object in the format of a log file, named after its first sequence number:
 //!
 //! ```text
 //! wal/{first_seq:020}.wal = header record*         as in files; record* = batches, or one fence
 //! fence = a record with the payload zstd("EVF1" writer)
 //! ```
 //!
-//! An object is put on the condition that there is none of that name, and the next one when it is there. So at
-//! any time there is exactly one name at which the log goes on, and whoever has that, has the log. A writer that
-//! takes over puts a *fence* there: the one before, should it wake up, finds its name taken and accepts nothing
-//! more. What it was about to put has come before the fence, and is replayed, or never comes.
-//! (SlateDB fences its writers in this way, <https://slatedb.io/rfcs/0001-manifest>.)
+//! Each put is conditional: it succeeds only if no object has that name. The next put starts after the last one
+//! has succeeded. So at any time the log continues at exactly one name, and the writer that puts the object of
+//! that name holds the log. A writer that takes over puts a *fence* there. If the previous writer is still alive,
+//! it finds its name taken and accepts no more batches. Its last put came either before the fence, and is
+//! replayed, or it fails. (SlateDB fences its writers in this way, <https://slatedb.io/rfcs/0001-manifest>.)
 //!
 //! # Invariants
 //!
-//! - A fence is kept for [`FENCE_KEPT`], whatever is committed: as long as it is there, its name is taken. A
-//!   process that was halted in the middle of a request for longer than that is not held off.
-//! - A request whose outcome is not known is repeated until it is: nobody is told that a batch was refused which
-//!   comes to light later. After [`GIVE_UP`] the log is poisoned.
-//! - Objects are whole: there are no torn tails here.
+//! - A fence is kept for [`FENCE_KEPT`], even after all batches before it are committed: while it exists, its
+//!   name is taken. A process that was halted in the middle of a request for longer than that is not fenced off.
+//! - A put of unknown outcome is repeated until its outcome is known, so that a batch reported as refused never
+//!   appears later. After [`GIVE_UP`] the log is poisoned.
+//! - Objects are stored whole, so there are no torn tails.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -39,27 +39,28 @@ use super::writer::{Counters, Log, Start};
 use super::{Payload, SequenceNumber};
 use crate::error::{Error, ErrorKind, Result};
 
-/// The folder of the log.
+/// Folder of the log's objects.
 const FOLDER: &str = "wal";
-/// No fence is larger, and no object with a batch as small: that is taken for a fence, and kept longer.
+/// Largest fence. An object of at most this size is treated as a fence. No batch is this small; if one were, it
+/// would only be kept longer.
 const FENCE_BYTES_MAX: u64 = 128;
-/// How long fences are kept.
+/// Time for which fences are kept.
 pub const FENCE_KEPT: Duration = Duration::from_hours(30 * 24);
-/// How long a request of unknown outcome is repeated, how often, and the pauses in between.
+/// Retries of a put of unknown outcome: total time, number of attempts, and pauses in between.
 const GIVE_UP: Duration = Duration::from_mins(5);
 const ATTEMPTS_MAX: u32 = 100;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Objects that are read at once at start.
+/// Objects read concurrently during replay.
 const READS_AT_ONCE: usize = 8;
 
-/// Takes a batch that is replayed, as it was before compression.
+/// Callback for each replayed batch, decompressed.
 type Each<'a> = dyn FnMut(SequenceNumber, Vec<u8>) -> Result<()> + Send + 'a;
 
-/// Lets time pass.
+/// Waits for a duration.
 type Pause = Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// How a log in objects runs. A simulator has its own time, and runs the loop itself.
+/// Clock and runtime of a log in objects. A simulator has its own clock and polls the loop itself.
 #[derive(Clone)]
 pub struct ObjectLogOptions {
     pub(crate) pause: Pause,
@@ -83,15 +84,15 @@ impl std::fmt::Debug for ObjectLogOptions {
 struct LogObject {
     first: SequenceNumber,
     path: Path,
-    /// Number of its last record, when it was read or written here.
+    /// Number of its last record, if known: the object was read or written here, or all of it is committed.
     last: Option<SequenceNumber>,
     is_fence: bool,
     damaged: bool,
-    /// When it was put, if that was before this process.
+    /// Time of the put, if the object was listed at the start.
     put_at_ns: Option<i64>,
 }
 
-/// A log in an object store.
+/// Log in an object store.
 #[derive(Debug)]
 pub struct ObjectLog {
     store: Arc<dyn ObjectStore>,
@@ -104,8 +105,8 @@ pub struct ObjectLog {
 
 /// Calls `each` with every batch numbered above `after`, in order. Changes nothing.
 ///
-/// An object that disappears meanwhile held only committed batches; who reads beside a live writer must look at
-/// the catalog again afterwards.
+/// An object that disappears meanwhile held only committed batches. A caller that reads beside a live writer must
+/// check the catalog again afterwards.
 pub async fn replay_objects(
     store: &Arc<dyn ObjectStore>,
     after: SequenceNumber,
@@ -116,7 +117,7 @@ pub async fn replay_objects(
     Ok(reading.replay)
 }
 
-/// The objects of the log with their sizes, oldest first.
+/// Lists the objects of the log with their sizes, oldest first.
 pub async fn list_objects(store: &Arc<dyn ObjectStore>) -> Result<Vec<(SequenceNumber, ObjectMeta)>> {
     let objects: Vec<_> = store.list(Some(&Path::from(FOLDER))).try_collect().await?;
     let named = objects.into_iter().filter_map(|object| {
@@ -127,12 +128,12 @@ pub async fn list_objects(store: &Arc<dyn ObjectStore>) -> Result<Vec<(SequenceN
     Ok(objects)
 }
 
-/// Whether an object of the log holds no batches.
+/// True if an object of the log is small enough to be a fence, so it holds no batches.
 pub fn is_fence(object: &ObjectMeta) -> bool {
     object.size <= FENCE_BYTES_MAX
 }
 
-/// Reads what is not known to be committed as a whole. Returns all objects.
+/// Reads all objects that are not known to be fully committed. Returns all objects, read or not.
 async fn read_all(store: &Arc<dyn ObjectStore>, reading: &mut Reading<'_, '_>) -> Result<Vec<LogObject>> {
     let listed = list_objects(store).await?;
     let ends = listed.iter().skip(1).map(|(first, _)| Some(*first)).chain([None]);
@@ -155,7 +156,7 @@ async fn read_all(store: &Arc<dyn ObjectStore>, reading: &mut Reading<'_, '_>) -
         reading.replay.last = *last;
     }
     let unread = objects.iter_mut().filter(|object| object.last.is_none());
-    // Boxed, as the compiler cannot see otherwise that to open may go from thread to thread.
+    // Boxed: otherwise the compiler cannot prove that the future of opening is `Send`.
     let unread: Vec<_> = unread.map(|object| read_if_there(store, object).boxed()).collect();
     let mut bytes = stream::iter(unread).buffered(READS_AT_ONCE);
     while let Some(found) = bytes.next().await {
@@ -167,7 +168,7 @@ async fn read_all(store: &Arc<dyn ObjectStore>, reading: &mut Reading<'_, '_>) -
     Ok(objects)
 }
 
-/// The object with its bytes, if it is still there.
+/// Returns the object and its bytes, or `None` if it has been deleted since it was listed.
 async fn read_if_there<'o>(
     store: &Arc<dyn ObjectStore>,
     object: &'o mut LogObject,
@@ -187,7 +188,7 @@ struct Reading<'a, 'e> {
 }
 
 impl Reading<'_, '_> {
-    /// Reads one object.
+    /// Replays the records of one object.
     fn take(&mut self, object: &mut LogObject, bytes: &Bytes) -> Result<()> {
         let scan = record::scan(bytes, object.first).map_err(|e| e.context(&object.path))?;
         let file = std::path::PathBuf::from(object.path.as_ref());
@@ -202,7 +203,8 @@ impl Reading<'_, '_> {
         for found in scan.records {
             let expected = self.replay.last.max(self.after).next();
             if found.seq > expected {
-                let why = format!("expected record {expected}, found {}: those between are lost", found.seq);
+                let why =
+                    format!("expected record {expected}, found {}: the records between are lost", found.seq);
                 let offset = found.payload.start;
                 self.replay.damage.push(Damage { file: file.clone(), offset, bytes: 0, why });
             }
@@ -223,16 +225,16 @@ impl Reading<'_, '_> {
     }
 }
 
-/// What became of a put.
+/// Outcome of a put.
 enum Put {
     Stored,
-    /// The name is taken: by these bytes.
+    /// The name is taken by an object of these bytes.
     Taken(Bytes),
 }
 
 impl ObjectLog {
-    /// Takes the log over for `writer`, from whomever has it: when it returns, nobody else's batches are
-    /// accepted any more, and `each` has seen all that were, behind `after`.
+    /// Takes over the log for `writer` from its current holder. Once it returns, no other writer can append, and
+    /// `each` has seen every accepted batch numbered above `after`.
     pub async fn take_over(
         store: Arc<dyn ObjectStore>,
         options: ObjectLogOptions,
@@ -270,7 +272,7 @@ impl ObjectLog {
                     log.next = first.next();
                     break;
                 }
-                // The one before was faster: its batches count, and the fence goes behind them.
+                // The previous writer was faster: its batches count, and the fence goes behind them.
                 Put::Taken(bytes) => {
                     reading.take(&mut entry, &bytes)?;
                     reading.replay.last = reading.replay.last.max(first);
@@ -283,13 +285,13 @@ impl ObjectLog {
         Ok((log, reading.replay))
     }
 
-    /// From now on asks `store`, which has the same objects.
+    /// Uses `store`, which has the same objects, from now on.
     #[must_use]
     pub fn through(self, store: Arc<dyn ObjectStore>) -> Self {
         Self { store, ..self }
     }
 
-    /// Deletes what a crash between a commit and its truncation has left, and fences that are old.
+    /// Deletes batches up to `through`, which a crash between commit and truncation left, and old fences.
     async fn remove_leftovers(&mut self, through: SequenceNumber, now_ns: i64) -> Result<()> {
         self.remove_through(through).await?;
         let kept_ns = i64::try_from(FENCE_KEPT.as_nanos()).unwrap_or(i64::MAX);
@@ -304,15 +306,15 @@ impl ObjectLog {
         Ok(())
     }
 
-    /// Puts an object where there must be none, until it is known what became of it.
+    /// Puts an object if its name is free, and repeats the put until its outcome is known.
     ///
-    /// [`ErrorKind::Unavailable`]: it is not stored, nor will it be. [`ErrorKind::Poisoned`]: nobody knows.
+    /// [`ErrorKind::Unavailable`]: it is not stored, nor will it be. [`ErrorKind::Poisoned`]: the outcome is unknown.
     async fn put(&self, path: &Path, object: &Bytes) -> Result<Put> {
         let (begun, mut attempt, mut pause) = (Instant::now(), 1, PAUSE_MIN);
         loop {
             let error = match self.store.put_opts(path, object.clone().into(), PutMode::Create.into()).await {
                 Ok(_) => return Ok(Put::Stored),
-                // An earlier attempt may have got through.
+                // An earlier attempt of this put may have succeeded.
                 Err(
                     error @ (object_store::Error::AlreadyExists { .. }
                     | object_store::Error::Precondition { .. }),
@@ -329,11 +331,11 @@ impl ObjectLog {
             }
             if begun.elapsed() > GIVE_UP || attempt == ATTEMPTS_MAX {
                 let message = format!(
-                    "the store does not say whether it has {path}, asked {attempt} times: {error}; restart the process"
+                    "cannot tell whether the store has {path} after {attempt} attempts: {error}; restart the process"
                 );
                 return Err(Error::new(ErrorKind::Poisoned, message).with_source(error));
             }
-            tracing::warn!(%error, %path, "the log cannot be written; trying again");
+            tracing::warn!(%error, %path, "cannot write the log; retrying");
             (self.options.pause)(pause).await;
             attempt += 1;
             pause = (pause * 2).min(PAUSE_MAX);
@@ -353,7 +355,7 @@ impl ObjectLog {
             Ok(Put::Stored) => {}
             Ok(Put::Taken(_)) => {
                 return Err(self.poisoned(format!(
-                    "another process has taken over: it has put {path}. This one must not write any more"
+                    "another process has taken over the log: it has put {path}; stop this process"
                 )));
             }
             Err(error) if error.kind() == ErrorKind::Poisoned => {
@@ -382,7 +384,7 @@ impl ObjectLog {
         Error::new(ErrorKind::Poisoned, why)
     }
 
-    /// Fences stay, and so does what is damaged.
+    /// Deletes the objects that hold only batches up to `through`, but keeps fences and damaged objects.
     async fn remove_through(&mut self, through: SequenceNumber) -> Result<()> {
         let is_done = |object: &LogObject| object.last.is_some_and(|last| last <= through);
         let mut kept = VecDeque::new();
@@ -424,7 +426,7 @@ impl Log for ObjectLog {
     }
 }
 
-/// A thread whose requests go on whatever the rest of the process does, also while the process ends.
+/// Starts the log's thread with a runtime of its own, so that its requests continue while the process shuts down.
 fn on_own_runtime(log: BoxFuture<'static, ()>) -> std::io::Result<Option<std::thread::JoinHandle<()>>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("broadloom-wal".into());
@@ -447,7 +449,7 @@ async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> object_store::Result
     store.get(path).await?.bytes().await
 }
 
-/// Whether nothing was stored, for certain.
+/// True if the error proves that nothing was stored.
 fn is_refusal(error: &object_store::Error) -> bool {
     use object_store::Error as E;
     matches!(
@@ -500,7 +502,7 @@ mod tests {
         range.map(|i| Payload::compress(&bytes(i)).unwrap()).collect()
     }
 
-    /// What does not get smaller.
+    /// Bytes that zstd cannot compress.
     fn bytes(i: u8) -> Vec<u8> {
         (0..200_u32).map(|j| (crc32c::crc32c(&[i, j as u8]) >> 7) as u8).collect()
     }
@@ -544,7 +546,7 @@ mod tests {
             let refused = stale.append(&batches(2..3)).await.unwrap_err();
             assert_eq!(refused.kind(), ErrorKind::Poisoned, "{refused}");
         }
-        // Also when all of the new one's batches are committed and deleted.
+        // Also once all batches of the new owner are committed and deleted.
         let last = owner.append(&batches(5..6)).await.unwrap();
         owner.truncate(last).await.unwrap();
         stale.poison = None;

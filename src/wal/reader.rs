@@ -1,8 +1,8 @@
 //! Which batches does a log directory still hold?
 //!
-//! [`replay`] reads every file, oldest first. It changes nothing, so that a reader beside a live writer may
-//! use it; [`Replay::repair`] is what a writer does before it appends: it cuts off the torn tail, so that no
-//! later file makes it look like damage.
+//! [`replay`] reads every file, oldest first. It changes nothing, so it may run beside a live writer. A writer
+//! calls [`Replay::repair`] before it appends: it cuts off the torn tail, which would look like damage once a
+//! later file exists.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use super::record::{self, Bad};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 
-/// Bytes of a log file that are not what was written.
+/// A damaged range of bytes in a log file.
 #[derive(Debug, Clone)]
 pub struct Damage {
     /// The damaged file.
     pub file: PathBuf,
-    /// Where it starts.
+    /// Start of the damage, in bytes from the start of the file.
     pub offset: usize,
-    /// How far it goes.
+    /// Length of the damage.
     pub bytes: usize,
-    /// What was expected and what was found.
+    /// Expected and found value, as text.
     pub why: String,
 }
 
@@ -38,33 +38,33 @@ impl From<Damage> for Error {
     }
 }
 
-/// The end of the last file, which a crash left incomplete.
+/// Incomplete end of the last file, left by a crash.
 #[derive(Debug, Clone)]
 struct TornTail {
     file: PathBuf,
-    /// Bytes of the file that are good.
+    /// Length of the valid part of the file, in bytes.
     keep: usize,
     dropped: usize,
 }
 
-/// What a log directory holds.
+/// Result of reading a log directory.
 #[derive(Debug, Default)]
 pub struct Replay {
-    /// Number of the last record that checks, or zero.
+    /// Number of the last valid record, or zero.
     pub last: SequenceNumber,
-    /// Everything that does not check, torn tail excepted.
+    /// All damage except the torn tail.
     pub damage: Vec<Damage>,
     torn: Option<TornTail>,
-    /// Files without a single good record: nothing to keep.
+    /// Files without any valid record; they can be removed.
     empty: Vec<PathBuf>,
     first: Option<SequenceNumber>,
     newest: Option<PathBuf>,
 }
 
-/// Calls `each` with every batch numbered above `after`, in order, as it was before compression.
+/// Calls `each` with every batch numbered above `after`, in order and decompressed.
 ///
 /// Damaged records are collected and skipped. A file that disappears between being listed and being read
-/// held only committed batches; who reads beside a live writer must look at the catalog again afterwards.
+/// held only committed batches; a caller that reads beside a live writer must check the catalog again afterwards.
 pub fn replay(
     disk: &dyn Disk,
     dir: &Path,
@@ -90,13 +90,14 @@ pub fn replay(
         }
         replay.damage.extend(scan.bad.into_iter().map(|bad| damage(&path, bad)));
         for found in scan.records {
-            // A file can repeat numbers only when somebody copied files about: the first one counts.
+            // Numbers repeat only if somebody copied files by hand: the first record counts.
             if found.seq <= replay.last {
                 continue;
             }
             let expected = replay.last.max(after).next();
             if replay.last > SequenceNumber::ZERO && found.seq > expected {
-                let why = format!("expected record {expected}, found {}: those between are lost", found.seq);
+                let why =
+                    format!("expected record {expected}, found {}: the records between are lost", found.seq);
                 replay.damage.push(Damage { file: path.clone(), offset: found.payload.start, bytes: 0, why });
             }
             replay.last = found.seq;
@@ -104,7 +105,7 @@ pub fn replay(
                 let at = found.payload.start;
                 let payload = record::decompress(&bytes[found.payload])
                     .map_err(|e| e.context(format!("{} at offset {at}", path.display())))?;
-                // In a copy of a store.
+                // A local copy of an object store's log has fences.
                 if !record::is_fence(&payload) {
                     each(found.seq, payload)?;
                 }
@@ -115,24 +116,24 @@ pub fn replay(
 }
 
 impl Replay {
-    /// Whether records directly behind `after` are missing although later ones exist.
+    /// True if the record directly after `after` is missing although later ones exist.
     pub fn has_gap_after(&self, after: SequenceNumber) -> bool {
         self.first.is_some_and(|first| first > after.next())
     }
 
-    /// Bytes at the end that a crash left incomplete.
+    /// Length of the torn tail in bytes, or zero.
     pub fn torn_bytes(&self) -> usize {
         self.torn.as_ref().map_or(0, |torn| torn.dropped)
     }
 
-    /// The file whose end a crash left incomplete, and what of it is good, in bytes.
+    /// File with the torn tail, and the length of its valid part in bytes.
     pub fn torn_file(&self) -> Option<(&Path, usize)> {
         self.torn.as_ref().map(|torn| (torn.file.as_path(), torn.keep))
     }
 
-    /// Makes the directory ready for a writer: cuts off the torn tail, removes files without records, and
-    /// makes durable what a killed process had no time to fsync, so that no later crash can take a record
-    /// away from before others.
+    /// Prepares the directory for a writer: cuts off the torn tail, removes files without records, and fsyncs
+    /// the newest file. A killed process may not have fsynced it; without that, a later crash could lose a record
+    /// from before others.
     ///
     /// Only the owner of the directory may call it.
     pub fn repair(&self, disk: &dyn Disk, dir: &Path) -> Result<()> {
@@ -150,7 +151,7 @@ impl Replay {
         Ok(disk.sync_directory(dir)?)
     }
 
-    /// Whether the log file `path` holds damage, and so must be set aside rather than deleted.
+    /// True if the log file `path` is damaged; then it is set aside instead of deleted.
     pub(super) fn is_damaged(&self, path: &Path) -> bool {
         self.damage.iter().any(|damage| damage.file == path)
     }

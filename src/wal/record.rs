@@ -1,6 +1,6 @@
 //! How is one batch laid out in a log file?
 //!
-//! See the [module](super) for the picture. Everything here is pure: bytes in, bytes out.
+//! See the [module](super) for the format. Encoding and decoding are pure: bytes in, bytes out.
 
 use std::io::Read;
 use std::ops::Range;
@@ -14,17 +14,17 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// First bytes of every log file.
 pub const MAGIC: [u8; 8] = *b"BROADWAL";
-/// Format of header and records.
+/// Format version of header and records.
 pub(super) const VERSION: u32 = 1;
-/// Bytes of a file header.
+/// Size of a file header in bytes.
 pub(super) const HEADER_BYTES: usize = 24;
-/// Bytes of a record before its payload.
+/// Size of a record header in bytes.
 pub(super) const RECORD_HEADER_BYTES: usize = 20;
-/// Starts every record, so that a reader finds the next one behind damage.
+/// First bytes of every record, so that a reader finds the next record behind damage.
 pub(super) const MARKER: u32 = 0x57A1_C0DE;
-/// Largest payload before compression.
+/// Largest payload before compression, in bytes.
 pub const ENCODED_BYTES_MAX: usize = 2 << 30;
-/// Largest compressed payload: far above the largest request that the server takes (64 MiB).
+/// Largest compressed payload in bytes: far above the largest request that the server accepts (64 MiB).
 pub const PAYLOAD_BYTES_MAX: usize = 512 << 20;
 
 /// A compressed batch, ready to be logged.
@@ -39,7 +39,7 @@ impl Payload {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "batch of {} bytes, the log takes {ENCODED_BYTES_MAX}: send smaller batches",
+                    "batch of {} bytes exceeds the log's limit of {ENCODED_BYTES_MAX}: send smaller batches",
                     encoded.len()
                 ),
             ));
@@ -50,7 +50,7 @@ impl Payload {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!(
-                    "batch of {} compressed bytes, the log takes {PAYLOAD_BYTES_MAX}: send smaller batches",
+                    "batch of {} compressed bytes exceeds the log's limit of {PAYLOAD_BYTES_MAX}: send smaller batches",
                     frame.len()
                 ),
             ));
@@ -58,7 +58,7 @@ impl Payload {
         Ok(Self(frame.into()))
     }
 
-    /// Bytes as stored, without the record header.
+    /// Compressed bytes as stored, without the record header.
     pub fn bytes(&self) -> &Bytes {
         &self.0
     }
@@ -67,29 +67,31 @@ impl Payload {
 /// First bytes of the payload of a fence.
 const FENCE: &[u8; 4] = b"EVF1";
 
-/// A payload that is no batch, but says that `writer` has taken the log over.
+/// Payload of a fence: holds no batch, but the name of the writer that took over the log.
 pub(super) fn fence(writer: &str) -> Result<Payload> {
     Payload::compress(&[FENCE.as_slice(), writer.as_bytes()].concat())
 }
 
-/// Whether a payload, as it was before compression, is a fence.
+/// True if a decompressed payload is a fence.
 pub(super) fn is_fence(payload: &[u8]) -> bool {
     payload.starts_with(FENCE)
 }
 
-/// Who has taken the log over, if a payload is a fence.
+/// Name of the writer that took over the log, if a decompressed payload is a fence.
 pub(super) fn fence_writer(payload: &[u8]) -> Option<&str> {
     std::str::from_utf8(payload.strip_prefix(FENCE)?).ok()
 }
 
-/// Undoes [`Payload::compress`]. Fails with [`ErrorKind::Corrupt`] when `frame` cannot come from there.
+/// Reverses [`Payload::compress`]. Fails with [`ErrorKind::Corrupt`] if `frame` is not a zstd frame or too large.
 pub(super) fn decompress(frame: &[u8]) -> Result<Vec<u8>> {
-    let corrupt = |e| Error::corrupt("log payload is no zstd frame").with_source(e);
+    let corrupt = |e| Error::corrupt("log payload is not a zstd frame").with_source(e);
     let mut encoded = Vec::new();
     let decoder = zstd::stream::read::Decoder::with_buffer(frame).map_err(corrupt)?;
     decoder.take(ENCODED_BYTES_MAX as u64 + 1).read_to_end(&mut encoded).map_err(corrupt)?;
     if encoded.len() > ENCODED_BYTES_MAX {
-        return Err(Error::corrupt(format!("log payload of more than {ENCODED_BYTES_MAX} bytes")));
+        return Err(Error::corrupt(format!(
+            "log payload exceeds the limit of {ENCODED_BYTES_MAX} bytes when decompressed"
+        )));
     }
     Ok(encoded)
 }
@@ -99,7 +101,7 @@ pub(super) fn file_name(first: SequenceNumber) -> String {
     format!("{:020}.wal", first.0)
 }
 
-/// The first sequence number of the log file `path`, or none when it is not named like one.
+/// First sequence number of the log file `path`, from its name; `None` if it is not named like a log file.
 pub(super) fn first_of_path(path: &Path) -> Option<SequenceNumber> {
     let name = path.file_name()?.to_str()?;
     let digits = name.strip_suffix(".wal")?;
@@ -109,13 +111,13 @@ pub(super) fn first_of_path(path: &Path) -> Option<SequenceNumber> {
     digits.parse().ok().map(SequenceNumber).filter(|first| *first <= SequenceNumber::MAX)
 }
 
-/// The first sequence number in the header of a log file, if it is there.
+/// First sequence number in the header of a log file, if the file has a header.
 pub(super) fn first_of_header(file: &[u8]) -> Option<SequenceNumber> {
     let header = file.get(..HEADER_BYTES).filter(|header| header[..8] == MAGIC)?;
     Some(SequenceNumber(u64_at(header, 12)))
 }
 
-/// The log files of `dir`, oldest first. A missing directory has none.
+/// Lists the log files of `dir`, oldest first. A missing directory has none.
 pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(SequenceNumber, PathBuf)>> {
     let entries = match disk.list(dir) {
         Ok(entries) => entries,
@@ -128,7 +130,7 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(SequenceNumber, P
     Ok(files)
 }
 
-/// Header of a file that starts with record `first`.
+/// Encodes the header of a file that starts with record `first`.
 pub(crate) fn encode_header(first: SequenceNumber) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC);
@@ -157,32 +159,31 @@ fn record_crc(length: &[u8], seq: &[u8], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, payload)
 }
 
-/// A record that checks: its number and where its payload lies in the file.
+/// A valid record: its number and its payload's range in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) seq: SequenceNumber,
     pub(super) payload: Range<usize>,
 }
 
-/// Bytes of a file that do not check.
+/// An invalid range of a file, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bad {
     pub(super) bytes: Range<usize>,
     pub(super) why: String,
 }
 
-/// What one file holds, in order of offset.
+/// Contents of one file, in order of offset.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Scan {
     pub(super) records: Vec<Found>,
     pub(super) bad: Vec<Bad>,
 }
 
-/// Finds every record of a file, whatever state its bytes are in.
+/// Finds every valid record of a file, whatever state its bytes are in.
 ///
-/// Behind bytes that do not check, the next record is looked for at every following [`MARKER`], so a
-/// damaged length loses one record and not the rest. A version that this program does not know is an
-/// error ([`ErrorKind::InvalidInput`]), not damage.
+/// After invalid bytes it looks for the next record at every following [`MARKER`], so a damaged length loses
+/// one record and not the rest. An unknown version is an error ([`ErrorKind::InvalidInput`]), not damage.
 pub(super) fn scan(file: &[u8], first: SequenceNumber) -> Result<Scan> {
     let mut scan = Scan::default();
     let mut at = match check_header(file, first)? {
@@ -211,7 +212,7 @@ pub(super) fn scan(file: &[u8], first: SequenceNumber) -> Result<Scan> {
     Ok(scan)
 }
 
-/// The outer result is "not ours to judge", the inner one is damage.
+/// Checks the file header. The outer error is an unknown version, the inner one is damage.
 fn check_header(file: &[u8], first: SequenceNumber) -> Result<Result<(), String>> {
     let Some(header) = file.get(..HEADER_BYTES) else {
         return Ok(Err(format!("expected a header of {HEADER_BYTES} bytes, found {}", file.len())));
@@ -219,7 +220,7 @@ fn check_header(file: &[u8], first: SequenceNumber) -> Result<Result<(), String>
     let stored = u32_at(header, 20);
     let computed = crc32c::crc32c(&header[..20]);
     if stored != computed {
-        return Ok(Err(format!("expected header crc {computed:08x}, found {stored:08x}")));
+        return Ok(Err(format!("expected header crc {stored:08x}, found {computed:08x}")));
     }
     if header[..8] != MAGIC {
         return Ok(Err("expected magic BROADWAL".to_owned()));
@@ -234,7 +235,7 @@ fn check_header(file: &[u8], first: SequenceNumber) -> Result<Result<(), String>
     Ok(if stored == first.0 { Ok(()) } else { Err(format!("expected first record {first}, found {stored}")) })
 }
 
-/// Checks the record at `at`, which must not be numbered below `at_least`.
+/// Checks the record at offset `at`, whose number must be at least `at_least`.
 fn check_record(file: &[u8], at: usize, at_least: SequenceNumber) -> Result<Found, String> {
     let rest = &file[at..];
     let Some(header) = rest.get(..RECORD_HEADER_BYTES) else {
@@ -265,7 +266,7 @@ fn check_record(file: &[u8], at: usize, at_least: SequenceNumber) -> Result<Foun
     Ok(Found { seq, payload: start..start + length })
 }
 
-/// Offset of the first record that checks at or behind `from`.
+/// Offset of the first valid record at or after `from`.
 fn next_record(file: &[u8], from: usize, at_least: SequenceNumber) -> Option<usize> {
     let marker = MARKER.to_le_bytes();
     let mut at = from;

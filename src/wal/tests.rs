@@ -19,7 +19,7 @@ fn payload(text: &str) -> Payload {
     Payload::compress(text.as_bytes()).unwrap()
 }
 
-/// Opens the log as a writer does; what becomes durable is noted.
+/// Opens the log as a writer does, and records every batch that becomes durable.
 fn open(dir: &Path, options: WalOptions) -> (Wal<String>, Seen) {
     let replay = replay(options.disk.as_ref(), dir, SequenceNumber::ZERO, |_, _| Ok(())).unwrap();
     replay.repair(options.disk.as_ref(), dir).unwrap();
@@ -38,7 +38,7 @@ async fn append(wal: &Wal<String>, text: &str) -> crate::Result<SequenceNumber> 
     wal.append(payload(text), text.to_owned()).await
 }
 
-/// What a directory replays to, as text.
+/// Records that a directory replays to, as text.
 fn stored(dir: &Path, after: u64) -> (Vec<(u64, String)>, Replay) {
     let mut records = Vec::new();
     let replay = replay(&SystemDisk, dir, SequenceNumber(after), |seq, payload| {
@@ -139,7 +139,7 @@ async fn damage_costs_its_own_record_is_reported_and_kept_aside() {
     let mut bytes = std::fs::read(&path).unwrap();
     let scan = record::scan(&bytes, SequenceNumber(1)).unwrap();
     bytes[scan.records[1].payload.start] ^= 1;
-    // The length of the fourth record: the fifth must be found all the same.
+    // Damages the length of the fourth record: the fifth must still be found.
     bytes[scan.records[3].payload.start - 16] ^= 0x40;
     std::fs::write(&path, &bytes).unwrap();
 
@@ -201,7 +201,7 @@ async fn after_a_failed_fsync_nothing_is_accepted_any_more() {
     assert_eq!(*seen.lock(), texts(1..=1), "what failed is not shown to queries");
 }
 
-/// The log on a simulated disk, run by whoever polls the second of the pair.
+/// Log on a simulated disk. It runs while the second of the pair is polled.
 fn simulated(disk: &SimulatedDisk) -> (Wal<String>, futures::future::BoxFuture<'static, ()>) {
     let held = Arc::new(Mutex::new(None));
     let start = {
@@ -217,8 +217,8 @@ fn simulated(disk: &SimulatedDisk) -> (Wal<String>, futures::future::BoxFuture<'
     (wal, log)
 }
 
-/// A full disk may take the first record of a group and not the second. Both are refused, so a crash
-/// before the next fsync must not bring the first one back: its producer has sent it again.
+/// A full disk may store the first record of a group and not the second. Both are refused, so a crash
+/// before the next fsync must not bring the first one back: its producer has retried it.
 #[tokio::test]
 async fn a_refused_append_does_not_come_to_light_after_a_crash() {
     for seed in 0..50 {
@@ -244,8 +244,8 @@ async fn a_refused_append_does_not_come_to_light_after_a_crash() {
     }
 }
 
-/// What the first process wrote and did not fsync is read by the second. It is then as good as any other: if
-/// a later crash took it away, the records after it would seem to follow a lost one.
+/// A second process reads a record that the first one wrote and did not fsync. From then on the record must be
+/// durable: if a later crash took it away, the records after it would seem to follow a lost one.
 #[tokio::test]
 async fn what_a_killed_process_left_is_durable_before_the_log_goes_on() {
     for seed in 0..50 {
@@ -325,8 +325,8 @@ fn apply(bytes: &mut Vec<u8>, harm: &Harm) {
 }
 
 proptest! {
-    /// Whatever happens to a file: no panic, no record that was not written, and every record that was not
-    /// touched is found.
+    /// Whatever happens to a file: no panic, no record that was not written, and every untouched record is
+    /// found.
     #[test]
     fn harm_never_invents_records(
         payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..12),

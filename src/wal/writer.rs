@@ -1,13 +1,13 @@
 //! How do many producers share one fsync?
 //!
-//! One thread owns the log. Appenders put compressed batches into a bounded queue and wait; the thread
-//! takes whatever has gathered, makes it durable as one (one `write` and one fsync, or one object), hands the
-//! batches to the *sink* (which makes them visible to queries) in order, and only then answers. While it waits
-//! the next group gathers, so throughput does not hang on the latency of an fsync or a request.
+//! One thread owns the log. Appenders put compressed batches into a bounded queue and wait. The thread takes all
+//! queued batches as one group, makes the group durable (one `write` and one fsync, or one object), hands the
+//! batches in order to the *sink*, which makes them visible to queries, and only then answers. Meanwhile the next
+//! group gathers, so throughput does not depend on the latency of an fsync or a request.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -17,37 +17,37 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Payload, SequenceNumber};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Appends that may wait for the log thread; further ones wait for a place in the queue.
+/// Size of the queue to the log thread, in appends. Further appends wait for a place in it.
 const QUEUE_APPENDS_MAX: usize = 256;
-/// A group is written when it has this many bytes, even if more is waiting: it bounds the write buffer.
+/// Size at which a group is written even if more appends are queued. Bounds the write buffer.
 const GROUP_BYTES_MAX: usize = 32 << 20;
 
-/// Takes the batches that have become durable, in order. It must not block for long: the log waits for it.
+/// Receives durable batches, in order. It must not block for long: the log waits for it.
 pub type Sink<T> = Box<dyn FnMut(Vec<(SequenceNumber, T)>) + Send>;
 
-/// Starts the loop of the log, and returns the thread that it runs on, if it has one. A simulator runs it itself.
+/// Starts the log's loop and returns its thread, if it has one. A simulator polls the loop itself.
 pub(crate) type Start =
     Arc<dyn Fn(BoxFuture<'static, ()>) -> io::Result<Option<JoinHandle<()>>> + Send + Sync>;
 
-/// Where batches become durable. One thread calls.
+/// Storage that makes batches durable. Only one thread calls it.
 #[async_trait]
 pub trait Log: Send {
-    /// Makes `payloads` durable and says the number of the first.
+    /// Makes `payloads` durable and returns the sequence number of the first.
     ///
-    /// After any failure but [`ErrorKind::Poisoned`] none of them is stored, nor will be.
+    /// After any error except [`ErrorKind::Poisoned`], none of them is stored, nor will be.
     async fn append(&mut self, payloads: &[Payload]) -> Result<SequenceNumber>;
 
-    /// Deletes what holds only batches up to `through`, which are committed.
+    /// Deletes files or objects that hold only batches up to `through`, which are committed.
     async fn truncate(&mut self, through: SequenceNumber) -> Result<()>;
 
-    /// What it counts.
+    /// Live counters behind [`WalStats`].
     fn counters(&self) -> Arc<Counters>;
 
-    /// What its loop runs on.
+    /// Returns the function that starts the log's loop.
     fn start(&self) -> Start;
 }
 
-/// What the log has done since it was opened.
+/// Counts of the log's work since it was opened.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct WalStats {
     /// Batches made durable.
@@ -56,11 +56,11 @@ pub struct WalStats {
     pub bytes: u64,
     /// Calls of fsync.
     pub fsyncs: u64,
-    /// Files present.
+    /// Files or objects that exist now.
     pub files: u64,
 }
 
-/// [`WalStats`] as they come about.
+/// Live counters; [`WalStats`] is a snapshot of them.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(super) records: AtomicU64,
@@ -74,11 +74,12 @@ enum Request<T> {
     Truncate { through: SequenceNumber, done: oneshot::Sender<Result<()>> },
 }
 
-/// A log that is open for appending. Dropping it finishes what is queued.
+/// A log that is open for appending. Dropping it first finishes the queued appends.
 pub struct Wal<T> {
     queue: Option<mpsc::Sender<Request<T>>>,
     thread: Option<JoinHandle<()>>,
     counters: Arc<Counters>,
+    poison: Arc<OnceLock<String>>,
 }
 
 impl<T> std::fmt::Debug for Wal<T> {
@@ -88,12 +89,13 @@ impl<T> std::fmt::Debug for Wal<T> {
 }
 
 impl<T: Send + 'static> Wal<T> {
-    /// Starts the loop of `log`, which hands over to `sink` what is durable.
+    /// Starts the loop of `log`, which passes durable batches to `sink`.
     pub fn start(log: Box<dyn Log>, sink: Sink<T>) -> Result<Self> {
         let (counters, start) = (log.counters(), log.start());
         let (queue, requests) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let thread = start(Box::pin(run(log, requests, sink)))?;
-        Ok(Self { queue: Some(queue), thread, counters })
+        let poison = Arc::<OnceLock<String>>::default();
+        let thread = start(Box::pin(run(log, requests, sink, Arc::clone(&poison))))?;
+        Ok(Self { queue: Some(queue), thread, counters, poison })
     }
 
     /// Returns once `payload` is durable and the sink has seen `item`.
@@ -120,7 +122,13 @@ impl<T: Send + 'static> Wal<T> {
 }
 
 impl<T> Wal<T> {
-    /// What the log has done so far.
+    /// Reason for which every append fails from now on, if there is one.
+    pub fn poison(&self) -> Option<String> {
+        let is_stopped = self.queue.as_ref().is_none_or(mpsc::Sender::is_closed);
+        self.poison.get().cloned().or_else(|| is_stopped.then(|| stopped().message().to_owned()))
+    }
+
+    /// Counts since the log was opened.
     pub fn stats(&self) -> WalStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Counters { records, bytes, fsyncs, files } = self.counters.as_ref();
@@ -143,25 +151,39 @@ fn stopped() -> Error {
     Error::new(ErrorKind::Poisoned, "the log thread has stopped: restart the process")
 }
 
-/// The loop of the log: ends when the [`Wal`] is dropped and the queue is empty. Blocks where the log does.
-async fn run<T>(mut log: Box<dyn Log>, mut requests: mpsc::Receiver<Request<T>>, mut sink: Sink<T>) {
+/// Loop of the log. Ends when the [`Wal`] is dropped and the queue is empty. Blocks where the log does.
+async fn run<T>(
+    mut log: Box<dyn Log>,
+    mut requests: mpsc::Receiver<Request<T>>,
+    mut sink: Sink<T>,
+    poison: Arc<OnceLock<String>>,
+) {
     while let Some(request) = requests.recv().await {
         let mut group = Group::default();
         let mut next = Some(request);
         while let Some(request) = next.take() {
             match request {
                 Request::Append { payload, item, done } => group.push(payload, item, done),
-                // Files are deleted only between groups: numbers of the gathered ones come first.
+                // Files are deleted only between groups, so the gathered group is written first.
                 Request::Truncate { through, done } => {
-                    std::mem::take(&mut group).commit(log.as_mut(), &mut sink).await;
-                    let _ = done.send(log.truncate(through).await);
+                    std::mem::take(&mut group).commit(log.as_mut(), &mut sink, &poison).await;
+                    let truncated = log.truncate(through).await;
+                    note(&poison, truncated.as_ref().err());
+                    let _ = done.send(truncated);
                 }
             }
             if group.bytes < GROUP_BYTES_MAX {
                 next = requests.try_recv().ok();
             }
         }
-        group.commit(log.as_mut(), &mut sink).await;
+        group.commit(log.as_mut(), &mut sink, &poison).await;
+    }
+}
+
+/// Remembers the first error after which nothing works any more.
+fn note(poison: &OnceLock<String>, error: Option<&Error>) {
+    if let Some(error) = error.filter(|error| error.kind() == ErrorKind::Poisoned) {
+        let _ = poison.set(error.message().to_owned());
     }
 }
 
@@ -187,7 +209,7 @@ impl<T> Group<T> {
         self.answers.push(done);
     }
 
-    async fn commit(self, log: &mut dyn Log, sink: &mut Sink<T>) {
+    async fn commit(self, log: &mut dyn Log, sink: &mut Sink<T>, poison: &OnceLock<String>) {
         if self.payloads.is_empty() {
             return;
         }
@@ -196,11 +218,12 @@ impl<T> Group<T> {
                 let numbers = (first.0..).map(SequenceNumber);
                 sink(numbers.clone().zip(self.items).collect());
                 for (seq, answer) in numbers.zip(self.answers) {
-                    // A caller that went away is still stored: it cannot know, and will send again.
+                    // The batch stays stored if its caller went away. The caller cannot know that and will retry.
                     let _ = answer.send(Ok(seq));
                 }
             }
             Err(error) => {
+                note(poison, Some(&error));
                 tracing::error!(%error, batches = self.answers.len(), "could not append to the log");
                 for answer in self.answers {
                     let _ = answer.send(Err(error.duplicate()));

@@ -1,4 +1,4 @@
-//! A backup of a server that is at work, and a database made of it.
+//! Is a backup of a running server complete, and does a restore give a working database?
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::running::{Served, broadloom, post, rows, run, spans};
 
 const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
 
-/// Message `n`: two spans with names of their own.
+/// Message `n`: two spans, named `n-0` and `n-1`.
 fn message(n: u64) -> Vec<u8> {
     let mut request = spans(2);
     for (i, span) in request.resource_spans[0].scope_spans[0].spans.iter_mut().enumerate() {
@@ -51,7 +51,7 @@ impl Load {
         Self { stop, acknowledged, producers }
     }
 
-    /// All that are acknowledged, when `more` have come since there were `since`.
+    /// Waits for `since + more` acknowledged messages; returns all acknowledged ones.
     fn wait_for(&self, since: usize, more: usize) -> Vec<u64> {
         loop {
             let acknowledged = self.acknowledged.lock();
@@ -72,7 +72,7 @@ impl Load {
     }
 }
 
-/// How often each message is in the database in `data`.
+/// Spans of each message in the database in `data`.
 fn found(data: &Path) -> HashMap<u64, Vec<String>> {
     let mut command = broadloom(&["query", "select name from spans", "--format", "ndjson", "--data"]);
     let output = command.arg(data).output().unwrap();
@@ -86,7 +86,7 @@ fn found(data: &Path) -> HashMap<u64, Vec<String>> {
     found
 }
 
-/// That `data` has every one of these messages, and none of all twice or in half.
+/// Asserts that `data` contains each of these messages, and no message twice or in part.
 fn assert_whole(data: &Path, acknowledged: &[u64]) {
     let mut found = found(data);
     for n in acknowledged {
@@ -100,7 +100,7 @@ fn assert_whole(data: &Path, acknowledged: &[u64]) {
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));
 }
 
-/// Every file below `folder`, with the time when it was written.
+/// Adds every file below `folder` to `found`, with its modification time.
 fn files(folder: &Path, found: &mut HashMap<PathBuf, SystemTime>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         if entry.path().is_dir() {
@@ -133,11 +133,11 @@ fn a_backup_of_a_server_under_load_has_all_that_was_acknowledged_before() {
     }
     let last = load.stop();
     drop(server);
-    // Of one that was killed, too.
+    // A backup after the server was killed.
     backup(0);
     assert_whole(&target, &last);
-    // Objects are left where they are, as nothing merges them between these two. What is in no segment yet is made one
-    // by each backup.
+    // The second backup leaves objects untouched, because no merge runs between the two. Events in the log become a new
+    // segment in each backup.
     let objects = || {
         let mut found = HashMap::new();
         files(&target, &mut found);
@@ -157,7 +157,7 @@ fn a_backup_of_a_server_under_load_has_all_that_was_acknowledged_before() {
     let again = restore();
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("is not empty"), "{again:?}");
-    // It goes on from there, and knows the messages that it has.
+    // The restored database takes new messages, and recognises those that it has.
     let server = Served::start(&restored);
     let sql = "select count(*) as n from spans";
     let count = rows(&server.http, sql);

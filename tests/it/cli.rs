@@ -1,4 +1,4 @@
-//! The program as a person meets it: words, exit codes, files.
+//! Does the program behave as a user expects: messages, exit codes, files?
 
 use std::io::Write;
 use std::path::Path;
@@ -20,12 +20,12 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// `broadloom query` on `data`.
+/// Runs `broadloom query` on `data`.
 fn query(data: &Path, arguments: &[&str]) -> Output {
     broadloom(&["query", "--data"]).arg(data).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A data directory with a few spans in a segment.
+/// Creates a data directory with three spans in a segment.
 fn data() -> tempfile::TempDir {
     let data = tempfile::tempdir().unwrap();
     let server = Served::start(data.path());
@@ -118,7 +118,7 @@ fn check_tells_what_is_damaged_and_exits_with_one() {
     assert!(stderr(&missing).contains("no Broadloom database"), "{}", stderr(&missing));
 }
 
-/// The JSON that `inspect` writes of `what` in `data`, and its exit code.
+/// Runs `inspect --json` for `what` in `data`; returns the JSON and the exit code.
 fn inspect(data: &Path, what: &str) -> (serde_json::Value, Option<i32>) {
     let mut command = broadloom(&["inspect", "--json", "--data"]);
     let output = command.arg(data).args((!what.is_empty()).then_some(what)).output().unwrap();
@@ -130,7 +130,7 @@ fn inspect(data: &Path, what: &str) -> (serde_json::Value, Option<i32>) {
 fn inspect_shows_every_kind_of_file() {
     let data = data();
     let path = data.path().to_str().unwrap();
-    // What a killed server leaves is in the log.
+    // A killed server leaves its events in the log.
     let server = Served::start(data.path());
     let answer = post(&format!("{}/v1/traces", server.otlp_http), &[PROTOBUF], spans(2).encode_to_vec());
     assert_eq!(answer.status, 200);
@@ -158,7 +158,7 @@ fn inspect_shows_every_kind_of_file() {
     assert_eq!((&status["min"], &status["max"]), (&json!(200), &json!(200)), "{status}");
     assert_eq!(column("http.route")["compression"], json!("UNCOMPRESSED"), "it is small");
     assert_eq!(column("timestamp")["min"], segment["from_ns"], "{segment}");
-    // Whatever is inspected by name is where the overview or the catalog says.
+    // Files of each kind, found by their names.
     let files = walk(data.path());
     let file = |end: &str| files.iter().find(|file| file.ends_with(end)).unwrap();
     let (index, code) = inspect(data.path(), file(".index"));
@@ -171,7 +171,7 @@ fn inspect_shows_every_kind_of_file() {
     let commit = |version: u32| inspect(data.path(), &format!("catalog/log/{version:020}.json")).0;
     assert_eq!(commit(2)["add"][0]["id"], json!(id));
 
-    // The same for people: nothing is left out, sizes and times have units.
+    // As text: nothing is left out, sizes and times have units.
     let text = run(&["inspect", "--data", path, file(".wal")]);
     assert!(
         stdout(&text).contains("kind") && stdout(&text).contains("2023-11-14T22:13:20Z"),
@@ -187,7 +187,7 @@ fn inspect_shows_every_kind_of_file() {
     assert_eq!((code, &mask["ranges"]), (Some(0), &json!([{"first": 0, "last": 0}])), "{mask}");
     assert_eq!(commit(4)["masks"][0]["rows"], json!(1), "{}", commit(4));
     assert_eq!(inspect(data.path(), "").0["deletions"][0]["condition"], json!("name = 'span 2'"));
-    for (wrong, says) in [("no-such-file", "is neither a file"), (file!(), "no file of a data directory")] {
+    for (wrong, says) in [("no-such-file", "is neither a file"), (file!(), "is not a Broadloom file")] {
         let output = run(&["inspect", "--data", path, wrong]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(says), "{}", stderr(&output));
@@ -220,12 +220,12 @@ fn inspect_says_what_is_damaged_and_shows_the_rest() {
         let problems = found["problems"].as_array().unwrap();
         assert!(problems.iter().any(|p| p["what"].as_str().unwrap().contains(what)), "{what}: {found:#}");
     };
-    // The second of two records: the first is shown.
+    // Damage to the second of two records: the first is shown.
     harm(file(".wal"), &|bytes| bytes - 10);
     let log = of(file(".wal"));
     assert_eq!((log["records"].as_array().unwrap().len(), &log["rows"]), (1, &json!(4)), "{log}");
     says(&log, "expected record crc");
-    // The footer of a segment: its side-car knows it too.
+    // Damage to a segment's footer: its side-car has a copy.
     harm(file(".parquet"), &|bytes| bytes - 20);
     let segment = of(file(".parquet"));
     assert_eq!(segment["rows"], json!(3), "{segment}");
@@ -317,7 +317,7 @@ fn a_directory_is_asked_beside_the_server_that_writes_it() {
     assert_eq!(stdout(&query(data.path(), &[sql, "--format", "ndjson"])), "{\"n\":2}\n");
     post(&url, &[PROTOBUF], spans(3).encode_to_vec());
     assert_eq!(stdout(&query(data.path(), &[sql, "--format", "ndjson"])), "{\"n\":5}\n");
-    // The server does not mind.
+    // Queries on the directory do not disturb the server.
     assert_eq!(rows(&server.http, sql), json!([{ "n": 5 }]));
 
     let asked = run(&["query", sql, "--url", &server.http, "--format", "csv"]);
@@ -438,7 +438,7 @@ fn settings_come_from_flags_then_the_environment_then_the_file() {
     };
     assert!(asked(None, &[]).starts_with('n'));
     assert_eq!(asked(None, &["--format", "ndjson"]), "{\"n\":3}\n");
-    // Neither of these two exists any more, so each answer shows where the data was looked for.
+    // This directory no longer exists, so the error shows where the program looked.
     let gone = of_environment.path().to_owned();
     drop(of_environment);
     let failed =

@@ -1,7 +1,7 @@
-//! What real OpenTelemetry SDKs send to `broadloom serve` can be asked for in SQL.
+//! Can telemetry from real OpenTelemetry SDKs be queried with SQL?
 //!
-//! The SDKs for Python and Node.js are installed by `.ci/clients`, which says where they are through
-//! BROADLOOM_CLIENTS; without it these tests say so and pass.
+//! `.ci/clients` installs the SDKs for Python and Node.js and sets BROADLOOM_CLIENTS to their folder. Without the
+//! variable, these tests print that they are skipped, and pass.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::running::{Served, get, rows};
 
-/// Where the SDKs are, or None after saying that they are not.
+/// Folder with the SDKs; prints a note and returns `None` if they are not installed.
 fn sdks(test: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
     if folder.is_none() {
@@ -19,7 +19,7 @@ fn sdks(test: &str) -> Option<PathBuf> {
     folder
 }
 
-/// Runs a client; the ids of what it sent.
+/// Runs a client; returns the ids that it sent.
 fn send(client: &mut Command) -> Value {
     let output = client.output().unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr);
@@ -38,7 +38,7 @@ fn node(protocol: &str, endpoint: &str, run: &str) -> Option<Value> {
     Some(send(Command::new("node").current_dir(folder).args(["send.js", protocol, endpoint, run])))
 }
 
-/// The trace is there with its ids, attributes, exception, link and levels.
+/// Asserts that the trace is stored with its ids, attributes, exception, link and levels.
 fn assert_trace(url: &str, run: &str, service: &str, sent: &Value) {
     let ask = |sql: &str| rows(url, &sql.replace("$run", run));
     let spans = ask("select name, kind, status, status_message, trace_id, span_id, parent_span_id, \
@@ -88,7 +88,7 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + us
     value[key].as_array().unwrap().iter()
 }
 
-/// The log records are there, correlated with their span; the metric points are there with their values.
+/// Asserts that the log records are stored with the ids of their span, and the metric points with their values.
 fn assert_logs_and_metrics(url: &str, run: &str, sent: &Value) {
     let ask = |sql: &str| rows(url, &sql.replace("$run", run));
     let logs = ask("select severity, severity_number, body, attempt, trace_id, span_id from logs \
@@ -102,7 +102,7 @@ fn assert_logs_and_metrics(url: &str, run: &str, sent: &Value) {
                           where test.run = '$run' and severity_number = 9");
     assert_eq!(structured, json!([{ "user": "ada", "size": 2 }]));
 
-    // A reader may export again at its end: what was measured is the same.
+    // A metric reader may export a second time at shutdown, with the same values.
     let orders = ask("select distinct metric.type as type, metric.unit as unit, region, \
                       coalesce(value, value_int) as v from metrics where test.run = '$run' and name = 'orders'");
     assert_eq!(orders, json!([{ "type": "sum", "unit": "1", "region": "eu", "v": 3.0 }]));

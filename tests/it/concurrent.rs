@@ -1,18 +1,17 @@
-//! Does every query see every event once, whatever goes on at the same time?
+//! Does every query see every event once, whatever happens at the same time?
 //!
-//! Producers append, deliver the same message again, and import; events expire and are deleted; flushes, merges of
-//! segments and of their indexes, and the deletion of objects that nobody needs go on by call and in the background,
-//! on several threads. Every event has a number of its own. Readers ask in several ways, and know of each number
-//! what the answer must be:
+//! Producers append, redeliver messages, and import; events expire and are deleted. Flushes, merges of segments and
+//! indexes, and the deletion of unused objects run by call and in the background, on several threads. Every event has a
+//! unique number. Readers run several kinds of queries, and know for each number what the result must be:
 //!
-//! | number | in the answer |
+//! | number | in the result |
 //! |---|---|
-//! | acknowledged before the query began, and its removal not asked for until it ended | once |
+//! | acknowledged before the query began, and its removal not requested until it ended | once |
 //! | sent after the query ended, or its removal acknowledged before it began | not |
-//! | anything between | once or not; once seen, for ever, until it is removed; once gone, for good |
+//! | anything between | once or not. Once seen, it stays until it is removed; once gone, it stays gone |
 //!
-//! `BROADLOOM_CONCURRENCY_SECONDS` sets for how long, `BROADLOOM_CONCURRENCY_SEED` which choices are made (not how
-//! threads meet).
+//! `BROADLOOM_CONCURRENCY_SECONDS` sets the duration, `BROADLOOM_CONCURRENCY_SEED` the random choices (not how threads
+//! interleave).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -37,33 +36,33 @@ use tokio::sync::watch;
 const SECONDS: u64 = 4;
 const PRODUCERS: usize = 4;
 const READERS: u64 = 3;
-/// Numbers that one producer has to itself.
+/// Numbers reserved for one producer.
 const NUMBERS_EACH: i64 = 1_000_000_000;
-/// A producer waits while so many of its events are there.
+/// Events of a producer in the database, above which it waits.
 const EVENTS_MAX: i64 = 4_000;
-/// One in so many events has expired when it is sent.
+/// One of this many events has already expired when it is sent.
 const EXPIRED_EVERY: i64 = 16;
 const HOUR_NS: i64 = 3_600_000_000_000;
 
-/// What is known of the numbers of one producer. They begin with 0 here.
+/// State of one producer's numbers, counted from 0: event `i` has the number `first + i`.
 #[derive(Debug)]
 struct Producer {
     first: i64,
-    /// All below were sent.
+    /// All numbers below were sent.
     sent: AtomicI64,
-    /// All below are acknowledged.
+    /// All numbers below are acknowledged.
     acknowledged: AtomicI64,
-    /// Ranges of some of its messages.
+    /// Ranges of its latest messages, at most 100.
     messages: Mutex<VecDeque<Range<i64>>>,
-    /// Whose removal was asked for; true when it was acknowledged. Ranges do not overlap.
+    /// Ranges whose removal was requested: start, end, and true once it was acknowledged. They do not overlap.
     removals: Mutex<BTreeMap<i64, (i64, bool)>>,
-    /// All below are removed.
+    /// All numbers below are removed.
     removed: watch::Sender<i64>,
-    /// Of those that expire, all below are gone.
+    /// All expired numbers below are gone.
     expired: AtomicI64,
 }
 
-/// What a moment knows of a producer.
+/// State of a producer at one moment.
 #[derive(Debug, Clone)]
 struct Moment {
     sent: i64,
@@ -93,7 +92,7 @@ impl Producer {
         }
     }
 
-    /// The order matters: what is acknowledged later than read is merely not demanded.
+    /// Reads `acknowledged` first: an event that is acknowledged later is then not required in a result.
     fn now(&self) -> Moment {
         let acknowledged = self.acknowledged.load(Ordering::SeqCst);
         let expired = self.expired.load(Ordering::SeqCst);
@@ -108,14 +107,15 @@ impl Producer {
 }
 
 impl Moment {
-    /// Whether the removal of `i` was asked for, and whether it was acknowledged.
+    /// `None` if no removal of `i` was requested, else true once it was acknowledged.
     fn removal(&self, i: i64) -> Option<bool> {
         let (_, (end, done)) = self.removals.range(..=i).next_back()?;
         (i < *end).then_some(*done)
     }
 }
 
-/// What an answer must say of event `i`, when the query began after `before` and ended before `after`.
+/// Required number of occurrences of event `i` in the result of a query that began after `before` and ended before
+/// `after`.
 fn fate(i: i64, before: &Moment, after: &Moment) -> Fate {
     let expires = i % EXPIRED_EVERY == 3;
     if i < before.removed || before.removal(i) == Some(true) || expires && i < before.expired {
@@ -174,7 +174,7 @@ fn settings(data: &Path) -> Settings {
     settings
 }
 
-/// What all tasks share.
+/// State that all tasks share.
 #[derive(Debug)]
 struct Run {
     database: Database,
@@ -204,7 +204,7 @@ impl Run {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// None when others came first: then nothing, or not all, was done.
+    /// The result, or `None` after a conflict: then the operation was not done, or only in part.
     fn unless_conflict<T>(&self, result: Result<T>) -> Option<T> {
         match result {
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -241,7 +241,7 @@ impl Run {
                 2..4 => {
                     let twice = (self.database.deliver(id, events()), self.database.deliver(id, events()));
                     let new = tokio::join!(twice.0, twice.1);
-                    assert!(new.0.unwrap() != new.1.unwrap(), "{id} is new once");
+                    assert!(new.0.unwrap() != new.1.unwrap(), "{id} must be new once");
                     Self::count(&self.again);
                 }
                 4..6 => {
@@ -262,7 +262,7 @@ impl Run {
         }
     }
 
-    /// Deletes the older half of a producer's events when they are many, and now and then some in between.
+    /// Deletes the older half of a producer's events if there are many, else a few in between.
     async fn delete(self: Arc<Self>) {
         let mut random = self.random(100);
         while self.goes_on() {
@@ -285,7 +285,7 @@ impl Run {
     async fn delete_range(&self, producer: &Producer, range: &Range<i64>) {
         let ask = |done: bool| {
             let mut removals = producer.removals.lock().unwrap();
-            // What is removed once more is removed already: its pieces stay as they are.
+            // Pieces of the range whose removal was already requested keep their own entries.
             let mut next = range.start;
             let pieces: Vec<_> =
                 removals.range(..range.end).map(|(start, (end, _))| (*start, *end)).collect();
@@ -358,7 +358,7 @@ impl Run {
         }
     }
 
-    /// One query of some kind.
+    /// Runs one query of a random kind and checks its result.
     async fn ask(&self, random: &mut ChaCha8Rng, memory: &mut Memory) {
         let kind = random.random_range(0..self.queries.len());
         let version = self.database.snapshot().catalog.version;
@@ -386,7 +386,7 @@ impl Run {
                 let sql = "SELECT count(*), count(DISTINCT n) FROM events";
                 let batches = self.database.sql(sql).await.unwrap().collect().await.unwrap();
                 let counts = |i: usize| batches[0].column(i).as_primitive::<Int64Type>().value(0);
-                assert_eq!(counts(0), counts(1), "some are there twice");
+                assert_eq!(counts(0), counts(1), "some events are there twice");
                 let after = self.moments();
                 let bounds = before.iter().zip(&after).map(|(before, after)| bounds(before, after));
                 let (least, most) = bounds.fold((0, 0), |sum, some| (sum.0 + some.0, sum.1 + some.1));
@@ -418,7 +418,7 @@ impl Run {
             let there: BTreeSet<i64> = from.map(|n| n - producer.first).collect();
             assert!(
                 there.first().is_none_or(|i| *i >= before.removed),
-                "what was deleted is there: {there:?}"
+                "deleted events are there: {there:?}"
             );
             for i in before.removed..after.sent.max(there.last().map_or(0, |last| last + 1)) {
                 let (n, is_there) = (producer.first + i, there.contains(&i));
@@ -432,7 +432,7 @@ impl Run {
                     seen.insert(n);
                 } else {
                     let removable = i % EXPIRED_EVERY == 3 || i < after.removed || after.removal(i).is_some();
-                    assert!(removable || !memory.seen.contains(&n), "event {n} was there, and is no more");
+                    assert!(removable || !memory.seen.contains(&n), "event {n} was there, and is gone");
                     if i < before.acknowledged {
                         gone.insert(n);
                     }
@@ -440,10 +440,10 @@ impl Run {
             }
             memory.replace(producer.first..producer.first + NUMBERS_EACH, gone, seen);
         }
-        assert_eq!(found.next(), None, "an event of nobody");
+        assert_eq!(found.next(), None, "an event that no producer sent");
     }
 
-    /// Compares an answer about a range of one producer.
+    /// Checks a result for a range of one producer's events.
     fn compare(producer: &Producer, before: &[Moment], range: Range<i64>, mut found: Vec<i64>, sql: &str) {
         let before = &before[(producer.first / NUMBERS_EACH) as usize];
         let after = producer.now();
@@ -462,7 +462,7 @@ impl Run {
     }
 }
 
-/// How many events of a producer there are, at least and at most.
+/// Least and greatest possible number of a producer's events.
 fn bounds(before: &Moment, after: &Moment) -> (i64, i64) {
     let fates = (before.removed..after.sent).map(|i| fate(i, before, after));
     fates.fold((0, 0), |(least, most), fate| {
@@ -470,18 +470,18 @@ fn bounds(before: &Moment, after: &Moment) -> (i64, i64) {
     })
 }
 
-/// What a reader has seen.
+/// Results that a reader has seen so far.
 #[derive(Debug, Default)]
 struct Memory {
     version: u64,
-    /// Acknowledged events that were not there: they are gone for good.
+    /// Acknowledged events that were missing: they must not come back.
     gone: BTreeSet<i64>,
     seen: BTreeSet<i64>,
 }
 
 impl Memory {
     fn replace(&mut self, numbers: Range<i64>, gone: BTreeSet<i64>, seen: BTreeSet<i64>) {
-        // What is in none of them was removed long ago.
+        // Numbers in neither set were removed long ago.
         for (old, new) in [(&mut self.gone, gone), (&mut self.seen, seen)] {
             let mut rest = old.split_off(&numbers.start);
             old.append(&mut rest.split_off(&numbers.end));
@@ -500,7 +500,7 @@ fn every_query_sees_every_event_once_whatever_goes_on() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     runtime.block_on(async {
         let database = Database::open(settings(dir.path())).await.unwrap();
-        // Names that queries use are known from the first event on.
+        // A first event, so that the attribute names in queries are known.
         let first = Producer::new(PRODUCERS);
         database.append(batch(&first, &(3..4))).await.unwrap();
         database
@@ -530,7 +530,7 @@ fn every_query_sees_every_event_once_whatever_goes_on() {
         let end = Instant::now() + Duration::from_secs(seconds);
         while Instant::now() < end {
             tokio::select! {
-                // Who ends before it is told has failed.
+                // A task that ends before `stop` is set has failed.
                 ended = tasks.join_next() => ended.unwrap().unwrap(),
                 () = tokio::time::sleep(Duration::from_millis(100)) => {}
             }
@@ -543,7 +543,7 @@ fn every_query_sees_every_event_once_whatever_goes_on() {
     });
 }
 
-/// At rest everything is decided: looks at all of it once more, before and after a restart.
+/// Checks all events once nothing runs any more, before and after a restart.
 async fn finish(run: &Run, data: &Path) {
     run.database.flush().await.unwrap();
     while run.unless_conflict(run.database.apply_retention().await).is_none() {}
@@ -553,7 +553,7 @@ async fn finish(run: &Run, data: &Path) {
     let moments = run.moments();
     let (least, most) =
         moments.iter().map(|now| bounds(now, now)).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-    assert_eq!(least, most, "nothing is under way");
+    assert_eq!(least, most, "no operation is running");
     run.ask_for_all(&moments, &mut Memory::default()).await;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let stats = run.database.stats();
@@ -573,7 +573,7 @@ async fn finish(run: &Run, data: &Path) {
     );
     let little = [&run.messages, &run.again, &run.deletions, &run.retentions, &run.compactions];
     assert!(little.iter().all(|counter| load(counter) > 0), "hardly anything happened");
-    assert!(run.queries.iter().all(|counter| load(counter) > 0), "hardly anything was asked");
+    assert!(run.queries.iter().all(|counter| load(counter) > 0), "hardly any query ran");
     run.database.close().await.unwrap();
     let report = broadloom::db::check::check(&settings(data), |_| {}).await.unwrap();
     assert!(report.problems.is_empty(), "{:?}", report.problems);

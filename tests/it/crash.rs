@@ -1,12 +1,12 @@
-//! Does `kill -9` at any moment lose nothing acknowledged, and duplicate nothing?
+//! Does `kill -9` at any moment neither lose nor duplicate an acknowledged event?
 //!
-//! The test binary starts itself as a child ([`child`]) that appends numbered events from several tasks,
-//! with flushes, imports and compactions going on all the time, both in the background and by call, and prints
-//! each range once it is acknowledged. Some messages are delivered twice, and the last one of a life again in
-//! the next. After a random number of acknowledgements it is killed. Then every acknowledged event must be there once, and
-//! no event twice; the next child goes on in the same directory.
+//! The test binary starts itself as a child ([`child`]) that appends numbered events from several tasks and prints each
+//! range once it is acknowledged. Flushes, imports and compactions run all the time, in the background and by call.
+//! Some messages are delivered twice, and the last one of a life again in the next. After a random number of
+//! acknowledgements the child is killed. Then every acknowledged event must be there once, and no event twice. The next
+//! child continues in the same directory.
 //!
-//! `BROADLOOM_CRASH_CYCLES` sets how often, `BROADLOOM_CRASH_SEED` repeats a run.
+//! `BROADLOOM_CRASH_CYCLES` sets the number of kills, `BROADLOOM_CRASH_SEED` repeats a run.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -31,10 +31,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 const CYCLES: u32 = 20;
-/// Of one database, as all of its events are counted after each.
+/// Lives of one database. Limited, because all its events are counted after each.
 const LIVES: u64 = 100;
 const PRODUCERS: i64 = 4;
-/// Numbers that one producer of one cycle has to itself.
+/// Numbers reserved for one producer in one cycle.
 const NUMBERS_EACH: i64 = 1_000_000;
 
 fn batch(range: Range<i64>) -> EventBatch {
@@ -49,7 +49,7 @@ fn batch(range: Range<i64>) -> EventBatch {
     builder.finish().expect("a small batch")
 }
 
-/// The message of a producer in which the numbers of a range come.
+/// Id of the message that contains the numbers of a range.
 fn message(range: &Range<i64>) -> DeliveryId {
     DeliveryId::of(0, format!("{range:?}").as_bytes())
 }
@@ -65,7 +65,7 @@ fn settings(data: &Path) -> Settings {
     settings
 }
 
-/// For looking: a flush under way would hold the directory when the next child wants it.
+/// Settings for checking: a running flush would still hold the directory when the next child opens it.
 fn without_flushes(data: &Path) -> Settings {
     let mut settings = settings(data);
     settings.buffer.flush_rows = usize::MAX;
@@ -73,7 +73,7 @@ fn without_flushes(data: &Path) -> Settings {
     settings
 }
 
-/// Not a test: what the killed process does. Without the variable it returns at once.
+/// Not a test, but the main function of the child process. Without the variable it returns at once.
 #[test]
 fn child() {
     let Ok(data) = std::env::var("BROADLOOM_CRASH_DATA") else { return };
@@ -84,12 +84,12 @@ fn child() {
         settings.maintenance.background = true;
         let database = loop {
             match Database::open(settings.clone()).await {
-                // Who looked before merges the indexes that it found: it gives the directory back in a moment.
+                // The checker may still be merging indexes; it will release the directory in a moment.
                 Err(error) if error.kind() == ErrorKind::Conflict => tokio::task::yield_now().await,
                 opened => break opened.unwrap(),
             }
         };
-        // What was acknowledged in the life before, whose answer may have got lost.
+        // Redelivery of a message that was acknowledged in the previous life.
         if let Some(range) = std::env::var("BROADLOOM_CRASH_AGAIN").ok().and_then(|line| parse(&line)) {
             assert!(!database.deliver(message(&range), batch(range.clone())).await.unwrap(), "{range:?}");
         }
@@ -106,7 +106,7 @@ fn child() {
     });
 }
 
-/// Appends for ever, or until its numbers are used up.
+/// Appends until its numbers are used up.
 async fn produce(database: Database, first: i64, imports: bool) {
     let mut random = ChaCha8Rng::seed_from_u64(first as u64);
     let mut next = first;
@@ -124,14 +124,14 @@ async fn produce(database: Database, first: i64, imports: bool) {
                 assert!(!database.deliver(id, batch(range.clone())).await.unwrap());
             }
         }
-        // One write call per line, so that a kill never leaves half of one that counts.
+        // One write call per line, so that a kill never leaves half a line.
         let line = format!("\nack {} {}\n", range.start, range.end);
         let mut out = std::io::stdout().lock();
         out.write_all(line.as_bytes()).and_then(|()| out.flush()).unwrap();
     }
 }
 
-/// Compacts for ever beside the background, and deletes what it has merged at once.
+/// Compacts for ever, besides the background task; merged segments are deleted at once.
 async fn compact(database: Database) {
     let options = CompactionOptions { segment: SegmentLimits::of_rows(3000), grace: Duration::ZERO };
     loop {
@@ -146,7 +146,7 @@ async fn compact(database: Database) {
     }
 }
 
-/// Deletes for ever events with negative numbers that it appends itself.
+/// Appends events with negative numbers and deletes them, for ever.
 async fn delete(database: Database, base: i64) {
     for round in base.. {
         let mut builder = EventBatchBuilder::new();
@@ -176,7 +176,7 @@ fn start(data: &Path, base: i64, again: Option<&Range<i64>>) -> Child {
         .unwrap()
 }
 
-/// Runs a child until it has acknowledged `acks` batches, kills it, and returns all that it acknowledged.
+/// Runs a child until it has acknowledged `acks` batches, kills it, and returns all acknowledged ranges.
 fn run_and_kill(data: &Path, base: i64, acks: usize, again: Option<&Range<i64>>) -> Vec<Range<i64>> {
     let mut child = start(data, base, again);
     let mut acknowledged = Vec::new();
@@ -187,7 +187,7 @@ fn run_and_kill(data: &Path, base: i64, acks: usize, again: Option<&Range<i64>>)
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it said before the kill counts too.
+    // Acknowledgements printed before the kill count, too.
     acknowledged.extend(lines.map_while(Result::ok).filter_map(|line| parse(&line)));
     acknowledged
 }
@@ -198,7 +198,7 @@ fn parse(line: &str) -> Option<Range<i64>> {
     Some(range)
 }
 
-/// How often each number is in the database.
+/// Number of occurrences of each event number in the database.
 async fn count(snapshot: &ReadSnapshot) -> HashMap<i64, u32> {
     let mut counts = HashMap::new();
     let mut add = |column: &dyn arrow::array::Array| {
@@ -219,7 +219,7 @@ async fn count(snapshot: &ReadSnapshot) -> HashMap<i64, u32> {
     counts
 }
 
-/// How many events with negative numbers a query sees: in each life one may not have been deleted yet.
+/// Number of events with negative numbers that a query sees. In each life, one may not have been deleted yet.
 async fn negative(database: &Database) -> u64 {
     let result = database.sql("SELECT count(*) FROM events WHERE n < 0").await.unwrap();
     let batches = result.collect().await.unwrap();
@@ -253,7 +253,7 @@ fn killing_at_any_moment_loses_nothing_acknowledged_and_repeats_nothing() {
             dir = tempfile::tempdir().unwrap();
         }
         let acks = if random.random_bool(0.2) { 0 } else { random.random_range(1..150) };
-        // The first producer of each life imports, and imports are not compared.
+        // The first producer of each life imports, and imports are not deduplicated.
         let is_message = |range: &&Range<i64>| range.start / NUMBERS_EACH % PRODUCERS != 0;
         let again = acknowledged.iter().rfind(is_message).cloned();
         let base = cycle as i64 * PRODUCERS * NUMBERS_EACH;

@@ -1,4 +1,4 @@
-//! `broadloom demo`, as a person runs it.
+//! Does `broadloom demo` find the incident, and protect other data?
 
 use std::path::Path;
 use std::process::Output;
@@ -21,7 +21,7 @@ fn the_investigation_finds_the_cause_and_can_be_repeated() {
     let first = demo(&data, &["--events", "12000"]);
     let story = text(&first.stdout);
     assert!(first.status.success(), "{story}\n{}", text(&first.stderr));
-    // What the answers hold, not what the narration says: the tables have the bars.
+    // Only the results, not the narration: tables have bars.
     let answers: String = story.lines().filter(|l| l.starts_with('│')).collect();
     for found in [
         "17.6.1",

@@ -10,14 +10,14 @@ use crate::running::{Served, get, post, rows, run, spans};
 
 const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
 
-/// A file system of its own, in memory.
+/// Small file system in memory.
 struct SmallDisk {
     at: PathBuf,
     _dir: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    /// None where this process may not mount anything.
+    /// Mounts it; `None` if this process may not mount.
     fn mount(size: &str) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let at = dir.path().join("disk");
@@ -30,12 +30,12 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Whatever still has files open there: it goes when they are closed.
+        // Lazily (-l): processes may still have files open there.
         let _ = Command::new("umount").arg("-l").arg(&self.at).status();
     }
 }
 
-/// Writes a file until there is no more room.
+/// Writes a file until the disk is full.
 fn fill(path: &Path) {
     use std::io::Write;
     let mut file = std::fs::File::create(path).unwrap();
@@ -71,7 +71,7 @@ fn a_full_disk_refuses_writes_with_the_reason_and_nothing_else_and_is_over_when_
     let ballast = disk.at.join("ballast");
     fill(&ballast);
     let mut refused = Vec::new();
-    // What is left of the last block may take some.
+    // The rest of the last block may have room for a few messages.
     let mut taken = Vec::new();
     for i in 0..2000 {
         let name = format!("full {i:04}");
@@ -100,7 +100,7 @@ fn a_full_disk_refuses_writes_with_the_reason_and_nothing_else_and_is_over_when_
     assert_eq!(get(&format!("{}/healthz", server.http), &[]).status, 200);
 
     std::fs::remove_file(&ballast).unwrap();
-    // The same message: it was not taken in, so it is no repetition.
+    // The refused message was not stored, so it is not a redelivery.
     assert_eq!(send(&refused[0]).status, 200);
     assert_eq!(send("after").status, 200);
     let whole = expected(&[&refused[0], "after"]);

@@ -1,4 +1,4 @@
-//! Do other engines read our segments? DuckDB, by its Python package, on the plain Parquet files.
+//! Can other engines read segments? DuckDB's Python package reads the plain Parquet files.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +9,7 @@ use broadloom::event::{CoreEvent, EventBatchBuilder, Level, Link, Signal, SpanId
 
 const ROWS: i64 = 20_000;
 
-/// Columns of every encoding: packed integers, split doubles, dictionaries, long text, ids, nested, JSON.
+/// Writes columns of every encoding: packed integers, split doubles, dictionaries, long text, ids, nested, JSON.
 async fn write(data: &Path) {
     let database = Database::open(Settings::new(data)).await.unwrap();
     let mut builder = EventBatchBuilder::new();
@@ -57,7 +57,7 @@ print('|'.join(str(int(v)) if not isinstance(v, str) else v for v in rows[0]))
 
 #[tokio::test]
 async fn duckdb_reads_segments_as_plain_parquet() {
-    // Where the gate installs what tests need; see .ci/clients.
+    // Python environment that .ci/clients installs.
     let installed = std::env::var("BROADLOOM_CLIENTS").map(|folder| format!("{folder}/python/bin/python"));
     let python = installed.unwrap_or_else(|_| "python3".into());
     let probe = Command::new(&python).args(["-c", "import duckdb"]).output();

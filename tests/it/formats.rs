@@ -1,7 +1,7 @@
-//! Are data directories of earlier versions still read, and gone on with?
+//! Can data directories of earlier versions still be read and written?
 //!
 //! `testdata/formats/{version}/` has a small data directory that this version wrote, with an object of every kind,
-//! and what its queries answered. They stay as they are. For a new version, when a format has changed:
+//! and the results of its queries. These files are never changed. To add a version after a format has changed:
 //!
 //! ```sh
 //! BROADLOOM_WRITE_FORMATS=0.2.0 cargo test --test it formats::write
@@ -21,7 +21,7 @@ use broadloom::wal::DeliveryId;
 use futures::TryStreamExt;
 use serde_json::json;
 
-/// The newest event, in nanoseconds since the epoch: 2026-01-01T00:00:00Z.
+/// Time of the newest event, 2026-01-01T00:00:00Z, in nanoseconds since the epoch.
 const END_NS: i64 = 1_767_225_600_000_000_000;
 
 const QUERIES: [&str; 10] = [
@@ -41,7 +41,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/formats")
 }
 
-/// Too long for a column of its own: it is in the overflow.
+/// A key that is too long for a column, so that its values are in the overflow.
 fn long_key() -> String {
     "long.".repeat(60)
 }
@@ -50,7 +50,7 @@ fn queries() -> Vec<String> {
     QUERIES.iter().map(|sql| sql.replace("LONG", &long_key())).collect()
 }
 
-/// Nothing happens by itself.
+/// Settings without background work.
 fn settings(data: &Path) -> Settings {
     let mut settings = Settings::new(data);
     settings.buffer.flush_age_ms = u64::MAX;
@@ -95,7 +95,7 @@ fn events(from: i64, to: i64) -> EventBatch {
     builder.finish().unwrap()
 }
 
-/// The protocol's own examples.
+/// The OTLP specification's examples.
 fn examples() -> Vec<EventBatch> {
     let kinds = [
         (RequestKind::Traces, "trace.json"),
@@ -113,7 +113,7 @@ fn message() -> DeliveryId {
     DeliveryId::of(0, b"a message whose batch is in the log")
 }
 
-/// The answers as JSON.
+/// Results of all queries, as JSON by statement.
 async fn answers(database: &Database) -> serde_json::Value {
     let mut answers = serde_json::Map::new();
     for sql in queries() {
@@ -129,7 +129,7 @@ async fn answers(database: &Database) -> serde_json::Value {
 fn write() {
     let Ok(version) = std::env::var("BROADLOOM_WRITE_FORMATS") else { return };
     let target = folder().join(version);
-    assert!(!target.exists(), "{} exists, and stays as it is", target.display());
+    assert!(!target.exists(), "{} exists and must not be changed", target.display());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn write() {
         while database.snapshot().catalog.runs.is_empty() {
             tokio::task::yield_now().await;
         }
-        // A checkpoint without 64 commits.
+        // A backup writes a checkpoint, without waiting for 64 commits.
         let data = target.join("data");
         let store = std::sync::Arc::new(DurableFileSystem::create(&data).unwrap());
         database.backup(store, "fixture", |_| {}).await.unwrap();
@@ -157,7 +157,7 @@ fn write() {
         assert!(database.deliver(message(), events(950, 1000)).await.unwrap());
         let found = answers(&database).await;
         let sql = queries();
-        // What is written down for later must be right in the first place.
+        // Results that later versions are compared with must be right.
         assert_eq!(
             found[&sql[0]][0]["n"],
             json!(998 + examples().iter().map(EventBatch::rows).sum::<usize>())
@@ -167,7 +167,7 @@ fn write() {
         assert_eq!(found[&sql[5]], json!([{ "n": 0 }]));
         assert_eq!(found[&sql[6]].as_array().unwrap().len(), 10);
         std::fs::write(target.join("answers.json"), format!("{found:#}\n")).unwrap();
-        // As after a crash: what is in the log stays there.
+        // Drop without closing, as in a crash: the log keeps its events.
         drop(database);
     });
     for left in ["data/LOCK", "data/spill"] {

@@ -1,4 +1,4 @@
-//! `broadloom import` as a person runs it: exit codes, rejected records, compression, interruption.
+//! Does `broadloom import` work from outside: exit codes, rejected records, compression, interruption?
 
 use std::io::Write;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Answers of one column of text.
+/// Runs a query; returns its first column as text.
 async fn ask(data: &Path, sql: &str) -> Vec<String> {
     let database = Database::open(Settings::new(data)).await.unwrap();
     let batches = database.sql(sql).await.unwrap().collect().await.unwrap();
@@ -68,7 +68,7 @@ async fn files_of_every_format_go_in_compressed_or_not() {
         ask(&data, "select body from logs where timestamp >= '2026-01-01T00:00:00Z' order by body").await;
     assert_eq!(found, ["a", "a", "a", "b", "b", "b", "c"]);
 
-    // What is in segments is a table like any other: it goes into another database whole.
+    // Segments are tables like any others: they can be imported into another database completely.
     let copy = dir.path().join("copy");
     let output = import(&copy).arg(data.join("segments")).output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
@@ -99,10 +99,10 @@ async fn bad_records_are_told_and_the_rest_goes_in() {
     std::fs::write(&file, "what is this\n").unwrap();
     let output = import(&data).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
-    assert!(stderr(&output).contains("say --format"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("name it with --format"), "{}", stderr(&output));
 }
 
-/// Bodies of all events of a file, its exit code and what was said.
+/// Imports a file with these bytes; returns the bodies of its events, the exit code and stderr.
 async fn imported(bytes: &[u8]) -> (Vec<String>, Option<i32>, String) {
     let dir = tempfile::tempdir().unwrap();
     let (data, file) = (dir.path().join("data"), dir.path().join("file"));
@@ -128,10 +128,10 @@ async fn marks_encodings_and_padding_cost_no_record() {
         let (bodies, code, said) = imported(&bytes).await;
         assert_eq!((bodies, code), (vec!["a".to_owned(), "b".to_owned()], Some(0)), "{said}");
     }
-    // What is read is in, and what is behind it is told.
+    // Records before the damage are imported, and the damage is reported.
     let (bodies, code, said) = imported(&[gzip(lines.as_bytes()), b"garbage".to_vec()].concat()).await;
     assert_eq!((bodies.len(), code), (2, Some(1)), "{said}");
-    assert!(said.contains("after line 2, the rest was not read: bytes that are no gzip"), "{said}");
+    assert!(said.contains("after line 2, the rest was not read: bytes that are not gzip"), "{said}");
     let whole = gzip(lines.as_bytes());
     let (bodies, code, said) = imported(&whole[..whole.len() - 8]).await;
     assert_eq!((bodies.len(), code), (2, Some(1)), "{said}");
@@ -165,7 +165,7 @@ async fn what_an_interrupted_import_reports_is_in() {
     let data = dir.path().join("data");
     let mut child = import(&data).arg("-").stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // More than a chunk, so that some of it is handed over, and then the pipe stays open.
+    // More than a chunk, so that a part is handed over; then the pipe stays open.
     let mut text = Vec::new();
     for i in 0..120_000 {
         let time = 1_700_000_000 + i;

@@ -1,4 +1,4 @@
-//! The integration tests, in one binary because linking the query engine is dear.
+//! The integration tests, in one binary because linking the query engine takes long.
 
 #![allow(clippy::unwrap_used, reason = "a test that fails to set up has failed")]
 
@@ -9,6 +9,7 @@ mod demo;
 mod disk_full;
 mod duckdb;
 mod formats;
+mod idle;
 mod import;
 mod nezha;
 mod object_store;
@@ -18,6 +19,7 @@ mod cli;
 mod clients;
 mod ratchet;
 mod running;
+mod ports;
 mod server;
 mod tidy;
 mod ui;

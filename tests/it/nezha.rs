@@ -1,8 +1,8 @@
-//! Real traces and logs of two microservice systems under fault injection, from CSV files to answers.
+//! Are queries right on real traces and logs, of two microservice systems under fault injection, imported from CSV?
 //!
-//! What the answers must be was computed by DuckDB from the same files (`tests/clients/nezha_expected.py`).
-//! The excerpt of `testdata` is always asked; the whole files are where `BROADLOOM_REAL_DATA` names the
-//! directory that has them in `nezha/`.
+//! DuckDB computed the expected results from the same files (`tests/clients/nezha_expected.py`). The excerpt in
+//! `testdata` is always tested; the complete files only if they are in `nezha/` below the directory that
+//! `BROADLOOM_REAL_DATA` names.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::running::broadloom;
 
-/// How far a percentile may be off: the sketch promises one percent.
+/// Largest relative error of a percentile; the sketch guarantees one percent.
 const RELATIVE_ERROR: f64 = 0.011;
 
-/// The systems, and when they were recorded.
+/// The systems: name, stem of the files, and a condition for the time of recording.
 const SYSTEMS: [(&str, &str, &str); 2] = [
     ("trainticket", "trainticket-2023-01-30", "timestamp >= '2023-01-01T00:00:00Z'"),
     ("onlineboutique", "onlineboutique-2022-08-22", "timestamp < '2023-01-01T00:00:00Z'"),
@@ -30,7 +30,7 @@ async fn the_excerpt_answers_as_duckdb_does() {
 #[tokio::test]
 async fn the_whole_files_answer_as_duckdb_does() {
     let Some(real) = std::env::var_os("BROADLOOM_REAL_DATA").map(PathBuf::from) else {
-        eprintln!("SKIPPED: BROADLOOM_REAL_DATA does not name the directory of the whole files");
+        eprintln!("SKIPPED: BROADLOOM_REAL_DATA does not name the directory of the complete files");
         return;
     };
     check(&real.join("nezha"), include_str!("nezha_expected/full.json")).await;

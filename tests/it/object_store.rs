@@ -1,6 +1,6 @@
-//! A database in an object store: what was acknowledged survives the machine, and one process writes at a time.
+//! In an object store, do acknowledged events survive the loss of a machine, and does only one process write?
 //!
-//! The servers are moto's for S3, and Azurite for Azure; `.ci/clients` installs them.
+//! The servers are moto for S3 and Azurite for Azure; `.ci/clients` installs them.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ use serde_json::Value;
 
 use crate::running::{Served, broadloom, post, spans};
 
-/// What every Azurite has: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
+/// Account and key of every Azurite: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
 const AZURE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// A server with one bucket, until dropped.
+/// Object store server with one bucket; stopped when dropped.
 struct Store {
     server: Child,
     endpoint: String,
-    /// Where most databases are.
+    /// URL of the database in most tests.
     data: &'static str,
     environment: Vec<(&'static str, String)>,
     caches: tempfile::TempDir,
 }
 
-/// Where servers and their packages are; none after saying that there are none.
+/// Folder with the servers; prints a note and returns `None` if they are not installed.
 fn clients(test: &str) -> Option<PathBuf> {
     let clients = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
     if clients.is_none() {
@@ -36,7 +36,7 @@ fn clients(test: &str) -> Option<PathBuf> {
     clients
 }
 
-/// Starts a server that says its port; returns its URL.
+/// Starts a server that prints its port; returns its URL.
 fn start(program: &Path, arguments: &[&str]) -> (Child, String) {
     let mut command = Command::new(program);
     let mut server = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -46,7 +46,7 @@ fn start(program: &Path, arguments: &[&str]) -> (Child, String) {
 }
 
 impl Store {
-    /// S3; none after saying that there is no server to be had.
+    /// Starts an S3 server; prints a note and returns `None` if it is not installed.
     fn start(test: &str) -> Option<Self> {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/s3.py");
         let (server, endpoint) = start(&clients(test)?.join("python/bin/python"), &[script]);
@@ -62,7 +62,7 @@ impl Store {
         Some(Self { server, endpoint, data, environment, caches })
     }
 
-    /// Azure, likewise.
+    /// Starts an Azure Blob server; prints a note and returns `None` if it is not installed.
     fn azure(test: &str) -> Option<Self> {
         let script = clients(test)?.join("node/azure.js");
         let arguments = [script.to_str().unwrap(), AZURE_ACCOUNT, AZURE_KEY];
@@ -77,12 +77,12 @@ impl Store {
         Some(Self { server, endpoint, data, environment, caches })
     }
 
-    /// A command as on a machine of its own: with its own cache.
+    /// Command on the database, as if run on another machine: each has its own cache.
     fn command(&self, machine: &str, arguments: &[&str]) -> Command {
         self.command_on(self.data, machine, arguments)
     }
 
-    /// The same on other data.
+    /// Like [`command`](Self::command), on other data.
     fn command_on(&self, data: &str, machine: &str, arguments: &[&str]) -> Command {
         let mut command = broadloom(arguments);
         command.envs(self.environment.clone());
@@ -96,12 +96,12 @@ impl Store {
         Served::spawn(&mut self.command(machine, &[&endpoints, arguments].concat()))
     }
 
-    /// How many events a reader on another machine finds.
+    /// Number of events that a reader on `machine` finds.
     fn count(&self, machine: &str) -> u64 {
         self.count_in(self.data, machine)
     }
 
-    /// The same in other data.
+    /// Like [`count`](Self::count), in other data.
     fn count_in(&self, data: &str, machine: &str) -> u64 {
         let sql = "select count(*) as n, count(distinct span_id) as spans from events";
         let output = self.command_on(data, machine, &["query", "--format", "json", sql]).output().unwrap();
@@ -111,7 +111,7 @@ impl Store {
         rows[0]["n"].as_u64().unwrap()
     }
 
-    /// The names of the objects, of S3.
+    /// Names of all objects in the S3 bucket.
     fn keys(&self) -> Vec<String> {
         let listed = ureq::get(format!("{}/loom?list-type=2", self.endpoint)).call().unwrap();
         let xml = listed.into_body().read_to_string().unwrap();
@@ -127,7 +127,7 @@ impl Drop for Store {
     }
 }
 
-/// Sends spans with ids from `first` on; the status of the answer.
+/// Sends spans with ids from `first` on; returns the HTTP status.
 fn send(server: &Served, first: u64, count: usize) -> u16 {
     let mut request = spans(count);
     for (span, id) in request.resource_spans[0].scope_spans[0].spans.iter_mut().zip(first..) {
@@ -146,7 +146,7 @@ fn what_was_acknowledged_survives_the_machine() {
 #[test]
 fn what_was_acknowledged_survives_the_machine_with_azure() {
     let Some(store) = Store::azure("a machine that vanishes") else { return };
-    // Lists are to be signed there.
+    // Without listing keys: requests for lists must be signed there.
     survives(&store, Vec::new);
 }
 
@@ -157,7 +157,7 @@ fn survives(store: &Store, keys: impl Fn() -> Vec<String>) {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("is being written by process"), "{refused:?}");
     assert_eq!(store.count("two"), 100, "a reader sees what is in the log");
     drop(first); // kill -9
-    assert!(!keys().iter().any(|key| key.contains("/segments/")), "all is in the log");
+    assert!(!keys().iter().any(|key| key.contains("/segments/")), "all events are in the log");
     let inspected = store.command("two", &["inspect", "--json"]).output().unwrap();
     let inspected: Value = serde_json::from_slice(&inspected.stdout).unwrap();
     assert_eq!((&inspected["segment_count"], &inspected["log_events"]), (&0.into(), &100.into()));
@@ -167,7 +167,7 @@ fn survives(store: &Store, keys: impl Fn() -> Vec<String>) {
     assert_eq!(second.terminate(), Some(0));
     assert!(keys().iter().all(|key| key.starts_with("prod/events/")), "{:?}", keys());
     assert_eq!(store.count("three"), 150);
-    // A clean end leaves nothing to wait for, and nothing in the log but fences.
+    // After a clean end there is no lease to wait for, and only fences are in the log.
     let begun = Instant::now();
     let third = store.serve("two", &[]);
     assert!(begun.elapsed() < Duration::from_secs(10), "nobody else was writing");
@@ -203,7 +203,7 @@ fn wakes_up(store: &Store) {
     let status = send(&stale, 2000, 100);
     assert!(status >= 500, "acknowledged by a writer that was taken over from: {status}");
     assert_eq!(send(&owner, 3000, 100), 200);
-    // Whatever the stale one flushes and sweeps now, and says at its end.
+    // Whatever the stale writer flushes and sweeps now, and does at its end, must change nothing.
     std::thread::sleep(Duration::from_secs(2));
     assert_ne!(send(&stale, 4000, 100), 200);
     stale.terminate();
@@ -239,7 +239,7 @@ fn of_two_that_start_at_once_one_writes() {
 }
 
 impl Store {
-    /// None when it would not start.
+    /// Starts a server; `None` if it ends before it listens.
     fn try_serve(&self, machine: &str) -> Option<Served> {
         let any = "127.0.0.1:0";
         let arguments =
@@ -256,7 +256,7 @@ fn a_log_in_a_directory_binds_its_machine() {
     let first = store.serve("one", &["--flush-age", "1h", "--wal", log]);
     assert_eq!(send(&first, 0, 100), 200);
     drop(first); // kill -9
-    assert_eq!(store.count("two"), 0, "what is only in the log of another machine");
+    assert_eq!(store.count("two"), 0, "the events are only in the log of another machine");
     let refused = store.command("two", &["compact"]).output().unwrap();
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--abandon-log"), "{refused:?}");
     let backup = store.caches.path().join("backup");
@@ -298,7 +298,7 @@ fn a_backup_goes_from_and_to_a_store_and_comes_back() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && said.contains(says), "{arguments:?}: {said}");
     };
-    // Of a directory that a server writes to.
+    // Backup of a directory to which a server writes.
     let server = Served::with(dir.path().join("data").as_path(), &["--flush-age", "300ms"]);
     let mut kept = 0;
     for round in 1..=3 {
@@ -314,7 +314,7 @@ fn a_backup_goes_from_and_to_a_store_and_comes_back() {
             std::thread::yield_now();
         }
     }
-    assert!(kept > 0, "what the one before has copied stays");
+    assert!(kept > 0, "later backups keep the copied objects");
     assert_eq!(server.terminate(), Some(0));
     assert!(run(target, &["check"]).status.success());
     assert!(store.keys().iter().all(|key| key.starts_with("backup/") && !key.ends_with("LOCK")));
@@ -326,7 +326,7 @@ fn a_backup_goes_from_and_to_a_store_and_comes_back() {
         assert!(run(data, &["check"]).status.success());
         refused(data, &["restore", target], "is not empty");
     }
-    // It goes on there, and is copied from there.
+    // The restored database takes new events, and is backed up.
     let any = "127.0.0.1:0";
     let endpoints = ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any];
     let server = Served::spawn(&mut store.command_on("s3://loom/restored", "one", &endpoints));
@@ -340,7 +340,7 @@ fn a_backup_goes_from_and_to_a_store_and_comes_back() {
     assert_eq!(server.terminate(), Some(0));
 }
 
-/// Whether something was flushed.
+/// True once a segment was written.
 fn store_has_segments(data: &str) -> bool {
     std::path::Path::new(data).join("segments").is_dir()
 }

@@ -1,11 +1,11 @@
-//! A server in this process, and one in a process of its own, for tests to talk to.
+//! Servers for tests: in this process ([`Running`]), and in a process of their own ([`Served`]).
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Output, Stdio};
 
 use broadloom::config::Settings;
 use broadloom::db::Database;
-use broadloom::server::{Addresses, Endpoints, Limits, Listeners, Server};
+use broadloom::server::{Addresses, Endpoints, Limits, Listeners, Port, Server};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-/// A server in this process, on free ports, over a data directory of its own.
+/// Server in this process, on free ports, with a data directory of its own.
 pub(crate) struct Running {
     pub(crate) addresses: Addresses,
     pub(crate) runtime: Runtime,
@@ -28,20 +28,29 @@ impl Running {
     }
 
     pub(crate) fn with_limits(limits: Limits) -> Self {
+        Self::with(&Endpoints::any(), limits)
+    }
+
+    pub(crate) fn with(endpoints: &Endpoints, limits: Limits) -> Self {
         let data = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (server, database) = runtime.block_on(async {
-            let listeners = Listeners::bind(&Endpoints::any()).await.unwrap();
+            let listeners = Listeners::bind(endpoints).await.unwrap();
             let database = Database::open(Settings::new(data.path())).await.unwrap();
             (Server::start(listeners, database.clone(), limits).unwrap(), database)
         });
-        Self { addresses: server.addresses(), runtime, server: Some(server), database, _data: data }
+        Self { addresses: server.addresses().clone(), runtime, server: Some(server), database, _data: data }
     }
 
-    /// The main address, as a URL.
+    /// URL of the main HTTP address.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.addresses.http.unwrap())
+        self.url_of(Port::Http)
+    }
+
+    /// The address of a port, as a URL.
+    pub(crate) fn url_of(&self, port: Port) -> String {
+        format!("http://{}", self.addresses.get(port).unwrap())
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -52,7 +61,7 @@ impl Running {
         post(&format!("{}{path}", self.url()), headers, body)
     }
 
-    /// The rows of a statement as JSON.
+    /// Runs a statement; returns its rows as JSON.
     pub(crate) fn rows(&self, sql: &str) -> serde_json::Value {
         rows(&self.url(), sql)
     }
@@ -69,7 +78,7 @@ impl Drop for Running {
     }
 }
 
-/// An answer over HTTP, whole.
+/// Complete HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -116,14 +125,14 @@ pub(crate) fn post(url: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) 
     answer(request.send(body.as_ref()).unwrap())
 }
 
-/// The rows of a statement as JSON, from the server at `url`.
+/// Runs a statement on the server at `url`; returns its rows as JSON.
 pub(crate) fn rows(url: &str, sql: &str) -> serde_json::Value {
     let answer = post(&format!("{url}/v1/sql"), &[], sql);
     assert_eq!(answer.status, 200, "{sql}\n{}", answer.text());
     answer.json()
 }
 
-/// `broadloom serve` as a process of its own, over `data`, on free ports.
+/// `broadloom serve` in a process of its own, on free ports; killed when dropped.
 pub(crate) struct Served {
     child: Child,
     pub(crate) http: String,
@@ -136,19 +145,19 @@ impl Served {
         Self::with(data, &[])
     }
 
-    /// With more arguments.
+    /// Starts it with more arguments.
     pub(crate) fn with(data: &std::path::Path, arguments: &[&str]) -> Self {
         let any = "127.0.0.1:0";
         let addresses = ["serve", "--http", any, "--otlp-grpc", any, "--otlp-http", any, "--data"];
         Self::spawn(broadloom(&addresses).arg(data).args(arguments))
     }
 
-    /// Starts a command that serves.
+    /// Starts a `serve` command and waits until it listens.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         Self::try_spawn(command).unwrap_or_else(|| panic!("{command:?} does not serve"))
     }
 
-    /// None when the command ends before it serves.
+    /// Like [`spawn`](Self::spawn); `None` if the command ends before it listens.
     pub(crate) fn try_spawn(command: &mut Command) -> Option<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
@@ -171,12 +180,12 @@ impl Served {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
-    /// Number of the process.
+    /// Process id.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends SIGTERM and waits for the end; the exit code.
+    /// Sends SIGTERM and waits for the end; returns the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -186,14 +195,14 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It may have ended already.
+        // These fail if it has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The program, or the one that `BROADLOOM_PROGRAM` names (a release for a long run), with nothing of the
-/// environment that would change what it does.
+/// Command that runs the program, or the one that `BROADLOOM_PROGRAM` names (a release build for a long run), without
+/// environment variables that would change its behaviour.
 pub(crate) fn broadloom(arguments: &[&str]) -> Command {
     let usual = || env!("CARGO_BIN_EXE_broadloom").into();
     let mut command = Command::new(std::env::var_os("BROADLOOM_PROGRAM").unwrap_or_else(usual));
@@ -211,7 +220,7 @@ pub(crate) fn run(arguments: &[&str]) -> Output {
     broadloom(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
-/// A request of `count` spans of the trace `4bf9…`, one second apart.
+/// Request with `count` spans of the trace [`TRACE`], one second apart.
 pub(crate) fn spans(count: usize) -> ExportTraceServiceRequest {
     let attribute = |key: &str, value| KeyValue {
         key: key.to_owned(),
@@ -254,5 +263,5 @@ pub(crate) fn spans(count: usize) -> ExportTraceServiceRequest {
     }
 }
 
-/// The trace of [`spans`].
+/// Trace id of [`spans`].
 pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";

@@ -1,9 +1,9 @@
-//! Every route of the server, and every way to get an error out of it.
+//! Does every route of the server answer right, and with the right errors?
 
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use broadloom::server::Limits;
+use broadloom::server::{Limits, Port};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -65,7 +65,7 @@ fn health_and_metrics_are_answered() {
     }
 }
 
-/// A message of two spans that differs from others by the name of one.
+/// Message of two spans, the first of which is called `name`.
 fn other_spans(name: &str) -> ExportTraceServiceRequest {
     let mut request = spans(2);
     name.clone_into(&mut request.resource_spans[0].scope_spans[0].spans[0].name);
@@ -113,7 +113,7 @@ fn otlp_over_http_is_taken_in_every_encoding_and_seen_by_the_next_query() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         let is_json = kind.1.contains("json");
         assert_eq!(answer.header("content-type"), Some(if is_json { JSON.1 } else { PROTOBUF.1 }));
-        // Nothing was refused, so nothing is said about partial success.
+        // Nothing was rejected, so there is no partial success.
         assert_eq!(answer.text(), if is_json { "{}" } else { "" });
         assert_eq!(count(&server), (sent as i64 + 1) * 2);
     }
@@ -124,7 +124,7 @@ fn otlp_over_http_is_taken_in_every_encoding_and_seen_by_the_next_query() {
 #[test]
 fn otlp_over_http_has_a_port_of_its_own() {
     let server = Running::start();
-    let own = format!("http://{}", server.addresses.otlp_http.unwrap());
+    let own = server.url_of(Port::OtlpHttp);
     assert_eq!(post(&format!("{own}/v1/traces"), &[PROTOBUF], spans(1).encode_to_vec()).status, 200);
     assert_eq!(get(&format!("{own}/healthz"), &[]).status, 200);
     assert_eq!(post(&format!("{own}/v1/sql"), &[], "select 1").status, 404);
@@ -191,7 +191,7 @@ fn without_room_producers_are_told_to_come_again() {
     let limits = Limits { in_flight_bytes_max: message.len() + 100, ..Limits::default() };
     let server = Running::with_limits(limits);
     // A producer that has sent all but the last byte of its message.
-    let mut slow = std::net::TcpStream::connect(server.addresses.http.unwrap()).unwrap();
+    let mut slow = std::net::TcpStream::connect(server.addresses.get(Port::Http).unwrap()).unwrap();
     let length = message.len();
     write!(slow, "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-protobuf\r\n").unwrap();
     write!(slow, "Content-Length: {length}\r\n\r\n").unwrap();
@@ -205,7 +205,7 @@ fn without_room_producers_are_told_to_come_again() {
 
     let answer = server.post("/v1/traces", &[PROTOBUF], &message);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("2")));
-    let json = [&b"{\"resourceSpans\":[]}"[..], &vec![b' '; 100]].concat();
+    let json = [&b"{\"resourceSpans\":[]}"[..], &[b' '; 100]].concat();
     let answer = server.post("/v1/traces", &[JSON], &json);
     assert_eq!(answer.json()["details"][0]["retryDelay"], "2s");
     let refused = server.runtime.block_on(async {
@@ -331,7 +331,7 @@ async fn trace_client(server: &Running) -> TraceServiceClient<tonic::transport::
 }
 
 fn grpc(server: &Running) -> String {
-    format!("http://{}", server.addresses.otlp_grpc.unwrap())
+    server.url_of(Port::OtlpGrpc)
 }
 
 fn log_request() -> ExportLogsServiceRequest {
@@ -375,7 +375,7 @@ fn over_grpc_too_what_is_too_large_must_not_be_sent_again() {
     let server = Running::with_limits(Limits { message_bytes_max: 10_000, ..Limits::default() });
     server.runtime.block_on(async {
         let plain = trace_client(&server).await.export(spans(1_000)).await.unwrap_err();
-        // As large, but small while it is packed.
+        // Equally large, but small while compressed.
         let mut packed = trace_client(&server).await.send_compressed(CompressionEncoding::Zstd);
         let mut same = spans(1);
         same.resource_spans[0].scope_spans[0].spans[0].name = "a".repeat(1 << 20);
@@ -483,7 +483,7 @@ fn wrong_requests_are_problems() {
     }
     assert_eq!(server.post("/v1/sql", &[JSON], "{\"sql\": \"select 1\"}").status, 400);
     assert_eq!(server.post("/v1/sql", &[], b"select \xff").status, 400);
-    // The client hears so although it sends all before it listens.
+    // The client gets the answer although it sends the whole body first.
     assert_eq!(server.post("/v1/sql", &[], vec![b' '; 100 << 20]).status, 413);
     assert_eq!(
         server.post("/v1/traces", &[("content-type", "application/json")], vec![b' '; 100 << 20]).status,
@@ -491,7 +491,7 @@ fn wrong_requests_are_problems() {
     );
 }
 
-/// More rows than anybody waits for.
+/// Statement that does not end within a test.
 const ENDLESS: &str = "select value, repeat('x', 100) as y from generate_series(1, 1000000000000)";
 
 #[test]
@@ -506,12 +506,12 @@ fn a_query_ends_at_its_timeout() {
 #[test]
 fn an_answer_that_breaks_off_does_not_look_whole() {
     let server = Running::start();
-    // Fails at the last of many rows, after the first were sent.
+    // Fails at the last of many rows, after the first ones were sent.
     let sql = "select 1 / (100000 - value) as x, repeat('x', 100) as y from generate_series(1, 100000)";
     for format in ["json", "ndjson", "csv", "arrow"] {
         let url = format!("{}/v1/sql?format={format}", server.url());
         let mut body = Vec::new();
-        // The status may be on its way already, or not.
+        // The failure may come before or after the status was sent.
         let broken = match ureq::post(&url).send(sql) {
             Ok(mut response) => response.body_mut().as_reader().read_to_end(&mut body).is_err(),
             Err(error) => matches!(error, ureq::Error::Io(_)),
@@ -523,18 +523,18 @@ fn an_answer_that_breaks_off_does_not_look_whole() {
 #[test]
 fn a_query_ends_when_its_client_goes() {
     let server = Running::start();
-    let mut connection = std::net::TcpStream::connect(server.addresses.http.unwrap()).unwrap();
+    let mut connection = std::net::TcpStream::connect(server.addresses.get(Port::Http).unwrap()).unwrap();
     let length = ENDLESS.len();
     write!(
         connection,
-        "POST /v1/sql?format=ndjson HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{ENDLESS}"
+        "POST /v1/sql?format=ndjson HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{ENDLESS}"
     )
     .unwrap();
     let mut first = [0; 1000];
     connection.read_exact(&mut first).unwrap();
     assert!(server.get("/metrics").text().contains("broadloom_queries_running 1\n"));
     drop(connection);
-    // The test ends when the query has; a query that runs on would keep it here for ever.
+    // Wait for the query to end; if it kept running, the test would not end.
     while !server.get("/metrics").text().contains("broadloom_queries_running 0\n") {}
     assert_counted(&server, "broadloom_queries_total{protocol=\"sql\",outcome=\"abandoned\"} 1");
 }
@@ -557,7 +557,7 @@ fn too_many_queries_at_once_are_refused() {
 #[test]
 fn a_client_that_stops_reading_is_cut_off_at_the_timeout_and_frees_its_place() {
     let server = Running::with_limits(Limits { queries_max: 1, ..Limits::default() });
-    let address = server.addresses.http.unwrap();
+    let address = server.addresses.get(Port::Http).unwrap();
     let mut stalled = server.runtime.block_on(async {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         // So small that the server soon cannot send any more.
@@ -595,7 +595,7 @@ fn a_trace_comes_back_as_it_was_sent() {
         let back: ExportTraceServiceRequest = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(sorted(back), sorted(sent.clone()));
     }
-    // From a segment too.
+    // Then from a segment.
     server.runtime.block_on(server.database.flush()).unwrap();
     let back = serde_json::from_slice(&server.get(&format!("/v1/traces/{TRACE}")).body).unwrap();
     assert_eq!(sorted(back), sorted(sent));

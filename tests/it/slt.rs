@@ -1,8 +1,8 @@
-//! SQL as people write it, in `tests/slt/*.slt`, over the telemetry in `tests/slt/data`; the same in folders of
-//! `tests/slt` that have `data` of their own.
+//! Runs the SQL scripts in `tests/slt/*.slt` on the telemetry in `tests/slt/data`, and likewise in each folder of
+//! `tests/slt` that has its own `data`.
 //!
-//! Each file runs three times: with all events in the buffer, all in segments, and some in each. Where an
-//! event is must not be seen.
+//! Each file runs three times: with all events in the buffer, all in segments, and some in each. The results must
+//! not depend on where an event is.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 /// 2026-01-05 11:00 UTC, an hour after the events.
 const NOW_NS: i64 = 1_767_610_800_000_000_000;
 
-/// Where the events are.
+/// Place of the events.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Place {
     Buffer,
@@ -26,7 +26,7 @@ enum Place {
     Both,
 }
 
-/// A connection of the runner.
+/// Connection of the script runner.
 struct Connection(Database);
 
 #[async_trait::async_trait]
@@ -74,7 +74,7 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
 async fn load(place: Place, data: &Path, folder: &Path) -> Result<Database> {
     let mut settings = Settings::new(data);
     settings.query.bitmap_asks = 0;
-    // In one place scans read columns from memory, in the other from Parquet.
+    // With `Both`, scans read columns from memory, else from Parquet.
     settings.query.decoded_asks = if place == Place::Both { 0 } else { u32::MAX };
     let database = Database::open(settings).await?;
     for (kind, file) in [
@@ -104,7 +104,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt")
 }
 
-/// The folders with scripts and the data that these are about.
+/// Folders with scripts and their data.
 fn folders() -> Vec<PathBuf> {
     let inside = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
     let own = inside.filter(|path| path.join("data").is_dir());

@@ -1,7 +1,7 @@
-//! Does the server stay within its memory, whatever producers and queries ask of it?
+//! Does the server stay within its memory limits, whatever producers and queries do?
 //!
-//! Producers send as fast as they can, and again what was refused, while others ask for more than the queries'
-//! memory. `BROADLOOM_SOAK_SECONDS` says for how long, and `BROADLOOM_PROGRAM` names a release.
+//! Producers send as fast as they can and retry refused messages, while queries need more than `--query-memory`.
+//! `BROADLOOM_SOAK_SECONDS` sets the duration, and `BROADLOOM_PROGRAM` names a release build.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tonic::Code;
 use crate::running::{Served, get, post, rows, run, spans};
 
 const SECONDS: u64 = 10;
-/// What all parts may take together. The process itself takes about 60 MiB.
+/// Memory limits of the server's parts. The process itself takes about 60 MiB.
 const LIMITS: [&str; 20] = [
     "--message-max",
     "1MiB",
@@ -42,16 +42,16 @@ const LIMITS: [&str; 20] = [
     "--query-timeout",
     "20s",
 ];
-/// Largest resident set of a short run of a debug build, in MiB; `BROADLOOM_SOAK_MIB` is another one. What it
-/// consists of is in `docs/operate/memory.md`, how it was measured in `docs/design/memory.md`.
+/// Largest resident set allowed in a short run of a debug build, in MiB; `BROADLOOM_SOAK_MIB` overrides it.
+/// `docs/operate/memory.md` lists its parts, `docs/design/memory.md` how it was measured.
 const RESIDENT_MIB_MAX: u64 = 512;
-/// Events of a message.
+/// Events per message.
 const EVENTS: u64 = 400;
 
-/// Together they send far more than the messages in flight may be.
+/// Number of producers; together they send far more than `--in-flight-max` allows.
 const PRODUCERS: u64 = 48;
 const ASKERS: usize = 4;
-/// Far sooner than the server asks for, so that more is sent than it can take in.
+/// Pause before a retry, far shorter than the server requests, so that producers overload it.
 const RETRY: Duration = Duration::from_millis(2);
 
 const QUERIES: [&str; 4] = [
@@ -71,7 +71,7 @@ fn message(m: u64) -> ExportTraceServiceRequest {
     let mut request = spans(EVENTS as usize);
     for (i, span) in request.resource_spans[0].scope_spans[0].spans.iter_mut().enumerate() {
         let n = m * EVENTS + i as u64;
-        // Numbers that look random, and are the same each time.
+        // Pseudo-random numbers, the same in each run.
         let mixed = (n ^ 0x9E37_79B9).wrapping_mul(0x2545_F491_4F6C_DD1D);
         span.trace_id = [mixed.to_be_bytes(), n.to_be_bytes()].concat();
         span.attributes.extend([
@@ -88,7 +88,7 @@ struct Counts {
     messages: AtomicU64,
     refused: AtomicU64,
     answered: AtomicU64,
-    /// Queries that failed, by status and the beginning of what was said.
+    /// Failed queries, by status and the beginning of the message.
     failed: Mutex<BTreeMap<String, u64>>,
 }
 
@@ -103,7 +103,7 @@ impl Soak {
     fn start(server: &Served) -> Self {
         let mut soak =
             Self { stop: Arc::default(), counts: Arc::default(), next: Arc::default(), threads: Vec::new() };
-        // So that the queries know the attributes.
+        // A first message, so that the attributes in queries are known.
         assert!(by_http(&format!("{}/v1/traces", server.otlp_http), &message(0).encode_to_vec()));
         soak.next.store(1, Ordering::Relaxed);
         soak.counts.messages.store(1, Ordering::Relaxed);
@@ -117,9 +117,9 @@ impl Soak {
                     (producer % 3 == 0).then(|| runtime.block_on(TraceServiceClient::connect(grpc)).unwrap());
                 while !stop.load(Ordering::Relaxed) {
                     let request = message(next.fetch_add(1, Ordering::Relaxed));
-                    // Encoded once: the machine is there for the server.
+                    // Encode once, to leave the processors to the server.
                     let bytes = request.encode_to_vec();
-                    // Until it is acknowledged, as each number shall be there.
+                    // Retry until it is acknowledged, because each number must be stored.
                     while !match &mut client {
                         Some(client) => runtime.block_on(by_grpc(client, &request)),
                         None => by_http(&http, &bytes),
@@ -156,7 +156,7 @@ impl Soak {
     }
 }
 
-/// Whether it was taken in; anything but "come again" is a failure.
+/// Sends a message; true if it was stored, false if the server is busy. Panics on other answers.
 fn by_http(url: &str, request: &[u8]) -> bool {
     let answer = post(url, &[("Content-Type", "application/x-protobuf")], request);
     assert!(matches!(answer.status, 200 | 503), "{answer:?}");
@@ -208,7 +208,7 @@ fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
     let Counts { messages, refused, answered, failed } = soak.counts.as_ref();
     let events = count(messages) * EVENTS;
     println!(
-        "{events} events in {elapsed:?}, {:.0} a second, of {:.0} that were sent; {} messages were refused and sent \
+        "{events} events in {elapsed:?}, {:.0} stored and {:.0} sent per second; {} messages were refused and sent \
          again; {} queries answered, failed: {:#?}; at most {resident} MiB resident",
         events as f64 / elapsed.as_secs_f64(),
         (events + count(refused) * EVENTS) as f64 / elapsed.as_secs_f64(),
@@ -219,7 +219,7 @@ fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
     assert!(count(refused) > 0, "producers were never made to wait");
     assert!(count(answered) > 0 && count(messages) > 0);
 
-    // Every number once: as many, with the same sums of powers.
+    // Every number is there once: their count and the sums of their powers are right.
     let n = |power: u32| (0..events).fold(0_f64, |sum, n| sum + (n as f64).powi(power as i32));
     let found = rows(
         &server.http,
@@ -232,11 +232,11 @@ fn memory_is_bounded_while_producers_and_queries_ask_for_more_than_there_is() {
         assert!((sum / n(power) - 1.0).abs() < 1e-9, "{found}");
     }
     assert!(get(&format!("{}/readyz", server.http), &[]).status == 200);
-    // What came in faster than it was merged is merged now, in few and large steps.
+    // Segments that came in faster than they were merged are merged now, in few large steps.
     std::thread::sleep(elapsed / 4);
     let resident = resident_mib(server.process());
-    println!("at most {resident} MiB after it was merged");
-    assert!(resident <= resident_max, "{resident} MiB after all was counted");
+    println!("at most {resident} MiB resident after merging");
+    assert!(resident <= resident_max, "{resident} MiB resident after merging");
     assert_eq!(server.terminate(), Some(0));
     let check = run(&["check", "--data", data.path().to_str().unwrap()]);
     assert_eq!(check.status.code(), Some(0), "{}", String::from_utf8_lossy(&check.stdout));

@@ -1,8 +1,7 @@
-//! Which corpus is in a data directory, and putting one there.
+//! Which corpus does a data directory contain, and how does one get there?
 //!
-//! A file `demo.json` beside the data says that the events are the demo's own, with which settings, and
-//! whether all of them arrived. So a second `broadloom demo` asks its questions at once, and no demo is
-//! ever mixed into somebody's data.
+//! A file `demo.json` in the directory marks the events as the demo's, with its settings, and says whether all of
+//! them were stored. So a second `broadloom demo` runs its queries at once, and a demo is never mixed into other data.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,17 +15,17 @@ use crate::demo::{DemoRequest, DemoSettings, Generator};
 use crate::error::{Error, ErrorKind, Result};
 
 const MARKER: &str = "demo.json";
-/// Requests that wait between the generator and the database.
+/// Most requests in the queue between generator and database.
 const QUEUE_REQUESTS: usize = 16;
 
-/// What the marker says.
+/// Content of the marker file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Marker {
     seed: u64,
     events: u64,
     minutes: u32,
     start_ns: i64,
-    /// All events are there.
+    /// True once all events are stored.
     complete: bool,
 }
 
@@ -49,7 +48,7 @@ impl Marker {
         match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|e| Error::corrupt(format!("{} is not what the demo writes: {e}", path.display()))),
+                .map_err(|e| Error::corrupt(format!("{} was not written by the demo: {e}", path.display()))),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(Error::from(e).context(path.display())),
         }
@@ -62,18 +61,21 @@ impl Marker {
     }
 }
 
-/// What to do with a data directory.
+/// Decision about a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// It is empty: make the corpus.
+    /// The directory is empty: make the corpus.
     Make,
-    /// The corpus of these settings is there.
+    /// The directory already contains the corpus of these settings.
     Reuse(DemoSettings),
 }
 
-/// Decides what to do with `data`, which holds `events` events; `any_start` when the time was not asked for.
+/// Decides what to do with `data`, which contains `events` events. With `any_start`, corpora that differ only in
+/// their start time are the same.
+///
+/// Fails with [`ErrorKind::Conflict`] if the directory contains other events, or an incomplete corpus.
 pub(super) fn plan(data: &Path, events: u64, wanted: DemoSettings, any_start: bool) -> Result<Plan> {
-    let elsewhere = "name another directory with --data, or remove this one";
+    let elsewhere = "name another directory with --data, or delete this one";
     let conflict = |what: String| {
         Err(Error::new(ErrorKind::Conflict, format!("{} {what}; {elsewhere}", data.display())))
     };
@@ -81,7 +83,7 @@ pub(super) fn plan(data: &Path, events: u64, wanted: DemoSettings, any_start: bo
         return if events == 0 {
             Ok(Plan::Make)
         } else {
-            conflict(format!("holds {} events that are not the demo's", HumanCount(events)))
+            conflict(format!("contains {} events that are not the demo's", HumanCount(events)))
         };
     };
     let found = marker.settings();
@@ -89,19 +91,18 @@ pub(super) fn plan(data: &Path, events: u64, wanted: DemoSettings, any_start: bo
     if events == 0 {
         Ok(Plan::Make)
     } else if !marker.complete {
-        conflict("holds a part of a demo corpus: an earlier run was interrupted".to_owned())
+        conflict("contains an incomplete demo corpus: an earlier run was interrupted".to_owned())
     } else if found == wanted {
         Ok(Plan::Reuse(found))
     } else {
         conflict(format!(
-            "holds another demo corpus (--seed {} --events {} --minutes {})",
+            "contains another demo corpus (--seed {} --events {} --minutes {})",
             found.seed, found.events, found.minutes
         ))
     }
 }
 
-/// Makes the corpus of `settings` and sends it to `source`; writes the marker when there is a data
-/// directory.
+/// Generates the corpus of `settings` and sends it to `source`. Writes the marker into `data`, if that is given.
 pub(super) async fn make(
     settings: DemoSettings,
     source: &Source,
@@ -117,7 +118,7 @@ pub(super) async fn make(
     let generating = tokio::spawn(blocking(move || {
         for request in Generator::new(settings) {
             if queue.blocking_send(request).is_err() {
-                break; // the receiver met an error, which it reports
+                break; // the receiver failed, and reports why
             }
         }
         Ok(())
@@ -138,7 +139,7 @@ pub(super) async fn make(
     }
     let seconds = began.elapsed().as_secs_f64();
     let rate = HumanCount((events as f64 / seconds) as u64);
-    writeln!(out, "{} events in {seconds:.1} s: {rate} a second.", HumanCount(events))?;
+    writeln!(out, "{} events in {seconds:.1} s: {rate} per second.", HumanCount(events))?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The shop stays open: new events at a modest rate, with the times of now.
+//! How does the shop stay open? With new events at a steady rate, stamped with the current time.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use crate::config::{Clock, SystemClock};
 use crate::demo::Generator;
 use crate::error::Result;
 
-/// How often events are sent.
+/// Interval between two batches of events.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Sends `rate` events a second until it is dropped. Gives an error back only when sending fails.
+/// Sends `rate` events per second until it is dropped. Returns only if sending fails.
 pub(super) async fn keep_open(mut generator: Generator, source: Source, rate: u64) -> Result<()> {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -22,7 +22,7 @@ pub(super) async fn keep_open(mut generator: Generator, source: Source, rate: u6
         if passed == 0 {
             continue;
         }
-        // After a pause (a suspended laptop) no more than a minute is made up for.
+        // After a pause (a suspended laptop), make up for at most a minute.
         let events = (passed as f64 / 1e9).min(60.0) * rate as f64;
         let begin_ns = from_ns.max(to_ns - 60_000_000_000);
         let (returned, requests) = blocking(move || {

@@ -1,4 +1,4 @@
-//! Where the demo's events go and its questions are asked: a data directory, or a running server.
+//! Where do the demo's events go, and where do its queries run? In a data directory, or on a running server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::demo::{DemoPayload, DemoRequest};
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
 use crate::ingest::otlp::{self, Encoding, RequestKind};
-use crate::query::QueryRequest;
+use crate::query::Question;
 
-/// A server that does not answer is given up after this time.
+/// Time limit for one answer of a server.
 const ANSWER_MAX: Duration = Duration::from_mins(1);
-/// How often a server that says "come again" is asked again.
+/// Most attempts while a server answers that it is busy (429, 503).
 const ATTEMPTS_MAX: u32 = 60;
 
-/// One of the two.
+/// Database that receives the demo's events and answers its queries.
 #[derive(Debug, Clone)]
 pub(super) enum Source {
     /// A database of this process.
@@ -31,11 +31,11 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The answer to `sql`, whole.
+    /// Runs `sql` and returns the complete result.
     pub(super) async fn ask(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>)> {
         match self {
             Self::Local(database) => {
-                let result = database.query(QueryRequest::new(sql)).await?;
+                let result = database.query(Question::sql(sql)).await?;
                 Ok((Arc::clone(&result.schema), result.collect().await?))
             }
             Self::Remote(url) => {
@@ -51,17 +51,17 @@ impl Source {
         }
     }
 
-    /// The single number that `sql` gives.
+    /// Runs `sql` and returns its first value, a number.
     pub(super) async fn count(&self, sql: &str) -> Result<i64> {
         use arrow::array::AsArray;
         use arrow::datatypes::Int64Type;
         let (_, batches) = self.ask(sql).await?;
         let first = batches.iter().find(|b| b.num_rows() > 0 && b.num_columns() > 0);
         let number = first.and_then(|b| b.column(0).as_primitive_opt::<Int64Type>()).map(|c| c.value(0));
-        number.ok_or_else(|| Error::internal(format!("{sql:?} gives no number")))
+        number.ok_or_else(|| Error::internal(format!("{sql:?} does not return a number")))
     }
 
-    /// Appends one request; durable when it returns.
+    /// Appends one request; its events are durable when this returns.
     pub(super) async fn send(&self, request: DemoRequest) -> Result<()> {
         match self {
             Self::Local(database) => database.append(blocking(move || decode(&request)).await?).await,
@@ -72,7 +72,7 @@ impl Source {
         }
     }
 
-    /// The way in for a whole corpus.
+    /// Returns a loader for a whole corpus.
     pub(super) fn loader(&self) -> Result<Loader> {
         Ok(match self {
             Self::Local(database) => Loader::Import(database.importer()?),
@@ -81,7 +81,7 @@ impl Source {
     }
 }
 
-/// Takes a whole corpus: straight to segments, or over the network.
+/// Loads a whole corpus: directly into segments, or over the network.
 #[derive(Debug)]
 pub(super) enum Loader {
     Import(Importer),
@@ -89,7 +89,7 @@ pub(super) enum Loader {
 }
 
 impl Loader {
-    /// Takes one request.
+    /// Loads one request.
     pub(super) async fn take(&mut self, request: DemoRequest) -> Result<()> {
         match self {
             Self::Import(importer) => importer.append(blocking(move || decode(&request)).await?).await,
@@ -97,7 +97,7 @@ impl Loader {
         }
     }
 
-    /// Makes all that was taken durable and visible.
+    /// Makes all loaded events durable and visible.
     pub(super) async fn finish(self) -> Result<()> {
         match self {
             Self::Import(mut importer) => importer.commit().await.map(|_| ()),
@@ -106,7 +106,7 @@ impl Loader {
     }
 }
 
-/// What a collector would put on the wire.
+/// Encodes a request in Protobuf, as a collector sends it.
 fn encode(request: &DemoRequest) -> (RequestKind, Vec<u8>) {
     match &request.payload {
         DemoPayload::Traces(r) => (RequestKind::Traces, r.encode_to_vec()),
@@ -115,13 +115,13 @@ fn encode(request: &DemoRequest) -> (RequestKind, Vec<u8>) {
     }
 }
 
-/// The events of a request.
+/// Converts a request to events, by way of its encoding.
 fn decode(request: &DemoRequest) -> Result<EventBatch> {
     let (kind, bytes) = encode(request);
     Ok(otlp::decode(kind, Encoding::Protobuf, &bytes, SystemClock.now_ns())?.batch)
 }
 
-/// Sends a request to a server.
+/// Sends a request to the server at `url`, over OTLP/HTTP.
 fn export(url: &str, request: &DemoRequest) -> Result<()> {
     let (kind, bytes) = encode(request);
     let path = match kind {
@@ -132,16 +132,16 @@ fn export(url: &str, request: &DemoRequest) -> Result<()> {
     post(&format!("{url}/v1/{path}"), "application/x-protobuf", &bytes).map(|_| ())
 }
 
-/// Runs `work` where it may block.
+/// Runs `work` on a thread that may block.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|e| Error::internal("a part of the demo failed").with_source(e))?
+        .map_err(|e| Error::internal("a thread of the demo failed").with_source(e))?
 }
 
-/// Posts `body`; waits as told when the server is busy.
+/// Posts `body`. While the server is busy, retries after the pause that it requests, at most 10 s.
 fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Vec<u8>> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(ANSWER_MAX))
@@ -159,12 +159,15 @@ fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Vec<u8>> {
             continue;
         }
         let text = answer.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|e| {
-            Error::new(crate::ErrorKind::Unavailable, format!("{url} broke off its answer")).with_source(e)
+            Error::new(crate::ErrorKind::Unavailable, format!("{url} ended its answer early")).with_source(e)
         })?;
         if status == 200 {
             return Ok(text);
         }
-        return Err(Error::invalid(format!("{url} says {status}: {}", String::from_utf8_lossy(&text))));
+        return Err(Error::invalid(format!(
+            "{url} answered with HTTP {status}: {}",
+            String::from_utf8_lossy(&text)
+        )));
     }
     Err(Error::new(
         crate::ErrorKind::Unavailable,

@@ -1,5 +1,5 @@
-//! The investigation: asks one question after the other, shows statement, answer and time, and says in a
-//! line what the answer means for the next one.
+//! How is the incident investigated? One query after the other, each shown with its statement, result and time, and
+//! a line that says what the result means for the next query.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -14,10 +14,10 @@ use crate::demo::{DemoSettings, incident, investigation, investigation::Question
 use crate::error::Result;
 use crate::query::output;
 
-/// A minute is bad when its p99 is so many times the usual, the middle one of the first half.
+/// A minute is bad if its p99 exceeds the usual one (the median of the first half) by this factor.
 const BAD_FACTOR: f64 = 4.0;
 
-/// Asks all questions of `source`, and prints them with their answers.
+/// Runs all queries on `source`, and prints them with their results.
 pub(super) async fn investigate(source: &Source, settings: DemoSettings, out: &mut impl Write) -> Result<()> {
     let mut tour = Tour { source, out, asked: 0, bold: std::io::stdout().is_terminal() };
     let minutes = tour.ask(&investigation::is_anything_wrong()).await?;
@@ -30,7 +30,7 @@ pub(super) async fn investigate(source: &Source, settings: DemoSettings, out: &m
     let services = tour.ask(&investigation::which_service(&since)).await?;
     if let Some(row) = services.rows().first() {
         tour.say(&format!(
-            "{} in version {} is where the time goes, in {:?}.",
+            "The time is spent in {} version {}, in {:?}.",
             cell(row, 0),
             cell(row, 1),
             cell(row, 2)
@@ -40,13 +40,13 @@ pub(super) async fn investigate(source: &Source, settings: DemoSettings, out: &m
     let slowest = tour.ask(&investigation::slowest_checkouts(&since)).await?;
     let trace_id = slowest.rows().first().map(|row| cell(row, 0).to_owned());
     let Some(trace_id) = trace_id else {
-        return tour.say("No checkout since then: make a larger corpus with --events.");
+        return tour.say("There was no checkout since then: generate more events with --events.");
     };
     tour.ask(&investigation::what_happened(&trace_id)).await?;
     tour.say(&format!("The request waits for one query of {}.", incident::SERVICE))?;
     tour.ask(&investigation::what_was_logged(&trace_id)).await?;
     tour.say(&format!(
-        "There it is: version {} of {} reads {} by a column that has no index ({}).",
+        "This is the cause: version {} of {} reads {} by a column that has no index ({}).",
         incident::VERSION_AFTER,
         incident::SERVICE,
         incident::TABLE,
@@ -54,14 +54,14 @@ pub(super) async fn investigate(source: &Source, settings: DemoSettings, out: &m
     ))
 }
 
-/// An answer, and what is known of its columns.
+/// Result of a query.
 struct Answer {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
 }
 
 impl Answer {
-    /// Every row as text, cell by cell; a cell that cannot be shown is empty.
+    /// All rows, each cell as text; a cell that cannot be shown is empty.
     fn rows(&self) -> Vec<Vec<String>> {
         let mut rows = Vec::new();
         for batch in &self.batches {
@@ -88,7 +88,7 @@ fn text(column: &dyn arrow::array::Array, row: usize) -> String {
         .map_or_else(|_| String::new(), |f| f.value(row).to_string())
 }
 
-/// A row of the answer to the first question.
+/// Row in the result of the first query.
 struct Minute {
     start_ns: i64,
     p50_ms: f64,
@@ -134,22 +134,22 @@ impl<W: Write> Tour<'_, W> {
         Ok(())
     }
 
-    /// When it became bad, from the answer to the first question.
+    /// Finds when the incident began, in the result of the first query; returns that time.
     fn say_since_when(&mut self, answer: &Answer, settings: DemoSettings) -> Result<i64> {
         let minutes: Vec<Minute> = answer.rows().iter().filter_map(|row| Minute::read(row)).collect();
         let usual_ms = middle(minutes.iter().map(|m| m.p99_ms).take(minutes.len() / 2));
         let is_bad = |minute: Option<&Minute>| minute.is_some_and(|m| m.p99_ms > BAD_FACTOR * usual_ms);
-        // One slow request alone makes a minute bad; an incident lasts.
+        // A single slow request makes one minute bad; an incident lasts longer.
         let lasts =
             |i: &usize| is_bad(minutes.get(*i)) && (is_bad(minutes.get(i + 1)) || is_bad(minutes.get(i + 2)));
         let Some(first) = (0..minutes.len()).find(lasts) else {
-            self.say("No minute stands out: this corpus is too small; make a larger one with --events.")?;
+            self.say("No minute stands out: there are too few events; generate more with --events.")?;
             return Ok(settings.incident_ns());
         };
         let worst_ms = minutes[first..].iter().map(|m| m.p99_ms).fold(0.0, f64::max);
         let middle_ms = middle(minutes[first..].iter().map(|m| m.p50_ms));
         self.say(&format!(
-            "From {} on, the 99th percentile goes from {} to {}; the median is {}: a few are hit, and hard.",
+            "From {} on, the 99th percentile rises from {} to {}; the median is {}: few are hit, but hard.",
             &rfc3339(minutes[first].start_ns)[11..16],
             human_ms(usual_ms),
             human_ms(worst_ms),
@@ -158,7 +158,7 @@ impl<W: Write> Tour<'_, W> {
         Ok(minutes[first].start_ns)
     }
 
-    /// Who is hit and who is not, from the answer to the second.
+    /// Says which visitors are affected, from the result of the second query.
     fn say_who(&mut self, answer: &Answer) -> Result<()> {
         let slow_ms = investigation::SLOW_NS as f64 / 1e6;
         let rows = answer.rows();
@@ -170,7 +170,11 @@ impl<W: Write> Tour<'_, W> {
             return Ok(());
         }
         let worst_ms = spared.iter().filter_map(|row| milliseconds(row, 5)).fold(0.0, f64::max);
-        self.say(&format!("Hit: {}. Of the others the worst have {}.", names.join(", "), human_ms(worst_ms)))
+        self.say(&format!(
+            "Affected: {}. The worst of the others have {}.",
+            names.join(", "),
+            human_ms(worst_ms)
+        ))
     }
 }
 
@@ -182,7 +186,7 @@ fn milliseconds(row: &[String], at: usize) -> Option<f64> {
     cell(row, at).parse().ok()
 }
 
-/// The value in the middle, 0 when there is none.
+/// The median; 0 if there are no values.
 fn middle(values: impl Iterator<Item = f64>) -> f64 {
     let mut all: Vec<f64> = values.collect();
     all.sort_by(f64::total_cmp);

@@ -1,10 +1,10 @@
-//! `broadloom demo --write-otlp`: the corpus as files, for benchmarks and to try `broadloom import`.
+//! `broadloom demo --write-otlp`: writes the corpus to files, for benchmarks and to try `broadloom import`.
 //!
 //! ```text
 //! DIR/traces-00000.binpb   logs-00000.binpb   metrics-00000.binpb   traces-00001.binpb …
 //! DIR/manifest.json        settings, and requests, events and bytes of every file
 //! ```
-//! A file is a sequence of OTLP requests, each after its length as a varint, in order of arrival.
+//! A file is a sequence of OTLP requests in order of arrival, each preceded by its length as a varint.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -16,10 +16,10 @@ use serde::Serialize;
 use crate::demo::{DemoPayload, DemoRequest, DemoSettings, Generator};
 use crate::error::{Error, Result};
 
-/// A file that is larger is ended and the next one begun.
+/// Size of a file after which the next one is begun.
 const FILE_BYTES: u64 = 64 << 20;
 
-/// What was written.
+/// Summary of the written files; also `manifest.json`.
 #[derive(Debug, Serialize)]
 pub(super) struct Manifest {
     seed: u64,
@@ -29,11 +29,11 @@ pub(super) struct Manifest {
     pub(super) events: u64,
     /// Bytes of all files.
     pub(super) bytes: u64,
-    /// The files, in the order in which they were begun.
+    /// The files, in the order of their creation.
     pub(super) files: Vec<Written>,
 }
 
-/// One file.
+/// One written file.
 #[derive(Debug, Serialize)]
 pub(super) struct Written {
     name: String,
@@ -43,7 +43,8 @@ pub(super) struct Written {
     bytes: u64,
 }
 
-/// Writes the corpus of `settings` to `directory`; `progress` hears of the events of each request.
+/// Writes the corpus of `settings` to `directory`, which must be new or empty; `progress` gets the number of events of
+/// each request.
 pub(super) fn write(
     settings: DemoSettings,
     directory: &Path,
@@ -53,7 +54,7 @@ pub(super) fn write(
     std::fs::create_dir_all(directory).map_err(fails)?;
     if std::fs::read_dir(directory).map_err(fails)?.next().is_some() {
         return Err(Error::invalid(format!(
-            "{} is not empty: name a new directory for the corpus",
+            "{} is not empty: name a new or empty directory",
             directory.display()
         )));
     }
@@ -76,7 +77,7 @@ const SIGNALS: [&str; 3] = ["traces", "logs", "metrics"];
 
 struct CorpusWriter<'a> {
     directory: &'a Path,
-    /// By signal: the file that is being written, and its index in `files`.
+    /// Open file of each signal, and its index in `files`.
     open: [Option<(BufWriter<File>, usize)>; 3],
     begun: [usize; 3],
     files: Vec<Written>,

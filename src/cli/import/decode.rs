@@ -1,4 +1,4 @@
-//! From a chunk to events.
+//! How does a chunk become events?
 
 use super::source::{Chunk, Payload, Plan};
 use crate::error::{Error, Result};
@@ -10,20 +10,20 @@ use crate::ingest::place::{line_ends, located};
 use crate::ingest::sniff::{self, Format, Layout};
 use crate::ingest::{Decoded, Hints, Ingested, csv, jaeger, ndjson, table};
 
-/// What a person said about how to read.
+/// Options of `broadloom import` that decide how files are read.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
-    /// The format, when it is not to be found out.
+    /// Format of all files; `None` recognises it for each.
     pub(super) format: Option<Format>,
-    /// The signal of OTLP protobuf.
+    /// Signal of OTLP protobuf files; `None` recognises it for each message.
     pub(super) signal: Option<RequestKind>,
-    /// The meaning of fields.
+    /// Meanings of fields, and constants (`--map`, `--set`).
     pub(super) map: FieldMap,
-    /// The time of import.
+    /// Time of the import, in nanoseconds since the Unix epoch.
     pub(super) now_ns: i64,
 }
 
-/// The events of a chunk.
+/// Events of a chunk, and its rejected records.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     pub(super) batches: Vec<EventBatch>,
@@ -31,21 +31,21 @@ pub(super) struct Events {
     pub(super) hints: Hints,
 }
 
-/// Records that did not go in, for one reason.
+/// Rejected records, all for one reason.
 #[derive(Debug)]
 pub(super) struct Reject {
-    /// Line, row or byte of the file, beginning with 1.
+    /// Line, row or byte of the file, from 1.
     pub(super) position: u64,
-    /// Where in that line, if it is known.
+    /// Column in that line, if it is known.
     pub(super) column: Option<u64>,
-    /// How many records.
+    /// Number of records.
     pub(super) records: u64,
     pub(super) reason: String,
-    /// The record as it came, where the format has text.
+    /// The record's text as read; `None` in binary formats.
     pub(super) raw: Option<String>,
 }
 
-/// Decodes a chunk. What cannot be read is in [`Events::rejects`].
+/// Decodes a chunk. Records that cannot be read are in [`Events::rejects`].
 pub(super) fn decode(chunk: &Chunk, options: &Options) -> Events {
     let mut events = Events::default();
     let Options { map, now_ns, .. } = options;
@@ -69,14 +69,14 @@ pub(super) fn decode(chunk: &Chunk, options: &Options) -> Events {
         (Payload::Bytes(bytes), Layout::Otlp { framing }) => {
             decode_otlp(&mut events, chunk, bytes, *framing, options);
         }
-        // Tables come as rows.
+        // Tables arrive as `Payload::Rows`.
         (Payload::Bytes(_), _) => {}
     }
     events
 }
 
 impl Events {
-    /// Adds what a decoder gave for `bytes`, the chunk's or a part of it.
+    /// Adds a decoder's result for `bytes`, which are the chunk's or a part of it.
     fn take(&mut self, decoded: Result<Decoded>, chunk: &Chunk, bytes: &[u8]) {
         self.take_at(decoded, chunk.before, bytes);
     }
@@ -101,7 +101,7 @@ impl Events {
         }
     }
 
-    /// Takes note of what `raw`, which begins at `position`, is not.
+    /// Rejects `raw`, which begins at `position`, as one record.
     fn refuse(&mut self, position: u64, error: &Error, raw: &[u8]) {
         let text = (!raw.is_empty()).then(|| String::from_utf8_lossy(raw).into_owned());
         let (reason, place) = located(error.message());
@@ -155,9 +155,9 @@ fn decode_otlp_json(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: F
         let decoded = match sniff::otlp_json_kind(document) {
             Some(kind) => otlp::decode(kind, Encoding::Json, document, now_ns),
             None if matches!(document, b"" | b"{}") => continue,
-            None => Err(Error::invalid(
-                "no OTLP JSON: neither resourceSpans nor resourceLogs nor resourceMetrics",
-            )),
+            None => {
+                Err(Error::invalid("not OTLP JSON: expected resourceSpans, resourceLogs or resourceMetrics"))
+            }
         };
         match decoded {
             Ok(ingested) => events.ingest(position, ingested),
@@ -166,8 +166,8 @@ fn decode_otlp_json(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: F
     }
 }
 
-/// Decodes messages of OTLP. Messages of one kind are joined: the fields of a request are repeated, so one
-/// after the other they are one request, and one batch is cheaper than many.
+/// Decodes OTLP messages. Consecutive messages of one kind are concatenated: the fields of a request are repeated, so
+/// the result is one request, and one batch is cheaper than many.
 fn decode_otlp(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framing, options: &Options) {
     if framing == Framing::ProtobufFields {
         return match kind_of(bytes, &chunk.plan, options) {
@@ -202,8 +202,9 @@ fn decode_otlp(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framin
     }
 }
 
-/// What a message is: what a person said, else what its name says unless its records say otherwise, else
-/// what the records say; `None` when it has none.
+/// Signal of a message: `--signal`, else by its records, else by the file's name. `None` if it has no records.
+///
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if it has records and none of these decides.
 fn kind_of(message: &[u8], plan: &Plan, options: &Options) -> Result<Option<RequestKind>> {
     if options.signal.is_some() {
         return Ok(options.signal);
@@ -221,7 +222,7 @@ fn kind_of(message: &[u8], plan: &Plan, options: &Options) -> Result<Option<Requ
         return Ok(None);
     }
     Err(Error::invalid(
-        "an OTLP protobuf message whose signal cannot be told: say --signal traces, logs or metrics",
+        "the signal of this OTLP protobuf message cannot be recognised: write --signal traces, logs or metrics",
     ))
 }
 
@@ -244,7 +245,7 @@ fn decode_messages(
     if let Ok(ingested) = otlp::decode(kind, Encoding::Protobuf, message, options.now_ns) {
         return events.ingest(first, ingested);
     }
-    // One broken part must not cost the others.
+    // Decode part by part, so that only the broken one is rejected.
     for range in ranges {
         for part in framing::fields(&bytes[range.clone()]) {
             let part = range.start + part.start..range.start + part.end;
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn a_broken_part_costs_itself() {
-        // A resource whose length is right and whose contents are not protobuf.
+        // A resource with the right length, whose contents are not protobuf.
         let bytes = [&example("trace.json")[..], &[0x0a, 2, 0x0f, 0xff], &example("trace.json")].concat();
         let layout = Layout::Otlp { framing: Framing::ProtobufFields };
         let events = events_of(layout, bytes, "", Some(RequestKind::Traces));

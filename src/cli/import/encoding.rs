@@ -1,23 +1,26 @@
-//! Text in UTF-8, whatever it is in.
+//! How does text of any encoding become UTF-8?
 //!
-//! Windows writes a byte order mark before UTF-8, and UTF-16 with one; its shells make UTF-16 of what is redirected
-//! into a file. The mark is no part of the text. UTF-16 without a mark is told from the zeros between ASCII.
+//! Windows writes UTF-8 and UTF-16 with a byte order mark, and its shells redirect output as UTF-16. The mark is not
+//! part of the text. UTF-16 without a mark is recognised by the zeros between ASCII characters.
 
 use std::io::{self, Cursor, Error, ErrorKind, Read};
 
-/// Bytes that tell the encoding.
+/// Bytes by which the encoding is recognised.
 const HEAD_BYTES: usize = 8;
 
-/// Units that are decoded at once.
+/// UTF-16 units decoded at once.
 const UNITS: usize = 32 << 10;
 
-/// The bytes of `raw` as UTF-8, without a byte order mark; what is not text stays as it is.
+/// Returns the text of `raw` as UTF-8 without a byte order mark; bytes that are not text stay as they are.
 pub(super) fn utf8(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     let mut head = Vec::new();
     raw.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     let (mark_bytes, big_endian) = match &head[..] {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => {
-            return Err(Error::new(ErrorKind::InvalidData, "the text is UTF-32: convert it to UTF-8"));
+            return Err(Error::new(
+                ErrorKind::InvalidData,
+                "the text is UTF-32, which is not supported: convert it to UTF-8",
+            ));
         }
         [0xef, 0xbb, 0xbf, ..] => (3, None),
         [0xff, 0xfe, ..] => (2, Some(false)),
@@ -34,8 +37,8 @@ pub(super) fn utf8(mut raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + S
     })
 }
 
-/// The byte order, if every other byte is zero and those between are ASCII text. A line end does not come first:
-/// messages of protobuf begin so.
+/// True for big endian, false for little endian, if every other byte is zero and the others are ASCII text. The first
+/// character must be visible: protobuf messages can begin like a line end in UTF-16.
 fn wide_ascii(head: &[u8]) -> Option<bool> {
     let text = |b: &u8| matches!(b, b'\t' | b'\n' | b'\r' | b' '..=b'~');
     let wide = |low: usize| {
@@ -46,17 +49,17 @@ fn wide_ascii(head: &[u8]) -> Option<bool> {
     if wide(0) { Some(false) } else { wide(1).then_some(true) }
 }
 
-/// Makes UTF-8 of UTF-16; what is none becomes U+FFFD.
+/// Reader that converts UTF-16 to UTF-8; invalid units become U+FFFD.
 struct Utf16<R> {
     inner: R,
     big_endian: bool,
-    /// Bytes that cannot be decoded without what follows.
+    /// Bytes that cannot be decoded before more are read.
     left: Vec<u8>,
     text: Cursor<Vec<u8>>,
 }
 
 impl<R: Read> Utf16<R> {
-    /// Decodes more; false at the end.
+    /// Decodes the next units; returns false at the end.
     fn fill(&mut self) -> io::Result<bool> {
         let mut bytes = std::mem::take(&mut self.left);
         let before = bytes.len();
@@ -72,7 +75,7 @@ impl<R: Read> Utf16<R> {
         let ended = bytes.len() == before;
         let odd = bytes.chunks_exact(2).remainder();
         if !ended {
-            // The first half of a pair waits for the other.
+            // Keep the first half of a surrogate pair until the second is read.
             let first_half = units.last().is_some_and(|unit| (0xD800..0xDC00).contains(unit));
             let left = odd.len() + if first_half { 2 } else { 0 };
             self.left = bytes[bytes.len() - left..].to_vec();

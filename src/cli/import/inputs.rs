@@ -1,22 +1,22 @@
-//! Which files were meant?
+//! Which files do the arguments name?
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// One thing to read.
+/// One input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Input {
     /// Standard input.
     Stdin,
-    /// A file that was named.
+    /// File named by an argument or pattern.
     Named(PathBuf),
-    /// A file that was found in a directory; it may be anything, such as a licence.
+    /// File found in a directory. It may be anything, such as a licence, and is skipped if it is not telemetry.
     Found(PathBuf),
 }
 
 impl Input {
-    /// What messages call it.
+    /// Name of the input in messages.
     pub(super) fn label(&self) -> String {
         match self {
             Self::Stdin => "stdin".to_owned(),
@@ -25,10 +25,10 @@ impl Input {
     }
 }
 
-/// Expands arguments: `-`, files, directories (all files below, by name; hidden ones left out) and glob
+/// Expands arguments: `-`, files, directories (all files below that are not hidden, ordered by name) and glob
 /// patterns.
 ///
-/// Fails with [`ErrorKind::NotFound`] when an argument is none of these.
+/// Fails with [`ErrorKind::NotFound`] if an argument is none of these.
 pub(super) fn expand(arguments: &[String]) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for argument in arguments {

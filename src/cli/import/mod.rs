@@ -1,8 +1,9 @@
-//! `broadloom import`: files of other people's telemetry go in.
+//! `broadloom import`: imports files of telemetry.
 //!
-//! [`inputs`] finds the files, [`source`] cuts them into chunks of whole records after [`unpack`] and [`encoding`]
-//! have undone what was done to their bytes, [`decode`] makes events of a chunk, [`pipeline`] does that on several
-//! threads and keeps the order, [`report`] shows it. What the formats mean is in [`crate::ingest`].
+//! [`inputs`] finds the files, [`unpack`] decompresses them, [`encoding`] converts text to UTF-8, [`source`] splits
+//! them into chunks of whole records, and [`decode`] makes events of a chunk. [`pipeline`] does this on several
+//! threads and keeps the order; [`report`] shows progress and rejects. The formats themselves are in
+//! [`crate::ingest`].
 
 mod inputs;
 mod unpack;
@@ -39,45 +40,51 @@ Examples:
   broadloom import spans.csv --map time=StartedAt,duration_us=Took,name=Op --set signal=span
   broadloom import telemetry/ --rejects rejects.ndjson
 
-Formats are told from content; in directories, what is no telemetry is skipped. OTLP protobuf does not say
-which signal it carries: that is found out from its records, and --signal overrides it. gzip and Zstandard
-are undone, padding with zeros is none of their business, and text may be UTF-8 or UTF-16 with a byte order
-mark. A file that begins or ends within a line loses that line alone.
+Files: the format is recognised by content. gzip and Zstandard are decompressed, zeros behind them
+are ignored; text may be UTF-8 or UTF-16. In directories, files that are not telemetry are
+skipped. The signal of OTLP protobuf is recognised by its records, unless --signal names it. A
+file that begins or ends within a line loses only that line.
 
-Fields of NDJSON, CSV and tables: the usual spellings of time, level, message, ids, duration, service and so
-on are recognised, journald's and those of OpenTelemetry's console exporters too; the rest become attributes,
-nested objects dotted names. An object that only holds a list of records ({\"Records\":[...]}) is one event for
-each. A record with a span id and a duration is a span, its events are span events; any other is a log. Times
-reach from 1677 to 2262: a record whose time is beyond, or cannot be read, is rejected unless it has another;
-one without any gets the time of the import. Rows of CSV may be shorter than the header, not longer; a quote
-that never closes costs its line. TARGET of --map is one of time, start, end, duration, trace_id,
-span_id, parent_id, name, kind, status, status_message, level, message, service, pod, signal, sample_rate,
-trace_state (times and durations with a unit where they are bare numbers: duration_ms, time_us), or the name
-of an attribute, with its level: resource.x, scope.x.
+Fields of NDJSON, CSV and tables: common spellings of time, level, message, ids, duration, service
+and so on are recognised, also those of journald and OpenTelemetry's console exporters. Other
+fields become attributes; nested objects get dotted names. An object that only contains a list of
+records, such as {\"Records\":[...]}, becomes one event per record. A record with a span id and a
+duration becomes a span, and its events become span events; any other record becomes a log.
 
-Exit codes: 0 everything is in, 1 it failed, was interrupted, or a file could not be read (the others are
-in), 2 wrong usage, 3 some records were rejected (the others are in).";
+Times: from 1677 to 2262. A record without a time gets the time of the import. A record whose time
+is out of range or cannot be read is rejected, unless it has another one.
+
+CSV: a row may have fewer fields than the header, not more. A quote that never closes costs its
+line.
+
+--map TARGET=FIELD: TARGET is time, start, end, duration, trace_id, span_id, parent_id, name,
+kind, status, status_message, level, message, service, pod, signal, sample_rate, trace_state, or
+the name of an attribute, with its level if it is not on the record: resource.x, scope.x. Times
+and durations that are bare numbers need a unit: duration_ms, time_us.
+
+Exit codes: 0 all imported, 1 failure, interruption or an unreadable file (the others were
+imported), 2 wrong usage, 3 some records were rejected (the others were imported).";
 
 /// Arguments of `broadloom import`.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct ImportArgs {
-    /// Files, directories, patterns, or - for standard input
+    /// Files, directories (with all files below), glob patterns, or - for stdin
     #[arg(required = true, value_name = "FILE|DIR|GLOB|-")]
     inputs: Vec<String>,
-    /// What the files are, instead of finding out
+    /// Format of the files; by default it is recognised for each file
     #[arg(long, value_name = "FORMAT")]
     format: Option<FormatArg>,
-    /// What OTLP protobuf files carry, instead of finding out
+    /// Signal in OTLP protobuf files; by default it is recognised
     #[arg(long, value_name = "SIGNAL")]
     signal: Option<SignalArg>,
-    /// Which field is what: time=StartTime,duration_us=Took,http.route=Path
+    /// Meanings of fields, such as time=StartTime,duration_us=Took,http.route=Path; see below for targets
     #[arg(long, value_name = "TARGET=FIELD")]
     map: Vec<String>,
-    /// An attribute or core field that every event gets: service.name=cart, signal=span
+    /// Attribute or core field for every event, such as service.name=cart or signal=span
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where to write rejected records, as lines of JSON: file, line, reason, raw
+    /// Write rejected records to this file, as JSON lines with file, line, reason and raw
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
 }
@@ -123,7 +130,7 @@ impl ImportArgs {
     }
 }
 
-/// Imports.
+/// Runs `broadloom import`.
 pub(super) async fn run(args: ImportArgs, globals: &Globals) -> Result<ExitCode> {
     let settings = globals.settings();
     let options = args.options(settings.clock.now_ns())?;
@@ -151,13 +158,13 @@ pub(super) async fn run(args: ImportArgs, globals: &Globals) -> Result<ExitCode>
     })
 }
 
-/// Bytes of all inputs; `None` when that is not known.
+/// Bytes of all inputs; `None` if stdin is one of them.
 fn total_bytes(inputs: &[Input]) -> Option<u64> {
     inputs
         .iter()
         .map(|input| match input {
             Input::Stdin => None,
-            // A file that cannot be read is reported when its turn comes.
+            // The pipeline reports a file that cannot be read.
             Input::Named(path) | Input::Found(path) => Some(std::fs::metadata(path).map_or(0, |m| m.len())),
         })
         .sum()
@@ -167,9 +174,9 @@ struct Import<'a> {
     labels: Vec<String>,
     importer: Importer,
     ledger: Ledger,
-    /// Inputs that were read to their end.
+    /// Indexes of the inputs that were read to their end.
     complete: Vec<usize>,
-    /// What positions count, by input.
+    /// Unit of positions (byte, row or line), by input.
     units: BTreeMap<usize, &'static str>,
     report: &'a mut Report,
 }
@@ -189,7 +196,7 @@ impl Import<'_> {
         };
         let bytes = pipeline.bytes_read();
         drop(pipeline);
-        // After an error, too: what was handed over before it is worth keeping.
+        // After an error, too: events that were handed over before it are kept.
         let committed = tokio::select! {
             committed = self.importer.commit() => committed,
             signal = signals.next() => Err(Error::new(ErrorKind::Cancelled, format!("{signal} again: stopped at once"))),
@@ -243,29 +250,29 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// After an interruption: how much of which file is in, for good.
+    /// After a failure or interruption: reports how much of each file is durable.
     fn report_durable(&self) {
         let progress = self.importer.progress();
         self.report
-            .say(&format!("not finished: {} events are in the database, for good:", progress.committed_rows));
+            .say(&format!("not finished: {} events are durable in the database:", progress.committed_rows));
         for (index, label) in self.labels.iter().enumerate() {
             let durable = self.ledger.durable(index);
             if durable.events == 0 {
                 continue;
             }
             if self.complete.contains(&index) && durable.events == self.ledger.events(index) {
-                self.report.say(&format!("  {label}: all of it, {} events", durable.events));
+                self.report.say(&format!("  {label}: complete, {} events", durable.events));
             } else {
                 let unit = self.units.get(&index).copied().unwrap_or("byte");
                 self.report
                     .say(&format!("  {label}: up to {unit} {}, {} events", durable.behind, durable.events));
             }
         }
-        self.report.say("  of other files nothing is in");
+        self.report.say("  nothing of other files");
     }
 }
 
-/// Decodes a file with these bytes, and hands its events to `take`.
+/// Decodes a file with these bytes and hands its events to `take`.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn decode_file(bytes: Vec<u8>, now_ns: i64, take: impl Fn(&crate::event::EventBatch)) {
     let options = Options { format: None, signal: None, map: FieldMap::default(), now_ns };

@@ -1,13 +1,13 @@
-//! Reading, decoding and storing, each at its own pace.
+//! How do reading, decoding and storing run at the same time, in bounded memory and in order?
 //!
 //! ```text
 //! reader thread ──chunks──▶ 2 decoders ──events──▶ put back in order ──▶ importer (segments)
 //!       ▲                                                │
 //!       └──────────────── a permit per chunk ────────────┘
 //! ```
-//! A chunk needs one of [`CHUNKS_MAX`] permits from when it is read until its events are handed to the
-//! importer: this bounds memory, wherever the pace is lost. Chunks are numbered when they are read and
-//! handed over in that order, so "the first n events are committed" says how far each file is.
+//! A chunk holds one of [`CHUNKS_MAX`] permits from reading until its events are handed to the importer. This
+//! bounds memory, whichever step is the slowest. Chunks are numbered when they are read and handed over in that
+//! order, so "the first n events are committed" says how far each file is stored.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -23,23 +23,23 @@ use super::inputs::Input;
 use super::source::{self, Chunk, Failure, Plan};
 use crate::error::{Error, Result};
 
-/// Chunks in memory at once: one for each thread, and a few that wait.
+/// Most chunks in memory: one for each thread, and a few that wait.
 const CHUNKS_MAX: usize = 6;
 
-/// Threads that decode.
+/// Decoding threads.
 const DECODERS: usize = 2;
 
-/// What the pipeline gives, in the order of the files.
+/// Output of the pipeline, in the order of the files.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Events of a chunk.
     Events {
         plan: Arc<Plan>,
         events: Events,
-        /// Lines, rows or bytes of the file behind the chunk.
+        /// Position behind the chunk, in units of [`Plan::unit`].
         behind: u64,
     },
-    /// An input is at its end.
+    /// End of an input; `failure` if it was not read completely.
     End { index: usize, failure: Option<Failure> },
 }
 
@@ -48,10 +48,10 @@ enum Work {
     End { index: usize, failure: Option<Failure> },
 }
 
-/// Threads at work; ends them when dropped.
+/// Running threads. Dropping it ends them.
 pub(super) struct Pipeline {
     steps: mpsc::Receiver<(u64, Step)>,
-    /// Steps that came before their turn.
+    /// Steps that arrived before their turn, by number.
     early: BTreeMap<u64, Step>,
     next: u64,
     permits: Option<SyncSender<()>>,
@@ -95,10 +95,10 @@ impl Pipeline {
         }
     }
 
-    /// Says that the events of a step are handed on: another chunk may be read.
+    /// Returns a chunk's permit after its events were handed over, so that another chunk is read.
     pub(super) fn done(&self) {
         if let Some(permits) = &self.permits {
-            // Full means that the reader is gone.
+            // This fails only if the reader is gone.
             let _ = permits.try_send(());
         }
     }
@@ -113,8 +113,8 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.permits = None;
         self.steps.close();
-        // A reader that waits for a terminal or a pipe may never wake up: it is left behind, it holds
-        // nothing. Everybody else has seen the queues close.
+        // A reader that waits for a terminal or a pipe may never wake up. It holds no resources and is not joined;
+        // the other threads see the closed queues and end.
         self.threads.retain(JoinHandle::is_finished);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -165,30 +165,30 @@ fn run_decoder(work: &Mutex<Receiver<(u64, Work)>>, steps: &mpsc::Sender<(u64, S
     }
 }
 
-/// How far an input is.
+/// Progress in an input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Position {
-    /// Its events that are meant.
+    /// Number of events up to here.
     pub(super) events: u64,
-    /// Lines, rows or bytes that they are of.
+    /// Position behind their records, in units of [`Plan::unit`].
     pub(super) behind: u64,
 }
 
-/// Knows which part of which file the first n events are.
+/// Maps the first n events to positions in their files.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     appended: u64,
-    /// Not known to be durable: events appended up to the end of a chunk, its file, and the events and
+    /// Chunks that may not be durable yet: total events appended up to the chunk's end, its input, and the events and
     /// position there.
     pending: VecDeque<(u64, usize, Position)>,
-    /// By input.
+    /// Durable progress, by input.
     durable: BTreeMap<usize, Position>,
-    /// Events appended, by input.
+    /// Appended events, by input.
     events: BTreeMap<usize, u64>,
 }
 
 impl Ledger {
-    /// Notes that a chunk was handed over.
+    /// Records that a chunk with `events` events was handed over.
     pub(super) fn appended(&mut self, index: usize, events: u64, behind: u64) {
         self.appended += events;
         let of_file = self.events.entry(index).or_default();
@@ -196,7 +196,7 @@ impl Ledger {
         self.pending.push_back((self.appended, index, Position { events: *of_file, behind }));
     }
 
-    /// Notes that the first `events` events are durable.
+    /// Records that the first `events` events are durable.
     pub(super) fn committed(&mut self, events: u64) {
         while let Some((appended, index, position)) = self.pending.front().copied()
             && appended <= events
@@ -206,12 +206,12 @@ impl Ledger {
         }
     }
 
-    /// How much of an input is durable.
+    /// Durable progress in an input.
     pub(super) fn durable(&self, index: usize) -> Position {
         self.durable.get(&index).copied().unwrap_or_default()
     }
 
-    /// Events of an input that were handed over.
+    /// Number of events of an input that were handed over.
     pub(super) fn events(&self, index: usize) -> u64 {
         self.events.get(&index).copied().unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What a person sees of an import: progress, what was refused, and the sum of it.
+//! What does an import show? Progress, rejected records, and a summary.
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
@@ -11,20 +11,20 @@ use super::decode::Reject;
 use crate::error::{Error, Result};
 use crate::ingest::Hints;
 
-/// Rejects that are described on the terminal; the others are counted.
+/// Most rejected records that are shown; further ones are counted.
 const SHOWN_MAX: u64 = 10;
 
-/// Between two lines of progress where there is no terminal.
+/// Interval between progress lines when stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Between two looks at the bar.
+/// Interval between updates of the progress bar.
 const BAR_EVERY: Duration = Duration::from_millis(100);
 
-/// Collects what happens, and shows it.
+/// Progress and outcome of an import, shown on stderr.
 pub(super) struct Report {
     started: Instant,
     shown: Instant,
-    /// Bytes of all files; `None` when one is a pipe.
+    /// Bytes of all files; `None` if stdin is one of them.
     total: Option<u64>,
     bar: Option<ProgressBar>,
     rejects: Option<BufWriter<File>>,
@@ -35,7 +35,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Begins; `rejects` is where refused records are written.
+    /// Starts the clock; `rejects` is the file for rejected records.
     pub(super) fn start(total: Option<u64>, rejects: Option<&Path>) -> Result<Self> {
         let rejects = rejects
             .map(|path| {
@@ -59,16 +59,16 @@ impl Report {
         })
     }
 
-    /// Says a line, above the bar if there is one.
+    /// Prints a line, above the progress bar if there is one.
     pub(super) fn say(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            // Nothing can be done about a terminal that is gone.
+            // A line that cannot be printed is not an error.
             None => drop(writeln!(std::io::stderr(), "{line}")),
         }
     }
 
-    /// Takes note of refused records.
+    /// Counts rejected records, shows the first ones, and writes all to the file for rejects.
     pub(super) fn reject(&mut self, file: &str, unit: &str, reject: &Reject) -> Result<()> {
         let before = self.rejected;
         self.rejected += reject.records;
@@ -82,7 +82,7 @@ impl Report {
                 reject.position, reject.reason
             ));
             if self.rejected >= SHOWN_MAX {
-                self.say("rejected: further records are counted and not shown");
+                self.say("rejected: further records are only counted; --rejects FILE writes all of them");
             }
         }
         if let Some(out) = &mut self.rejects {
@@ -103,12 +103,12 @@ impl Report {
         Ok(())
     }
 
-    /// Adds remarks.
+    /// Adds remarks for the summary.
     pub(super) fn hint(&mut self, hints: Hints) {
         self.hints.merge(hints);
     }
 
-    /// Shows how far it is, if it is time to.
+    /// Shows the progress, unless the last update was a moment ago.
     pub(super) fn progress(&mut self, events: u64, bytes: u64) {
         let since = self.shown.elapsed();
         if since < if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY } {
@@ -141,7 +141,7 @@ impl Report {
         (bytes > 0).then(|| self.started.elapsed().mul_f64(rest as f64 / bytes as f64))
     }
 
-    /// Ends the bar and completes the file of rejects.
+    /// Removes the progress bar and flushes the file of rejects.
     pub(super) fn finish(&mut self) -> Result<()> {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -152,7 +152,7 @@ impl Report {
         }
     }
 
-    /// The sum.
+    /// Prints the summary and its remarks.
     pub(super) fn summary(&self, events: u64, bytes: u64, segments: u64, segment_bytes: u64) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.say(&format!(
@@ -169,13 +169,13 @@ impl Report {
         }
         if self.skipped > 0 {
             self.say(&format!(
-                "skipped: {} files in directories that are no telemetry",
+                "skipped: {} files in directories, which are not telemetry",
                 HumanCount(self.skipped)
             ));
         }
         if self.hints.without_time > 0 {
             self.say(&format!(
-                "note: {} events had no time and got that of the import; --map time=FIELD names it",
+                "note: {} events had no time and got that of the import; --map time=FIELD names their field",
                 HumanCount(self.hints.without_time)
             ));
         }
@@ -187,13 +187,13 @@ impl Report {
         }
         if let Some(process) = &self.hints.missing_process {
             self.say(&format!(
-                "note: {} spans name a process that their file does not have, such as {process:?}, and have no service",
+                "note: {} spans name a process that their file does not contain, such as {process:?}, and have no service",
                 HumanCount(self.hints.without_process)
             ));
         }
         if let Some(field) = &self.hints.duration_without_unit {
             self.say(&format!(
-                "note: field {field:?} looks like a duration and names no unit, so it stays an attribute; \
+                "note: field {field:?} looks like a duration without a unit, so it stays an attribute; \
                  --map duration_ms={field} (or _ns, _us, _s) makes it one"
             ));
         }

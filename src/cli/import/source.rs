@@ -1,10 +1,10 @@
-//! From a file to chunks of whole records, in order.
+//! How does a file become chunks of whole records, in order?
 //!
 //! ```text
 //! file ─▶ count ─▶ decompress (by magic number) ─▶ UTF-8 ─▶ sample ─▶ layout ─▶ chunks of whole records
 //!                                                                     └─ tables: batches of rows
 //! ```
-//! What was read before a file turns out to be damaged is not lost: the damage is told behind it.
+//! Records before a damaged place are not lost: the damage is reported after them.
 
 use std::fs::File;
 use std::io::{Cursor, ErrorKind as IoErrorKind, Read};
@@ -23,23 +23,23 @@ use crate::ingest::framing::{self, Framing, RECORD_BYTES_MAX};
 use crate::ingest::otlp::RequestKind;
 use crate::ingest::sniff::{self, Layout, SAMPLE_BYTES};
 
-/// Bytes that are decoded at once. Large enough that the cost per chunk (a batch, its keys) does not
-/// count, small enough that the chunks in flight stay far below the memory of a segment.
+/// Bytes of a chunk. Large enough that the cost per chunk (a batch, its keys) is negligible, small enough that the
+/// chunks in flight take far less memory than a segment.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// A file whose layout is known.
+/// Layout of one file, and what follows from it.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// Position among the inputs.
+    /// Index of the input.
     pub(super) index: usize,
-    /// What its records look like.
+    /// Format and framing of the records.
     pub(super) layout: Layout,
-    /// The signal that its name says.
+    /// Signal that the file's name contains.
     pub(super) name_kind: Option<RequestKind>,
 }
 
 impl Plan {
-    /// What positions of its records count.
+    /// Unit of record positions: byte, row or line.
     pub(super) fn unit(&self) -> &'static str {
         match self.layout {
             Layout::Otlp { .. } => "byte",
@@ -54,9 +54,9 @@ impl Plan {
 pub(super) struct Chunk {
     pub(super) plan: Arc<Plan>,
     pub(super) payload: Payload,
-    /// Lines, rows or bytes of the file before it, as [`Plan::unit`] counts.
+    /// Position before the chunk, in units of [`Plan::unit`].
     pub(super) before: u64,
-    /// The same, behind it.
+    /// Position behind the chunk, in the same units.
     pub(super) behind: u64,
 }
 
@@ -66,12 +66,12 @@ pub(super) enum Payload {
     Rows(RecordBatch),
 }
 
-/// Why a file was not read.
+/// Reason why a file was not read, or not to its end.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It is nothing that is known, and nobody named it.
+    /// A file found in a directory is not telemetry.
     Skipped(String),
-    /// It broke; what came before went in.
+    /// Reading failed; records before the failure are imported.
     Failed(Error),
 }
 
@@ -81,9 +81,9 @@ impl From<Error> for Failure {
     }
 }
 
-/// Reads one input and gives its chunks to `take`, which says whether to go on.
+/// Reads one input and passes its chunks to `take`, until that returns false.
 ///
-/// Bytes read from the file itself are counted in `read`.
+/// Adds the bytes read from the file, before decompression, to `read`.
 pub(super) fn read(
     input: &Input,
     index: usize,
@@ -96,7 +96,7 @@ pub(super) fn read(
     read_from(raw, path, found, index, options, take)
 }
 
-/// Reads `raw`, the bytes of the file at `path`, if they are one's; `found` says that nobody named it.
+/// Reads `raw`, the bytes of the file at `path` (`None` for stdin); `found` if the file was found in a directory.
 pub(super) fn read_from(
     raw: Box<dyn Read + Send>,
     path: Option<&Path>,
@@ -119,7 +119,7 @@ pub(super) fn read_from(
         None => sniff::sniff(&sample, complete),
     };
     let layout = layout.map_err(|e| {
-        // Of a damaged file, that is to be said.
+        // If the file is damaged, report that instead.
         let e = damage.result().err().unwrap_or(e);
         if found && options.format.is_none() {
             Failure::Skipped(e.message().to_owned())
@@ -127,7 +127,7 @@ pub(super) fn read_from(
             Failure::Failed(e)
         }
     })?;
-    // What was only found has to look like telemetry: directories hold manifests and lists, too.
+    // A file found in a directory must have a time: directories contain manifests and lists, too.
     if found && options.format.is_none() && !sniff::says_when(&layout, &sample, &options.map) {
         return Err(Failure::Skipped(format!("{} without a time", layout.name())));
     }
@@ -143,17 +143,17 @@ pub(super) fn read_from(
     Ok(damage.result().map_err(|e| at(&plan, position, e))?)
 }
 
-/// Why a file could not be read to its end.
+/// Error that ended the reading of a file early, if there was one.
 #[derive(Debug, Clone, Default)]
 struct Damage(Arc<Mutex<Option<std::io::Error>>>);
 
 impl Damage {
-    /// Whether the text stops somewhere, and not at its end.
+    /// True if the text is cut off before its end.
     fn cuts(&self) -> bool {
         self.0.lock().as_ref().is_some_and(|e| !unpack::is_behind_the_end(e))
     }
 
-    /// The damage as an error, if there is any.
+    /// The damage as an error.
     fn result(&self) -> Result<()> {
         match &*self.0.lock() {
             Some(e) => Err(Error::from(std::io::Error::new(e.kind(), e.to_string()))),
@@ -162,7 +162,7 @@ impl Damage {
     }
 }
 
-/// Reads until the end or the damage, of which it takes note.
+/// Reader that ends at the first error and records it in `damage`.
 struct Until {
     inner: Box<dyn Read + Send>,
     damage: Damage,
@@ -184,7 +184,7 @@ impl Read for Until {
     }
 }
 
-/// Opens the input; its path, if it has one.
+/// Opens the input; returns its reader, and its path unless it is stdin.
 fn open<'a>(input: &'a Input, read: &Arc<AtomicU64>) -> Result<(Box<dyn Read + Send>, Option<&'a Path>)> {
     let count = Arc::clone(read);
     match input {
@@ -196,7 +196,7 @@ fn open<'a>(input: &'a Input, read: &Arc<AtomicU64>) -> Result<(Box<dyn Read + S
     }
 }
 
-/// Counts what is read through it.
+/// Reader that adds the bytes read to `count`.
 struct Counted<R> {
     inner: R,
     count: Arc<AtomicU64>,
@@ -210,7 +210,7 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
-/// Cuts a stream into chunks of whole records; the position behind the last.
+/// Splits a stream into chunks of whole records; returns the position behind the last.
 fn framed(
     mut reader: impl Read,
     framing: Framing,
@@ -234,14 +234,14 @@ fn framed(
             return Ok(before);
         }
         let end = framing::whole(framing, &buffer).map_err(|e| at(plan, before, e))?;
-        // What is left where the damage begins may be half a record that looks like one.
+        // The rest before the damage may be half a record that looks like a whole one.
         if end == 0 && ended && damage.cuts() {
             return Ok(before);
         }
-        // What is left at the end of the file is a record without a line end, or a broken one.
+        // The rest at the end of the file is a record without a line end, or a broken one.
         let end = if end == 0 && ended { buffer.len() } else { end };
         if end == 0 && buffer.len() > RECORD_BYTES_MAX {
-            let message = format!("a record is larger than {RECORD_BYTES_MAX} bytes, which is the most");
+            let message = format!("a record is larger than the limit of {RECORD_BYTES_MAX} bytes");
             return Err(at(plan, before, Error::new(ErrorKind::InvalidInput, message)));
         }
         if end == 0 {
@@ -259,12 +259,12 @@ fn framed(
     }
 }
 
-/// Says how far a file was read.
+/// Adds to `error` how far the file was read.
 pub(super) fn at(plan: &Plan, position: u64, error: Error) -> Error {
     error.context(format_args!("after {} {position}, the rest was not read", plan.unit()))
 }
 
 fn lines(bytes: &[u8]) -> u64 {
-    // The sum of a byte's worth of flags at a time is what compilers make vectors of.
+    // Compilers vectorize a sum of at most 255 flags, which fits into a byte.
     bytes.chunks(255).map(|part| u64::from(part.iter().map(|b| u8::from(*b == b'\n')).sum::<u8>())).sum()
 }

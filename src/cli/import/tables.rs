@@ -1,4 +1,4 @@
-//! Files of tables, row by row.
+//! How are tables (Parquet, Arrow) read, batch by batch?
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -20,16 +20,16 @@ use crate::error::{Error, Result, contained};
 use crate::event::ipc::BatchReader;
 use crate::ingest::sniff::Layout;
 
-/// Before the messages of an Arrow IPC file: `ARROW1` and two bytes that fill up.
+/// Length of the prefix of an Arrow IPC file: `ARROW1` and two bytes of padding.
 const ARROW_MAGIC_BYTES: usize = 8;
 
-/// What the compressed buffers of a batch in an Arrow IPC file may become.
+/// Most bytes that the compressed buffers of a batch in an Arrow IPC file may decompress to.
 const ARROW_PLAIN_BYTES_MAX: u64 = 1 << 30;
 
-/// Rows of a table that are decoded at once.
+/// Rows of a table decoded at once.
 const TABLE_ROWS: usize = 8192;
 
-/// Reads a table batch by batch; the number of rows.
+/// Reads a table batch by batch; returns the number of rows.
 pub(super) fn rows(
     reader: impl Read,
     path: Option<&Path>,
@@ -52,8 +52,7 @@ pub(super) fn rows(
     }
 }
 
-/// A file with the bytes of `reader`: the one they come from, or a temporary copy when that is compressed
-/// or a pipe.
+/// Returns a file with the bytes of `reader`: the original, or a temporary copy if that is compressed or a pipe.
 fn seekable(mut reader: impl Read, path: Option<&Path>) -> Result<File> {
     if let Some(path) = path {
         let mut file = File::open(path)?;
@@ -90,14 +89,15 @@ fn give_rows<E: std::fmt::Display>(
     Ok(before)
 }
 
-/// The rows of a Parquet file.
+/// Reader of a Parquet file's rows.
 ///
-/// Times of the old type INT96 have more range than 64 bits of nanoseconds, and the reader lets those beyond wrap to
-/// some other year. So the columns with such times are read twice: as nanoseconds, and as microseconds, which hold
-/// every year. Where a batch has a time beyond, its column is the latter, and what needs a time refuses it.
+/// Times of the old type INT96 have a larger range than 64 bits of nanoseconds, and the reader wraps those beyond it to
+/// another year. So columns with such times are read twice: as nanoseconds, and as microseconds, which cover every
+/// year. If a batch contains a time out of range, its column is the one in microseconds, and a decoder that needs a
+/// time rejects the value.
 struct ParquetBatches {
     batches: ParquetRecordBatchReader,
-    /// The columns with times of INT96 once more, in microseconds, and where they belong.
+    /// Second reader of the columns with INT96 times, in microseconds, and the indexes of these columns.
     in_micros: Option<(ParquetRecordBatchReader, Vec<usize>)>,
 }
 
@@ -135,13 +135,13 @@ impl Iterator for ParquetBatches {
         let micros = match in_micros.next() {
             Some(Ok(micros)) if micros.num_rows() == batch.num_rows() => micros,
             Some(Err(e)) => return Some(Err(broken(e))),
-            _ => return Some(Err(Error::invalid("its columns have different numbers of rows"))),
+            _ => return Some(Err(Error::invalid("the columns have different numbers of rows"))),
         };
         Some(without_wrapped(&batch, &micros, columns).map_err(broken))
     }
 }
 
-/// The schema with microseconds for INT96, and which of its columns have such times.
+/// Returns the schema with microseconds for INT96 times, and the indexes of the columns that have them.
 fn in_micros(schema: &SchemaRef, parquet: &SchemaDescriptor) -> (SchemaRef, Vec<usize>) {
     let mut leaves = parquet.columns().iter().map(|leaf| leaf.physical_type() == PhysicalType::INT96);
     let fields: Vec<_> = schema.fields().iter().map(|field| field_in_micros(field, &mut leaves)).collect();
@@ -150,7 +150,8 @@ fn in_micros(schema: &SchemaRef, parquet: &SchemaDescriptor) -> (SchemaRef, Vec<
     (Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())), columns)
 }
 
-/// The field with microseconds for INT96; `leaves` says of each primitive field in turn whether it is that.
+/// Returns the field with microseconds for INT96 times; `leaves` yields for each primitive field, in order, whether it
+/// is INT96.
 fn field_in_micros(field: &FieldRef, leaves: &mut impl Iterator<Item = bool>) -> FieldRef {
     let inner = |inner: &FieldRef, leaves: &mut _| field_in_micros(inner, leaves);
     let ty = match field.data_type() {
@@ -171,7 +172,7 @@ fn field_in_micros(field: &FieldRef, leaves: &mut impl Iterator<Item = bool>) ->
     Arc::new(Field::clone(field).with_data_type(ty))
 }
 
-/// The batch with those columns of `micros` that hold a time which nanoseconds cannot.
+/// Replaces the columns of `batch` that contain a time out of the range of nanoseconds by those of `micros`.
 fn without_wrapped(
     batch: &RecordBatch,
     micros: &RecordBatch,
@@ -188,7 +189,7 @@ fn without_wrapped(
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
-/// Whether a time in the array, at any depth, is beyond what nanoseconds hold.
+/// True if a time in the array, at any depth, is out of the range of nanoseconds.
 fn is_far(array: &ArrayRef) -> bool {
     match array.data_type() {
         DataType::Timestamp(TimeUnit::Microsecond, _) => {

@@ -1,21 +1,21 @@
-//! What do the bytes of a compressed file say?
+//! What is the text of a compressed file?
 //!
-//! gzip and Zstandard, by their magic numbers; several members or frames after each other are one text (RFC 1952,
-//! 2.2; RFC 8878, 3.1). Zeros behind them are padding, as gzip has it: tapes and blocks of fixed size leave it. Other
-//! bytes there are told, after everything before them.
+//! gzip and Zstandard are recognised by their magic numbers; consecutive members or frames are one text (RFC 1952,
+//! 2.2; RFC 8878, 3.1). Zeros behind them are padding, as in gzip: tapes and blocks of fixed size leave it. Other bytes
+//! there are an error, reported after the text before them was read.
 
 use std::io::{self, BufRead, Error, ErrorKind, Read};
 
 use flate2::bufread::GzDecoder;
 use zstd::stream::read::Decoder as ZstdDecoder;
 
-/// Bytes that are read from the file at once.
+/// Bytes read from the file at once.
 const SOURCE_BYTES: usize = 128 << 10;
 
-/// Bytes that tell a compressed file.
+/// Bytes by which a compressed file is recognised.
 const MAGIC_BYTES: usize = 4;
 
-/// The text of a file that may be compressed.
+/// Returns a reader of the decompressed file, or of the file itself if it is not compressed.
 pub(super) fn unpacked(raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
     let mut source = Source { inner: raw, buffer: Vec::new(), at: 0 };
     let packing = Packing::of(source.peek(MAGIC_BYTES)?);
@@ -25,18 +25,18 @@ pub(super) fn unpacked(raw: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + S
     })
 }
 
-/// Whether an error says that what was read is whole, and something else follows.
+/// True if the compressed data was complete and other bytes follow it.
 pub(super) fn is_behind_the_end(error: &Error) -> bool {
     error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Behind>)
 }
 
-/// What is behind the compressed data is none.
+/// Error: bytes that are not compressed data follow the compressed data.
 #[derive(Debug)]
 struct Behind(Packing);
 
 impl std::fmt::Display for Behind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "bytes that are no {} follow the compressed data", self.0.name())
+        write!(f, "bytes that are not {} follow the compressed data", self.0.name())
     }
 }
 
@@ -52,7 +52,7 @@ impl Packing {
     fn of(magic: &[u8]) -> Option<Self> {
         match magic {
             [0x1f, 0x8b, ..] => Some(Self::Gzip),
-            // A frame, or one to be skipped, with which parallel compressors begin.
+            // A frame, or a skippable frame, with which parallel compressors begin.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Some(Self::Zstd),
             _ => None,
         }
@@ -66,7 +66,7 @@ impl Packing {
     }
 }
 
-/// A file, into whose next bytes one may look.
+/// File whose next bytes can be examined without consuming them.
 struct Source {
     inner: Box<dyn Read + Send>,
     buffer: Vec<u8>,
@@ -74,7 +74,7 @@ struct Source {
 }
 
 impl Source {
-    /// What comes next: at least `bytes`, unless the file ends before.
+    /// The next bytes, without consuming them: at least `bytes`, fewer only at the end of the file.
     fn peek(&mut self, bytes: usize) -> io::Result<&[u8]> {
         while self.buffer.len() - self.at < bytes {
             self.buffer.drain(..self.at);
@@ -112,7 +112,7 @@ impl Read for Source {
     }
 }
 
-/// Members of gzip, or frames of Zstandard, one after the other.
+/// Reader of consecutive gzip members or Zstandard frames.
 struct Members {
     packing: Packing,
     state: State,
@@ -126,7 +126,7 @@ enum State {
 }
 
 impl Members {
-    /// Opens the next member, if there is one.
+    /// Opens the next member, after skipping zeros; [`State::Ended`] at the end of the file.
     fn open(&self, mut source: Source) -> io::Result<State> {
         loop {
             let zeros = source.fill_buf()?.iter().take_while(|b| **b == 0).count();
@@ -150,7 +150,7 @@ impl Members {
 
     fn unpack(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            // After an error it has ended.
+            // If an error returns early, the state stays `Ended`.
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Ended => return Ok(0),
                 State::Between(source) => self.state = self.open(source)?,
@@ -206,9 +206,9 @@ mod tests {
         zstd::encode_all(text, 1).unwrap()
     }
 
-    /// What is read, and the error behind it.
+    /// The bytes read, and the error after them.
     fn read(bytes: Vec<u8>) -> (Vec<u8>, Option<Error>) {
-        /// Gives one byte at a time, as a slow pipe does.
+        /// Returns one byte at a time, like a slow pipe.
         struct Slow(std::io::Cursor<Vec<u8>>);
         impl Read for Slow {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -236,7 +236,7 @@ mod tests {
                 assert_eq!((&found[..], error.is_none()), (&b"abc"[..], true), "{parts:?}");
             }
         }
-        // A frame to be skipped, with which parallel compressors begin.
+        // A skippable frame, with which parallel compressors begin.
         let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9][..], &zstd(b"abc")].concat();
         assert_eq!(read(skipped).0, b"abc");
         assert_eq!(read(b"abc".to_vec()).0, b"abc");

@@ -1,4 +1,4 @@
-//! What goes on in a process, all at the same time?
+//! What does a process do at the same time? Each actor is one kind of work.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -18,13 +18,14 @@ use super::store::SimulatedStore;
 use super::world::{World, numbers};
 use crate::catalog::{Catalog, CatalogSnapshot, Change, Keys};
 use crate::config::{RetentionRule, RetentionSettings, SegmentLimits};
+use crate::db::recovery::open_read_only_in;
 use crate::db::{CompactionOptions, Database};
 use crate::disk::simulated::SimulatedDisk;
 use crate::error::{Error, ErrorKind};
-use crate::maintenance::{DeleteRequest, Masker, Retainer, RowMatcher, store_segment};
+use crate::maintenance::{Condition, DeleteRequest, Ground, Masker, Retainer, RowMatcher, store_segment};
 use crate::segment::{SegmentId, SegmentMeta};
 
-/// Finds events without the engine of queries, which has threads.
+/// Finds events without the query engine, which has threads.
 #[derive(Debug)]
 struct ByNumber {
     store: Arc<dyn ObjectStore>,
@@ -33,14 +34,18 @@ struct ByNumber {
 
 #[async_trait]
 impl RowMatcher for ByNumber {
-    async fn check(&self, _: &str) -> Result<(), Error> {
+    fn parse(&self, _: &str) -> Result<Condition, Error> {
+        Ok(Condition::new(sqlparser::ast::Expr::Value(sqlparser::ast::Value::Null.with_empty_span())))
+    }
+
+    async fn check(&self, _: &Condition) -> Result<(), Error> {
         Ok(())
     }
 
     async fn candidates(
         &self,
         catalog: &Arc<CatalogSnapshot>,
-        _: &str,
+        _: &Condition,
     ) -> Result<Vec<Arc<SegmentMeta>>, Error> {
         Ok(catalog.segments.clone())
     }
@@ -49,7 +54,7 @@ impl RowMatcher for ByNumber {
         &self,
         _: &Arc<CatalogSnapshot>,
         segment: &Arc<SegmentMeta>,
-        _: &str,
+        _: &Condition,
     ) -> Result<RoaringBitmap, Error> {
         let object = self.store.get(&Path::from(segment.path())).await?.bytes().await?;
         let rows = (0_u32..).zip(numbers(object)?);
@@ -57,15 +62,15 @@ impl RowMatcher for ByNumber {
     }
 }
 
-/// Retention of which one rule is due, for all events of the past.
+/// Applies a retention rule that is due for all past events that match `condition`.
 async fn expire(masker: Masker, condition: String) -> Result<u64, Error> {
     let rule = RetentionRule { condition: Some(condition), keep: Duration::ZERO };
     let settings = RetentionSettings { rules: vec![rule], bytes_max: None };
     let retainer = Retainer::new(Arc::new(masker), settings).await?;
-    retainer.apply(&CancellationToken::new()).await
+    retainer.apply_rule(0, &CancellationToken::new()).await
 }
 
-/// A database in a process, and what it stands on.
+/// A process with an open database.
 #[derive(Clone)]
 pub(super) struct Process {
     pub(super) world: Rc<World>,
@@ -73,27 +78,27 @@ pub(super) struct Process {
     pub(super) store: Arc<SimulatedStore>,
     pub(super) steps: Arc<Steps>,
     pub(super) disk: SimulatedDisk,
-    /// How many lives had begun when it did.
+    /// Number of lives that had begun when this one did.
     pub(super) life: u64,
 }
 
 impl Process {
-    /// Whether its machine has stopped.
+    /// True if its machine has stopped.
     fn is_stopped(&self) -> bool {
         self.disk.is_stopped()
     }
 
-    /// Whether another has begun to open the database.
+    /// True if another process has begun to open the database.
     fn is_replaced(&self) -> bool {
         self.world.lives.get() > self.life
     }
 
-    /// Lets others go on for at most so many steps.
+    /// Lets others run for at most `steps_max` steps.
     async fn pause(&self, steps_max: usize) {
         self.steps.pass(self.world.chaos.below(steps_max)).await;
     }
 
-    /// Runs `work` to its end, or now and then not: its caller went away.
+    /// Runs `work`; sometimes drops it before its end, as a caller that goes away does.
     async fn maybe_cut_off<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         if !self.world.chaos.one_in(8) {
             return Some(work.await);
@@ -112,7 +117,7 @@ impl Process {
         self.world.chaos.note(who, std::path::Path::new(""), what);
     }
 
-    /// Appends batches, and remembers what it is told.
+    /// Appends batches, and records the answers.
     pub(super) async fn produce(self, batches: usize) {
         for _ in 0..batches {
             self.pause(6).await;
@@ -120,7 +125,7 @@ impl Process {
             self.note("append", format!("{numbers:?}"));
             let batch = self.world.batch(numbers.clone());
             let answer = self.maybe_cut_off(self.database.append(batch)).await;
-            // Who is dead hears nothing.
+            // A stopped process gets no answers.
             if self.is_stopped() {
                 return;
             }
@@ -141,7 +146,20 @@ impl Process {
         }
     }
 
-    /// Makes segments of the buffer.
+    /// Closes the database after at most `steps_max` steps, whatever others are doing.
+    pub(super) async fn close(self, steps_max: usize) {
+        self.pause(steps_max).await;
+        self.note("close", "");
+        // A second close has nothing to do, whether the first one failed or not.
+        let is_open = self.database.writer().is_ok();
+        let closed = self.database.close().await;
+        if !self.is_stopped() && is_open && closed.is_ok() {
+            self.world.closed.set(true);
+        }
+        self.outcome("closed", Some(closed));
+    }
+
+    /// Flushes the buffer into segments.
     pub(super) async fn flush(self, times: usize) {
         for _ in 0..times {
             self.pause(60).await;
@@ -163,7 +181,7 @@ impl Process {
         }
     }
 
-    /// Small ones, by their number of events or by their bytes.
+    /// Chooses small segments, limited by events or by bytes.
     fn limits(&self) -> SegmentLimits {
         let chaos = &self.world.chaos;
         let rows = 10 + chaos.below(30);
@@ -186,29 +204,34 @@ impl Process {
         }
     }
 
-    /// Merges segments step by step, and deletes what nobody needs.
+    /// Merges segments step by step, and deletes retired objects and orphans.
     pub(super) async fn sweep(self, times: usize) {
         let stop = CancellationToken::new();
         for _ in 0..times {
             self.pause(100).await;
             let Ok(writer) = self.database.writer() else { return };
-            let merged = self.maybe_cut_off(writer.compactor().step(self.limits(), &stop)).await;
+            let compactor = writer.maintenance().compactor();
+            let rewritten = self.maybe_cut_off(compactor.rewrite_step(self.limits(), &stop)).await;
+            self.outcome("steps of rewriting", rewritten.map(|done| done.map(drop)));
+            let merged = self.maybe_cut_off(compactor.merge_step(self.limits(), &stop)).await;
             self.outcome("steps of merging", merged.map(|done| done.map(drop)));
             self.note("sweep", "");
-            let swept = self.maybe_cut_off(writer.sweeper().remove_orphans(self.world.grace)).await;
+            let swept =
+                self.maybe_cut_off(writer.maintenance().sweeper().remove_orphans(self.world.grace)).await;
             self.outcome("sweeps", swept.map(|done| done.map(drop)));
-            let swept = self.maybe_cut_off(writer.sweeper().remove_retired(self.world.grace)).await;
+            let swept =
+                self.maybe_cut_off(writer.maintenance().sweeper().remove_retired(self.world.grace)).await;
             self.outcome("retirements", swept.map(|done| done.map(drop)));
         }
     }
 
-    /// Deletes what somebody was told is there, a batch at a time; or has it expire.
+    /// Deletes acknowledged batches one at a time, or lets them expire.
     pub(super) async fn delete(self, times: usize) {
         let chaos = &self.world.chaos;
         for _ in 0..times {
             self.pause(120).await;
             let Ok(writer) = self.database.writer() else { return };
-            // Only what is in segments is deleted.
+            // Only events in segments are deleted.
             let told = self.world.model.borrow().told_here();
             if !matches!(self.maybe_cut_off(writer.flush_some(usize::MAX)).await, Some(Ok(()))) {
                 continue;
@@ -218,20 +241,14 @@ impl Process {
             self.note("delete", format!("{numbers:?}"));
             let store = Arc::clone(&self.store) as Arc<dyn ObjectStore>;
             let condition = format!("n in {numbers:?}");
-            let masker = Masker::new(
-                Arc::clone(&self.database.inner.live),
-                Arc::clone(writer.catalog()),
-                Arc::clone(&store),
-                Arc::clone(&self.world.settings().clock),
-                Arc::new(ByNumber { store, numbers: numbers.clone() }),
-                Arc::default(),
-            );
+            let ground = Ground { store: Arc::clone(&store), ..writer.ground().clone() };
+            let masker = Masker::new(ground, Arc::new(ByNumber { store, numbers: numbers.clone() }));
             let (what, done) = if chaos.one_in(2) {
                 let request = DeleteRequest { condition, ..DeleteRequest::default() };
                 let done = self.maybe_cut_off(masker.delete(&request)).await;
                 ("deletions", done.map(|done| done.map(|deletion| deletion.rows)))
             } else {
-                // All events are of the past then.
+                // Then all events are in the past.
                 self.world.clock.leap(Duration::from_secs(1));
                 ("expirations", self.maybe_cut_off(expire(masker, condition)).await)
             };
@@ -240,7 +257,7 @@ impl Process {
             }
             match done {
                 Some(Ok(0)) if what == "expirations" && self.is_replaced() => {
-                    // Nobody was promised anything.
+                    // Another process has replaced this one, and nothing was expired: no promise was made.
                 }
                 Some(Ok(rows)) => {
                     self.note("deleted", format!("{rows} of {numbers:?}"));
@@ -252,7 +269,7 @@ impl Process {
         }
     }
 
-    /// Another writer of segments beside the first: it has a catalog of its own.
+    /// Writes segments with a second catalog beside the first.
     pub(super) async fn import(self, times: usize) {
         for _ in 0..times {
             self.pause(100).await;
@@ -279,7 +296,7 @@ impl Process {
         catalog.commit(Change { add: vec![segment], keys, ..Change::default() }).await.map(drop)
     }
 
-    /// A writer of yesterday: it has sealed the buffer, was stopped for a while, and now commits.
+    /// Commits late: an old writer that sealed the buffer, was stopped for a while, and now commits.
     pub(super) async fn commit_late(self) {
         self.pause(100).await;
         let (store, settings) = (Arc::clone(&self.store) as Arc<dyn ObjectStore>, self.world.settings());
@@ -297,7 +314,7 @@ impl Process {
         self.outcome("stale commits", Some(catalog.commit(change).await.map(drop)));
     }
 
-    /// Looks at what a query would see, now and then.
+    /// Compares snapshots with the model from time to time.
     pub(super) async fn watch(self, times: usize) {
         for _ in 0..times {
             self.pause(60).await;
@@ -307,13 +324,14 @@ impl Process {
         }
     }
 
-    /// Another process that reads beside this one.
+    /// Reads as another process beside this one.
     pub(super) async fn read_beside(self, times: usize) {
         for _ in 0..times {
             self.pause(120).await;
             let told = self.world.model.borrow().told_anywhere();
             let storage = self.database.inner.storage.clone();
-            let opened = super::super::recovery::open_read_only_in(self.world.settings(), storage).await;
+            let resources = self.database.inner.resources.clone();
+            let opened = open_read_only_in(self.world.settings(), storage, resources).await;
             match opened {
                 Ok(reader) if !self.is_stopped() => {
                     self.world.compare("another process", &reader.snapshot(), &told).await;
@@ -324,7 +342,7 @@ impl Process {
         }
     }
 
-    /// The network and the clock, as long as there is something to bring.
+    /// Delivers late requests and advances the clock.
     pub(super) async fn weather(self, times: usize) {
         for _ in 0..times {
             self.pause(40).await;

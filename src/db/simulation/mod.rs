@@ -1,20 +1,21 @@
 //! Does the engine keep its promises whatever fails, and whenever?
 //!
-//! A seed decides everything: what producers append, in which order the steps of all that goes on at the same
-//! time are made ([`scheduler`]), which operations of disk and object store fail and how
-//! ([`chaos`](crate::disk::chaos), [`store`]), when the machine stops and what of its disk is left
-//! ([`simulated`](crate::disk::simulated)). A [`model`] knows what was promised; it is compared with what
-//! queries see all the time, and after each recovery. The code under test is the [`Database`] as it is.
+//! A seed decides everything: the appends of producers, the order of the steps of all concurrent work
+//! ([`scheduler`]), the failures of disk and object store ([`chaos`](crate::disk::chaos), [`store`]), when the
+//! machine stops, and which data on its disk survives ([`simulated`](crate::disk::simulated)). A [`model`] records
+//! the promises; it is compared with the results of queries all the time, and after each recovery. The code under
+//! test is the unchanged [`Database`].
 //!
 //! ```text
 //! BROADLOOM_SIM_SEED=42 cargo test --lib simulation::seeds -- --nocapture     one seed, with its trace
-//! BROADLOOM_SIM_SEEDS=100000 cargo test --lib simulation::seeds              so many, from the first on
+//! BROADLOOM_SIM_SEEDS=100000 cargo test --lib simulation::seeds              this many, from the first on
 //! ```
 //!
-//! Where the log is in the store, a process may be halted instead of stopped: it wakes up while or after another
-//! opens the same database, and goes on with all that it was doing.
+//! With the log in the store, a process may be halted instead of stopped: it wakes up while or after another process
+//! opens the same database, and continues all its work. With the log on a machine, another machine may take over
+//! without that log once the database was closed.
 //!
-//! What is not simulated: bytes that rot on disk.
+//! Not simulated: bytes that rot on disk.
 
 mod actors;
 mod model;
@@ -47,18 +48,18 @@ use crate::wal::{ObjectLogOptions, WalOptions};
 use actors::Process;
 use scheduler::{Actor, End, LogLoops, Scheduler, Steps};
 use store::SimulatedStore;
-use world::World;
+use world::{LogIn, World};
 
-/// Seeds of an ordinary test run: the first so many.
+/// Number of seeds in an ordinary test run, from the first on.
 const SEEDS: u64 = 100;
 /// Most lives of a database in one seed.
 const LIVES_MAX: usize = 3;
-/// Attempts to open it while faults happen.
+/// Attempts to open the database while faults happen.
 const ATTEMPTS: usize = 4;
-/// More steps than anything takes.
+/// Bound that no correct run reaches, in steps.
 const STEPS_MAX: usize = 100_000;
 
-/// What can fail; a seed chooses how often.
+/// Faults; a seed chooses how often each happens.
 const FAULTS: [&str; 17] = [
     "create fails: no space",
     "write fails: no space",
@@ -79,10 +80,10 @@ const FAULTS: [&str; 17] = [
     "delete fails",
 ];
 
-/// What a seed has shown.
+/// Result of a seed.
 struct Outcome {
     wrong: Vec<String>,
-    /// Has the trace.
+    /// Holds the trace.
     chaos: Chaos,
     counts: BTreeMap<&'static str, u64>,
     faults: BTreeMap<&'static str, u64>,
@@ -99,15 +100,15 @@ struct Life {
     world: Rc<World>,
 }
 
-/// A process that was halted, and goes on beside the next one that opens the same database.
+/// A halted process, which continues beside the next one that opens the same database.
 struct Halted {
     actors: Vec<Actor>,
     steps: Arc<Steps>,
-    /// Of the store, which is the same for both.
+    /// Placement of the store, which both processes share.
     placement: Arc<Placement>,
 }
 
-/// What the next life finds.
+/// State that the next life starts from.
 struct Remains {
     disk: SimulatedDisk,
     halted: Option<Halted>,
@@ -124,7 +125,11 @@ impl Life {
         world.lives.set(world.lives.get() + 1);
         let chaos = world.chaos.clone();
         let data = world.data.clone();
-        let directory = data.join("wal");
+        if world.closed.take() && chaos.one_in(2) {
+            world.machine.set(world.machine.get() + 1);
+        }
+        let machine = format!("wal-{}", world.machine.get());
+        let directory = data.join(if world.log == LogIn::Machine { &machine } else { "wal" });
         let logs = LogLoops::default();
         let halted = halted.unwrap_or_else(|| Halted {
             actors: Vec::new(),
@@ -143,19 +148,23 @@ impl Life {
         });
         let file_bytes = [1, 600, 64 << 20][chaos.below(3)];
         let objects = Arc::clone(&store) as Arc<dyn ObjectStore>;
-        let (log, claim) = if world.log_in_store {
-            let time = Arc::clone(&steps);
-            let pause = move |_| {
-                let time = Arc::clone(&time);
-                async move { time.pass(1).await }.boxed()
-            };
-            let options = ObjectLogOptions { pause: Arc::new(pause), start };
-            let writer = format!("writer {}", chaos.below(usize::MAX));
-            let claim = Claim { owner: writer.clone(), writer, log: None, released: false };
-            (LogStorage::Objects { store: Arc::clone(&objects), options }, Some(claim))
-        } else {
-            let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
-            (LogStorage::Files { directory, options }, None)
+        let writer = format!("writer {}", chaos.below(usize::MAX));
+        let claim = |log| Some(Claim { owner: writer.clone(), writer: writer.clone(), log, released: false });
+        let (log, claim) = match world.log {
+            LogIn::Store => {
+                let time = Arc::clone(&steps);
+                let pause = move |_| {
+                    let time = Arc::clone(&time);
+                    async move { time.pass(1).await }.boxed()
+                };
+                let options = ObjectLogOptions { pause: Arc::new(pause), start };
+                (LogStorage::Objects { store: Arc::clone(&objects), options }, claim(None))
+            }
+            LogIn::Directory | LogIn::Machine => {
+                let options = WalOptions { file_bytes, disk: Arc::new(disk.clone()), start };
+                let claim = (world.log == LogIn::Machine).then(|| claim(Some(machine.clone()))).flatten();
+                (LogStorage::Files { directory, options }, claim)
+            }
         };
         let storage = Storage {
             store: objects,
@@ -168,8 +177,7 @@ impl Life {
         Self { scheduler, steps, disk, placement, store, storage, world: Rc::clone(world) }
     }
 
-    /// Halts the process. Whoever looks at the database does not go on, as what others do later is not seen from
-    /// there.
+    /// Halts the process. Actors that compare, read or commit beside it end: they cannot know of later work.
     fn halt(self) -> Remains {
         let goes_on = |name: &str| !["watcher", "reader", "importer", "stale writer"].contains(&name);
         let actors = self.scheduler.halt(goes_on);
@@ -196,7 +204,9 @@ impl Life {
 
     /// Opens the database and compares it with the model; none when the machine stops, or faults prevent it.
     async fn open(&mut self) -> Option<Process> {
-        let opening = open_in(self.world.settings(), self.storage.clone(), Arc::new(()));
+        let settings = self.world.settings();
+        let resources = Resources::of_writer(&settings).expect("a directory for what queries spill");
+        let opening = open_in(settings, self.storage.clone(), Arc::new(()), resources);
         let database = match self.alone("open", opening).await? {
             Ok(database) => database,
             Err(error) => {
@@ -210,7 +220,7 @@ impl Life {
         Some(Process { world, database, store, steps, disk, life })
     }
 
-    /// After a recovery: what is there, is there for good.
+    /// After a recovery, batches that are there stay for good.
     async fn recovered(&mut self, process: &Process) {
         self.world.chaos.activate(false);
         let (world, snapshot) = (Rc::clone(&self.world), process.database.snapshot());
@@ -229,7 +239,7 @@ impl Life {
     }
 }
 
-/// Lives through `seed`.
+/// Runs all lives of `seed`.
 fn simulate(seed: u64, data: &Path) -> Outcome {
     let chaos = Chaos::new(seed);
     let world = World::new(chaos.clone(), data.to_owned());
@@ -274,15 +284,15 @@ fn choose_faults(chaos: &Chaos) {
     }
 }
 
-/// Opens, works, and comes to one of many ends; returns what the next life finds.
+/// Opens the database, works, and ends in one of many ways; returns the state for the next life.
 async fn live(world: &Rc<World>, mut remains: Remains) -> Remains {
     let chaos = &world.chaos;
     for attempt in 0.. {
-        // When nothing fails any more, it opens.
+        // The last attempt has no faults, so the database must open.
         chaos.activate(attempt < ATTEMPTS);
         let disk = remains.disk.clone();
         if remains.halted.is_none() && chaos.one_in(8) {
-            // Long enough for fences to go. A halted process would not be held off any more then.
+            // Long enough for fences to be deleted. They would not hold off a halted process any more.
             world.clock.leap(2 * FENCE_KEPT);
         }
         let mut life = Life::new(world, remains);
@@ -306,7 +316,7 @@ async fn live(world: &Rc<World>, mut remains: Remains) -> Remains {
 
 async fn work(mut life: Life, process: Process) -> Remains {
     let chaos = life.world.chaos.clone();
-    let to_be_halted = life.world.log_in_store && chaos.one_in(2);
+    let to_be_halted = life.world.log == LogIn::Store && chaos.one_in(2);
     if !to_be_halted && chaos.one_in(2) {
         life.disk.stop_after(chaos.below(250) as u64);
     }
@@ -325,13 +335,16 @@ async fn work(mut life: Life, process: Process) -> Remains {
         scheduler.spawn("deleter", process.clone().delete(1 + chaos.below(3)));
     }
     if chaos.one_in(2) {
-        // Whoever sweeps is alone.
+        // No other process sweeps at the same time.
         scheduler.spawn("sweeper", process.clone().sweep(4));
     } else {
         scheduler.spawn("importer", process.clone().import(1 + chaos.below(2)));
         if chaos.one_in(2) {
             scheduler.spawn("stale writer", process.clone().commit_late());
         }
+    }
+    if chaos.one_in(4) {
+        scheduler.spawn("closer", process.clone().close(150));
     }
     if chaos.one_in(4) {
         scheduler.spawn("reader", process.clone().read_beside(2));
@@ -342,22 +355,21 @@ async fn work(mut life: Life, process: Process) -> Remains {
         false => STEPS_MAX,
     };
     let end = scheduler.run(steps).await;
-    if end == End::Steps && to_be_halted && !life.placement.is_poisoned() {
+    if end == End::Steps && to_be_halted && life.placement.poison().is_none() {
         life.world.count("halted");
         return life.halt();
     }
     if end != End::Stopped {
         scheduler.interrupt();
         if chaos.one_in(3) {
-            let database = process.database.clone();
-            let _may_fail = life.alone("close", async move { database.close().await }).await;
+            let _may_fail = life.alone("close", process.clone().close(1)).await;
         }
     }
     life.disk.stop();
     if chaos.one_in(2) { life.disk.kill() } else { life.disk.power_loss() }.into()
 }
 
-/// When all is quiet: everything is there, once, however it is moved about.
+/// Checks at the end, without faults, that everything is there once, also after flushes and merges.
 async fn retire(world: &Rc<World>, remains: Remains) {
     remains.disk.stop_never();
     let mut life = Life::new(world, remains);
@@ -402,7 +414,7 @@ fn from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// Fails with everything that is needed to find out why.
+/// Fails with the seed, the trace and all differences.
 fn assert_right(seed: u64, outcome: &Outcome) {
     if !outcome.wrong.is_empty() {
         println!("{}", outcome.chaos.trace());
@@ -441,7 +453,7 @@ fn seeds() {
         }
     };
     std::thread::scope(|scope| {
-        // Each is two threads in turn, so that half of them wait.
+        // Each seed has two threads that take turns, so half of the threads wait.
         let threads = 2 * std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         (0..threads).for_each(|_| drop(scope.spawn(work)));
     });
@@ -451,14 +463,16 @@ fn seeds() {
 #[test]
 fn a_seed_repeats_itself_exactly() {
     let data = tempfile::tempdir().unwrap();
+    let mut lines = 0;
     for seed in 0..10 {
         let (one, two) = (simulate(seed, data.path()), simulate(seed, data.path()));
         let traces = [one.chaos.trace(), two.chaos.trace()];
         let [first, second] = traces.each_ref().map(|trace| trace.lines());
-        assert!(first.clone().count() > 100, "hardly anything happens in seed {seed}");
+        lines += first.clone().count();
         for (line, (a, b)) in first.zip(second).enumerate() {
             assert_eq!(a, b, "seed {seed}, line {line}");
         }
         assert_eq!((one.counts, one.faults), (two.counts, two.faults));
     }
+    assert!(lines > 2000, "hardly anything happens: {lines} lines");
 }

@@ -1,26 +1,26 @@
-//! What must be in the database? A plain list of batches, and what their producers were told.
+//! What must be in the database? A plain list of batches, with the answers that their producers got.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// What is known of a batch.
+/// State of a batch, by the answers given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Its producer has no answer, or one that promises nothing: it may be there, as a whole, or not.
+    /// No answer, or one that promises nothing: the batch may be there, as a whole, or not.
     Open,
-    /// Its producer was told that it is durable: it is there.
+    /// Its producer was told that it is durable: the batch is there.
     Acknowledged,
-    /// Another process was told that it is durable: who opens the database from now on sees it.
+    /// Acknowledged by another process: every process that opens the database from now on sees it.
     Elsewhere,
-    /// Its producer was told that it was not stored, or it was not there after a recovery: it is not there.
+    /// Reported as not stored, or not there after a recovery: the batch is not there.
     Absent,
-    /// Somebody is deleting it, or has no answer: it may be there, as a whole, or not.
+    /// Deletion running or unanswered: the batch may be there, as a whole, or not.
     Deleting,
-    /// Somebody was told that it is deleted: nobody who looks from now on sees it.
+    /// Deletion acknowledged: no later snapshot sees the batch.
     Deleted,
 }
 
-/// All batches that were ever handed in. The events of a batch are numbered consecutively.
+/// All batches ever appended. The events of a batch are numbered consecutively.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     batches: Vec<(Range<i64>, Fate)>,
@@ -28,12 +28,12 @@ pub(super) struct Model {
     batch_of: Vec<usize>,
 }
 
-/// A batch of the model.
+/// Index of a batch in the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BatchId(usize);
 
 impl Model {
-    /// Begins a batch with so many events, and returns their numbers.
+    /// Begins a batch of `events` events, and returns their numbers.
     pub(super) fn begin(&mut self, events: usize) -> (BatchId, Range<i64>) {
         let first = self.batch_of.len() as i64;
         let (id, numbers) = (self.batches.len(), first..first + events as i64);
@@ -42,8 +42,8 @@ impl Model {
         (BatchId(id), numbers)
     }
 
-    /// Notes what somebody was told, who may hear it late: another process has recovered meanwhile, and others
-    /// have deleted what was found there.
+    /// Records an answer, which may come late: another process may have recovered meanwhile, and deleted the batches
+    /// that it found.
     pub(super) fn told(&mut self, BatchId(id): BatchId, fate: Fate) {
         let known = &mut self.batches[id].1;
         match (*known, fate) {
@@ -52,8 +52,7 @@ impl Model {
         }
     }
 
-    /// Begins the deletion of one of the batches that were `told` to be there and still are, if there are any: `dice`
-    /// says of which.
+    /// Begins the deletion of a batch that was acknowledged in `told` and still is, if there is one; `dice` chooses it.
     pub(super) fn begin_deletion(
         &mut self,
         told: &[Fate],
@@ -66,24 +65,24 @@ impl Model {
         Some((BatchId(id), self.batches[id].0.clone()))
     }
 
-    /// What everybody was told up to now, for somebody in the process that has the database open.
+    /// Returns all answers up to now, as the process that has the database open knows them.
     pub(super) fn told_here(&self) -> Vec<Fate> {
         self.batches.iter().map(|(_, fate)| *fate).collect()
     }
 
-    /// What everybody was told up to now, for somebody who opens the database.
+    /// Returns all answers up to now, as they bind a process that opens the database.
     pub(super) fn told_anywhere(&self) -> Vec<Fate> {
         let fates = self.told_here().into_iter();
         fates.map(|fate| if fate == Fate::Elsewhere { Fate::Acknowledged } else { fate }).collect()
     }
 
-    /// Batches that must be there.
+    /// Number of batches that must be there.
     pub(super) fn acknowledged(&self) -> usize {
         self.batches.iter().filter(|(_, fate)| *fate == Fate::Acknowledged).count()
     }
 
-    /// Compares the numbers of all events that somebody sees with what everybody had been told when they
-    /// looked. Says what is wrong.
+    /// Compares the numbers of all events that a reader sees with the answers given before it looked. The error
+    /// describes the broken promise.
     pub(super) fn check(&self, seen: &[i64], told: &[Fate]) -> Result<(), String> {
         let mut times = vec![0_u32; self.batch_of.len()];
         for n in seen {
@@ -115,7 +114,7 @@ impl Model {
         Ok(())
     }
 
-    /// After a recovery: what is there stays, what is not there never comes.
+    /// Settles open batches after a recovery: those that are there stay, the others never appear. Counts both.
     pub(super) fn settle(&mut self, seen: &[i64]) -> BTreeMap<&'static str, u64> {
         let mut settled = BTreeMap::new();
         let open = [Fate::Open, Fate::Elsewhere, Fate::Deleting];

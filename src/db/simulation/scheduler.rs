@@ -1,10 +1,9 @@
 //! In which order does everything happen? One step at a time, by seed.
 //!
-//! Everything that goes on at the same time is an [`Actor`]: a future. The scheduler polls one of those that
-//! can go on; then it waits until the thread that the engine does long work on (`spawn_blocking`) has done what
-//! it was given. There is one such thread only, and it takes its work in order. A [`Gate`] in its queue keeps
-//! it from beginning while an actor is being polled, and tells when it comes to the next gate, with all work
-//! done. So the order of all things is that of the seed.
+//! Each concurrent activity is an [`Actor`]: a future. The scheduler polls one that is ready, then waits until the
+//! engine's thread for long work (`spawn_blocking`) has finished its queue. There is only one such thread, and it
+//! takes its work in order. A [`Gate`] in its queue keeps it from starting while an actor is polled; reaching the next
+//! gate proves that all work is done. So the seed alone decides the order.
 
 use std::future::Future;
 use std::path::Path;
@@ -19,20 +18,20 @@ use parking_lot::Mutex;
 use crate::disk::chaos::Chaos;
 use crate::disk::simulated::SimulatedDisk;
 
-/// So many turns of tokio are enough for anything that an actor waits for.
+/// Turns of tokio that are enough for anything that an actor waits for.
 const TURNS_MAX: usize = 10_000;
 
 /// Loops of logs that were started and are not scheduled yet.
 pub(super) type LogLoops = Arc<Mutex<Vec<BoxFuture<'static, ()>>>>;
 
-/// Counts the steps, so that somebody can let some pass without a hand being lifted for it.
+/// Counts the steps, so that an actor can let some pass without being polled.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     state: Mutex<(usize, Vec<(usize, Waker)>)>,
 }
 
 impl Steps {
-    /// Returns after so many steps of others, or as soon as nobody else can go on.
+    /// Returns after `steps` steps of others, or as soon as no other actor is ready.
     pub(super) async fn pass(&self, steps: usize) {
         let mut begun = steps == 0;
         poll_fn(|context| {
@@ -47,14 +46,14 @@ impl Steps {
         .await;
     }
 
-    /// One more step is made: wakes those whose time has come.
+    /// Counts one more step, and wakes the actors whose time has come.
     fn advance(&self) {
         let (now, sleepers) = &mut *self.state.lock();
         *now += 1;
         sleepers.extract_if(.., |(at, _)| *at <= *now).for_each(|(_, waker)| waker.wake());
     }
 
-    /// Goes to the moment at which the next one wakes; false when there is none.
+    /// Skips to the step at which the next actor wakes; false when none is waiting.
     fn leap(&self) -> bool {
         let (now, sleepers) = &mut *self.state.lock();
         let Some(next) = sleepers.iter().map(|(at, _)| *at).min() else { return false };
@@ -64,12 +63,12 @@ impl Steps {
     }
 }
 
-/// Something that goes on.
+/// An activity under the scheduler's control.
 pub(super) struct Actor {
     name: &'static str,
     future: Pin<Box<dyn Future<Output = ()>>>,
     ready: Arc<Ready>,
-    /// Whether the others wait for it to come to an end.
+    /// True if [`Scheduler::run`] waits for its end.
     awaited: bool,
 }
 
@@ -82,26 +81,26 @@ impl Wake for Ready {
     }
 }
 
-/// Why the scheduler returned.
+/// Reason why the scheduler returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// All that are waited for have ended.
+    /// All awaited actors have ended.
     Done,
     /// The machine has stopped.
     Stopped,
-    /// So many steps were made.
+    /// The given number of steps was made.
     Steps,
 }
 
-/// Holds up the thread for long work.
+/// Blocks the thread for long work.
 struct Gate {
     reached: tokio::sync::oneshot::Receiver<()>,
-    /// Dropped to let it go on.
+    /// Dropped to open the gate.
     open: std::sync::mpsc::SyncSender<()>,
 }
 
 impl Gate {
-    /// Puts one into the queue.
+    /// Puts a gate into the queue.
     fn set() -> Self {
         let (reach, reached) = tokio::sync::oneshot::channel();
         let (open, opened) = std::sync::mpsc::sync_channel(0);
@@ -128,7 +127,7 @@ impl Scheduler {
         Self { gate: None, actors: Vec::new(), steps, logs, disk, chaos }
     }
 
-    /// Adds an actor that comes to an end.
+    /// Adds an actor that ends by itself.
     pub(super) fn spawn(&mut self, name: &'static str, future: impl Future<Output = ()> + 'static) {
         self.add(name, Box::pin(future), true);
     }
@@ -140,27 +139,27 @@ impl Scheduler {
         self.actors.push(Actor { name, future, ready, awaited });
     }
 
-    /// Halts the actors for which `keep`, and those that run logs; they can go on in another scheduler. Drops the
-    /// others.
+    /// Halts the actors for which `keep` is true, and those that run logs: they can continue in another scheduler.
+    /// Drops the others.
     pub(super) fn halt(mut self, keep: impl Fn(&str) -> bool) -> Vec<Actor> {
         self.actors.retain(|actor| !actor.awaited || keep(actor.name));
         self.actors
     }
 
-    /// Adds actors that were halted. Nobody waits for them to come to an end.
+    /// Adds halted actors. Nothing waits for their end.
     pub(super) fn resume(&mut self, actors: Vec<Actor>) {
         self.actors.extend(actors.into_iter().map(|actor| Actor { awaited: false, ..actor }));
     }
 
-    /// Drops the actors, wherever they are, but those that nobody waits for.
+    /// Drops all awaited actors at whatever point they are; the others stay.
     pub(super) fn interrupt(&mut self) {
         self.actors.retain(|actor| !actor.awaited);
     }
 
-    /// Makes at most so many steps.
+    /// Makes at most `steps` steps.
     ///
     /// # Panics
-    /// When nobody can go on although somebody is waited for.
+    /// When no actor is ready although some are awaited.
     pub(super) async fn run(&mut self, steps: usize) -> End {
         for _ in 0..steps {
             let started = std::mem::take(&mut *self.logs.lock());
@@ -197,7 +196,7 @@ impl Scheduler {
         self.let_work(gate).await;
     }
 
-    /// One of the actors that can go on.
+    /// Chooses one of the actors that are ready.
     async fn choose(&mut self) -> usize {
         for _ in 0..TURNS_MAX {
             let ready = self.ready();
@@ -214,7 +213,7 @@ impl Scheduler {
         panic!("nobody can go on: {:?}", self.actors.iter().map(|actor| actor.name).collect::<Vec<_>>());
     }
 
-    /// Lets the other thread do all that it was given.
+    /// Lets the other thread finish its queue.
     async fn let_work(&mut self, gate: Gate) {
         let mut next = Gate::set();
         drop(gate.open);

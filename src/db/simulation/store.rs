@@ -1,9 +1,8 @@
-//! An object store that is slow, loses answers and repeats requests.
+//! Does the engine survive an object store that is slow, loses answers and repeats requests?
 //!
-//! Objects are files of the simulated disk, put there by the code that puts them on a real one. In front of it
-//! is a network of a kind that a local directory never has and a remote store always: a request may fail
-//! before or after it took effect, be carried out twice, be refused as if the object were there, or take effect
-//! long after its sender gave up.
+//! Objects are files of the simulated disk, put there by the code that puts them on a real one. In front of it is a
+//! network like that of a remote store: a request may fail before or after it took effect, be carried out twice, be
+//! refused as if the object existed, or take effect long after its sender gave up.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -29,7 +28,7 @@ use crate::disk::simulated::SimulatedDisk;
 use crate::disk::{Disk, Entry};
 use crate::store::placement::Placement;
 
-/// Most steps of the simulation that a request takes.
+/// Bound of the simulation steps that a request takes.
 const STEPS_MAX: usize = 4;
 
 /// The objects of one process, on a simulated disk.
@@ -48,7 +47,7 @@ pub(super) struct SimulatedStore {
     put_at: PutTimes,
 }
 
-/// When each object was put, in nanoseconds of the simulated time. All processes see the same.
+/// Time at which each object was put, in nanoseconds of the simulated time. All processes share it.
 pub(super) type PutTimes = Arc<Mutex<HashMap<PathBuf, i64>>>;
 
 fn failed(what: &'static str) -> Error {
@@ -99,7 +98,7 @@ impl SimulatedStore {
         self.root.join(location.as_ref())
     }
 
-    /// Takes a while.
+    /// Lets some steps of the simulation pass, as a network does.
     async fn travel(&self) {
         if std::thread::current().id() != self.simulator {
             return;
@@ -108,7 +107,7 @@ impl SimulatedStore {
     }
 
     fn meta(&self, location: Path, bytes: usize) -> ObjectMeta {
-        // One that came to light without an answer has the time at which somebody first looks at it.
+        // An object whose put was not answered gets the time of its first reading.
         let put_at_ns =
             *self.put_at.lock().entry(self.file(&location)).or_insert_with(|| self.clock.peek_ns());
         let last_modified = chrono::DateTime::from_timestamp_nanos(put_at_ns);
@@ -206,7 +205,9 @@ impl ObjectStore for SimulatedStore {
                 return Err(failed("delete fails"));
             }
             let file = root.join(location.as_ref());
-            let removed = disk.remove(&file).inspect(|()| drop(put_at.lock().remove(&file)));
+            let removed = disk.remove(&file).inspect(|()| {
+                put_at.lock().remove(&file);
+            });
             if chaos.strikes("answer to a delete is lost") {
                 return Err(failed("answer to a delete is lost"));
             }

@@ -1,4 +1,5 @@
-//! What all lives of one simulation have in common, and how its truth is compared with the database.
+//! What do all lives of one simulation share? The model, the clock and chance; and the comparison of the model with
+//! the database.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -26,13 +27,13 @@ use crate::maintenance::GRACE;
 use crate::query::ReadSnapshot;
 use crate::segment::mask::deleted_rows;
 
-/// Each look at the clock takes this long, so that ids made one after the other sort like that.
+/// Each reading of the clock takes this long, so that ids sort in the order in which they were made.
 const TICK_NS: i64 = 1_000_000;
-/// 2026-11-21.
+/// Start of the simulated time: 2026-11-21.
 const START_NS: i64 = 1_795_219_200_000_000_000;
 const DAY_NS: i64 = 86_400_000_000_000;
 
-/// A clock that goes on when somebody looks at it.
+/// A clock that advances with every reading.
 #[derive(Debug)]
 pub(super) struct SimulatedClock(AtomicI64);
 
@@ -47,42 +48,62 @@ impl SimulatedClock {
         self.0.fetch_add(duration.as_nanos() as i64, Ordering::Relaxed);
     }
 
-    /// The time, without a look that takes some.
+    /// Returns the time without advancing it.
     pub(super) fn peek_ns(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Truth, chance and time.
+/// Place of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogIn {
+    /// In the directory of the objects, which only one process can use.
+    Directory,
+    /// In the store, as objects too.
+    Store,
+    /// On the process's machine. Once the database was closed there, another machine takes over without this log.
+    Machine,
+}
+
+/// Model, chance and time of a simulation.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) chaos: Chaos,
     pub(super) clock: Arc<SimulatedClock>,
     pub(super) model: RefCell<Model>,
-    /// How long objects of merged segments are kept.
+    /// Grace period of the objects of merged segments.
     pub(super) grace: Duration,
     pub(super) data: PathBuf,
-    /// Of the objects of all lives.
+    /// Put times of the objects of all lives.
     pub(super) put_at: PutTimes,
-    /// Whether the log is objects, too.
-    pub(super) log_in_store: bool,
-    /// Processes that have begun to open the database.
+    pub(super) log: LogIn,
+    /// Number of the machine with the log, where the log is not in the store.
+    pub(super) machine: Cell<u64>,
+    /// True if the last writing process has closed the database.
+    pub(super) closed: Cell<bool>,
+    /// Number of processes that have begun to open the database.
     pub(super) lives: Cell<u64>,
-    /// Segments that were read, with the checksum of their bytes.
+    /// Event numbers of the segments read so far, with the checksum of their bytes.
     segments: RefCell<HashMap<String, (u32, Vec<i64>)>>,
-    /// What was found to be wrong.
+    /// Broken promises found so far.
     pub(super) wrong: RefCell<Vec<String>>,
     pub(super) done: RefCell<BTreeMap<&'static str, u64>>,
 }
 
 impl World {
-    /// `data` is a directory of the real disk for what queries spill, and the name of one on the simulated disk.
+    /// `data` is a spill directory on the real disk, and the data directory's name on the simulated disk.
     pub(super) fn new(chaos: Chaos, data: PathBuf) -> Rc<Self> {
         let grace = if chaos.one_in(2) { GRACE } else { Duration::ZERO };
-        let log_in_store = chaos.one_in(2);
+        let log = match chaos.below(4) {
+            0 | 1 => LogIn::Store,
+            2 => LogIn::Directory,
+            _ => LogIn::Machine,
+        };
         Rc::new(Self {
             chaos,
-            log_in_store,
+            log,
+            machine: Cell::default(),
+            closed: Cell::default(),
             clock: Arc::new(SimulatedClock(AtomicI64::new(START_NS))),
             model: RefCell::default(),
             grace,
@@ -95,7 +116,7 @@ impl World {
         })
     }
 
-    /// Nothing happens by itself: actors decide when to flush.
+    /// Settings without background work: actors decide when to flush.
     pub(super) fn settings(&self) -> Settings {
         let mut settings = Settings::new(&self.data);
         settings.clock = Arc::clone(&self.clock) as _;
@@ -119,7 +140,7 @@ impl World {
         self.wrong.borrow_mut().push(what);
     }
 
-    /// Events with these numbers, in the attribute `n`.
+    /// Makes events with these numbers in the attribute `n`.
     pub(super) fn batch(&self, numbers: std::ops::Range<i64>) -> EventBatch {
         let mut builder = EventBatchBuilder::new();
         let n = builder.key(Level::Record, "n");
@@ -134,7 +155,7 @@ impl World {
         builder.finish().expect("a small batch")
     }
 
-    /// Compares what a snapshot has with what everybody was told before it was taken.
+    /// Compares a snapshot's events with the answers that all producers had got before it was taken.
     pub(super) async fn compare(&self, who: &str, snapshot: &ReadSnapshot, told: &[Fate]) {
         let taken_ns = self.clock.peek_ns();
         let seen = match self.events(snapshot).await {
@@ -160,7 +181,7 @@ impl World {
         }
     }
 
-    /// The numbers of all events in a snapshot.
+    /// Reads the numbers of all events in a snapshot.
     pub(super) async fn events(&self, snapshot: &ReadSnapshot) -> Result<Vec<i64>> {
         let mut seen = Vec::new();
         for column in snapshot.buffer.iter().flat_map(|batch| batch.attributes()) {
@@ -188,11 +209,11 @@ impl World {
         Ok(seen)
     }
 
-    /// Compares what SQL says with what must be there; nothing else may be going on.
+    /// Compares results of SQL with the model; nothing else may be running.
     pub(super) async fn query(&self, database: &Database) {
         let told = self.model.borrow().told_anywhere();
         if database.snapshot().rows() == 0 {
-            // Nobody has heard of an attribute.
+            // No attribute is known yet.
             return;
         }
         match self.ask(database, "SELECT n FROM events").await {
@@ -226,12 +247,12 @@ impl World {
     }
 }
 
-/// Every event is a trace of its own.
+/// Trace id of event `n`: every event has a trace of its own.
 fn trace(n: i64) -> TraceId {
     TraceId::new((n as u128 + 1).to_be_bytes())
 }
 
-/// The numbers of all events in a segment, deleted ones too.
+/// Reads the numbers of all events in a segment, deleted ones too.
 pub(super) fn numbers(object: Bytes) -> Result<Vec<i64>> {
     let mut numbers = Vec::new();
     for batch in ParquetRecordBatchReaderBuilder::try_new(object)?.build()? {

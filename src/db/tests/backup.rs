@@ -1,4 +1,4 @@
-//! Is a backup whole, whatever happens while it is made?
+//! Is a backup complete, whatever happens while it is made?
 
 use std::fmt;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::db::backup::{backup_to, restore_to};
 use crate::db::check::check;
 use crate::store::DurableFileSystem;
 
-/// Each with a user of its own.
+/// Events with a user of their own each.
 fn batch(range: Range<i64>) -> EventBatch {
     batch_with(range, |builder, i| {
         let user = builder.key(Level::Record, "user.id");
@@ -34,7 +34,7 @@ fn settings(data: &Path) -> Settings {
     settings
 }
 
-/// Every `n` that SQL sees, sorted: one that is there twice is in the list twice.
+/// Every `n` that SQL sees, sorted; duplicates are kept.
 async fn numbers(database: &Database) -> Vec<i64> {
     let batches = database.sql("select n from events order by n").await.unwrap().collect().await.unwrap();
     let of = |batch: &RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
@@ -47,7 +47,7 @@ async fn numbers_in(directory: &Path) -> Vec<i64> {
 
 async fn backup(data: &Path, target: &Path) -> BackupReport {
     let database = Database::open_read_only(settings(data)).await.unwrap();
-    // As a task, as a server would that takes backups itself.
+    // As a task, like a server that makes backups itself.
     let target = target.to_owned();
     tokio::spawn(async move { backup_to(&database, target, |_| {}).await }).await.unwrap().unwrap()
 }
@@ -57,7 +57,7 @@ async fn assert_sound(directory: &Path) {
     assert!(found.problems.is_empty() && found.notes.is_empty(), "{found:#?}");
 }
 
-/// Segments with a run and a mask, and a log with messages. Returns the writer.
+/// Makes a database of segments with a run and a mask, and a log with messages. Returns the writer.
 async fn filled(data: &Path) -> Database {
     let database = Database::open(settings(data)).await.unwrap();
     for i in 0..10 {
@@ -70,7 +70,7 @@ async fn filled(data: &Path) -> Database {
     database
 }
 
-/// What [`filled`] holds.
+/// Events of [`filled`], by their `n`.
 fn expected() -> Vec<i64> {
     (0..1050).filter(|n| *n != 17).collect()
 }
@@ -100,7 +100,7 @@ async fn a_backup_beside_the_writer_has_everything_and_the_next_one_copies_what_
     let third = backup(&data, &target).await;
     assert_eq!((third.copied, third.kept), (0, 24), "{third:?}");
 
-    // A database of its own, which knows the messages that were in the log.
+    // The copy is a separate database, which knows the messages of the log.
     let restored = dir.path().join("restored");
     let source = Database::open_read_only(settings(&target)).await.unwrap();
     let report = restore_to(&source, &restored, |_| {}).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_backup_beside_the_writer_has_everything_and_the_next_one_copies_what_
     let again = Database::open(settings(&restored)).await.unwrap();
     assert!(!again.deliver(message(0), batch(1000..1050)).await.unwrap());
     assert!(again.deliver(message(1), batch(1070..1071)).await.unwrap());
-    // Beyond the checkpoints by which the one of the backup is forgotten.
+    // Enough commits for the checkpoint of the backup to be deleted.
     for i in 0..200 {
         again.append(batch(1071 + i..1072 + i)).await.unwrap();
         again.flush().await.unwrap();
@@ -136,14 +136,14 @@ async fn what_is_no_backup_of_this_database_is_not_touched() {
     };
     refused(&other, "no backup").await;
     for within in [data.clone(), data.join("segments/backup"), data.join("backups/../of/today")] {
-        refused(&within, "is inside of").await;
+        refused(&within, "is inside ").await;
     }
     assert!(!data.join("backups").exists() && !data.join("segments/backup").exists());
     backup(&other, &target).await;
     refused(&target, "a backup of").await;
     let occupied = restore_to(&source, &other, |_| {}).await.unwrap_err();
     assert!(occupied.message().contains("is not empty"), "{occupied}");
-    // One that is written to is a database of its own from then on.
+    // A backup that is written to is a separate database from then on.
     let mine = at("mine");
     backup(&data, &mine).await;
     let opened = Database::open(settings(&mine)).await.unwrap();
@@ -187,7 +187,7 @@ async fn what_is_damaged_is_told_copied_as_it_is_and_copied_again_when_it_is_who
     assert_sound(&target).await;
 }
 
-/// A directory in which at the `at`th put, counted from 0, something happens.
+/// A directory in which something happens at put number `at`, counted from 0: see [`Then`].
 struct Interrupted {
     directory: PathBuf,
     inner: DurableFileSystem,
@@ -197,11 +197,11 @@ struct Interrupted {
 }
 
 enum Then {
-    /// Nothing is possible any more.
+    /// All requests fail from here on.
     Stop,
     /// This database merges all segments and deletes the old ones at once.
     Compact(Database),
-    /// This database is backed up to the same place, by a process that has not seen that somebody else is there.
+    /// This database is backed up to the same place, by a process that has not noticed the first one.
     Overtake(Database),
     /// Nothing can be deleted.
     Keep,
@@ -251,7 +251,7 @@ impl ObjectStore for Interrupted {
         match &self.then {
             Then::Compact(database) if due => {
                 let options = CompactionOptions { grace: std::time::Duration::ZERO, ..Default::default() };
-                // Other objects of this backup are not copied meanwhile, which would leave nothing to be missed.
+                // Other objects of this backup are not copied meanwhile; otherwise no object would be missing.
                 let compact = database.compact(options, |_| {});
                 tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(compact)).unwrap();
             }
@@ -326,19 +326,19 @@ async fn a_backup_that_is_cut_off_at_any_step_leaves_the_one_before() {
         let store = Interrupted::at(&target, at, Then::Stop);
         database.backup(store, "a name", |_| {}).await
     };
-    // The first: until it is done there is nothing to be opened.
+    // First backup: until it is done, nothing can be opened.
     let mut steps = 0;
     while into(steps).await.is_err() {
         let opened = Database::open_read_only(settings(&target)).await;
         assert!(opened.is_err() || numbers(&opened.unwrap()).await.is_empty(), "after {steps} puts");
         steps += 1;
     }
-    // Each attempt goes on where the last one was cut off, so it is done after as many as there are objects.
+    // Each attempt continues where the last one was cut off, so there are as many attempts as objects.
     assert!((3..=30).contains(&steps), "{steps}");
     assert_eq!(numbers_in(&target).await, expected());
     assert_sound(&target).await;
 
-    // The next ones: until it is done the first is there.
+    // Next backup: until it is done, the first one can be opened.
     database.append(batch(1050..1060)).await.unwrap();
     database.compact(CompactionOptions::default(), |_| {}).await.unwrap();
     let mut steps = 0;
@@ -360,7 +360,7 @@ async fn what_a_compaction_deletes_meanwhile_breaks_nothing() {
         let (data, target) = (dir.path().join("data"), dir.path().join("backup"));
         let database = filled(&data).await;
         let store = Interrupted::at(&target, at, Then::Compact(database.clone()));
-        // As another process does, which has no say in what is deleted.
+        // Like another process, which cannot delay deletions.
         let reader = Database::open_read_only(settings(&data)).await.unwrap();
         let report = reader.backup(store, "a name", |_| {}).await.unwrap();
         assert_eq!(report.problems, [], "{at}");
@@ -370,7 +370,7 @@ async fn what_a_compaction_deletes_meanwhile_breaks_nothing() {
     }
 }
 
-/// The segments that are merged meanwhile are not lost, though a side-car is.
+/// A lost side-car is reported; segments merged meanwhile are not.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_replaced_while_something_is_lost_is_not_taken_for_lost() {
     let dir = tempfile::tempdir().unwrap();

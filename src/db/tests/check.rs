@@ -1,4 +1,4 @@
-//! Does a check find what is harmed, and nothing else?
+//! Does a check find all damage, and nothing else?
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use crate::config::SystemClock;
 use crate::db::check::{CheckReport, Part, check};
 use crate::store::DurableFileSystem;
 
-/// Events of a hundred traces with an attribute; every second has a value, few have a rare one.
+/// Events of a hundred traces; every second event has a common attribute, a few have a rare one.
 fn events(from: i64) -> EventBatch {
     let mut builder = EventBatchBuilder::new();
     let user = builder.key(Level::Record, "user.id");
@@ -29,7 +29,7 @@ fn events(from: i64) -> EventBatch {
     builder.finish().unwrap()
 }
 
-/// A directory with everything: commits, a checkpoint, segments with side-cars, a run, masks, and two log files.
+/// Fills `data` with every kind of file: commits, a checkpoint, segments with side-cars, a run, masks, two log files.
 pub(super) async fn everything(data: &Path) {
     let store: Arc<dyn object_store::ObjectStore> = Arc::new(DurableFileSystem::create(data).unwrap());
     let catalog = Catalog::load(store, Arc::new(SystemClock)).await.unwrap();
@@ -55,13 +55,13 @@ async fn report(data: &Path) -> CheckReport {
     check(&Settings::new(data), |_| {}).await.unwrap()
 }
 
-/// Whether a problem or a note is about the file at `path`.
+/// True if a problem or a note is about the file at `path`.
 fn names(report: &CheckReport, path: &str) -> bool {
     let noted = report.notes.iter().any(|note| note.contains(path));
     noted || report.problems.iter().any(|problem| problem.problem.path == path)
 }
 
-/// All files below `data` that are stored for good, sorted.
+/// All permanent files below `data`, sorted.
 pub(super) fn files(data: &Path) -> Vec<PathBuf> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         let Ok(entries) = std::fs::read_dir(folder) else { return };
@@ -101,7 +101,7 @@ async fn a_healthy_directory_passes_and_is_not_changed() {
     assert_eq!(found.parts[&Part::Masks].objects, 2);
     assert_eq!(found.parts.values().map(|totals| totals.objects).sum::<u64>(), before.len() as u64);
     assert!(bytes().eq(before), "nothing is changed");
-    // A writer may have it.
+    // A writer may have the database open.
     let database = open(dir.path()).await;
     assert_eq!(report(dir.path()).await.problems, []);
     database.close().await.unwrap();
@@ -121,10 +121,10 @@ async fn a_changed_byte_a_cut_and_a_loss_of_any_file_are_found_where_they_are() 
     let mut random = ChaCha8Rng::seed_from_u64(11);
     let all = files(data);
     let last_of = |folder: &str| all.iter().rfind(|file| below(data, file).starts_with(folder)).unwrap();
-    // Nothing says that there was one more.
+    // Nothing refers to the newest commit and the newest log file, so their loss cannot be found.
     let ends: [&PathBuf; 2] = [last_of("catalog/log/"), last_of("wal/")];
     let mut harmed = 0;
-    // One of each kind is cut and taken away too.
+    // One file of each kind is also truncated and removed.
     let mut seen = std::collections::HashSet::new();
     for file in &all {
         let path = below(data, file);
@@ -140,8 +140,8 @@ async fn a_changed_byte_a_cut_and_a_loss_of_any_file_are_found_where_they_are() 
             std::fs::write(file, other).unwrap();
             let found = report(data).await;
             assert!(names(&found, &path), "{path}: byte {at} of {}: {found:#?}", bytes.len());
-            // Only noted: a record at the end of the log, as if torn, and the name of a commit's checksum, whose
-            // fields are as they were.
+            // Only noted: a record at the end of the log, which looks torn, and the name of a commit's checksum, as the
+            // other fields are unchanged.
             let name = bytes.windows(7).rposition(|window| window == b",\"crc\":");
             let harmless = ends.contains(&file) || name.is_some_and(|name| (name..name + 7).contains(&at));
             assert!(!found.problems.is_empty() || harmless, "{path}: byte {at}: {found:#?}");
@@ -156,7 +156,7 @@ async fn a_changed_byte_a_cut_and_a_loss_of_any_file_are_found_where_they_are() 
         let found = report(data).await;
         assert!(names(&found, &path), "{path}: cut after {cut} of {}: {found:#?}", bytes.len());
         std::fs::remove_file(file).unwrap();
-        // A checkpoint sums up commits that are all there, so nothing is lost with it.
+        // All commits of the checkpoint are still there, so nothing is lost with it.
         if !ends.contains(&file) && !path.starts_with("catalog/checkpoint/") {
             let found = report(data).await;
             let expected = if path.starts_with("wal/") { "wal" } else { &path };

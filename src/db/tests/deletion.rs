@@ -1,8 +1,8 @@
-//! Is what was deleted or has expired gone, and nothing else?
+//! Are deleted and expired events gone, and no others?
 
 use super::*;
 
-/// Events of `seconds`, one each, with a trace, and in turn of users u0 to u3; every fifth is an error.
+/// One event for each of `seconds`, with a trace, of users u0 to u3 in turn; every fifth is an error.
 fn users(seconds: impl IntoIterator<Item = i64>) -> EventBatch {
     let mut builder = EventBatchBuilder::new();
     let (user, n) = (builder.key(Level::Record, "user.id"), builder.key(Level::Record, "n"));
@@ -16,7 +16,7 @@ fn users(seconds: impl IntoIterator<Item = i64>) -> EventBatch {
     builder.finish().unwrap()
 }
 
-/// Questions whose answers come from everywhere: the catalog, bitmaps, side-cars, pages and rows.
+/// Queries that are answered from all sources: the catalog, bitmaps, side-cars, pages and rows.
 const QUESTIONS: [&str; 9] = [
     "SELECT count(*) FROM events",
     "SELECT CAST(min(timestamp) AS text) || CAST(max(timestamp) AS text) FROM events",
@@ -36,14 +36,14 @@ async fn answers(database: &Database) -> Vec<String> {
     for question in QUESTIONS {
         let question = question.replace(" || count", " || ' ' || count");
         let first = text(database, &question).await;
-        // The second time there are bitmaps.
+        // The second time the bitmaps are cached.
         assert_eq!(text(database, &question).await, first);
         answers.push(first);
     }
     answers
 }
 
-/// What a database says that never had the events that `keep` refuses.
+/// Answers of a database that never had the events for which `keep` is false.
 async fn without(range: std::ops::Range<i64>, keep: impl Fn(i64) -> bool) -> Vec<String> {
     let dir = tempfile::tempdir().unwrap();
     let database = open(dir.path()).await;
@@ -96,7 +96,7 @@ async fn deleted_events_are_gone_from_every_answer_at_once_and_from_disk_in_the_
     assert_eq!(database.deletion("nope").await.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-/// Events that are in objects.
+/// Number of events in objects, deleted ones too.
 fn numbers_left(database: &Database) -> u64 {
     database.snapshot().catalog.segments.iter().map(|segment| segment.rows).sum()
 }
@@ -151,7 +151,7 @@ async fn a_deletion_and_a_merge_of_the_same_segments_do_not_undo_each_other() {
             assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
         }
     }
-    // Each round deletes of what there was then.
+    // Each round deletes only events that were there at its time.
     let expected = without(0..next, |i| (i / 120..6).all(|round| i % 10 != round)).await;
     assert_eq!(answers(&database).await, expected);
 }

@@ -1,4 +1,4 @@
-//! Is a message that is delivered again known?
+//! Is a redelivered message recognised?
 
 use super::*;
 
@@ -27,7 +27,7 @@ async fn a_message_that_is_delivered_again_adds_nothing_before_and_after_a_flush
     }
     assert!(!database.deliver(message(3), batch(30..40)).await.unwrap());
     for i in 40..110 {
-        // A checkpoint comes in between.
+        // A checkpoint is written in between.
         database.append(batch(i..i + 1)).await.unwrap();
         database.flush().await.unwrap();
     }
@@ -51,7 +51,7 @@ async fn of_deliveries_at_once_one_is_stored_though_producers_leave() {
                 tokio::spawn(async move { database.deliver(message(round), batch).await.unwrap() })
             })
             .collect();
-        // Producers that hang up: what they sent may be stored or not.
+        // These producers hang up: their events may be stored or not.
         tasks[usize::from(round % 6)].abort();
         tasks[usize::from(round % 5)].abort();
         let mut stored = 0;

@@ -1,4 +1,4 @@
-//! Does an inspection say what is damaged, whatever is in a file?
+//! Does an inspection report the damage, whatever a file contains?
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -17,7 +17,7 @@ async fn no_bytes_make_an_inspection_panic_and_what_is_sound_has_no_problem() {
     for file in files(dir.path()) {
         let found = inspect_file(&file).await.unwrap();
         assert!(found.problems.is_empty() && found.content.is_some(), "{found:#?}");
-        // Commits are many and alike.
+        // There are many commits, all alike: one is enough.
         if !seen.insert(found.kind) && found.kind == Kind::Commit {
             continue;
         }
@@ -50,7 +50,7 @@ async fn an_empty_file_is_no_segment_index_run_mask_commit_or_checkpoint() {
         let found = inspect_file(&file).await.unwrap();
         assert!(!found.problems.is_empty() && found.content.is_none(), "{found:?}");
     }
-    // What a crash leaves before the first record.
+    // A crash before the first record leaves such a file.
     let file = dir.path().join("00000000000000000007.wal");
     std::fs::write(&file, "").unwrap();
     assert_eq!(inspect_file(&file).await.unwrap().kind, Kind::Log);

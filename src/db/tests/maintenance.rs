@@ -22,13 +22,13 @@ async fn many_segments_are_found_by_few_runs_which_outlive_restarts() {
     std::fs::write(dir.path().join("runs/0123.run"), "left by a crash").unwrap();
     let again = open(dir.path()).await;
     assert_eq!(again.snapshot().catalog.runs.runs(), catalog.runs.runs());
-    // What the catalog does not know is removed, beside all else.
+    // Orphans are removed while all else goes on.
     while files(dir.path(), "runs") != known {
         tokio::task::yield_now().await;
     }
 }
 
-/// How many segments EXPLAIN says that runs excluded.
+/// Number of segments that runs excluded, by EXPLAIN.
 fn pruned_by_index(plan: &str) -> usize {
     let number = plan.split("pruned_by_index=").nth(1).and_then(|rest| rest.lines().next());
     number.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
@@ -44,7 +44,7 @@ async fn a_trace_is_found_through_the_runs_and_only_its_segment_is_read() {
         for i in 0..50_u8 {
             let mut id = [i; 16];
             id[0] = segment;
-            // All segments cover the same time, so that time cannot exclude one.
+            // All segments cover the same time, so time excludes none.
             let (trace_id, timestamp_ns) = (Some(TraceId::new(id)), i64::from(i));
             builder.push(&CoreEvent { timestamp_ns, trace_id, ..CoreEvent::default() });
             builder.attribute(user, Value::Text(&format!("u{segment}-{i}")));
@@ -56,7 +56,7 @@ async fn a_trace_is_found_through_the_runs_and_only_its_segment_is_read() {
     let found = "trace_id = '03050505050505050505050505050505'";
     let explain = |filter: &str| format!("EXPLAIN SELECT user.id FROM events WHERE {filter}");
     let plan = text(&database, &explain(found)).await;
-    // The background task makes runs too, when it comes to it: some segments may be in none.
+    // The background task makes runs at its own pace: some segments may not be in a run yet.
     let snapshot = database.snapshot();
     let covered = snapshot.catalog.segments.iter().filter(|s| snapshot.catalog.runs.contains(s.id)).count();
     assert!((covered - 1..=covered).contains(&pruned_by_index(&plan)), "{covered} in runs: {plan}");

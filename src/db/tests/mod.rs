@@ -1,12 +1,13 @@
-//! What tests of databases have in common: events, settings under which nothing happens by itself, and what is there
-//! in the end.
+//! What do tests of databases share? Made-up events, settings without background work, and readers of the result.
 
 mod backup;
 mod check;
 mod deletion;
 mod deliveries;
+pub(crate) mod duties;
 mod inspect;
 mod maintenance;
+mod resources;
 mod store;
 mod writing;
 
@@ -23,7 +24,7 @@ use super::*;
 use crate::config::BufferSettings;
 use crate::event::{CoreEvent, EventBatchBuilder, Level, Value};
 
-/// Events with the attribute `n` = the numbers of `range`, and what `more` adds to each.
+/// Events with the numbers of `range` in the attribute `n`; `more` adds to each.
 fn batch_with(range: Range<i64>, mut more: impl FnMut(&mut EventBatchBuilder, i64)) -> EventBatch {
     let mut builder = EventBatchBuilder::new();
     let n = builder.key(Level::Record, "n");
@@ -35,12 +36,12 @@ fn batch_with(range: Range<i64>, mut more: impl FnMut(&mut EventBatchBuilder, i6
     builder.finish().unwrap()
 }
 
-/// Events with the attribute `n` = the numbers of `range`.
+/// Events with the numbers of `range` in the attribute `n`.
 fn batch(range: Range<i64>) -> EventBatch {
     batch_with(range, |_, _| ())
 }
 
-/// Every `n` that a query would see, sorted: a number that is there twice is in the list twice.
+/// Every `n` that a query would see, sorted; duplicates are kept.
 async fn numbers(snapshot: &ReadSnapshot) -> Vec<i64> {
     let mut numbers = Vec::new();
     for batch in snapshot.buffer.iter() {
@@ -66,7 +67,7 @@ fn upto(n: i64) -> Vec<i64> {
     (0..n).collect()
 }
 
-/// Nothing is flushed unless a test says so.
+/// Settings without background flushes: tests flush themselves.
 fn manual(data: &Path) -> Settings {
     let mut settings = Settings::new(data);
     settings.buffer = BufferSettings {
@@ -78,8 +79,8 @@ fn manual(data: &Path) -> Settings {
     settings
 }
 
-/// Opens a database. What one that was dropped has under way may hold its lock for a moment longer: only one that
-/// was closed has let go of it.
+/// Opens a database. Waits for the lock, which a dropped database may hold a moment longer for running work; a closed
+/// one has released it.
 async fn open(data: &Path) -> Database {
     for _ in 0..1000 {
         match Database::open(manual(data)).await {
@@ -116,7 +117,7 @@ fn files(data: &Path, folder: &str) -> usize {
         .sum()
 }
 
-/// The one column of text of a result, joined.
+/// Returns the single text column of a result, joined.
 async fn text(database: &Database, sql: &str) -> String {
     let batches = database.sql(sql).await.unwrap().collect().await.unwrap();
     let lines = batches.iter().flat_map(|batch| {

@@ -1,4 +1,4 @@
-//! A database in an object store, without the store's own network.
+//! Does a database work in an object store? Tested without a network.
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -13,7 +13,11 @@ fn settings() -> Settings {
     Settings::new("s3://bucket/path")
 }
 
-/// Objects in `store`, with the log there, or in a directory.
+fn resources() -> Resources {
+    Resources::of_reader(&settings()).unwrap()
+}
+
+/// Storage with objects in `store`, and the log there or in a directory.
 fn storage(store: &Arc<dyn ObjectStore>, log: Option<&Path>) -> Storage {
     let log = match log {
         Some(log) => LogStorage::Files { directory: log.to_owned(), options: WalOptions::default() },
@@ -24,11 +28,12 @@ fn storage(store: &Arc<dyn ObjectStore>, log: Option<&Path>) -> Storage {
     Storage { store: Arc::clone(store), placement: None, log, claim: None, lease: None, cache: None }
 }
 
-/// Opens the store as the process `writer`, with the log there, or in a directory.
+/// Opens the store as the process `writer`, with the log there or in a directory.
 async fn open(store: &Arc<dyn ObjectStore>, writer: &str, log: Option<&Path>) -> Result<Database> {
     let id = log.map(|log| crate::wal::identity(&crate::disk::SystemDisk, log).unwrap());
     let claim = Claim { writer: writer.into(), log: id, owner: writer.into(), released: false };
-    open_in(settings(), Storage { claim: Some(claim), ..storage(store, log) }, Arc::new(())).await
+    let storage = Storage { claim: Some(claim), ..storage(store, log) };
+    open_in(settings(), storage, Arc::new(()), Resources::of_writer(&settings())?).await
 }
 
 fn count(database: &Database) -> u64 {
@@ -51,13 +56,17 @@ async fn who_was_taken_over_from_neither_acknowledges_nor_commits_nor_deletes() 
 
     let owner = open(&store, "owner", None).await.unwrap();
     assert_eq!(count(&owner), 20);
-    // It does not know of the other's claim yet: the log tells it.
+    // It does not know of the other's claim yet: the log will report it.
+    assert!(stale.readiness().is_ok());
     assert_eq!(stale.append(batch(20..30)).await.unwrap_err().kind(), ErrorKind::Poisoned);
+    assert_eq!(stale.readiness().unwrap_err().kind(), ErrorKind::Poisoned);
+    assert!(owner.readiness().is_ok());
     owner.append(batch(30..40)).await.unwrap();
     owner.flush().await.unwrap();
     let objects = segments(&store).await;
     assert_eq!(stale.flush().await.unwrap_err().kind(), ErrorKind::Poisoned);
-    let swept = stale.writer().unwrap().sweeper().remove_orphans(std::time::Duration::ZERO).await;
+    let swept =
+        stale.writer().unwrap().maintenance().sweeper().remove_orphans(std::time::Duration::ZERO).await;
     assert_eq!(swept.unwrap_err().kind(), ErrorKind::Poisoned);
     assert!(segments(&store).await >= objects, "what the owner has made is there");
     assert!(stale.close().await.is_err());
@@ -65,7 +74,7 @@ async fn who_was_taken_over_from_neither_acknowledges_nor_commits_nor_deletes() 
     owner.close().await.unwrap();
     let next = open(&store, "next", None).await.unwrap();
     assert_eq!(count(&next), 30);
-    next.writer().unwrap().sweeper().remove_orphans(std::time::Duration::ZERO).await.unwrap();
+    next.writer().unwrap().maintenance().sweeper().remove_orphans(std::time::Duration::ZERO).await.unwrap();
     assert_eq!(
         segments(&store).await,
         2 * next.stats().segments as usize,
@@ -96,6 +105,38 @@ async fn a_log_in_a_directory_is_not_passed_over() {
     assert!(passed_over.message().contains("in the store"), "{passed_over}");
 }
 
+/// Otherwise the close would record in the catalog that its log is empty, and another machine would open without it.
+#[tokio::test]
+async fn whoever_closes_waits_for_the_appends_under_way() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let held = Arc::new(parking_lot::Mutex::new(None));
+    let hold = Arc::clone(&held);
+    let start = Arc::new(move |log| {
+        *hold.lock() = Some(log);
+        Ok(None)
+    });
+    let options = WalOptions { start, ..WalOptions::default() };
+    let log = LogStorage::Files { directory: directory.path().to_owned(), options };
+    let claim =
+        Claim { writer: "here".into(), log: Some("here".into()), owner: "here".into(), released: false };
+    let storage = Storage { log, claim: Some(claim), ..storage(&store, None) };
+    let here = open_in(settings(), storage, Arc::new(()), resources()).await.unwrap();
+    let mut append = std::pin::pin!(here.append(batch(0..10)));
+    assert!(futures::poll!(&mut append).is_pending(), "the log does not run yet");
+    let closing = here.clone();
+    let closing = tokio::spawn(async move { closing.close().await });
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    tokio::spawn(held.lock().take().unwrap());
+    append.await.unwrap();
+    closing.await.unwrap().unwrap();
+    assert_eq!(here.append(batch(10..20)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    let there = open(&store, "there", Some(other.path())).await.unwrap();
+    assert_eq!(count(&there), 10);
+}
+
 #[tokio::test]
 async fn a_lost_catalog_is_told_and_nothing_deleted() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
@@ -116,7 +157,7 @@ async fn a_backup_in_a_store_is_a_database_with_a_log_of_its_own() {
         let report = database.backup(Arc::clone(&there), "here", |_| {}).await.unwrap();
         assert_eq!((report.events, report.log_events, report.problems.len()), (20, 10, 0));
     }
-    let reader = open_read_only_in(settings(), storage(&there, None)).await.unwrap();
+    let reader = open_read_only_in(settings(), storage(&there, None), resources()).await.unwrap();
     assert_eq!(count(&reader), 20);
     let copy = open(&there, "there", None).await.unwrap();
     copy.append(batch(20..30)).await.unwrap();
@@ -134,7 +175,7 @@ async fn a_backup_does_not_do_without_a_log_that_it_does_not_read() {
     let writer = open(&store, "writer", Some(directory.path())).await.unwrap();
     writer.append(batch(0..10)).await.unwrap();
     let backup = async |settings: Settings, log: Option<&Path>| {
-        let reader = open_read_only_in(settings, storage(&store, log)).await.unwrap();
+        let reader = open_read_only_in(settings, storage(&store, log), resources()).await.unwrap();
         let target: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         reader.backup(target, "a name", |_| {}).await.map(|report| report.events)
     };

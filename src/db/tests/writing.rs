@@ -1,4 +1,4 @@
-//! Is what was acknowledged there, once, whatever happens?
+//! Are acknowledged events stored exactly once, whatever happens?
 
 use std::collections::BTreeSet;
 
@@ -122,7 +122,7 @@ async fn a_crash_between_any_two_steps_of_a_flush_loses_and_repeats_nothing() {
         let database = open(&step).await;
         assert_eq!(numbers(&database.snapshot()).await, upto(100), "{}", step.display());
         let known = database.snapshot().catalog.segments.len();
-        // Orphans are removed, beside all else.
+        // Orphans are removed while all else goes on.
         while files(&step, "segments") != 2 * known {
             tokio::task::yield_now().await;
         }

@@ -1,36 +1,39 @@
-//! Where delimited text has its records, and where a quote never closes.
+//! Where do the records of delimited text end, and which quotes never close?
 //!
-//! RFC 4180: a quote that opens a field is closed by one before a delimiter, a line end or the end; two are one of
-//! the text. A quote that somebody forgot swallows lines until the next field with quotes, whose opening one then
-//! stands before a letter. So a quote that is closed only lines later, and there before something else, never closed;
-//! neither did one without any other until the end, or within [`QUOTED_BYTES_MAX`]. Within one line, what is behind a
-//! closing quote is more of the field, as other readers have it.
+//! RFC 4180: a field's opening quote is closed by a quote before a delimiter, a line end or the end of the text; two
+//! quotes in a row stand for one. If the closing quote was forgotten, the field swallows lines up to the next field
+//! with quotes, whose opening quote then stands before a letter. So an opening quote counts as never closed if
+//!
+//! - the next single quote is on a later line and does not stand before a delimiter, a line end or the end, or
+//! - there is no such quote up to the end of the text or within [`QUOTED_BYTES_MAX`].
+//!
+//! On the line of the opening quote, text after the closing quote belongs to the field, as in other readers.
 
 use std::ops::Range;
 
-/// Longest field in quotes, in bytes. A longer one is a quote that somebody forgot.
+/// Longest field in quotes, in bytes. In a longer one the closing quote was forgotten.
 const QUOTED_BYTES_MAX: usize = 16 << 20;
 
-/// What delimited text begins with.
+/// Whole records at the start of delimited text, and the torn lines after them.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::ingest) struct CsvSpan {
-    /// Length of the whole records.
+    /// Length of the whole records, in bytes.
     pub(in crate::ingest) records: usize,
-    /// Behind them: the lines up to the one in which a quote opens that never closes.
+    /// Lines after the records, if a quote in them never closes.
     pub(in crate::ingest) torn: Option<Torn>,
 }
 
-/// Lines that are no record.
+/// Lines that are not a record, because a quote in the last one never closes.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::ingest) struct Torn {
-    /// The lines.
+    /// Byte range of the lines.
     pub(in crate::ingest) lines: Range<usize>,
-    /// Where the quote is.
+    /// Byte position of the quote.
     pub(in crate::ingest) quote: usize,
 }
 
-/// The records that `text` begins with; `complete` says that nothing comes after it, so that a last record needs no
-/// line end and an open quote does not close.
+/// Finds the records at the start of `text`. If `complete`, nothing comes after the text: the last record needs no
+/// line end, and an open quote never closes.
 pub(in crate::ingest) fn csv_span(text: &[u8], delimiter: u8, complete: bool) -> CsvSpan {
     let (mut end, mut i) = (0, 0);
     let mut field_start = true;
@@ -62,13 +65,13 @@ pub(in crate::ingest) fn csv_span(text: &[u8], delimiter: u8, complete: bool) ->
     CsvSpan { records: if complete { text.len() } else { end }, torn: None }
 }
 
-/// How many bytes of `buffer` are whole records, or lines that never will be.
+/// Length in bytes of the whole records and torn lines at the start of `buffer`.
 pub(super) fn whole(buffer: &[u8], delimiter: u8) -> usize {
     let mut end = 0;
     loop {
         let span = csv_span(&buffer[end..], delimiter, false);
         match span.torn {
-            // The line that cannot be a record may go on behind the buffer.
+            // A torn line without a line end may continue after the buffer.
             Some(torn) if buffer[..end + torn.lines.end].ends_with(b"\n") => end += torn.lines.end,
             _ => return end + span.records,
         }
@@ -76,15 +79,15 @@ pub(super) fn whole(buffer: &[u8], delimiter: u8) -> usize {
 }
 
 enum Quoted {
-    /// Behind the closing quote.
+    /// Position after the closing quote.
     Closed(usize),
-    /// The text ends before it.
+    /// The text ends before the closing quote.
     Open,
-    /// There is none.
+    /// There is no closing quote.
     Never,
 }
 
-/// Where the field ends whose quote is at `open`.
+/// Finds the closing quote of the quote at `open`.
 fn quoted(text: &[u8], open: usize, delimiter: u8, complete: bool) -> Quoted {
     let (mut i, mut lines) = (open + 1, false);
     while i < text.len() {
@@ -94,7 +97,7 @@ fn quoted(text: &[u8], open: usize, delimiter: u8, complete: bool) -> Quoted {
                 Some(next) if lines && *next != delimiter && !matches!(next, b'\n' | b'\r') => {
                     return Quoted::Never;
                 }
-                // What comes behind the buffer may be another quote.
+                // The next byte, after the buffer, may be another quote.
                 None if lines && !complete => return Quoted::Open,
                 _ => return Quoted::Closed(i + 1),
             },
@@ -110,7 +113,7 @@ fn quoted(text: &[u8], open: usize, delimiter: u8, complete: bool) -> Quoted {
 mod tests {
     use super::*;
 
-    /// The records, and the torn lines with where their quote is.
+    /// The records, and the torn lines with the position of their quote.
     fn cut(mut text: &str) -> Vec<(&str, Option<usize>)> {
         let mut found = Vec::new();
         while !text.is_empty() {

@@ -1,4 +1,4 @@
-//! What lines and documents of JSON become.
+//! Do lines and documents of JSON become the right events?
 
 use proptest::prelude::*;
 
@@ -52,7 +52,7 @@ fn a_span_id_and_a_duration_make_a_span() {
     assert_eq!(core(b, 0, "kind"), "server");
     assert_eq!(core(b, 0, "parent_span_id"), "");
     assert_eq!(shown(b, 0), Vec::<String>::new());
-    // What has no unit, and what is an HTTP status, is nobody's but the producer's.
+    // A duration without a unit and an HTTP status stay attributes.
     assert_eq!(shown(b, 1), ["duration = Int(250)", "attributes.status = Int(404)"]);
     assert_eq!(decoded.hints.duration_without_unit.as_deref(), Some("duration"));
 }
@@ -65,7 +65,7 @@ fn bad_lines_are_refused_alone() {
     let places: Vec<_> = decoded.refused.iter().map(|r| r.column).collect();
     assert_eq!(places, [Some(2), None, Some(0), Some(7)], "{:?}", decoded.refused);
     assert_eq!(decoded.refused[0].reason, "not a JSON object: expected ident");
-    assert_eq!(decoded.refused[1].reason, "field \"time\": \"teatime\" is no time that is understood");
+    assert_eq!(decoded.refused[1].reason, "field \"time\": \"teatime\" is not a time in a known format");
     assert_eq!(decoded.hints.without_time, 2);
     assert_eq!(core(&decoded.batch, 0, "timestamp_origin"), "received");
 }
@@ -171,10 +171,13 @@ fn times_out_of_range_are_refused_by_name_unless_there_is_another() {
     assert_eq!(reasons.len(), 6);
     assert_eq!(
         reasons[0],
-        "field \"time\": \"9999-12-31T23:59:59Z\" is out of range: 1677 to 2262 is what can be kept"
+        "field \"time\": \"9999-12-31T23:59:59Z\" is out of range: times from 1677 to 2262 can be stored"
     );
-    assert!(reasons[..5].iter().all(|reason| reason.contains("out of range: 1677 to 2262")), "{reasons:?}");
-    assert_eq!(reasons[5], "field \"start_time\": \"soon\" is no time that is understood");
+    assert!(
+        reasons[..5].iter().all(|reason| reason.contains("out of range: times from 1677 to 2262")),
+        "{reasons:?}"
+    );
+    assert_eq!(reasons[5], "field \"start_time\": \"soon\" is not a time in a known format");
     assert_eq!(shown(&decoded.batch, 0), ["end = Text(\"9999-12-31\")"]);
     assert_eq!(core(&decoded.batch, 1, "timestamp_origin"), "received");
 }
@@ -246,7 +249,7 @@ fn real_status_lines_go_in_whole() {
     assert_eq!(decoded.batch.attribute(&key)[0].attribute_type(), AttributeType::Int);
 }
 
-/// Every leaf of a document, by path, as the decoder should see it.
+/// Lists every leaf of a document with its path, as the decoder should read it.
 fn leaves(path: &str, value: &serde_json::Value, out: &mut Vec<String>) {
     use serde_json::Value as J;
     match value {

@@ -1,9 +1,8 @@
-//! Attributes: OTLP's `KeyValue` and `AnyValue` as [`Value`]s.
+//! How do OTLP's `KeyValue` and `AnyValue` become [`Value`]s?
 //!
-//! Scalars borrow from the request. Arrays and key-value lists become typed JSON in an arena, so that a record
-//! is known to be good as a whole before its first attribute goes in. An attribute without a value is none:
-//! it is not stored, reads as null, and its key keeps the type that others give it. Inside of arrays and lists
-//! such a value keeps its place, as `null`.
+//! Scalars borrow from the request. Arrays and key-value lists become typed JSON in an arena, so that a whole
+//! record is checked before its first attribute is stored. An attribute without a value is not stored and reads
+//! as null; it does not affect the type of its key. Inside arrays and lists, a missing value is `null`.
 
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
@@ -15,13 +14,12 @@ use crate::event::{Value, typed_json};
 /// One attribute.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Attribute<'a> {
-    /// The key, which may be any text.
+    /// Any text, even empty.
     pub(super) key: &'a str,
-    /// The value.
     pub(super) value: AnyRef<'a>,
 }
 
-/// A value, borrowed; structured ones are a range of the arena.
+/// A borrowed value. A structured one is a range of the arena.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum AnyRef<'a> {
     Text(&'a str),
@@ -31,12 +29,11 @@ pub(super) enum AnyRef<'a> {
     Bytes(&'a [u8]),
     /// Typed JSON: start and end in the arena.
     Json(usize, usize),
-    /// No value.
     Unset,
 }
 
 impl<'a> AnyRef<'a> {
-    /// The value; `arena` is the one it was read with.
+    /// Returns the value; `arena` must be the one that it was read into.
     pub(super) fn value<'v>(&self, arena: &'v str) -> Value<'v>
     where
         'a: 'v,
@@ -52,7 +49,7 @@ impl<'a> AnyRef<'a> {
         }
     }
 
-    /// Reads an `AnyValue` from its pieces, of which there is nearly always one.
+    /// Reads an `AnyValue` from its pieces, nearly always a single one.
     fn read(pieces: &[&'a [u8]], arena: &mut String) -> Result<Self, Defect> {
         let mut value = Some(Self::Unset);
         for piece in pieces {
@@ -65,7 +62,7 @@ impl<'a> AnyRef<'a> {
                     4 => Some(Self::Double(f64::from_bits(field.fixed64()?))),
                     5 | 6 => None,
                     7 => Some(Self::Bytes(field.bytes()?)),
-                    // A reference into another signal's string table: OTLP says to read it as no value.
+                    // A reference into another signal's string table. OTLP: read it as no value.
                     8 => Some(Self::Unset),
                     _ => value,
                 };
@@ -74,7 +71,7 @@ impl<'a> AnyRef<'a> {
         value.map_or_else(|| Self::structured(&pieces.concat(), arena), Ok)
     }
 
-    /// Nesting is limited by prost's recursion limit.
+    /// Reads an array or key-value list. prost's recursion limit bounds the nesting.
     fn structured(bytes: &[u8], arena: &mut String) -> Result<Self, Defect> {
         let any = AnyValue::decode(bytes)?;
         Ok(Self::json(&any, arena))
@@ -86,7 +83,7 @@ impl<'a> AnyRef<'a> {
         Self::Json(start, arena.len())
     }
 
-    /// The value of a decoded message.
+    /// Converts a decoded message.
     pub(super) fn of(any: Option<&'a AnyValue>, arena: &mut String) -> Self {
         match any.and_then(|any| any.value.as_ref()) {
             Some(any_value::Value::StringValue(text)) => Self::Text(text),
@@ -123,13 +120,13 @@ impl<'a> Attribute<'a> {
         Ok(Self { key, value: AnyRef::read(&more, arena)? })
     }
 
-    /// The attributes of a decoded message.
+    /// Converts the attributes of a decoded message.
     pub(super) fn all_of(list: &'a [KeyValue], arena: &mut String) -> Vec<Self> {
         list.iter().map(|kv| Self { key: &kv.key, value: AnyRef::of(kv.value.as_ref(), arena) }).collect()
     }
 }
 
-/// A value that outlives the request's bytes: those of resources and scopes, which every record repeats.
+/// A value that outlives the request's bytes: of a resource or scope, copied to every record.
 #[derive(Debug, Clone)]
 pub(super) enum OwnedValue {
     Text(Box<str>),
@@ -163,7 +160,7 @@ impl OwnedValue {
         }
     }
 
-    /// Bytes that a copy of the value takes, with the number of its row.
+    /// Approximate size in bytes of one copy of the value, including its row number.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Text(text) | Self::Json(text) => text.len() + 20,
@@ -173,7 +170,7 @@ impl OwnedValue {
     }
 }
 
-/// A key-value list as typed JSON; empty when there is none.
+/// Converts a key-value list to typed JSON; an empty list gives an empty text.
 pub(super) fn object(list: &[KeyValue]) -> String {
     let mut json = String::new();
     if !list.is_empty() {

@@ -1,8 +1,8 @@
-//! Groups: resources, scopes in them, records under those, in protobuf; and what is wrong with a whole group.
+//! How is a protobuf request walked, from resources over scopes to records, and when is a group refused?
 //!
-//! All requests have the same shape and field numbers down to the record. A resource or scope that cannot be
-//! read costs the records under it; when nothing is left, or the bytes hold nothing of the request, the
-//! request is refused, as it is none.
+//! All requests have the same shape and field numbers down to the record. If a resource or scope cannot be read,
+//! the records under it are refused. If no record is left, or the bytes contain nothing of the request, the whole
+//! request is refused.
 
 use std::borrow::Cow;
 
@@ -11,26 +11,26 @@ use super::record::{Defect, Position, Sink};
 use super::wire::{Message, merge};
 use crate::ingest::sniff;
 
-/// Where scope groups are, and where they were until OTLP 0.15, under the name of instrumentation libraries.
+/// Field numbers of scope groups: now, and until OTLP 0.15, when they were called instrumentation libraries.
 const SCOPE_GROUPS: &[u32] = &[2, 1000];
 
-/// Where records are.
+/// Field number of records.
 const RECORDS: &[u32] = &[2];
 
-/// Groups that were refused.
+/// Defect of the first refused group.
 #[derive(Default)]
 pub(super) struct Refusals {
     first: Option<Defect>,
 }
 
 impl Refusals {
-    /// Counts `records` as refused, for a defect of the group that they are in.
+    /// Counts `records` as refused because of a defect of their group.
     pub(super) fn add(&mut self, sink: &mut Sink, at: &str, records: usize, defect: &Defect) {
         sink.rejected.add_all(records as u64, at, defect);
         self.first.get_or_insert_with(|| Defect::new(format!("{at} {defect}")));
     }
 
-    /// What was read, or `None` after [`add`](Self::add).
+    /// Returns the value, or calls [`add`](Self::add) and returns `None`.
     pub(super) fn unless<T>(
         &mut self,
         sink: &mut Sink,
@@ -41,7 +41,7 @@ impl Refusals {
         read.map_err(|defect| self.add(sink, at, records, &defect)).ok()
     }
 
-    /// Fails when nothing was taken because of them.
+    /// Fails if a group was refused and no record was taken.
     pub(super) fn verdict(self, sink: &Sink) -> Result<(), Defect> {
         self.first.filter(|_| sink.rows() == 0).map_or(Ok(()), Err)
     }
@@ -59,7 +59,7 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
         }
     }
     if let Some(number) = unknown.filter(|_| groups.is_empty()) {
-        return Err(Defect::new(format!("it has no field 1, but field {number}, which is not known here")));
+        return Err(Defect::new(format!("it has no field 1, but an unknown field {number}")));
     }
     for (resource, bytes) in groups.into_iter().enumerate() {
         let at = format!("resource {resource}");
@@ -99,13 +99,13 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
     refusals.verdict(sink)
 }
 
-/// `ResourceSpans`, `ScopeSpans` and their likes: an owner, members, a schema URL that comes last.
+/// `ResourceSpans`, `ScopeSpans` and the other groups: an owner, members, and a schema URL as the last field.
 #[derive(Default)]
 struct Group<'a> {
     owner: Cow<'a, [u8]>,
     members: Vec<&'a [u8]>,
     schema_url: &'a str,
-    /// A field that is none of these.
+    /// Number of a field that is not one of these.
     unknown: Option<u32>,
 }
 
@@ -124,14 +124,14 @@ impl<'a> Group<'a> {
         Ok(group)
     }
 
-    /// Number of records in a group of groups, as far as they can be counted.
+    /// Number of records in a group of groups; unreadable members count as zero.
     fn records(&self) -> usize {
         self.members.iter().filter_map(|bytes| Self::read(bytes, RECORDS).ok()).map(|g| g.members.len()).sum()
     }
 
-    /// What is wrong with a group that has no member, but something that nobody knows.
+    /// Returns a defect if the group has no member but an unknown field.
     fn holds_nothing(&self) -> Option<Defect> {
         let number = self.unknown.filter(|_| self.members.is_empty())?;
-        Some(Defect::new(format!("has no field 2, but field {number}, which is not known here")))
+        Some(Defect::new(format!("has no field 2, but an unknown field {number}")))
     }
 }

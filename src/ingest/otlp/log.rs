@@ -1,14 +1,14 @@
-//! Log records: `opentelemetry.proto.logs.v1`.
+//! How does a log record (`opentelemetry.proto.logs.v1`) become a row?
 //!
 //! | OTLP | column |
 //! |---|---|
-//! | `time_unix_nano`, else `observed_time_unix_nano`, else the time of receipt | `timestamp`; which of them, if not the first, is in `timestamp_origin` |
+//! | `time_unix_nano`, otherwise `observed_time_unix_nano`, otherwise the time of receipt | `timestamp`; `timestamp_origin` names the source, and is null for the first |
 //! | `body` that is text | `body` |
-//! | any other `body` | `body` as typed JSON, its type in `body_type`; the entries of a key-value list are attributes `body.<key>` as well, nested ones with dots |
+//! | any other `body` | `body` as typed JSON, its type in `body_type`; the entries of a key-value list are also attributes `body.<key>`, nested ones with dots |
 //! | `event_name` | `name` |
-//! | `severity_number`, `severity_text` | `severity_number`, `severity` and `severity_text`, the one from the other where it is missing ([`severity`](crate::event::severity)) |
+//! | `severity_number`, `severity_text` | `severity_number`, `severity` and `severity_text`; a missing one follows from the other ([`severity`](crate::event::severity)) |
 //!
-//! Ids that are no ids mean that the record belongs to no trace, as OTLP asks: it goes in with a remark.
+//! A record with an invalid id is stored without the id and with a remark, as OTLP asks: it belongs to no trace.
 
 use std::borrow::Cow;
 
@@ -21,19 +21,20 @@ use super::weight::sample_weight;
 use super::wire::{Message, merge};
 use crate::event::{CoreEvent, Level, Signal, typed_json};
 
-/// In `timestamp_origin`: the record has no time, this is when it was observed.
+/// Value of `timestamp_origin`: the record has no time; the timestamp is the time of observation.
 pub(super) const OBSERVED: &str = "observed";
 
-/// In `timestamp_origin`: the record has no time at all, this is when it arrived.
+/// Value of `timestamp_origin`: the record has no time at all; the timestamp is the time of receipt.
 pub(super) const RECEIVED: &str = "received";
 
-/// Longest `body.<key>` in bytes, dots included; longer ones are read from the body itself.
+/// Longest key of a body entry that becomes an attribute, in bytes, dots included. Entries with longer keys are only
+/// in the body.
 const BODY_KEY_BYTES_MAX: usize = 1024;
 
 /// Most entries of one body that become attributes.
 const BODY_ENTRIES_MAX: usize = 1024;
 
-/// Takes the `LogRecord` message in `bytes`; what is wrong with it is noted in the sink.
+/// Takes the `LogRecord` message in `bytes`; a defect is counted in the sink.
 pub(super) fn record(sink: &mut Sink, bytes: &[u8], at: Position) {
     let mut arena = String::new();
     let taken = Record::read(bytes, &mut arena).and_then(|record| record.push(sink, &arena, at));
@@ -131,9 +132,9 @@ impl<'a> Record<'a> {
 #[derive(Default)]
 struct Body {
     text: Option<String>,
-    /// What it is, when it is not text.
+    /// Type of a body that is not text.
     ty: Option<&'static str>,
-    /// The entries of a key-value list, nested ones under dotted keys.
+    /// Entries of a key-value list; nested ones have dotted keys.
     entries: Vec<(String, AnyValue)>,
 }
 
@@ -164,8 +165,8 @@ impl Body {
     }
 }
 
-/// Flattens nested lists into dotted keys. The body keeps everything, so what has no value, too long a
-/// key or comes too late is left out here.
+/// Flattens nested lists into dotted keys. Leaves out entries without a value, with a key that is too long, or beyond
+/// [`BODY_ENTRIES_MAX`]; the body still has them.
 fn shred(prefix: &str, list: Vec<KeyValue>, entries: &mut Vec<(String, AnyValue)>) {
     for KeyValue { key, value, .. } in list {
         if prefix.len() + key.len() + 1 > BODY_KEY_BYTES_MAX || entries.len() >= BODY_ENTRIES_MAX {

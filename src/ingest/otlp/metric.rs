@@ -1,19 +1,18 @@
-//! Metrics: `opentelemetry.proto.metrics.v1`.
+//! How do metrics (`opentelemetry.proto.metrics.v1`) become rows?
 //!
-//! One row is one data point; what the metric says about all its points (name, unit, description, type,
-//! temporality) is repeated on each.
+//! One row is one data point. Each row repeats the properties of its metric: name, unit, description, type,
+//! temporality.
 //!
 //! | OTLP | column |
 //! |---|---|
 //! | `as_double`, `as_int` | `value`; an integer in `value_int` too |
 //! | `count`, `sum`, `min`, `max` of all kinds that have them | `histogram.count` … |
-//! | `time_unix_nano` | `timestamp`; when zero, the time of receipt, and `timestamp_origin` says so |
-//! | `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK` | bit 0 of `flags`: a gap, all that is measured is null |
+//! | `time_unix_nano` | `timestamp`; if zero, the time of receipt, and `timestamp_origin` says so |
+//! | `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK` | bit 0 of `flags`: a gap; all measured values are null |
 //!
-//! A point of a gap often carries a zero all the same. No measurement stands behind it, so it is not kept: in
-//! an average it would count.
+//! The point of a gap often carries a zero. It was not measured and would distort averages, so it is not stored.
 //!
-//! Points are few and small next to spans, so generated messages read them.
+//! Points are few and small compared with spans, so generated messages read them.
 
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -29,10 +28,10 @@ use super::record::{Defect, Doubts, Position, Sink, enum_name, optional_span_id,
 use super::wire::Message;
 use crate::event::{CoreEvent, Exemplar, NumberValue, Signal};
 
-/// Names of `AggregationTemporality` by number; 0 says nothing and is stored as null.
+/// Names of `AggregationTemporality` by number; 0 means unspecified and is stored as null.
 pub(super) const TEMPORALITIES: [&str; 3] = ["", "delta", "cumulative"];
 
-/// Names of the kinds of metrics, in `metric.type`.
+/// Values of `metric.type`.
 pub(super) mod kind {
     pub(crate) const GAUGE: &str = "gauge";
     pub(crate) const SUM: &str = "sum";
@@ -44,15 +43,16 @@ pub(super) mod kind {
 /// `DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK`.
 const NO_RECORDED_VALUE: u32 = 1;
 
-/// Fields of `Metric` that are no data: its name, description, unit and metadata.
+/// Fields of `Metric` other than its data: name, description, unit and metadata.
 const OTHER_FIELDS: [u32; 4] = [1, 2, 3, 12];
 
-/// Takes the `Metric` message in `bytes`; what is wrong with it is noted in the sink.
+/// Takes the `Metric` message in `bytes`; defects are counted in the sink.
 pub(super) fn metric(sink: &mut Sink, bytes: &[u8], at: Position) {
     match Metric::decode(bytes) {
         Ok(Metric { data: None, .. }) => {
             if let Some(field) = unknown_data(bytes) {
-                sink.rejected.add(at, format_args!("its data, protobuf field {field}, is of no known kind"));
+                sink.rejected
+                    .add(at, format_args!("its data (protobuf field {field}) is of an unknown kind"));
             }
         }
         Ok(metric) => points(sink, &metric, at),
@@ -60,7 +60,7 @@ pub(super) fn metric(sink: &mut Sink, bytes: &[u8], at: Position) {
     }
 }
 
-/// The field that holds the data of a metric of a kind that is no more, or not yet.
+/// Number of the field with the data of a metric whose kind is obsolete or newer than this version.
 fn unknown_data(bytes: &[u8]) -> Option<u32> {
     let mut message = Message::new(bytes);
     let fields = std::iter::from_fn(|| message.next_field().ok().flatten());
@@ -140,7 +140,7 @@ fn each<P>(
     }
 }
 
-/// What every kind of point has.
+/// Fields that every kind of point has.
 struct Common<'a> {
     attributes: &'a [KeyValue],
     start_ns: u64,
@@ -182,7 +182,7 @@ fn push(
     Ok(())
 }
 
-/// The point without what it measured.
+/// Clears the measured values of a point.
 fn gap<'a>(event: &CoreEvent<'a>) -> CoreEvent<'a> {
     CoreEvent {
         value: None,

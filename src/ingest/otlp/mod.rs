@@ -1,4 +1,4 @@
-//! How does OpenTelemetry's protocol become events, and events OpenTelemetry again?
+//! How do messages of OpenTelemetry's protocol become events, and events messages again?
 //!
 //! OTLP (<https://opentelemetry.io/docs/specs/otlp/>) has three requests of one shape:
 //!
@@ -8,18 +8,20 @@
 //! record  = span | log record | metric
 //! ```
 //!
-//! 1. [`decode`] walks protobuf ([`groups`], [`wire`]), borrowing from the bytes, or JSON ([`json`]), which
-//!    becomes the protobuf message of one record at a time.
+//! 1. [`decode`] walks protobuf ([`groups`], [`wire`]), borrowing from the bytes, or JSON ([`json`]), converting
+//!    one record at a time to its protobuf message.
 //! 2. Resource and scope are read once ([`record`]); their attributes are repeated on every event.
-//! 3. Each record becomes a row or several: [`trace`], [`log`], [`metric`]. A defect costs that record.
-//! 4. [`encode()`] goes the other way: rows, from a batch or from a query, grouped into requests again.
+//! 3. Each record becomes one or more rows: [`trace`], [`log`], [`metric`]. A record with a defect is refused alone.
+//! 4. [`encode()`] does the reverse: it groups rows, from a batch or a query, into requests.
 //!
-//! **Lossless**: encoding what was decoded gives an equal request, up to what OTLP says does not matter
-//! (order of attributes, resources and scopes listed twice, groups without records) and what says nothing: ids of
-//! all zeroes, attributes without a value, values of points that say that none was recorded, and times that cannot
-//! be: those that events cannot hold, and of a start and an end that are years apart the one that is far from now.
+//! **Lossless**: decoding and encoding a request gives an equal one, except for
 //!
-//! Not here: transport, compression, authentication, limits of the network.
+//! - differences without meaning in OTLP: order of attributes, resources and scopes listed twice, groups without
+//!   records;
+//! - ids of all zeroes, attributes without a value, values of points with the flag "no recorded value";
+//! - impossible times: times out of range, and, if start and end are years apart, the one farther from now.
+//!
+//! Not here: transport, compression, authentication, network limits.
 
 mod wire;
 mod attributes;
@@ -46,7 +48,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub use self::encode::{Encoded, encode, encode_batch, traces_json, traces_json_pieces};
 
-/// Which of OTLP's requests.
+/// Kind of an OTLP request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RequestKind {
     /// `ExportTraceServiceRequest`; `TracesData` reads the same.
@@ -57,7 +59,7 @@ pub enum RequestKind {
     Metrics,
 }
 
-/// How a request is written.
+/// Encoding of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// Protobuf.
@@ -70,7 +72,7 @@ impl RequestKind {
     /// All requests.
     pub const ALL: [Self; 3] = [Self::Traces, Self::Logs, Self::Metrics];
 
-    /// What the protocol calls a record of this request.
+    /// The protocol's name for a record of this request.
     fn record(self) -> &'static str {
         match self {
             Self::Traces => "span",
@@ -79,7 +81,7 @@ impl RequestKind {
         }
     }
 
-    /// Where OTLP/HTTP takes this request; the services of OTLP/gRPC are named alike.
+    /// Path of this request in OTLP/HTTP. The services of OTLP/gRPC have similar names.
     pub fn path(self) -> &'static str {
         match self {
             Self::Traces => "/v1/traces",
@@ -88,7 +90,7 @@ impl RequestKind {
         }
     }
 
-    /// Takes the message of one record.
+    /// Decodes the message of one record into the sink.
     fn take(self, sink: &mut Sink, bytes: &[u8], at: Position) {
         match self {
             Self::Traces => trace::span(sink, bytes, at),
@@ -100,16 +102,16 @@ impl RequestKind {
 
 /// Decodes a request that arrived at `now_ns` (nanoseconds since the epoch).
 ///
-/// Records with a defect are in [`Ingested::rejected`]. Fails with
-/// [`ErrorKind::InvalidInput`] when the bytes are no such request, and with
-/// [`ErrorKind::TooLarge`] when there are more than [`MESSAGE_BYTES_MAX`].
+/// Records with a defect are in [`Ingested::rejected`]. Fails with [`ErrorKind::InvalidInput`] if the bytes are
+/// not such a request, and with [`ErrorKind::TooLarge`] if there are more than [`MESSAGE_BYTES_MAX`].
 pub fn decode(kind: RequestKind, encoding: Encoding, bytes: &[u8], now_ns: i64) -> Result<Ingested> {
     decode_within(kind, encoding, bytes, now_ns, &mut |_| Ok(()))
 }
 
-/// As [`decode`]. A message of a megabyte may become gigabytes: each of its keys may be one of its own, or a large
-/// resource be repeated on many records. So `room` is asked for what its events take, about, beyond three times
-/// the message and a megabyte, in steps; when it fails, this fails with that error.
+/// Like [`decode`], but reserves memory through `room`. A message of a megabyte may become gigabytes: by many
+/// distinct keys, or by a large resource repeated on many records. `room` is called, in steps, for the approximate
+/// memory of the events beyond three times the size of the message plus a megabyte. If it fails, decoding stops and
+/// returns its error.
 pub fn decode_within(
     kind: RequestKind,
     encoding: Encoding,
@@ -121,7 +123,7 @@ pub fn decode_within(
         return Err(Error::new(
             ErrorKind::TooLarge,
             format!(
-                "the OTLP request has {} bytes, at most {MESSAGE_BYTES_MAX} are read: send smaller ones",
+                "the OTLP request has {} bytes, the limit is {MESSAGE_BYTES_MAX}: send smaller requests",
                 bytes.len()
             ),
         ));
@@ -136,17 +138,17 @@ pub fn decode_within(
     sink.finish()
 }
 
-/// As [`decode`], from a decoded message.
+/// Like [`decode`], for a message in memory.
 pub fn traces(request: &ExportTraceServiceRequest, now_ns: i64) -> Result<Ingested> {
     decode(RequestKind::Traces, Encoding::Protobuf, &request.encode_to_vec(), now_ns)
 }
 
-/// As [`decode`], from a decoded message.
+/// Like [`decode`], for a message in memory.
 pub fn logs(request: &ExportLogsServiceRequest, now_ns: i64) -> Result<Ingested> {
     decode(RequestKind::Logs, Encoding::Protobuf, &request.encode_to_vec(), now_ns)
 }
 
-/// As [`decode`], from a decoded message.
+/// Like [`decode`], for a message in memory.
 pub fn metrics(request: &ExportMetricsServiceRequest, now_ns: i64) -> Result<Ingested> {
     decode(RequestKind::Metrics, Encoding::Protobuf, &request.encode_to_vec(), now_ns)
 }

@@ -1,8 +1,7 @@
-//! Records under their resource and scope: what all signals share.
+//! How do records of all signals get the attributes of their resource and scope?
 //!
-//! A [`Sink`] is told which resource and scope it is in and then takes records one by one. The attributes
-//! of resource and scope are interned once and repeated on every record, because an event stands for
-//! itself.
+//! A [`Sink`] enters a resource and a scope, then takes their records one by one. The attributes of resource
+//! and scope are interned once and copied to every record, because an event must be complete by itself.
 
 use std::fmt;
 
@@ -17,24 +16,24 @@ use crate::error::{Error, Result};
 use crate::event::{CoreEvent, EventBatchBuilder, KeyId, Level, SpanId, TraceId, Value, typed_json};
 use crate::ingest::{Ingested, Rejected, repeated_bytes_max};
 
-/// What a key takes that a request has once: the columns of its types, twice as the list of them grows, and
-/// the arrays that become of it.
+/// Memory per distinct key, estimated: columns of its types, doubled because their list grows by doubling, and the
+/// resulting arrays.
 const KEY_BYTES: usize = 1024;
-/// What a value takes besides its text.
+/// Memory per value without its text, estimated.
 const VALUE_BYTES: usize = 24;
-/// What an event takes besides its attributes.
+/// Memory per event without its attributes, estimated.
 const EVENT_BYTES: usize = 128;
-/// So much is asked for at once.
+/// Smallest amount of memory reserved in one step.
 const ROOM_STEP_BYTES: usize = 256 << 10;
-/// What the events of a usual message take, to the size of the message.
+/// Memory of the events of a usual message, as a multiple of the size of the message.
 const USUAL_GROWTH: usize = 3;
-/// Too little to ask for.
+/// Memory that is not worth a reservation.
 const SMALL_BYTES: usize = 1 << 20;
 
-/// Asked for memory, in bytes, before it is taken.
+/// Callback that reserves memory, in bytes, before it is used. Its error stops decoding.
 pub type Room<'a> = dyn FnMut(usize) -> Result<()> + 'a;
 
-/// What is wrong with one record; the others go in.
+/// Defect of one record or group, in words for its producer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Defect(String);
 
@@ -62,15 +61,15 @@ impl From<prost::DecodeError> for Defect {
     }
 }
 
-/// Where a record is in its request.
+/// Position of a record in its request, counted from 0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     pub(super) resource: usize,
     pub(super) scope: usize,
-    /// What the protocol calls the record: `span`, `log record`, `metric`.
+    /// The protocol's name for the record: `span`, `log record`, `metric`.
     pub(super) what: &'static str,
     pub(super) record: usize,
-    /// The data point, of metrics.
+    /// Data point of a metric.
     pub(super) point: Option<usize>,
 }
 
@@ -82,7 +81,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// What a resource puts on every record under it.
+/// Values that a resource adds to every record under it.
 #[derive(Debug, Default)]
 struct Resource {
     attributes: Vec<(KeyId, OwnedValue)>,
@@ -92,7 +91,7 @@ struct Resource {
     bytes: usize,
 }
 
-/// What a scope puts on every record under it.
+/// Values that a scope adds to every record under it.
 #[derive(Debug, Default)]
 struct Scope {
     attributes: Vec<(KeyId, OwnedValue)>,
@@ -103,11 +102,11 @@ struct Scope {
     bytes: usize,
 }
 
-/// Takes the records of one request.
+/// Collects the events of one request.
 pub(super) struct Sink<'a> {
-    /// When the request arrived.
+    /// Time of receipt of the request, nanoseconds since the epoch.
     pub(super) now_ns: i64,
-    /// What was refused so far.
+    /// Refused records and remarks so far.
     pub(super) rejected: Rejected,
     builder: EventBatchBuilder,
     resource: Resource,
@@ -116,16 +115,17 @@ pub(super) struct Sink<'a> {
     /// Most bytes of repeated resource and scope attributes and of shredded bodies.
     repeated_bytes_max: usize,
     room: &'a mut Room<'a>,
-    /// Memory that may be taken.
+    /// Memory that may be used.
     granted_bytes: usize,
-    /// Memory of events and values so far, about.
+    /// Estimated memory of events and values so far, without keys.
     taken_bytes: usize,
-    /// Why no more is taken.
+    /// Error of `room`; after it, nothing more is taken.
     refused: Option<Error>,
 }
 
 impl<'a> Sink<'a> {
-    /// For a message of `bytes` bytes that arrived at `now_ns`; `room` is asked for what becomes of it beyond the usual.
+    /// Creates a sink for a message of `bytes` bytes that arrived at `now_ns`. `room` reserves memory beyond
+    /// [`USUAL_GROWTH`].
     pub(super) fn new(now_ns: i64, bytes: usize, room: &'a mut Room<'a>) -> Self {
         Self {
             room,
@@ -142,7 +142,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Records that follow belong to the `Resource` message in `bytes`.
+    /// Enters the `Resource` message in `bytes`: the following records belong to it.
     pub(super) fn enter_resource(&mut self, bytes: &[u8], schema_url: &str) -> Result<(), Defect> {
         let mut resource = Resource { schema_url: schema_url.to_owned(), ..Resource::default() };
         let mut entities = Vec::new();
@@ -167,7 +167,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Records that follow belong to the `InstrumentationScope` message in `bytes`.
+    /// Enters the `InstrumentationScope` message in `bytes`: the following records belong to it.
     pub(super) fn enter_scope(&mut self, bytes: &[u8], schema_url: &str) -> Result<(), Defect> {
         let mut scope = Scope { schema_url: schema_url.to_owned(), ..Scope::default() };
         let mut message = Message::new(bytes);
@@ -192,7 +192,7 @@ impl<'a> Sink<'a> {
         Ok(())
     }
 
-    /// Whether there is room for more. Once there is not, whatever is taken is of no use.
+    /// True if there is memory for more. Once false, it stays false, and [`finish`](Self::finish) will fail.
     pub(super) fn has_room(&mut self) -> bool {
         let bytes = self.taken_bytes + self.builder.keys() * KEY_BYTES;
         if self.refused.is_some() || bytes <= self.granted_bytes {
@@ -206,21 +206,21 @@ impl<'a> Sink<'a> {
         self.refused.is_none()
     }
 
-    /// An attribute of resource or scope, if it has a value.
+    /// Interns an attribute of a resource or scope; `None` if it has no value.
     fn own(&mut self, level: Level, attribute: Attribute<'_>, arena: &str) -> Option<(KeyId, OwnedValue)> {
         let value = attribute.value.value(arena);
         (!value.is_null()).then(|| (self.builder.key(level, attribute.key), OwnedValue::new(value)))
     }
 
-    /// Reserves room for `rows` more events of the current resource and scope, and `extra` bytes that
-    /// they repeat.
+    /// Reserves `rows` more copies of the current resource and scope, and `extra` bytes of other repeated values.
+    /// Fails if the request would exceed its limit on repeated bytes.
     pub(super) fn reserve(&mut self, rows: usize, extra: usize) -> Result<(), Defect> {
         let bytes = rows.saturating_mul(self.resource.bytes + self.scope.bytes).saturating_add(extra);
         let total = self.repeated_bytes.saturating_add(bytes);
         if total > self.repeated_bytes_max {
             return Err(Defect::new(format!(
-                "repeating the attributes of its resource and scope would make the request larger than \
-                 {} bytes: send smaller requests",
+                "copies of its resource's and scope's attributes on each record would make the request larger \
+                 than {} bytes: send smaller requests",
                 self.repeated_bytes_max
             )));
         }
@@ -262,7 +262,7 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Adds an attribute of the event that was pushed last.
+    /// Adds an attribute to the last pushed event.
     pub(super) fn attribute(&mut self, level: Level, key: &str, value: Value<'_>) {
         if !self.has_room() {
             return;
@@ -277,7 +277,7 @@ impl<'a> Sink<'a> {
         self.builder.rows()
     }
 
-    /// Fails when there was no room.
+    /// Returns the events and refused records. Fails with the error of `room` if there was one.
     pub(super) fn finish(self) -> Result<Ingested> {
         if let Some(error) = self.refused {
             return Err(error);
@@ -294,7 +294,7 @@ fn text_bytes(value: Value<'_>) -> usize {
     }
 }
 
-/// Entities as a typed JSON array; empty when there is none.
+/// Converts entities to a typed JSON array; empty if there are none.
 fn entity_refs(entities: Vec<EntityRef>) -> String {
     let text = |text| AnyValue { value: Some(any_value::Value::StringValue(text)) };
     let entry = |key: &str, value| KeyValue { key: key.into(), value: Some(value), ..KeyValue::default() };
@@ -323,19 +323,19 @@ fn entity_refs(entities: Vec<EntityRef>) -> String {
     json
 }
 
-/// What a record says that cannot be so. The record goes in without it, and its producer is told.
+/// Impossible values of a record. The record is stored without them, and each is reported to its producer.
 #[derive(Debug, Default)]
 pub(super) struct Doubts(Vec<String>);
 
 impl Doubts {
-    /// Nanoseconds since the epoch; zero means that nobody knows. So does a time that timestamps of events do
-    /// not reach, 2262 and later: producers write all ones for "never" and "not yet".
+    /// Reads nanoseconds since the epoch; `None` for zero, which means unknown. A time beyond the range of timestamps,
+    /// in 2262 or later, is also unknown, with a remark: producers write all ones for "never" and "not yet".
     pub(super) fn time(&mut self, what: &str, ns: u64) -> Option<i64> {
         match i64::try_from(ns) {
             Ok(0) => None,
             Ok(ns) if ns < i64::MAX => Some(ns),
             _ => {
-                self.add(format_args!("{what} is {ns}, beyond what events hold"));
+                self.add(format_args!("{what} is {ns}, out of range: times end in 2262"));
                 None
             }
         }
@@ -345,25 +345,25 @@ impl Doubts {
         self.0.push(what.to_string());
     }
 
-    /// Tells the producer.
+    /// Adds the remarks to the sink.
     pub(super) fn remark(self, sink: &mut Sink, at: Position) {
         for doubt in self.0 {
-            sink.rejected.remark(at, format_args!("{doubt}; kept without it"));
+            sink.rejected.remark(at, format_args!("{doubt}; stored without it"));
         }
     }
 }
 
-/// An id of a span that must be there.
+/// Reads the trace id of a span, which must be present.
 pub(super) fn trace_id(bytes: &[u8]) -> Result<TraceId, Defect> {
     TraceId::from_slice(bytes).ok_or_else(|| bad_id("trace_id", bytes, TraceId::BYTES))
 }
 
-/// As [`trace_id`].
+/// Reads the span id of a span, which must be present.
 pub(super) fn span_id(bytes: &[u8]) -> Result<SpanId, Defect> {
     SpanId::from_slice(bytes).ok_or_else(|| bad_id("span_id", bytes, SpanId::BYTES))
 }
 
-/// An id that may be missing; all zeroes mean that too.
+/// Reads a trace id that may be absent: empty or all zeroes.
 pub(super) fn optional_trace_id(what: &str, bytes: &[u8]) -> Result<Option<TraceId>, Defect> {
     match bytes.len() {
         0 | TraceId::BYTES => Ok(TraceId::from_slice(bytes)),
@@ -371,7 +371,7 @@ pub(super) fn optional_trace_id(what: &str, bytes: &[u8]) -> Result<Option<Trace
     }
 }
 
-/// As [`optional_trace_id`].
+/// Reads a span id that may be absent: empty or all zeroes.
 pub(super) fn optional_span_id(what: &str, bytes: &[u8]) -> Result<Option<SpanId>, Defect> {
     match bytes.len() {
         0 | SpanId::BYTES => Ok(SpanId::from_slice(bytes)),
@@ -387,7 +387,7 @@ fn bad_id(what: &str, bytes: &[u8], expected: usize) -> Defect {
     })
 }
 
-/// Text of an enum's number that the protocol had no name for when this was written: the number itself.
+/// Name of an enum's number; the number itself, as text, if this version knows no name.
 pub(super) fn enum_name<'a>(names: &[&'static str], number: i32, scratch: &'a mut String) -> &'a str {
     let named = usize::try_from(number).ok().and_then(|i| names.get(i));
     if let Some(name) = named {
@@ -397,7 +397,7 @@ pub(super) fn enum_name<'a>(names: &[&'static str], number: i32, scratch: &'a mu
     scratch
 }
 
-/// Number of an enum's text, as [`enum_name`] wrote it.
+/// Reverses [`enum_name`]; 0 for other text.
 pub(super) fn enum_number(names: &[&str], name: &str) -> i32 {
     match names.iter().position(|n| *n == name) {
         Some(i) => i as i32,

@@ -1,17 +1,17 @@
-//! Spans: `opentelemetry.proto.trace.v1`.
+//! How does a span (`opentelemetry.proto.trace.v1`) become rows?
 //!
-//! A span is one row; each of its events is a row of its own with the ids of the span, so that it reads
-//! like a log line. Links stay with the span.
+//! A span is one row. Each of its events is a separate row with the ids of the span, so that it reads like a log
+//! line. Links stay with the span.
 //!
 //! | OTLP | column |
 //! |---|---|
-//! | `start_time_unix_nano` | `timestamp`; when unknown that of the end, else of receipt, and `timestamp_origin` says so |
-//! | `end_time_unix_nano` − start | `duration_ns`; null when either is unknown, negative if the span says so |
+//! | `start_time_unix_nano` | `timestamp`; if unknown, the end, otherwise the time of receipt; `timestamp_origin` names it |
+//! | `end_time_unix_nano` − start | `duration_ns`; null if either is unknown, negative if the end is before the start |
 //! | `kind`, `status.code` | their names in lower case; numbers without a name stay numbers |
 //! | an all-zero or empty `parent_span_id` | null |
 //!
-//! A span goes in with all its events or not at all. A time is known or unknown, never made up: zero, what
-//! events cannot hold, and the odd one of a start and an end that are years apart are unknown.
+//! A span is stored with all its events or not at all. Times are never made up. A time is unknown if it is zero or
+//! out of range, or if start and end are years apart and it is the one farther from now.
 
 use opentelemetry_proto::tonic::trace::v1::span::Link as LinkMessage;
 use prost::Message as _;
@@ -25,23 +25,23 @@ use super::weight::sample_weight;
 use super::wire::{Field, Message};
 use crate::event::{CoreEvent, Link, Signal};
 
-/// Names of `SpanKind` by number; 0 says nothing and is stored as null.
+/// Names of `SpanKind` by number; 0 means unspecified and is stored as null.
 pub(super) const KINDS: [&str; 6] = ["", "internal", "server", "client", "producer", "consumer"];
 
 /// Names of `StatusCode` by number.
 pub(super) const STATUSES: [&str; 3] = ["unset", "ok", "error"];
 
-/// In `timestamp_origin`: a span event without a time has that of its span.
+/// Value of `timestamp_origin`: the span event has no time; the timestamp is that of its span.
 pub(super) const FROM_SPAN: &str = "span";
 
-/// In `timestamp_origin`: a span whose start is unknown has the time of its end.
+/// Value of `timestamp_origin`: the start of the span is unknown; the timestamp is its end.
 pub(super) const FROM_END: &str = "end";
 
-/// Longest duration that is believed, ten years. Of a start and an end that are further apart one is no time
-/// of the span: a counter of another clock, or a date that means "never".
+/// Longest plausible duration, ten years. If start and end are further apart, one of them is wrong: a counter of
+/// another clock, or a date that means "never".
 const DURATION_NS_MAX: u64 = 10 * 366 * 86_400 * 1_000_000_000;
 
-/// Takes the `Span` message in `bytes`; what is wrong with it is noted in the sink.
+/// Takes the `Span` message in `bytes`; a defect is counted in the sink.
 pub(super) fn span(sink: &mut Sink, bytes: &[u8], at: Position) {
     let mut arena = String::new();
     let taken = Span::read(bytes, &mut arena).and_then(|span| span.push(sink, &arena, at));
@@ -153,19 +153,19 @@ impl<'a> Span<'a> {
         Ok(())
     }
 
-    /// When it was, as far as it says.
+    /// Decides the time and duration of the span; impossible times become doubts.
     fn timing(&self, now_ns: i64, doubts: &mut Doubts) -> Timing {
         let mut start = doubts.time("start_time_unix_nano", self.start_ns);
         let mut end = doubts.time("end_time_unix_nano", self.end_ns);
         if let (Some(start_ns), Some(end_ns)) = (start, end)
             && start_ns.abs_diff(end_ns) > DURATION_NS_MAX
         {
-            // The one that is nearer to now is the likelier one.
+            // The time nearer to now is more likely to be right.
             if start_ns.abs_diff(now_ns) > end_ns.abs_diff(now_ns) {
-                doubts.add(format_args!("start_time_unix_nano is {start_ns}, years before the end"));
+                doubts.add(format_args!("start_time_unix_nano is {start_ns}, over ten years from the end"));
                 start = None;
             } else {
-                doubts.add(format_args!("end_time_unix_nano is {end_ns}, years from the start"));
+                doubts.add(format_args!("end_time_unix_nano is {end_ns}, over ten years from the start"));
                 end = None;
             }
         }
@@ -179,10 +179,10 @@ impl<'a> Span<'a> {
     }
 }
 
-/// When a span was.
+/// Time and duration of a span.
 struct Timing {
     timestamp_ns: i64,
-    /// Where that comes from when it is not the start.
+    /// Source of the timestamp if it is not the start.
     origin: Option<&'static str>,
     duration_ns: Option<i64>,
 }

@@ -1,22 +1,22 @@
-//! How many events does a sampled one stand for?
+//! How many events does a sampled event stand for?
 //!
-//! Two conventions are read, the first that applies wins:
+//! Two conventions are understood; the first that applies wins:
 //! 1. W3C `tracestate` with OpenTelemetry's `ot=th:<hex>`, the *rejection threshold* T of consistent
 //!    probability sampling: up to 14 hex digits, the rest zeroes, of 56 bits. An event is kept with
 //!    probability (2^56 − T) / 2^56, so it stands for 2^56 / (2^56 − T).
 //!    <https://opentelemetry.io/docs/specs/otel/trace/tracestate-handling/>
 //! 2. A record-level `SampleRate` attribute, as Honeycomb's libraries send it: the weight itself.
 //!
-//! What is malformed or below 1 is no statement: the weight is 1. It is never below 1 and always finite.
+//! A weight that is malformed or below 1 is ignored: the weight is 1. The result is finite and at least 1.
 
 use super::attributes::{AnyRef, Attribute};
 
-/// Digits of a threshold.
+/// Most hex digits of a threshold.
 const THRESHOLD_DIGITS: usize = 14;
 
 const SAMPLE_RATE: &str = "SampleRate";
 
-/// The weight of a record with this trace state and these attributes.
+/// Weight of a record with this trace state and these attributes.
 pub(super) fn sample_weight(trace_state: &str, attributes: &[Attribute<'_>]) -> f64 {
     let weight = of_trace_state(trace_state).or_else(|| {
         let rate = attributes.iter().find(|a| a.key == SAMPLE_RATE)?;

@@ -1,4 +1,4 @@
-//! The protobuf wire format, read without copying.
+//! How is the protobuf wire format read without copying?
 //!
 //! ```text
 //! message = field*
@@ -9,11 +9,12 @@
 //!         | 4 bytes            wire type 5, little-endian
 //! ```
 //!
-//! Spans and log records are most of what a server receives, and most of them are attributes. Generated
-//! messages allocate twice per attribute before anybody looks at it; here a field borrows from the
-//! request. What this accepts and refuses is what `prost` does: unknown fields are skipped, groups (wire types
-//! 3 and 4) too, which no OTLP message ever had; of a scalar that occurs twice the last counts, of a message
-//! the pieces are merged ([`merge`]); text must be UTF-8.
+//! A server receives mostly spans and log records, and these consist mostly of attributes. Generated messages
+//! allocate twice per attribute when they are decoded; here a field borrows from the request.
+//!
+//! The accepted input is the same as `prost`'s. Unknown fields are skipped, as are groups (wire types 3 and 4), which
+//! no OTLP message ever had. If a scalar occurs twice, the last one counts; pieces of a message are merged
+//! ([`merge`]). Text must be UTF-8.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,8 +22,8 @@ use std::fmt;
 /// Deepest nesting of groups that is skipped; prost's limit.
 const GROUPS_MAX: usize = 100;
 
-/// Adds a further piece of an embedded message. By the definition of the encoding, bytes of messages one behind
-/// the other are the bytes of their merger.
+/// Adds a further piece of an embedded message. By the definition of the encoding, concatenating the bytes of messages
+/// merges the messages.
 pub(super) fn merge<'a>(message: &mut Cow<'a, [u8]>, piece: &'a [u8]) {
     if message.is_empty() {
         *message = Cow::Borrowed(piece);
@@ -31,18 +32,18 @@ pub(super) fn merge<'a>(message: &mut Cow<'a, [u8]>, piece: &'a [u8]) {
     }
 }
 
-/// Why bytes are not a message.
+/// Reason why bytes are not a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WireError {
-    /// A value goes beyond the end.
+    /// A value extends beyond the end.
     Truncated,
-    /// A varint has more than ten bytes.
+    /// A varint has more than ten bytes or 64 bits.
     Varint,
-    /// A tag is no field number and wire type.
+    /// A tag has an invalid field number or wire type, or groups do not match.
     Tag,
-    /// The field has another wire type than the protocol says.
+    /// The field does not have the wire type that the protocol defines.
     Type { field: u32 },
-    /// The field is text and not UTF-8.
+    /// The text field is not UTF-8.
     Utf8 { field: u32 },
 }
 
@@ -50,7 +51,7 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Truncated => f.write_str("the protobuf message is truncated"),
-            Self::Varint => f.write_str("a protobuf integer has more than ten bytes"),
+            Self::Varint => f.write_str("a protobuf integer is longer than ten bytes or 64 bits"),
             Self::Tag => f.write_str("a protobuf tag is invalid"),
             Self::Type { field } => write!(f, "protobuf field {field} has an unexpected wire type"),
             Self::Utf8 { field } => write!(f, "protobuf field {field} is not UTF-8 text"),
@@ -61,7 +62,6 @@ impl fmt::Display for WireError {
 /// One field of a message.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Field<'a> {
-    /// Its number.
     pub(super) number: u32,
     value: WireValue<'a>,
 }
@@ -79,27 +79,27 @@ impl<'a> Field<'a> {
         WireError::Type { field: self.number }
     }
 
-    /// `bool`, `int32`, `int64`, `uint32`, `uint64` and enums; narrower types keep the low bits.
+    /// Reads `bool`, `int32`, `int64`, `uint32`, `uint64` and enums; narrower types keep the low bits.
     pub(super) fn varint(&self) -> Result<u64, WireError> {
         if let WireValue::Varint(v) = self.value { Ok(v) } else { Err(self.mismatch()) }
     }
 
-    /// `fixed64`; `sfixed64` and `double` are its bits.
+    /// Reads `fixed64`, or the bits of `sfixed64` and `double`.
     pub(super) fn fixed64(&self) -> Result<u64, WireError> {
         if let WireValue::Fixed64(v) = self.value { Ok(v) } else { Err(self.mismatch()) }
     }
 
-    /// `fixed32`.
+    /// Reads `fixed32`.
     pub(super) fn fixed32(&self) -> Result<u32, WireError> {
         if let WireValue::Fixed32(v) = self.value { Ok(v) } else { Err(self.mismatch()) }
     }
 
-    /// `bytes` and messages.
+    /// Reads `bytes` and messages.
     pub(super) fn bytes(&self) -> Result<&'a [u8], WireError> {
         if let WireValue::Bytes(v) = self.value { Ok(v) } else { Err(self.mismatch()) }
     }
 
-    /// `string`.
+    /// Reads `string`.
     pub(super) fn text(&self) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| WireError::Utf8 { field: self.number })
     }
@@ -112,12 +112,12 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The message in `bytes`.
+    /// Starts at the first field of the message in `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// The next field, `None` at the end. After an error the rest is not to be read.
+    /// Reads the next field; `None` at the end. Do not call it again after an error.
     #[inline]
     pub(super) fn next_field(&mut self) -> Result<Option<Field<'a>>, WireError> {
         while !self.rest.is_empty() {
@@ -132,7 +132,7 @@ impl<'a> Message<'a> {
         Ok(None)
     }
 
-    /// A field's number and wire type.
+    /// Reads a field's number and wire type.
     #[inline]
     fn tag(&mut self) -> Result<(u32, u32), WireError> {
         let tag = u32::try_from(self.varint()?).map_err(|_| WireError::Tag)?;
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn groups_are_skipped() {
-        // A group with a varint, text and a group in it, and a field behind it.
+        // A group with a varint, text and a group in it, followed by a field.
         let fields = [0x0b, 0x08, 5, 0x1a, 2, 0x0c, 0x0c, 0x13, 0x14, 0x0c, 0x20, 7];
         assert_eq!(read(&fields).unwrap(), [Field { number: 4, value: WireValue::Varint(7) }]);
     }

@@ -1,11 +1,11 @@
-//! What happened in a span and what it refers to, where its record lists both.
+//! How are the events and links that a span's record lists read?
 //!
 //! ```text
 //! "events": [{"name":"cache.miss","timestamp":…,"attributes":{…}} …]
 //! "links":  [{"context":{"trace_id":…,"span_id":…},"attributes":{…}} …]
 //! ```
-//! This is how the console exporters of OpenTelemetry's SDKs write them. Names are those of [`super::fields`], at any
-//! spelling. A list with an entry that is neither is left alone: it stays an attribute.
+//! The console exporters of OpenTelemetry's SDKs write this form. Names may have any spelling of [`super::fields`].
+//! A list with an entry that is not an event or a link stays an attribute.
 
 use serde_json::value::RawValue;
 
@@ -21,7 +21,7 @@ pub(super) struct Parts {
     pub(super) links: Vec<PartLink>,
 }
 
-/// Something that happened in a span.
+/// An event of a span.
 #[derive(Debug, PartialEq)]
 pub(super) struct PartEvent {
     pub(super) timestamp_ns: i64,
@@ -34,7 +34,7 @@ pub(super) struct PartEvent {
 pub(super) struct PartLink {
     trace_id: Option<TraceId>,
     span_id: Option<SpanId>,
-    /// Typed JSON; empty when there are none.
+    /// Typed JSON; empty if there are none.
     attributes: String,
 }
 
@@ -49,7 +49,7 @@ impl PartLink {
     }
 }
 
-/// The value of an attribute.
+/// Owned value of an attribute.
 #[derive(Debug, PartialEq)]
 pub(super) enum PartValue {
     Int(i64),
@@ -87,13 +87,13 @@ impl PartValue {
 
 type Entries<'a> = Vec<(String, &'a RawValue)>;
 
-/// The objects of a list in typed JSON; `None` when there are other things in it.
+/// Entries of each object of a list in typed JSON; `None` if the list has anything but objects.
 fn objects(json: &str) -> Option<Vec<Entries<'_>>> {
     let list: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     list.into_iter().map(|raw| typed_json::parse_object(raw.get()).ok()).collect()
 }
 
-/// The events that a list in typed JSON holds; `None` when it is something else.
+/// Events of a list in typed JSON; `None` if an entry is not an event.
 pub(super) fn events(json: &str) -> Option<Vec<PartEvent>> {
     objects(json)?.into_iter().map(event).collect()
 }
@@ -128,7 +128,7 @@ fn event(entries: Entries<'_>) -> Option<PartEvent> {
     Some(PartEvent { timestamp_ns: timestamp_ns?, name: name?, attributes })
 }
 
-/// The links that a list in typed JSON holds; `None` when it is something else.
+/// Links of a list in typed JSON; `None` if an entry is not a link.
 pub(super) fn links(json: &str) -> Option<Vec<PartLink>> {
     objects(json)?.into_iter().map(link).collect()
 }
@@ -154,7 +154,7 @@ fn link(entries: Entries<'_>) -> Option<PartLink> {
                 Id::Is(id) => link.span_id = Some(id),
                 _ => return None,
             },
-            // An empty one, and what is not there.
+            // An empty trace state and nulls carry nothing.
             Target::Core(Slot::TraceState, _) if matches!(text().as_deref(), Some("" | "[]")) => {}
             _ if raw.get() == "null" => {}
             _ if key.eq_ignore_ascii_case("attributes") => {
@@ -163,7 +163,7 @@ fn link(entries: Entries<'_>) -> Option<PartLink> {
                     raw.get().clone_into(&mut link.attributes);
                 }
             }
-            // What a link has no place for.
+            // A link has no place for other fields.
             _ => return None,
         }
     }

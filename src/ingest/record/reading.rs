@@ -1,4 +1,4 @@
-//! What the fields of a record say of the core of its event.
+//! How do the fields of a record become the core of its event?
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use super::super::times::{self, NoTime, Unit};
 use super::{Field, FieldId, Record, Scalar};
 use crate::event::{Signal, SpanId, TraceId};
 
-/// What the core fields of a record say.
+/// Values of the core fields of a record.
 #[derive(Default)]
 pub(super) struct Reading {
     best: [Option<(u8, usize)>; Slot::COUNT],
@@ -33,13 +33,13 @@ pub(super) struct Reading {
     pub(super) trace_state: Option<Range<usize>>,
     pub(super) service: Option<Range<usize>>,
     pub(super) pod: Option<Range<usize>>,
-    /// A field that should be the time and could not be read, and why.
+    /// Index of a time field whose value is not a valid time, and the reason.
     bad_time: Option<(usize, NoTime)>,
-    /// A duration whose unit nobody knows.
+    /// A duration without a unit.
     pub(super) unitless: Option<FieldId>,
 }
 
-/// What follows from the times, taken together.
+/// Time, duration and signal, decided from all times of the record.
 pub(super) struct Timing {
     pub(super) timestamp_ns: i64,
     pub(super) origin: Option<&'static str>,
@@ -48,7 +48,8 @@ pub(super) struct Timing {
 }
 
 impl Reading {
-    /// Reads the core fields and marks which values they took.
+    /// Reads the core fields and marks the values they use as taken. `Err` if a field that the user mapped or set has
+    /// a value that does not fit.
     pub(super) fn of(fields: &[Field], record: &mut Record) -> Result<Self, String> {
         let mut read = Self::default();
         for (i, (id, value)) in record.values.iter().enumerate() {
@@ -69,7 +70,10 @@ impl Reading {
                 return Err(if is_time(slot) && time(value, unit, record) == Err(NoTime::OutOfRange) {
                     out_of_range(&field.name, &shown)
                 } else {
-                    format!("field {:?}: {shown} is not what it is mapped to", field.name)
+                    format!(
+                        "field {:?}: {shown} does not fit the target that the field is mapped to",
+                        field.name
+                    )
                 });
             } else if is_time(slot) && !is_nothing(value) {
                 read.note_bad_time(slot, i, time(value, unit, record));
@@ -78,7 +82,7 @@ impl Reading {
         record.taken.clear();
         record.taken.resize(record.values.len(), false);
         for (slot, best) in read.best.iter().enumerate() {
-            // A sample rate is an attribute that the weight is taken from, as in OTLP.
+            // A sample rate gives the weight and stays an attribute, as in OTLP.
             if let Some((_, i)) = best {
                 let keep = slot == Slot::Weight as usize
                     && &*fields[record.values[*i].0.0 as usize].name != "sample_weight";
@@ -89,7 +93,7 @@ impl Reading {
         Ok(read)
     }
 
-    /// Remembers the field for which a record without any other time may be refused.
+    /// Remembers an unreadable time field: a record without another time may be refused because of it.
     fn note_bad_time(&mut self, slot: Slot, i: usize, read: Result<i64, NoTime>) {
         let Err(why) = read else { return };
         if slot == Slot::Time {
@@ -99,7 +103,8 @@ impl Reading {
         }
     }
 
-    /// A time in two fields, as protobuf's and Google's loggers write it: seconds, and the nanoseconds behind them.
+    /// Joins a time that is in two fields, seconds and the nanoseconds after them, as protobuf's and Google's loggers
+    /// write it.
     fn join_nanoseconds(&mut self, fields: &[Field], record: &mut Record) {
         let slots = [
             (Slot::Time, &mut self.time),
@@ -126,7 +131,7 @@ impl Reading {
         }
     }
 
-    /// Reads `value` as what `slot` needs; false when it is not that.
+    /// Reads `value` into `slot`; false if it does not fit.
     fn accept(&mut self, slot: Slot, unit: Option<Unit>, value: &Scalar, record: &Record, rank: u8) -> bool {
         let text = match value {
             Scalar::Text(range) => Some(range.clone()),
@@ -152,7 +157,7 @@ impl Reading {
             Slot::Name => keep(&mut self.name, text),
             Slot::StatusMessage => keep(&mut self.status_message, text),
             Slot::Body => keep(&mut self.body, text),
-            // Python shows an empty one as an empty list.
+            // Python writes an empty trace state as an empty list.
             Slot::TraceState if word == Some("[]") => true,
             Slot::TraceState => keep(&mut self.trace_state, text),
             Slot::Service => keep(&mut self.service, text.filter(|t| !t.is_empty())),
@@ -198,11 +203,11 @@ impl Reading {
             Scalar::Int(level) => levels::number_of_level(*level),
             _ => word.and_then(levels::number_of_name),
         };
-        // An unknown word is a level only where a person says so.
+        // An unknown word is a level only if the user mapped the field.
         if number.is_none() && (rank > RANK_MAPPED || text.is_none()) {
             return false;
         }
-        // The producer's own number, if there is one, is the better one.
+        // The producer's own number takes precedence.
         if self.best[Slot::SeverityNumber as usize].is_none() {
             self.severity_number = number;
         }
@@ -210,7 +215,8 @@ impl Reading {
         true
     }
 
-    /// Decides time, duration and signal, and marks what went into them.
+    /// Decides time, duration and signal, and marks the fields they use as taken. `Err` if the record's only time
+    /// cannot be read.
     pub(super) fn timing(
         &mut self,
         record: &mut Record,
@@ -239,7 +245,7 @@ impl Reading {
             (_, Some(time), start) => (Some(time), start.map(|s| (Slot::Start, s, time))),
             (_, None, start) => (start, None),
         };
-        // A second spelling of the same instant says nothing new.
+        // A second field with the same instant is redundant.
         if let Some((slot, other, chosen)) = unused
             && other != chosen
         {
@@ -255,7 +261,7 @@ impl Reading {
                 let Field { name, target, .. } = &fields[id.0 as usize];
                 let shown = display(value, record);
                 let far = why == NoTime::OutOfRange;
-                // Where it ends, and what its start is called, is not the time of every record.
+                // An end, or a start that cannot be read, is the record's time only if it has a span id.
                 let is_its_time = match target {
                     Target::Core(Slot::Time, _) => true,
                     Target::Core(Slot::Start | Slot::Observed, _) if far => true,
@@ -265,7 +271,7 @@ impl Reading {
                     return Err(if far {
                         out_of_range(name, &shown)
                     } else {
-                        format!("field {name:?}: {shown} is no time that is understood")
+                        format!("field {name:?}: {shown} is not a time in a known format")
                     });
                 }
             }
@@ -274,7 +280,7 @@ impl Reading {
         Ok(Timing { timestamp_ns, origin, duration_ns, signal })
     }
 
-    /// Takes further fields that say the same instant as `time` in another spelling.
+    /// Marks further time fields with the same instant as `time_ns` as taken.
     fn drop_repeated_time(&self, record: &mut Record, fields: &[Field], time_ns: Option<i64>) {
         if self.best[Slot::Time as usize].is_none() || time_ns.is_none() {
             return;
@@ -318,7 +324,7 @@ fn span_id(slot: &mut Option<SpanId>, value: &Scalar, word: Option<&str>, record
     }
 }
 
-/// `time.Time{}.UnixNano()` of Go: what its programs write when they have no time.
+/// Go's `time.Time{}.UnixNano()`: Go programs write it for a missing time.
 const GO_ZERO_TIME: i64 = -6_795_364_578_871_345_152;
 
 fn time(value: &Scalar, unit: Option<Unit>, record: &Record) -> Result<i64, NoTime> {
@@ -338,7 +344,7 @@ fn is_time(slot: Slot) -> bool {
 }
 
 fn out_of_range(field: &str, shown: &str) -> String {
-    format!("field {field:?}: {shown} is out of range: {} is what can be kept", times::RANGE)
+    format!("field {field:?}: {shown} is out of range: times from {} can be stored", times::RANGE)
 }
 
 fn duration(value: &Scalar, unit: Option<Unit>, record: &Record) -> Option<i64> {
@@ -351,7 +357,7 @@ fn duration(value: &Scalar, unit: Option<Unit>, record: &Record) -> Option<i64> 
     }
 }
 
-/// A span kind; OTLP's numbers count only where a person mapped the field.
+/// Reads a span kind. OTLP's numbers count only if the user mapped the field.
 fn kind(value: &Scalar, word: Option<&str>, rank: u8) -> Option<&'static str> {
     const KINDS: [&str; 5] = ["internal", "server", "client", "producer", "consumer"];
     if let Scalar::Int(number) = value {
@@ -365,7 +371,7 @@ fn kind(value: &Scalar, word: Option<&str>, rank: u8) -> Option<&'static str> {
     KINDS.into_iter().find(|kind| kind.eq_ignore_ascii_case(word))
 }
 
-/// A span status; OTLP's numbers count only where a person mapped the field, because most are HTTP's.
+/// Reads a span status. OTLP's numbers count only if the user mapped the field, because most are HTTP's.
 fn status(value: &Scalar, word: Option<&str>, rank: u8) -> Option<&'static str> {
     const STATUSES: [&str; 3] = ["unset", "ok", "error"];
     if let Scalar::Int(number) = value {

@@ -1,4 +1,4 @@
-//! What real files of every format are taken for, and that trial decoding never picks the wrong signal.
+//! Are real files of every format recognised, and does trial decoding never pick the wrong signal?
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -108,7 +108,7 @@ fn names_say_signals() {
     assert_eq!(kind_of_name("catalogs.pb"), None);
 }
 
-/// A message, and what it must be taken for.
+/// Checks that a message is recognised as `kind` in every framing.
 fn check(message: &[u8], kind: RequestKind) {
     assert_eq!(otlp_kind(message), Some(kind), "{message:?}");
     let varint = {
@@ -124,7 +124,7 @@ fn check(message: &[u8], kind: RequestKind) {
     ] {
         assert_eq!(sniff(bytes, true).unwrap(), Layout::Otlp { framing });
     }
-    // Of a part, less may be known, but nothing else.
+    // A part of the message may be undecided, but never another kind.
     for end in 0..message.len() {
         assert!(
             matches!(otlp_kind(&message[..end]), None | Some(_) if otlp_kind(&message[..end]).is_none_or(|k| k == kind)),
@@ -163,7 +163,7 @@ fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
 const TIMES: std::ops::Range<u64> = 1_400_000_000_000_000_000..2_000_000_000_000_000_000;
 
 fn id(bytes: usize) -> impl Strategy<Value = Vec<u8>> {
-    // Ids that read as text are the hard ones.
+    // Ids that are valid text are the hard ones.
     prop_oneof![proptest::collection::vec(1_u8..255, bytes), proptest::collection::vec(b'a'..=b'z', bytes)]
 }
 

@@ -1,6 +1,6 @@
-//! Is this place a backup of that database, and nothing else?
+//! Does this place hold a backup of that database, and nothing else?
 //!
-//! `backup.json` is put before anything else: `{"format":1, "of":text, "damaged":[path…]}`.
+//! The marker `backup.json` is put before anything else: `{"format":1, "of":text, "damaged":[path…]}`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,22 +15,21 @@ use crate::error::{Error, ErrorKind, Result};
 const MARKER: &str = "backup.json";
 const FORMAT: u32 = 1;
 
-/// Says what the objects of a target are, so that nothing else is taken for a backup and overwritten.
+/// Marks the objects of a target as a backup, so that no other data is taken for one and overwritten.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Marker {
     format: u32,
-    /// Name of the database.
+    /// Name of the database that was backed up.
     of: String,
-    /// Paths of objects that were damaged when they were copied: the next backup may find them sound.
+    /// Paths of objects that were damaged when they were copied. The next backup may find them sound.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) damaged: Vec<String>,
 }
 
 impl Marker {
-    /// Makes sure that `store`, where these objects are `present`, holds a backup of `of`, or nothing: then it is
-    /// marked.
+    /// Checks that `store`, with the objects `present`, holds a backup of `of`, or nothing: an empty store is marked.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`] when it holds something else.
+    /// Fails with [`ErrorKind::InvalidInput`] when it holds anything else.
     pub(super) async fn claim(
         store: &Arc<dyn ObjectStore>,
         present: &HashMap<String, u64>,
@@ -43,7 +42,7 @@ impl Marker {
         }
         let json = match read(store, &Path::from(MARKER)).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::invalid("it holds other files, and no backup: choose an empty place"));
+                return Err(Error::invalid("it holds other files but no backup: choose an empty place"));
             }
             json => json?,
         };
@@ -62,15 +61,13 @@ impl Marker {
         }
         let written = |path: &&String| path.starts_with("catalog/log/") || path.starts_with("wal/");
         if let Some(path) = present.keys().find(written) {
-            let message = format!(
-                "it has been written to since it was a backup, as {path} shows: choose another place"
-            );
+            let message = format!("it was written to after the backup ({path} exists): choose another place");
             return Err(Error::invalid(message));
         }
         Ok(marker)
     }
 
-    /// The same with other `damaged` objects.
+    /// Copies the marker with other `damaged` objects.
     pub(super) fn with(&self, damaged: Vec<String>) -> Self {
         Self { format: self.format, of: self.of.clone(), damaged }
     }

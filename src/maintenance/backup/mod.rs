@@ -1,4 +1,4 @@
-//! How does a database get into another place, as a whole and as of one moment?
+//! How is a whole database copied to another place, as of one moment?
 //!
 //! ```text
 //! snapshot ─▶ copy objects that are not there ─▶ make segments of the log ─▶ checkpoint ─▶ remove what is not named
@@ -6,16 +6,15 @@
 //!    └─────────────┘
 //! ```
 //!
-//! The target has no log and no commits: one checkpoint says all, and putting it there is the one step by which
-//! a backup begins to count. A backup that is cut off before leaves what was there: the one before, or none.
-//! Objects are never changed under their name, so the next backup copies those that are new.
+//! The target has no log and no commits: one checkpoint holds the whole catalog, and putting it is the single step
+//! that makes a backup valid. A backup that is cut off earlier leaves the previous backup, or none. Objects never
+//! change under their name, so the next backup copies only new ones.
 //!
-//! What a database replaces while it is copied stays for the grace period; when that is over before it was
-//! copied, whoever calls comes again with a newer snapshot, and only what is missing is copied then. An object is
-//! *lost*, and not replaced, when a snapshot names it that was taken after it was found missing.
+//! Objects that the database replaces during a copy stay for the grace period. If one is deleted before it was
+//! copied, the caller retries with a newer snapshot, and only the missing objects are copied. An object is *lost*,
+//! not replaced, when it was found missing and a later snapshot still names it.
 //!
-//! `target` is the copy itself, `object` what is copied and whether it is sound, `marker` what keeps a backup
-//! from going where something else is.
+//! `target` makes the copy, `object` reads and verifies objects, `marker` keeps a backup from overwriting other data.
 
 mod target;
 mod object;
@@ -34,64 +33,64 @@ use crate::wal::DeliveryId;
 
 pub use target::BackupTarget;
 
-/// What is copied.
+/// Source of a copy: a snapshot of a database.
 #[derive(Debug)]
 pub struct BackupSource {
-    /// The segments.
+    /// Catalog, which names the segments.
     pub catalog: Arc<CatalogSnapshot>,
-    /// The batches that are in none yet.
+    /// Batches that are not in a segment yet.
     pub batches: Arc<[Arc<EventBatch>]>,
-    /// What these are in the log.
+    /// Range of these batches in the log.
     pub wal: WalRange,
-    /// The messages that they came in.
+    /// Messages that brought these batches.
     pub deliveries: Vec<DeliveryId>,
-    /// The attribute keys of all events.
+    /// Attribute keys of all events.
     pub keys: Keys,
-    /// Where the objects are.
+    /// Store of the objects.
     pub store: Arc<dyn ObjectStore>,
-    /// Of what the new segments get indexes.
+    /// Index settings of the segments that are made from the batches.
     pub index: IndexSettings,
 }
 
-/// What a copy is for.
+/// Purpose of a copy.
 #[derive(Debug, Clone, Copy)]
 pub enum Purpose<'a> {
-    /// A backup of the database of this name, besides which nothing may be in the target.
+    /// Backup of the database of this name. The target may hold nothing but its previous backups.
     BackupOf(&'a str),
-    /// A database to go on with, in a target that is empty.
+    /// Database to continue with, in an empty target.
     Restore,
 }
 
-/// How far a copy is.
+/// Progress of a copy.
 #[derive(Debug, Clone, Copy)]
 pub struct BackupProgress {
-    /// Events of the segments that are in the target.
+    /// Events of the segments copied so far, or found in the target.
     pub rows_done: u64,
     /// Events of all segments.
     pub rows: u64,
 }
 
-/// What a copy did.
+/// Result of a copy.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct BackupReport {
     /// Version of the catalog in the target.
     pub version: u64,
-    /// Events in it.
+    /// Events in the target.
     pub events: u64,
-    /// Of these, events that were in the log.
+    /// Events of these that came from the log.
     pub log_events: u64,
-    /// Segments in it.
+    /// Segments in the target.
     pub segments: u64,
     /// Objects that were copied.
     pub copied: u64,
-    /// Size of these.
+    /// Size of the copied objects, in bytes.
     pub copied_bytes: u64,
-    /// Objects that were there.
+    /// Objects that were in the target already.
     pub kept: u64,
-    /// Size of these.
+    /// Size of these objects, in bytes.
     pub kept_bytes: u64,
-    /// Objects that were removed, as the database has them no more.
+    /// Objects removed from the target, as the database no longer has them.
     pub removed: u64,
-    /// What is damaged or missing in the source. It is copied as it is.
+    /// Damaged or missing objects of the source. Damaged ones are copied as they are.
     pub problems: Vec<Problem>,
 }

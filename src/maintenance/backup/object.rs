@@ -1,4 +1,4 @@
-//! What is copied, and is it what was written?
+//! Which objects are copied, and are they as they were written?
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ pub(super) struct Object {
 
 #[derive(Debug)]
 pub(super) enum ObjectKind {
-    /// With what its side-car knows of it.
+    /// Segment, with the checksums from its side-car, if known.
     Segment(Option<Checksums>),
-    /// A side-car or a run.
+    /// Side-car or run; its own bytes hold its checksums.
     Index,
     Mask,
 }
 
 impl Object {
-    /// Whether it can be told by its bytes alone that they are what was written.
+    /// True if its bytes alone show whether they are as written.
     pub(super) fn is_comparable(&self) -> bool {
         !matches!(self.kind, ObjectKind::Segment(None))
     }
 
-    /// What is wrong with these bytes of it.
+    /// Verifies the object's `bytes`, and returns the problems.
     pub(super) async fn damage(&self, bytes: &Bytes) -> Vec<Problem> {
         if bytes.len() as u64 != self.bytes {
             return vec![Problem::differs(&self.path, "its size in bytes", self.bytes, bytes.len())];
@@ -46,7 +46,7 @@ impl Object {
         match &self.kind {
             ObjectKind::Segment(None) => Vec::new(),
             ObjectKind::Segment(Some(checksums)) => {
-                // The blocks are those of so many bytes.
+                // Safe, as the blocks are those of an object of exactly this size.
                 let of_block = |block: &Block| &bytes[block.bytes.start as usize..block.bytes.end as usize];
                 let damaged = checksums.blocks().filter_map(|block| block.compare(of_block(&block)));
                 damaged.map(|damaged| self.differs(&damaged)).collect()
@@ -71,7 +71,7 @@ impl Object {
     }
 }
 
-/// Paths and sizes of all that a catalog names.
+/// Lists paths and sizes of all objects that a catalog names.
 pub(super) fn named(catalog: &CatalogSnapshot) -> impl Iterator<Item = (String, u64)> {
     let of_segment = |segment: &Arc<SegmentMeta>| {
         let index = segment.index.map(|bytes| (segment.index_path(), bytes));
@@ -82,7 +82,7 @@ pub(super) fn named(catalog: &CatalogSnapshot) -> impl Iterator<Item = (String, 
     catalog.segments.iter().flat_map(of_segment).chain(runs)
 }
 
-/// All of an object; fails with [`NotFound`](crate::ErrorKind::NotFound) when it is not there.
+/// Reads a whole object; fails with [`NotFound`](crate::ErrorKind::NotFound) when it does not exist.
 pub(super) async fn read(store: &Arc<dyn ObjectStore>, path: &Path) -> Result<Bytes> {
     let object = store.get(path).await.map_err(|e| Error::from(e).context(path))?;
     object.bytes().await.map_err(|e| Error::from(e).context(path))

@@ -1,7 +1,6 @@
 //! How is a copy made?
 //!
-//! See the [module](super) for the picture. All that is of the copy is put into the target by [`BackupTarget`], and
-//! nothing else is; the source is only read.
+//! See the [module](super) for the picture. [`BackupTarget`] alone writes to the target; the source is only read.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,12 +23,12 @@ use crate::index::sidecar::Sidecar;
 use crate::maintenance::flush::store_segment;
 use crate::segment::{ROWS_MAX, SegmentId, SegmentMeta};
 
-/// Segments that are copied at once; each is in memory as a whole.
+/// Segments copied at one time; each is in memory as a whole.
 const COPIES: usize = 3;
 /// Folders whose objects the catalog names.
 const FOLDERS: [&str; 2] = ["segments", "runs"];
 
-/// What has become of an object.
+/// Outcome for an object.
 #[derive(Debug)]
 struct Done {
     bytes: u64,
@@ -37,30 +36,30 @@ struct Done {
     problems: Vec<Problem>,
 }
 
-/// A place that a database is copied to.
+/// Target of a copy.
 #[derive(Debug)]
 pub struct BackupTarget {
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
-    /// Version of the catalog that is there.
+    /// Version of the target's catalog.
     version: u64,
-    /// Objects that were there, by path, with their sizes.
+    /// Objects present at the start: paths and sizes in bytes.
     present: HashMap<String, u64>,
-    /// Those of them that the catalog there names: they were compared when they were copied.
+    /// Present objects that the target's catalog names: they were verified when they were copied.
     compared: HashSet<String>,
-    /// By path.
+    /// Outcomes by path.
     done: Mutex<HashMap<String, Done>>,
-    /// Paths of objects that were not in the source: replaced or lost, which the next snapshot tells.
+    /// Paths of objects missing in the source. The next snapshot shows whether they were replaced or lost.
     missing: Mutex<HashSet<String>>,
-    /// None when this is no backup.
+    /// Marker of a backup; none for a restore.
     marker: Option<Marker>,
 }
 
 impl BackupTarget {
-    /// Looks at what is in `store`.
+    /// Lists the objects in `store`, and reads its catalog and marker.
     ///
-    /// Fails with [`ErrorKind::InvalidInput`] when that is something else than `purpose` allows. Whoever calls
-    /// sees to it that no other process writes there.
+    /// Fails with [`ErrorKind::InvalidInput`] when it holds anything that `purpose` does not allow. The caller keeps
+    /// other processes from writing there.
     pub async fn open(
         store: Arc<dyn ObjectStore>,
         clock: Arc<dyn Clock>,
@@ -74,7 +73,7 @@ impl BackupTarget {
             Purpose::BackupOf(of) => Some(Marker::claim(&store, &present, of).await?),
             Purpose::Restore if present.is_empty() => None,
             Purpose::Restore => {
-                return Err(Error::invalid("it is not empty: a database is restored to where nothing is"));
+                return Err(Error::invalid("it is not empty: restore to an empty place"));
             }
         };
         let catalog = Catalog::load(Arc::clone(&store), Arc::clone(&clock)).await?.snapshot();
@@ -85,13 +84,13 @@ impl BackupTarget {
         Ok(Self { store, clock, version, present, compared, done, missing, marker })
     }
 
-    /// Copies `source`, as far as it is not there, and makes it what the target is. Memory is that of three
+    /// Copies the objects of `source` that are not in the target, and publishes them there. Memory is that of three
     /// segments' objects, and of the events in the log.
     ///
-    /// Returns none when an object has gone, which is a matter of course when the database has replaced it
-    /// meanwhile: then this is to be called again with what it is now. What is gone and still named then is lost: it
-    /// is reported, and the rest copied. Fails with [`ErrorKind::NotFound`] when the catalog has gone from under
-    /// `source`, with [`ErrorKind::Conflict`] when another process has made a backup there meanwhile.
+    /// Returns none when an object is missing, as is normal when the database has replaced it meanwhile: call again
+    /// with a newer snapshot. An object that is missing and still named then is lost: it is reported, and the rest is
+    /// copied. Fails with [`ErrorKind::NotFound`] when the checkpoint of `source` was deleted, with
+    /// [`ErrorKind::Conflict`] when another process has made a backup there meanwhile.
     pub async fn copy(
         &self,
         source: &BackupSource,
@@ -110,11 +109,11 @@ impl BackupTarget {
         Ok(Some(self.report(&published, source, removed)))
     }
 
-    /// Copies all objects. [`ErrorKind::NotFound`] is about one of the source.
+    /// Copies all objects. Fails with [`ErrorKind::NotFound`] when one is missing in the source.
     async fn objects(&self, source: &BackupSource, mut progress: impl FnMut(BackupProgress)) -> Result<()> {
         let catalog = &source.catalog;
         let mut step = BackupProgress { rows_done: 0, rows: catalog.rows_stored() };
-        // Boxed, as the compiler cannot see otherwise that a backup may go from thread to thread.
+        // Boxed, as otherwise the compiler cannot prove that a backup is `Send`.
         let copies = catalog.segments.iter().map(|segment| self.segment_rows(source, segment).boxed());
         let mut copies = stream::iter(copies.collect::<Vec<_>>()).buffer_unordered(COPIES);
         progress(step);
@@ -129,19 +128,19 @@ impl BackupTarget {
         Ok(())
     }
 
-    /// Copies what a segment consists of, and says how many rows that are.
+    /// Copies all objects of a segment, and returns its number of rows.
     async fn segment_rows(&self, source: &BackupSource, segment: &SegmentMeta) -> Result<u64> {
         self.segment(source, segment).await.map(|()| segment.rows)
     }
 
-    /// Copies what a segment consists of.
+    /// Copies all objects of a segment.
     async fn segment(&self, source: &BackupSource, segment: &SegmentMeta) -> Result<()> {
         let path = segment.path();
         let mut checksums = None;
         if let Some(bytes) = segment.index {
             let object = Object { path: segment.index_path(), bytes, kind: ObjectKind::Index };
             self.object(source, &object).await?;
-            // Of what was compared before they are not needed: reading them costs a store some requests.
+            // Settled objects need no checksums, and reading those takes requests to a store.
             if !self.is_settled(&path) {
                 checksums = self.checksums(&object, segment.bytes).await;
             }
@@ -154,19 +153,19 @@ impl BackupTarget {
         self.object(source, &Object { path, bytes: segment.bytes, kind }).await
     }
 
-    /// Those of a segment's object of `bytes` bytes, from the copy of its side-car. That this cannot be read has
-    /// been said.
+    /// Reads the checksums of a segment's object of `bytes` bytes from the copy of its side-car. An unreadable side-car
+    /// was reported already.
     async fn checksums(&self, index: &Object, bytes: u64) -> Option<Checksums> {
         let sidecar = Sidecar::open(Arc::clone(&self.store), &index.path, index.bytes).await.ok()?;
         Checksums::read(&sidecar, bytes).await.ok().flatten()
     }
 
-    /// Whether it is known what has become of the object.
+    /// True if the object's outcome is known.
     fn is_settled(&self, path: &str) -> bool {
         self.compared.contains(path) || self.done.lock().contains_key(path)
     }
 
-    /// Copies an object, unless it is there as it should be.
+    /// Copies an object, unless a sound copy is in the target.
     async fn object(&self, source: &BackupSource, object: &Object) -> Result<()> {
         if self.done.lock().contains_key(&object.path) {
             return Ok(());
@@ -180,7 +179,7 @@ impl BackupTarget {
             return done(false, object.bytes, Vec::new());
         }
         let bytes = match read(&source.store, &path).await {
-            // It was missing before this snapshot was taken, which names it all the same.
+            // It is lost: it was missing before this snapshot was taken, which still names it.
             Err(error) if is_gone(&error) && !self.missing.lock().insert(object.path.clone()) => {
                 return done(false, 0, vec![Problem::new(&object.path, "the file is missing")]);
             }
@@ -191,13 +190,13 @@ impl BackupTarget {
         let put = self.store.put(&path, bytes.into()).await;
         put.map_err(|e| {
             let error = Error::from(e).context(format!("cannot write the copy of {path}"));
-            // Whoever reads it must not take it for an object of the source that has gone.
+            // Not `NotFound`, which would mean that an object of the source is missing.
             if is_gone(&error) { Error::new(ErrorKind::Unavailable, error.chain()) } else { error }
         })?;
         done(true, copied_bytes, problems)
     }
 
-    /// Whether a backup that was cut off has left the whole object.
+    /// True if a backup that was cut off has copied the whole object.
     async fn was_left(&self, object: &Object, path: &Path) -> Result<bool> {
         if !object.is_comparable() || self.present.get(&object.path) != Some(&object.bytes) {
             return Ok(false);
@@ -208,7 +207,7 @@ impl BackupTarget {
         }
     }
 
-    /// Notes all objects that `source` names and does not have, so that not each of them takes a newer snapshot.
+    /// Records all missing objects of `source`, so that one newer snapshot is enough for all of them.
     async fn look_for_missing(&self, source: &BackupSource) -> Result<()> {
         let mut there = HashSet::new();
         for folder in FOLDERS {
@@ -221,7 +220,7 @@ impl BackupTarget {
         Ok(())
     }
 
-    /// Notes which copies are not to be relied on, before they count.
+    /// Puts the paths of damaged copies into the marker, before the checkpoint that names them.
     async fn remember_damage(&self) -> Result<()> {
         let Some(marker) = &self.marker else { return Ok(()) };
         let mut damaged: Vec<String> = {
@@ -232,7 +231,7 @@ impl BackupTarget {
         if damaged == marker.damaged { Ok(()) } else { marker.with(damaged).put(&self.store).await }
     }
 
-    /// Makes segments of the batches, and puts the one checkpoint that says all.
+    /// Makes segments of the batches, and puts the checkpoint with the whole catalog.
     async fn publish(&self, source: &BackupSource) -> Result<Arc<CatalogSnapshot>> {
         let mut add = Vec::new();
         for batches in in_segments(&source.batches) {
@@ -249,13 +248,13 @@ impl BackupTarget {
         state.publish(&self.store, self.version.max(source.catalog.version) + 1).await
     }
 
-    /// Removes what the target's catalog does not name; returns how many objects. What cannot be removed stays for
-    /// the next backup: this one is whole, and some stores let nobody delete.
+    /// Removes objects that the target's catalog does not name; returns their number. Objects that cannot be removed
+    /// stay for the next backup: this one is complete, and some stores forbid deletes.
     async fn remove_others(&self, published: &CatalogSnapshot) -> Result<u64> {
         let mut removed = 0;
         match self.try_to_remove_others(published, &mut removed).await {
             Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
-            Err(error) => tracing::warn!(%error, "could not remove what the database has no more"),
+            Err(error) => tracing::warn!(%error, "could not remove objects that the database no longer has"),
             Ok(()) => {}
         }
         Ok(removed)
@@ -281,7 +280,7 @@ impl BackupTarget {
             these.fold((0, 0), |(objects, bytes), done| (objects + 1, bytes + done.bytes))
         };
         let ((copied, copied_bytes), (kept, kept_bytes)) = (count(true), count(false));
-        // Those of objects that were replaced meanwhile are of no interest.
+        // Problems with objects that were replaced meanwhile do not matter.
         let named: HashSet<String> = named(published).map(|(path, _)| path).collect();
         let of_named = done.iter().filter(|(path, _)| named.contains(*path));
         let mut problems: Vec<_> = of_named.flat_map(|(_, done)| done.problems.clone()).collect();
@@ -301,12 +300,12 @@ impl BackupTarget {
     }
 }
 
-/// Whether an object is not there.
+/// True if an error means that an object is missing.
 fn is_gone(error: &Error) -> bool {
     error.kind() == ErrorKind::NotFound
 }
 
-/// Batches that make a segment together.
+/// Groups batches into segments.
 fn in_segments(batches: &[Arc<EventBatch>]) -> Vec<Vec<Arc<EventBatch>>> {
     let mut segments: Vec<Vec<Arc<EventBatch>>> = Vec::new();
     let mut rows = usize::MAX;

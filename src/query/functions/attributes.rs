@@ -1,4 +1,4 @@
-//! All attributes of an event at once: as a map of display text, and as lossless typed JSON.
+//! All attributes of an event: as a map of display text, and as lossless typed JSON.
 //!
 //! Both read the attribute columns that one file or batch has, and its overflow:
 //!
@@ -7,10 +7,9 @@
 //! typed_attributes(the same)                                       → {"http.route":"/cart","resource.…":…}
 //! ```
 //!
-//! The map is for people: a bare key means the record's attribute, else the scope's, else the resource's,
-//! and what is hidden by such a meaning shows under its level (`resource.x`). `attributes['k']` is what the map
-//! has under `k`. The JSON is for machines: it
-//! has physical names, and types survive.
+//! The map is for people: a bare key is the record's attribute, else the scope's, else the resource's, and
+//! attributes hidden in this way have a name with their level (`resource.x`). `attributes['k']` is the map's value
+//! of `k`. The JSON is for machines: it has physical names, and keeps types.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,7 +25,7 @@ use super::overflow::{self, Objects};
 use super::text;
 use crate::event::{AttributeKey, Level, Value, plain_json, typed_json};
 
-/// Names of the parts of the map, as everything in Arrow calls them.
+/// Names of the fields of the map, by Arrow's convention.
 pub(super) fn map_names() -> MapFieldNames {
     MapFieldNames { entry: "entries".to_owned(), key: "keys".to_owned(), value: "values".to_owned() }
 }
@@ -44,13 +43,13 @@ pub(crate) fn map_type() -> DataType {
 /// One attribute column among the arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct AttributeArgument {
-    /// Which attribute.
+    /// Key of the attribute.
     pub(crate) key: AttributeKey,
-    /// Whether the column holds typed JSON.
+    /// True if the column holds typed JSON.
     pub(crate) json: bool,
 }
 
-/// What the functions return.
+/// Form of the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Form {
     /// A map from SQL names to display text.
@@ -59,8 +58,8 @@ pub(crate) enum Form {
     TypedJson,
 }
 
-/// `attributes_map` or `typed_attributes`: the arguments are the attribute columns, then the overflow if
-/// there is one.
+/// `attributes_map` or `typed_attributes`. The arguments are the attribute columns, then the overflow if there
+/// is one.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AllAttributes {
     form: Form,
@@ -69,9 +68,9 @@ pub(crate) struct AllAttributes {
 }
 
 impl AllAttributes {
-    /// The function over these columns.
+    /// Creates the function over these columns.
     pub(crate) fn new(form: Form, arguments: Vec<AttributeArgument>) -> Self {
-        // An event batch may have no attributes at all.
+        // An event batch may have no attributes.
         let signature = TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]);
         Self { form, arguments, signature: Signature::new(signature, Volatility::Immutable) }
     }
@@ -163,7 +162,7 @@ fn overflow_entries<'a>(
     entries.into_iter().map(|(key, raw)| (typed_json::unescape_key(&key).to_owned(), raw)).collect()
 }
 
-/// The entries by their SQL names, sorted; what a more specific level hides is named with its level.
+/// Entries by their SQL names, sorted; those that a more specific level hides are named with their level.
 fn named<'a, 'b>(entries: &'a mut [(AttributeKey, Cow<'b, str>)]) -> Vec<(String, &'a Cow<'b, str>)> {
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     let mut named: Vec<(String, &Cow<'_, str>)> = Vec::with_capacity(entries.len());
@@ -182,7 +181,7 @@ fn named<'a, 'b>(entries: &'a mut [(AttributeKey, Cow<'b, str>)]) -> Vec<(String
     named
 }
 
-/// Strings and bytes as views, so that one accessor does.
+/// Converts strings and bytes to views, so that one accessor suffices.
 fn as_view(array: &ArrayRef) -> Result<ArrayRef> {
     let target = match array.data_type() {
         DataType::Utf8 => DataType::Utf8View,

@@ -1,7 +1,7 @@
-//! Integer arithmetic that is right or an error, never another number.
+//! Integer arithmetic that returns the right result or an error.
 //!
-//! DataFusion's operators wrap around. [`arithmetic`](crate::query::arithmetic) puts these functions in their
-//! place; SQL cannot name them. They are called what the operator would be, so that columns keep their names.
+//! DataFusion's operators wrap around. [`arithmetic`](crate::query::plan::arithmetic) replaces them by these
+//! functions; SQL cannot name them. They print like the operator, so that columns keep their names.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
-/// Which operation.
+/// An operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
     /// `a + b`
@@ -29,7 +29,7 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// The operation of an operator, if integers can overflow by it.
+    /// Operation of `op`, if it can overflow integers.
     pub(crate) fn of(op: Operator) -> Option<Self> {
         match op {
             Operator::Plus => Some(Self::Add),
@@ -111,7 +111,7 @@ fn no_arguments() -> DataFusionError {
     DataFusionError::Internal("arithmetic needs an argument".to_owned())
 }
 
-/// What is told of an operation whose result does not fit in `data_type`.
+/// Error of an operation whose result does not fit in `data_type`.
 fn overflow(error: DataFusionError, data_type: &DataType) -> DataFusionError {
     let root = error.find_root();
     let DataFusionError::ArrowError(arrow, _) = root else { return error };
@@ -119,12 +119,10 @@ fn overflow(error: DataFusionError, data_type: &DataType) -> DataFusionError {
     DataFusionError::Execution(does_not_fit(text, data_type))
 }
 
-/// `text` is arrow's: "Overflow happened on: 5000000000000000000 * 2".
+/// Message of an overflow. `text` is arrow's: "Overflow happened on: 5000000000000000000 * 2".
 pub(crate) fn does_not_fit(text: &str, data_type: impl fmt::Display) -> String {
     let operation = text.rsplit_once(": ").map_or(text, |(_, operation)| operation);
-    format!(
-        "{operation} does not fit in {data_type}: cast what is calculated with to double, or to decimal(38, 0)"
-    )
+    format!("{operation} does not fit in {data_type}: cast the operands to double, or to decimal(38, 0)")
 }
 
 #[cfg(test)]

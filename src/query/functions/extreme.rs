@@ -1,7 +1,7 @@
-//! The least and the greatest of an attribute whose values have several types: of its numbers, and of its texts
-//! only where a group has no number. So one text does not change the maximum of a thousand numbers.
+//! `min` and `max` of an attribute with values of several types: of its numbers, or of its texts if a group has no
+//! number. So one text does not change the maximum of a thousand numbers.
 //!
-//! `min(x)` and `max(x)` become these functions; [`number`] has the order.
+//! `min(x)` and `max(x)` are rewritten to these functions; [`number`] defines the order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
 
+use super::mixed::mark;
 use super::mixed::views;
+use super::number::{self, Texts};
 use super::quantile::selected;
-use crate::query::mixed::mark;
-use crate::query::number::{self, Texts};
 
 /// `min` or `max`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -28,7 +28,7 @@ pub(crate) struct Extreme {
 }
 
 impl Extreme {
-    /// The greatest, or the least.
+    /// Creates `mixed_max`, or `mixed_min`.
     pub(crate) fn new(greatest: bool) -> Self {
         Self { greatest, signature: Signature::exact(vec![DataType::Utf8View], Volatility::Immutable) }
     }
@@ -72,7 +72,7 @@ impl AggregateUDFImpl for Extreme {
     }
 }
 
-/// Which of two keys is kept.
+/// Order that decides which of two keys is kept.
 #[derive(Debug, Clone, Copy)]
 struct Order {
     greatest: bool,
@@ -83,7 +83,7 @@ impl Order {
         number::key(out, text, if self.greatest { Texts::First } else { Texts::Last });
     }
 
-    /// Puts `key` in the place of `best`, when it is the better one.
+    /// Replaces `best` by `key` if `key` is better.
     fn keep(self, best: &mut Option<Vec<u8>>, key: &[u8]) {
         match best {
             Some(best) if if self.greatest { key <= best.as_slice() } else { key >= best.as_slice() } => {}
@@ -100,7 +100,7 @@ fn text(best: Option<&[u8]>) -> ScalarValue {
     ScalarValue::Utf8View(best.map(|key| number::text_of(key).to_owned()))
 }
 
-/// Without GROUP BY.
+/// Accumulator without GROUP BY.
 #[derive(Debug)]
 struct One {
     of: Order,
@@ -134,11 +134,11 @@ impl Accumulator for One {
     }
 }
 
-/// In a window whose rows come and go.
+/// Accumulator for windows, which also removes rows.
 #[derive(Debug)]
 struct Sliding {
     of: Order,
-    /// How often each is in the window.
+    /// Number of occurrences of each key in the window.
     keys: BTreeMap<Vec<u8>, usize>,
 }
 
@@ -188,7 +188,7 @@ impl Accumulator for Sliding {
     }
 }
 
-/// With GROUP BY: one for each group.
+/// Accumulator with GROUP BY: one key per group.
 #[derive(Debug)]
 struct Many {
     of: Order,

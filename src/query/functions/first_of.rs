@@ -1,7 +1,7 @@
-//! The first value that is not null, evaluated where a file is read.
+//! The first value that is not null, for expressions that the scan builds per file.
 //!
-//! DataFusion's `coalesce` exists only until its optimizer turns it into a CASE; the expressions that the
-//! scan builds per file come after that.
+//! DataFusion's `coalesce` cannot be used there: the optimizer turns it into a CASE, and has run before the scan
+//! builds its expressions.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::{is_not_null, kernels::zip::zip};
@@ -42,10 +42,10 @@ impl ScalarUDFImpl for FirstOf {
     }
 }
 
-/// In each row the first value that is not null, of arrays of one type and length.
+/// First value per row that is not null, from arrays of one type and length.
 pub(super) fn first(mut arrays: impl Iterator<Item = Result<ArrayRef>>) -> Result<ArrayRef> {
     let Some(result) = arrays.next() else {
-        return Err(DataFusionError::Internal("the first value of no arguments".to_owned()));
+        return Err(DataFusionError::Internal("first_of needs an argument".to_owned()));
     };
     let mut result = result?;
     for next in arrays {

@@ -1,4 +1,4 @@
-//! A key that some events have as it is, and others inside a map: `order.id`.
+//! A key that some events have as an attribute, and others inside a map: `order.id`.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use datafusion::logical_expr::{
 };
 
 use super::first_of::first;
+use super::mixed::mark;
 use super::text;
-use crate::query::mixed::mark;
 
 /// Name of the function.
 pub(crate) const FIRST_TEXT: &str = "first_text";

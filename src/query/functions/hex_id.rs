@@ -9,8 +9,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-/// `trace_id_from_hex(text)` and `span_id_from_hex(text)`: any case; null for anything that is not such an
-/// id.
+/// `trace_id_from_hex(text)` and `span_id_from_hex(text)`: digits in any case; null for any other text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct IdFromHex {
     name: &'static str,

@@ -1,7 +1,8 @@
 //! Functions of JSON text: `json_get(body, 'user', 'id')`, `json_length(body)`, `body ->> 'level'`.
 //!
-//! They come from `datafusion-functions-json`. Its `json_get` yields a union of types, which can be neither compared
-//! nor grouped by; here it yields text, as [`json_at`](super::json_at) does, so `json_get` and `->` are `json_as_text`.
+//! They come from `datafusion-functions-json`. Its `json_get` returns a union of types, which can be neither compared
+//! nor grouped by. So here `json_get` and `->` are `json_as_text`, which returns text as
+//! [`json_at`](super::json_at) does.
 
 use std::sync::Arc;
 
@@ -9,10 +10,10 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion_functions_json::udfs;
 use sqlparser::ast::BinaryOperator;
 
-/// Name of the function that `json_get` and `->` are.
+/// Name of the function behind `json_get` and `->`.
 pub(crate) const AS_TEXT: &str = "json_as_text";
 
-/// The functions that SQL can call.
+/// JSON functions that SQL can call.
 pub(super) fn functions() -> Vec<Arc<ScalarUDF>> {
     vec![
         Arc::new(as_text()),
@@ -32,7 +33,7 @@ fn as_text() -> ScalarUDF {
     udfs::json_as_text_udf().as_ref().clone().with_aliases(["json_get"])
 }
 
-/// The function that an operator of JSON text means.
+/// Function behind an operator on JSON text.
 pub(crate) fn operator(op: &BinaryOperator) -> Option<Arc<ScalarUDF>> {
     match op {
         BinaryOperator::Arrow

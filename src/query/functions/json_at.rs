@@ -1,8 +1,8 @@
-//! What is at a place in JSON text: `order['items'][2]['sku']`, `order.items`.
+//! The value at a path in JSON text: `order['items'][2]['sku']`, `order.items`.
 //!
-//! An attribute whose value is a list or a map is JSON text to the engine, and so may be any text that a
-//! producer sends. Whatever a step does not find is null, never an error: rows differ. What is found may be a number or
-//! not, so it is [mixed](crate::query::mixed).
+//! An attribute whose value is a list or a map is JSON text to the engine, and any text from a producer may be JSON
+//! too. A step that finds nothing yields null, never an error, as rows differ. The result may or may not be a
+//! number, so it is [mixed](super::mixed).
 
 use std::sync::Arc;
 
@@ -14,16 +14,16 @@ use datafusion::logical_expr::{
 };
 use serde_json::value::RawValue;
 
+use super::mixed::mark;
+use super::number;
 use super::text;
 use crate::event::plain_json;
-use crate::query::mixed::mark;
-use crate::query::number;
 
 /// Name of the function.
 pub(crate) const JSON_AT: &str = "json_at";
 
-/// `json_at(json, step, …)`: a text step is the key of a map; a number is the place in a list, from 1, or from
-/// the end where it is negative. The value as text: text without its quotes, lists and maps as JSON.
+/// `json_at(json, step, …)`: a text step is a key of a map; a number is a place in a list, from 1, or from the end
+/// if negative. Returns text: text values without quotes, lists and maps as JSON.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JsonAt {
     signature: Signature,
@@ -58,7 +58,7 @@ impl Steps {
         Ok(Self::Keys(text::display(array)?.as_string_view().clone()))
     }
 
-    /// The step in a row; arrays of one value are for all rows.
+    /// The step of a row; an array of one value holds the step of all rows.
     fn get(&self, row: usize) -> Option<Step<'_>> {
         match self {
             Self::Keys(keys) => {
@@ -73,7 +73,7 @@ impl Steps {
     }
 }
 
-/// The value that is one step further.
+/// Value after one step.
 fn step<'a>(json: &'a str, step: Step<'_>) -> Option<&'a RawValue> {
     match step {
         Step::Key(wanted) => {
@@ -105,7 +105,7 @@ pub(super) fn shown(raw: &RawValue) -> Option<String> {
 
 fn plain_value(json: &str) -> String {
     let plain = plain_json::plain(json);
-    // What stood for bytes or an odd double is text now.
+    // Typed JSON's objects for bytes and special doubles are plain text now.
     match plain.as_bytes().first() {
         Some(b'"') => serde_json::from_str(&plain).unwrap_or_else(|_| plain.into_owned()),
         _ => plain.into_owned(),
@@ -139,10 +139,10 @@ impl ScalarUDFImpl for JsonAt {
         }
         match steps.iter().find(|ty| !is_text(ty) && !ty.is_integer() && !ty.is_null()) {
             Some(ty) => datafusion::common::plan_err!(
-                "a place in a list is a whole number and an entry of a map is named by text, not by the type {ty}"
+                "a list takes an integer place and a map takes a text key, not the type {ty}"
             ),
             None if steps.is_empty() => {
-                datafusion::common::plan_err!("{JSON_AT} needs a path: a key or a place")
+                datafusion::common::plan_err!("{JSON_AT} needs a path of keys or places")
             }
             None => Ok(DataType::Utf8View),
         }
@@ -172,7 +172,7 @@ impl ScalarUDFImpl for JsonAt {
     }
 }
 
-/// Whether values of this type are text.
+/// True if values of this type are text.
 pub(crate) fn is_text(ty: &DataType) -> bool {
     matches!(ty, DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8)
 }

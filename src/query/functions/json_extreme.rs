@@ -1,6 +1,6 @@
-//! The largest and the smallest item of a list whose items are text because it was JSON.
+//! The largest and the smallest item of a list from JSON, whose items are text.
 //!
-//! Items that are all numbers are compared as numbers: of `[9, 10]` the largest is 10.
+//! If all items are numbers, they are compared as numbers: the largest of `[9, 10]` is 10.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 use super::json_at::is_text;
 use super::text;
 
-/// Which item.
+/// The largest or the smallest item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ListExtreme {
     /// The largest.
@@ -61,7 +61,7 @@ impl ListExtreme {
     }
 }
 
-/// `json_max(list)` and `json_min(list)`: `array_max` and `array_min`, but for lists of text.
+/// `json_max(list)` and `json_min(list)`: `array_max` and `array_min` for lists of text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JsonExtreme {
     extreme: ListExtreme,

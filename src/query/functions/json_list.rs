@@ -1,7 +1,7 @@
-//! JSON text as the lists and maps that functions of lists and maps take.
+//! Converts JSON text to lists and maps, for functions that take those.
 //!
-//! The resolver puts these around the arguments of `array_has`, `unnest`, `cardinality` and their like. They leave
-//! what is a list or a map already as it is, so that one rule serves attributes, columns and results of functions.
+//! The resolver wraps the arguments of `array_has`, `unnest`, `cardinality` and similar functions in these. They
+//! return lists and maps unchanged, so that one rule serves attributes, columns and results of functions.
 
 use std::sync::Arc;
 
@@ -21,14 +21,14 @@ use super::json_at::{is_text, shown};
 use super::text;
 use crate::event::plain_json;
 
-/// As what JSON text is read.
+/// Type to which JSON text is converted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum JsonReading {
     /// A list of the items, as text.
     Items,
     /// A list of the items, or of the values of a map, as text.
     Entries,
-    /// A list of the items, as numbers; what is no number is null.
+    /// A list of the items, as numbers; other items are null.
     Numbers,
     /// A map from keys to values, as text.
     Map,
@@ -65,7 +65,7 @@ impl JsonReading {
         }
     }
 
-    /// Whether values of this type are left as they are.
+    /// True if values of this type are left unchanged.
     fn is_identity(self, ty: &DataType) -> bool {
         match ty {
             DataType::Null => true,
@@ -80,7 +80,7 @@ impl JsonReading {
     }
 }
 
-/// `json_list(x)` and its like: null where `x` is text that is no such JSON.
+/// `json_list(x)` and similar functions: null if `x` is not JSON of the right kind.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct JsonList {
     reading: JsonReading,
@@ -139,7 +139,7 @@ fn maps(texts: &StringViewArray) -> Result<ArrayRef> {
     for text in texts {
         let found = text.and_then(plain_json::entries);
         for (i, (key, value)) in found.iter().flatten().enumerate() {
-            // A key that comes twice means its first value, as in a path.
+            // A repeated key means its first value, as in a path.
             let is_first = found.iter().flatten().position(|(other, _)| other == key) == Some(i);
             if is_first {
                 maps.keys().append_value(key);

@@ -1,4 +1,4 @@
-//! The text of an attribute whose values have several types, as numbers: see [`number`](crate::query::number).
+//! Functions that read numbers in attributes with values of several types: see [`number`](super::number).
 //!
 //! | function                          | result                                                        |
 //! |-----------------------------------|---------------------------------------------------------------|
@@ -9,27 +9,41 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, StringViewArray, StringViewBuilder,
-};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, Float64Array, StringViewArray};
 use arrow::compute::cast_with_options;
-use arrow::datatypes::{DataType, Float64Type};
+use arrow::datatypes::{DataType, Field};
+use arrow_schema::extension::EXTENSION_TYPE_NAME_KEY;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
+use super::number::{self, Texts};
 use super::text::{self, SAFE};
-use crate::query::number::{self, Texts};
 
-/// What becomes of the text.
+/// The mark: the name of an extension type, which other programs ignore.
+const MARK: &str = "broadloom.mixed";
+
+/// Marks a field of text.
+pub(crate) fn mark(field: Field) -> Field {
+    let metadata = [(EXTENSION_TYPE_NAME_KEY.to_owned(), MARK.to_owned())];
+    field.with_metadata(metadata.into())
+}
+
+/// True if a field is marked.
+pub(crate) fn is_marked(field: &Field) -> bool {
+    let text = matches!(field.data_type(), DataType::Utf8View | DataType::Utf8 | DataType::LargeUtf8);
+    text && field.metadata().get(EXTENSION_TYPE_NAME_KEY).is_some_and(|name| name == MARK)
+}
+
+/// Result of reading the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Reading {
     /// Bytes that sort.
     Key(Texts),
-    /// The same in hexadecimal digits, for the frames of windows, which take no bytes.
+    /// The same in hexadecimal digits, for the frames of windows, which do not take bytes.
     Digits(Texts),
     /// A double.
     Number,
-    /// From a number to its spelling.
+    /// The spelling of a number.
     Spelling,
 }
 
@@ -41,7 +55,7 @@ pub(crate) struct Mixed {
 }
 
 impl Mixed {
-    /// The function that reads so.
+    /// Creates the function of this reading.
     pub(crate) fn new(reading: Reading) -> Self {
         Self { reading, signature: Signature::any(1, Volatility::Immutable) }
     }
@@ -114,13 +128,4 @@ fn spellings(numbers: &ArrayRef) -> Result<ArrayRef> {
         return Ok(cast_with_options(numbers, &DataType::Utf8View, &SAFE)?);
     }
     text::display(&cast_with_options(numbers, &DataType::Float64, &SAFE)?)
-}
-
-/// Doubles by their spelling.
-pub(super) fn spelled(numbers: &ArrayRef) -> ArrayRef {
-    let mut texts = StringViewBuilder::with_capacity(numbers.len());
-    for number in numbers.as_primitive::<Float64Type>() {
-        texts.append_option(number.map(number::spell));
-    }
-    Arc::new(texts.finish())
 }

@@ -1,16 +1,18 @@
-//! Functions that SQL lacks for telemetry, and those with which scans read attributes.
+//! Functions for telemetry that SQL lacks, and functions by which scans read attributes.
 //!
-//! - for everybody: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
+//! - for users: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
 //!   `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around; functions of JSON text, from
 //!   `datafusion-functions-json` ([`json`])
-//! - for the resolver and the planner: what is at a place in JSON text ([`json_at`]), JSON text as lists and maps
-//!   ([`json_list`]), a key that is here an attribute and there in a map ([`first_text`]); in the place of operators
-//!   [`checked`] arithmetic
+//! - for the resolver and the planner: values at a path in JSON text ([`json_at`]), JSON text as lists and maps
+//!   ([`json_list`]), a key that is an attribute or in a map ([`first_text`]); instead of operators, [`checked`]
+//!   arithmetic and [`unary_minus`]
 //! - for the scan, per file: `first_of`, `overflow_get`, `display_text`, `plain_json`, `attributes_map`,
-//!   `typed_attributes`; SQL cannot name them, nor those of text that holds numbers ([`mixed`], [`extreme`])
+//!   `typed_attributes`. SQL cannot name these, nor those for text that holds [`number`]s ([`mixed`],
+//!   [`mixed_choice`], [`extreme`]), nor the [`codes`] of texts
 
 mod attributes;
 mod checked;
+pub(crate) mod codes;
 mod extreme;
 mod first_of;
 mod first_text;
@@ -20,11 +22,14 @@ mod json_at;
 mod json_extreme;
 mod json_list;
 mod mixed;
+mod mixed_choice;
+pub(crate) mod number;
 mod overflow;
 mod quantile;
 mod sketch;
 mod sum;
 mod text;
+mod unary_minus;
 
 use std::sync::Arc;
 
@@ -40,10 +45,12 @@ pub(crate) use json::{AS_TEXT as JSON_AS_TEXT, operator as json_operator};
 pub(crate) use json_at::{JSON_AT, JsonAt, is_text};
 pub(crate) use json_extreme::ListExtreme;
 pub(crate) use json_list::{JsonList, JsonReading};
-pub(crate) use mixed::{Mixed, Reading};
+pub(crate) use mixed::{Mixed, Reading, is_marked, mark};
+pub(crate) use mixed_choice::{Choice, MixedChoice};
 pub(crate) use overflow::OverflowGet;
 pub(crate) use sum::SUM_STATE;
 pub(crate) use text::{DisplayText, PlainJson, SAFE};
+pub(crate) use unary_minus::{UNARY_MINUS, UnaryMinus};
 
 /// The scalar functions that SQL can call.
 pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -51,7 +58,8 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let lists = JsonReading::ALL.map(|reading| Arc::new(JsonList::new(reading).into()));
     let extremes = ListExtreme::ALL.map(|extreme| Arc::new(json_extreme::JsonExtreme::new(extreme).into()));
     let places = [Arc::new(JsonAt::new().into()), Arc::new(first_text::FirstText::new().into())];
-    ids.into_iter().chain(lists).chain(extremes).chain(places).chain(json::functions()).collect()
+    let minus = [Arc::new(UnaryMinus::new().into())];
+    ids.into_iter().chain(lists).chain(extremes).chain(places).chain(minus).chain(json::functions()).collect()
 }
 
 /// The aggregate functions that SQL can call.

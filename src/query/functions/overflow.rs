@@ -1,8 +1,7 @@
 //! Reads one attribute out of the overflow column.
 //!
-//! The overflow is text, not a map: the Parquet reader evaluates filters on plain columns while it
-//! decodes, but silently drops a filter that turns out to touch a nested column after the plan promised
-//! to apply it.
+//! The overflow is text, not a map, because of the Parquet reader: it evaluates filters on plain columns while it
+//! decodes, but silently drops filters on nested columns after the plan has promised to apply them.
 
 use std::sync::Arc;
 
@@ -16,17 +15,17 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl,
 use opentelemetry_proto::tonic::common::v1::any_value;
 use serde_json::value::RawValue;
 
+use super::number;
 use super::text;
 use crate::event::{plain_json, typed_json};
-use crate::query::number;
 
-/// `overflow_get(overflow)`: the attribute of one physical name, as one SQL type; null where it is absent
-/// or has no reading in that type.
+/// `overflow_get(overflow)`: the attribute of one physical name, as one SQL type; null if it is absent or cannot
+/// be converted to that type.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct OverflowGet {
     name: String,
     physical: String,
-    /// The key as it stands in the JSON text, colon included.
+    /// The key as written in the JSON text, colon included.
     needle: String,
     data_type: DataType,
     signature: Signature,
@@ -119,7 +118,7 @@ fn value_of(raw: &RawValue) -> Option<any_value::Value> {
     typed_json::parse_value(raw).ok()?.value
 }
 
-/// A typed JSON value as text, as a typed column that holds it would show it.
+/// Text of a typed JSON value, the same as from a typed column.
 pub(crate) fn display(raw: &RawValue) -> String {
     match value_of(raw) {
         Some(any_value::Value::StringValue(text)) => text,
@@ -131,16 +130,16 @@ pub(crate) fn display(raw: &RawValue) -> String {
     }
 }
 
-/// The rows of the overflow column, in whichever string type it was read.
+/// Rows of the overflow column, in either string type.
 pub(crate) enum Objects<'a> {
-    /// As the Parquet reader yields it when it is not told otherwise.
+    /// The Parquet reader's default.
     Utf8(&'a StringArray),
-    /// As everything of ours has it.
+    /// The type used everywhere else.
     View(&'a StringViewArray),
 }
 
 impl<'a> Objects<'a> {
-    /// Views `array`; fails when it holds no text.
+    /// Views `array`; fails if it does not hold text.
     pub(crate) fn new(array: &'a ArrayRef) -> Result<Self> {
         match array.data_type() {
             DataType::Utf8 => Ok(Self::Utf8(array.as_string())),

@@ -1,9 +1,9 @@
 //! `p50`, `p75`, `p90`, `p95`, `p99`, `p999` and `quantile(x, q)`.
 //!
-//! Within 1 % of the exact value (see [`Sketch`]); integers give integers. One more argument is the weight
-//! of each value: `p99(duration_ns, sample_weight)`, `quantile(duration_ns, 0.99, sample_weight)`; rows
-//! whose weight is null or not above zero do not count. The state is one binary column, so partial results
-//! of partitions merge.
+//! Results are within 1 % of the exact value (see [`Sketch`]); integers give integers. An additional argument is
+//! the weight of each value: `p99(duration_ns, sample_weight)`, `quantile(duration_ns, 0.99, sample_weight)`. Rows
+//! whose weight is null or not above zero do not count. The state is one binary column, so partial results of
+//! partitions merge.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use datafusion::physical_expr::expressions::Literal;
 use super::sketch::{Sketch, write_one};
 use super::text::SAFE;
 
-/// All of them.
+/// All quantile functions.
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
     let fixed: [(&'static str, u64); 6] =
         [("p50", 500), ("p75", 750), ("p90", 900), ("p95", 950), ("p99", 990), ("p999", 999)];
@@ -33,7 +33,7 @@ pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Quantile {
     name: &'static str,
-    /// The quantile in thousandths; an argument of the call when `None`.
+    /// The quantile in thousandths; `None` if it is an argument of the call.
     permille: Option<u64>,
     signature: Signature,
 }
@@ -45,7 +45,7 @@ impl Quantile {
         Self { name, permille, signature: Signature::one_of(signatures, Volatility::Immutable) }
     }
 
-    /// Which argument is the weight, if there is one.
+    /// Index of the weight argument, if there is one.
     fn weight(&self, args: &AccumulatorArgs<'_>) -> Option<usize> {
         let place = if self.permille.is_some() { 1 } else { 2 };
         (args.exprs.len() > place).then_some(place)
@@ -81,7 +81,7 @@ impl AggregateUDFImpl for Quantile {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types.first() {
-            // Attributes whose values came with several types read as text: its numbers count.
+            // Attributes with values of several types read as text: its numbers count.
             Some(ty) if ty.is_numeric() || ty.is_string() || ty.is_null() => Ok(Self::result_type(ty)),
             Some(ty) => Err(DataFusionError::Plan(format!("{}() needs numbers, not {ty}", self.name))),
             None => Err(DataFusionError::Plan(format!("{}() needs an argument", self.name))),
@@ -124,7 +124,7 @@ impl Weighted {
         Ok(Self { values: doubles(&columns[0])?, weights: weight.map(|i| doubles(&columns[i])).transpose()? })
     }
 
-    /// The value and the weight of a row that counts.
+    /// Value and weight of a row; `None` if it does not count.
     fn get(&self, row: usize) -> Option<(f64, f64)> {
         let weight = match &self.weights {
             Some(weights) => weights.is_valid(row).then(|| weights.value(row))?,
@@ -133,7 +133,7 @@ impl Weighted {
         self.values.is_valid(row).then(|| (self.values.value(row), weight))
     }
 
-    /// The values, if all of them count and count once.
+    /// The values, if all of them count with weight 1.
     fn plain(&self) -> Option<&[f64]> {
         (self.weights.is_none() && self.values.null_count() == 0).then(|| self.values.values().as_ref())
     }
@@ -147,7 +147,7 @@ fn damaged() -> DataFusionError {
     DataFusionError::Internal("a quantile's state is damaged".to_owned())
 }
 
-/// Without GROUP BY, and in windows.
+/// Accumulator without GROUP BY, and for windows.
 #[derive(Debug)]
 struct One {
     sketch: Sketch,
@@ -191,14 +191,14 @@ impl Accumulator for One {
     }
 }
 
-/// With GROUP BY: one sketch per group.
+/// Accumulator with GROUP BY: one sketch per group.
 #[derive(Debug)]
 struct Many {
     sketches: Vec<Sketch>,
     q: f64,
     weight: Option<usize>,
     data_type: DataType,
-    /// Memory of the buckets, kept up to date.
+    /// Memory of the buckets, in bytes.
     bytes: usize,
 }
 
@@ -209,7 +209,7 @@ impl Many {
         }
     }
 
-    /// Changes one sketch and keeps count of its memory.
+    /// Changes one sketch and updates `bytes`.
     fn change<T>(&mut self, group: usize, change: impl FnOnce(&mut Sketch) -> T) -> T {
         let sketch = &mut self.sketches[group];
         let before = sketch.heap_bytes();
@@ -225,7 +225,7 @@ impl Many {
     }
 }
 
-/// Whether a row counts.
+/// True if `row` passes the filter.
 pub(super) fn selected(filter: Option<&BooleanArray>, row: usize) -> bool {
     filter.is_none_or(|f| f.is_valid(row) && f.value(row))
 }

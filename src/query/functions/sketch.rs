@@ -5,13 +5,12 @@
 //! so that any value of a bucket is within α of the bucket's middle. Merging adds counts; order of arrival
 //! does not matter. Counts are weights, so that a sampled event can stand for several.
 //!
-//! Bounds need a logarithm; a parabola between powers of two is near enough and much faster, for 8 % more
-//! buckets (the same paper, section 2.2: any mapping will do whose buckets are never wider than γ).
+//! Instead of the logarithm, a parabola between powers of two gives the bounds: it is much faster and needs 8 %
+//! more buckets (the same paper, section 2.2, allows any mapping whose buckets are never wider than γ).
 //!
 //! A bucket has a number that sorts as its values do: positive buckets are above zero, negative ones below,
-//! zero is 0. A sketch of few values is just a list of their buckets, one of few buckets a sorted list of
-//! them, which is what a group of a GROUP BY with many groups needs; one of many is an array from the lowest
-//! bucket to the highest.
+//! zero is 0. A sketch of few values is a list of their buckets. A sketch of few buckets is a sorted list of them,
+//! which keeps the groups of a GROUP BY small. A sketch of many buckets is an array from the lowest to the highest.
 //!
 //! ```text
 //! bytes = (bucket i32 LE, weight f64 LE)… in ascending order
@@ -20,13 +19,13 @@
 //! The number of buckets is bounded by the range of doubles: about 77,000 per sign at 1 %; nine decades of
 //! durations take 1,120.
 
-/// Buckets of a power of two, about: 3 / (4 ln γ), with ln γ = 2 atanh α and a relative error α of 0.01.
+/// Approximate buckets per power of two: 3 / (4 ln γ), with ln γ = 2 atanh α and a relative error α of 0.01.
 const BUCKETS_PER_OCTAVE: f64 = 37.49875;
 /// Number of the bucket of magnitude 1; every magnitude of a double has a number above zero.
 const OFFSET: i32 = 40_000;
-/// So many values are kept as they come.
+/// Most values that are kept as a plain list.
 const FEW_MAX: usize = 48;
-/// A list is not made an array before it has this many buckets.
+/// Fewest buckets of an array.
 const DENSE_MIN: usize = 32;
 /// Bytes of a bucket in the list.
 const ENTRY_BYTES: usize = size_of::<(i32, f64)>();
@@ -39,17 +38,17 @@ pub(crate) struct Sketch(Buckets);
 
 #[derive(Debug, Clone)]
 enum Buckets {
-    /// One for each value of weight 1, in any order.
+    /// Bucket of each value of weight 1, in any order.
     Few(Vec<i32>),
     /// Ascending, no weight is zero.
     Sparse(Vec<(i32, f64)>),
-    /// From this bucket on, without gaps.
+    /// Weights from this bucket on, without gaps.
     Dense(i32, Vec<f64>),
 }
 
 /// Bits of a double's fraction.
 const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
-/// What is added to a double's exponent.
+/// Bias of a double's exponent.
 const BIAS: i32 = f64::MAX_EXP - 1;
 
 /// The number of the bucket of a value; `None` for NaN. Infinities count as the largest doubles.
@@ -71,7 +70,7 @@ fn bucket(value: f64) -> Option<i32> {
     Some(if value > 0.0 { number } else { -number })
 }
 
-/// The largest magnitude of the bucket of this number above zero, as if there were no largest double.
+/// Largest magnitude of the bucket with this number, ignoring that doubles have a largest value.
 fn bound(number: i32) -> f64 {
     let place = f64::from(number - OFFSET) / BUCKETS_PER_OCTAVE;
     let exponent = place.floor();
@@ -141,7 +140,7 @@ impl Sketch {
         }
     }
 
-    /// Makes a sorted list, and of that an array when it takes no more memory.
+    /// Converts to a sorted list, and to an array if that takes no more memory.
     fn settle(&mut self) {
         if let Buckets::Few(_) = self.0 {
             self.0 = Buckets::Sparse(self.entries());
@@ -158,7 +157,7 @@ impl Sketch {
         }
     }
 
-    /// Makes room for `bucket` in an array, or a list of it again if it lies far off.
+    /// Makes room for `bucket` in an array; converts the array to a list if `bucket` is far off.
     fn widen(&mut self, bucket: i32) {
         let Buckets::Dense(first, weights) = &mut self.0 else { return };
         let last = *first + weights.len() as i32 - 1;
@@ -174,7 +173,7 @@ impl Sketch {
         }
     }
 
-    /// Buckets that have values, ascending.
+    /// Buckets with values, ascending.
     fn entries(&self) -> Vec<(i32, f64)> {
         match &self.0 {
             Buckets::Few(list) => {
@@ -221,7 +220,7 @@ impl Sketch {
         }
     }
 
-    /// Adds what [`write`](Self::write) wrote. `None` for anything else; then nothing is added.
+    /// Adds a sketch written by [`write`](Self::write). `None` for other bytes; then nothing is added.
     pub(crate) fn merge(&mut self, bytes: &[u8]) -> Option<()> {
         let (entries, rest) = bytes.as_chunks::<WIRE_BYTES>();
         if !rest.is_empty() {
@@ -247,7 +246,7 @@ impl Sketch {
     }
 }
 
-/// The buckets of two ascending lists, ascending.
+/// Merges two ascending lists of buckets.
 fn union(left: &[(i32, f64)], right: &[(i32, f64)]) -> Vec<(i32, f64)> {
     let mut union: Vec<(i32, f64)> = Vec::with_capacity(left.len() + right.len());
     let (mut left, mut right) = (left.iter().peekable(), right.iter().peekable());

@@ -1,9 +1,9 @@
-//! `sum` of integers that is right or an error, never another number.
+//! `sum` of integers that returns the right result or an error.
 //!
-//! DataFusion's `sum` adds 64-bit integers and wraps around. Here they are added as 128-bit ones, which no number
-//! of rows overflows, and only a result that does not fit is an error: what is beyond the limit in between, in a
-//! partition or in a part of a window, is not. So the state of a sum is a decimal of 38 digits. Sums of anything
-//! else are DataFusion's.
+//! DataFusion's `sum` adds 64-bit integers and wraps around. Here they are added as 128-bit integers, which no
+//! number of rows overflows. Only a final result that does not fit is an error; intermediate sums, of a partition or
+//! of a part of a window, may exceed 64 bits. So the state of a sum is a decimal of 38 digits. Sums of other types
+//! are DataFusion's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
     Signature, StatisticsArgs,
 };
 
-/// The type of the state: of every sum of 64-bit integers.
+/// Type of the state of a sum of 64-bit integers.
 pub(crate) const SUM_STATE: DataType = DataType::Decimal128(38, 0);
 
 /// `sum(x)`.
@@ -43,7 +43,7 @@ fn is_integer(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Int64 | DataType::UInt64)
 }
 
-/// The arguments of the same sum, in the wide type.
+/// Arguments of the same sum over the wide type.
 fn widened<'a>(args: &AccumulatorArgs<'a>) -> AccumulatorArgs<'a> {
     let field = Field::new(args.return_field.name(), SUM_STATE, true);
     AccumulatorArgs { return_field: Arc::new(field), ..args.clone() }
@@ -121,17 +121,17 @@ impl AggregateUDFImpl for Sum {
         self.inner.set_monotonicity(data_type)
     }
 
-    /// Statistics add integers up with wrapping.
+    /// Ignores statistics, as they add integers with wrapping.
     fn value_from_stats(&self, args: &StatisticsArgs) -> Option<ScalarValue> {
         if is_integer(args.return_type) { None } else { self.inner.value_from_stats(args) }
     }
 }
 
-/// What a wide sum has to fit in.
+/// Type that the result of a wide sum must fit in.
 #[derive(Debug, Clone)]
 struct Narrow {
     data_type: DataType,
-    /// The sum in words.
+    /// The sum as SQL, for errors.
     name: String,
 }
 
@@ -167,13 +167,13 @@ impl Narrow {
     fn failed(&self, sum: Option<i128>) -> DataFusionError {
         let sum = sum.unwrap_or_default();
         let (data_type, name) = (&self.data_type, readable(&self.name));
-        let way_out = "cast what is added up to double, or to decimal(38, 0)";
+        let way_out = "cast the values to double, or to decimal(38, 0)";
         DataFusionError::Execution(format!("{name} is {sum}, which does not fit in {data_type}: {way_out}"))
     }
 }
 
-/// A sum as people write it: without its window and filter, and attributes by their keys.
-/// `sum(logs.attributes['v']) PARTITION BY …` is `sum(v)`.
+/// Name of a sum for errors: without window and filter, with attributes by their keys.
+/// `sum(logs.attributes['v']) PARTITION BY …` becomes `sum(v)`.
 fn readable(name: &str) -> String {
     let mut depth = 0_usize;
     let end = name.char_indices().find_map(|(at, c)| {
@@ -200,8 +200,8 @@ fn readable(name: &str) -> String {
 
 /// The sum of `values`, which does not overflow.
 ///
-/// Halves of the values are added apart, in loops that the compiler makes vectors of: as quick as adding without
-/// care.
+/// The high and low halves of the values are added separately, in loops that the compiler vectorizes. This is as
+/// fast as a sum that wraps around.
 fn exact_sum<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>) -> Option<i128>
 where
     T::Native: Halves,
@@ -236,7 +236,7 @@ where
     Some(total)
 }
 
-/// Values of which the sums of halves fit in 64 bits.
+/// Number of values whose sums of halves fit in 64 bits.
 const CHUNK: usize = 1 << 16;
 
 /// A value is `high << 32 + low`, and both have at most 32 bits.
@@ -274,7 +274,7 @@ impl Halves for u64 {
     }
 }
 
-/// Integers of 64 bits in the wide type.
+/// Converts 64-bit integers to the wide type.
 fn wide(values: &ArrayRef) -> Result<ArrayRef> {
     fn of<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>) -> Result<ArrayRef>
     where
@@ -294,10 +294,10 @@ fn wide_scalar(sum: Option<i128>) -> ScalarValue {
     ScalarValue::Decimal128(sum, 38, 0)
 }
 
-/// Without GROUP BY, and in windows.
+/// Accumulator without GROUP BY, and for windows.
 struct Plain<T> {
     sum: i128,
-    /// How many values are in it; none of them is null.
+    /// Number of values that are not null.
     count: u64,
     result: Narrow,
     values: std::marker::PhantomData<fn() -> T>,
@@ -371,7 +371,7 @@ where
 /// `sum(DISTINCT x)`.
 #[derive(Debug)]
 struct Distinct {
-    /// How often each value is there.
+    /// Number of occurrences of each value.
     counts: HashMap<i128, u64>,
     sum: i128,
     result: Narrow,
@@ -437,7 +437,7 @@ impl Accumulator for Distinct {
     }
 }
 
-/// With GROUP BY: DataFusion's sums of decimals, over integers.
+/// Accumulator with GROUP BY: DataFusion's sums of decimals, over integers.
 struct Many {
     wide: Box<dyn GroupsAccumulator>,
     result: Narrow,

@@ -1,35 +1,35 @@
-//! How values read as text, wherever they are stored.
+//! How are values converted to text, wherever they are stored?
 //!
-//! The same value may sit in a typed Parquet column of one segment, in the overflow of a second one and
-//! in a buffered batch. A query that sees the attribute as text must not be able to tell: everything that
-//! turns values into text goes through here. Of each number there is one [spelling](crate::query::number); lists and
-//! maps are [plain JSON](crate::event::plain_json).
+//! The same value may be in a typed Parquet column of one segment, in the overflow of another and in a buffered
+//! batch. A query that reads the attribute as text must get the same text from each, so all code that converts
+//! values to text is here. Each number has one [spelling](super::number); lists and maps are
+//! [plain JSON](crate::event::plain_json).
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringViewArray, StringViewBuilder};
 use arrow::compute::{CastOptions, cast, cast_with_options, nullif};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Float64Type};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
-use super::mixed::spelled;
+use super::number;
 use crate::event::plain_json::plain;
 use crate::event::typed_json;
 
-/// Casts that turn what does not fit into null, never into an error.
+/// Options of casts that yield null instead of an error.
 pub(crate) const SAFE: CastOptions<'static> =
     CastOptions { safe: true, format_options: arrow::util::display::FormatOptions::new() };
 
-/// Whether [`display`] of such a column is nothing but a cast.
+/// True if [`display`] of such a column is only a cast.
 pub(crate) fn casts_to_text(ty: &DataType) -> bool {
     !matches!(ty, DataType::Float64 | DataType::Binary | DataType::BinaryView | DataType::LargeBinary)
 }
 
-/// The values as text: numbers and booleans as literals, bytes as base64, text and JSON as they are.
+/// Converts values to text: numbers and booleans as literals, bytes as base64, text and JSON unchanged.
 pub(crate) fn display(array: &ArrayRef) -> Result<ArrayRef> {
     if casts_to_text(array.data_type()) {
         return Ok(cast_with_options(array, &DataType::Utf8View, &SAFE)?);
@@ -45,12 +45,21 @@ pub(crate) fn display(array: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
+/// Doubles by their spelling.
+fn spelled(numbers: &ArrayRef) -> ArrayRef {
+    let mut texts = StringViewBuilder::with_capacity(numbers.len());
+    for number in numbers.as_primitive::<Float64Type>() {
+        texts.append_option(number.map(number::spell));
+    }
+    Arc::new(texts.finish())
+}
+
 /// Bytes as [`display`] shows them.
 pub(crate) fn display_bytes(value: &[u8]) -> String {
     BASE64.encode(value)
 }
 
-/// `display_text(column)`: see [`display`]. Only for columns that a cast does not show that way.
+/// `display_text(column)`: see [`display`]. Only for columns whose cast to text differs from it.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct DisplayText {
     signature: Signature,
@@ -62,7 +71,7 @@ impl DisplayText {
         Self { signature: Signature::any(1, Volatility::Immutable) }
     }
 
-    /// Whether a cast to text does the same for columns of this type.
+    /// True if a cast to text does the same for columns of this type.
     pub(crate) fn is_a_cast(ty: &DataType) -> bool {
         casts_to_text(ty)
     }
@@ -90,8 +99,8 @@ impl ScalarUDFImpl for DisplayText {
     }
 }
 
-/// Typed JSON as views, in which JSON's null is null: a producer that names an attribute and gives it no value means
-/// none, and version 0.1 stored that.
+/// Converts typed JSON to views, with JSON's null as null: an attribute sent without a value counts as absent, but
+/// version 0.1 stored it.
 pub(super) fn without_null(array: &ArrayRef) -> Result<ArrayRef> {
     let array = cast(array, &DataType::Utf8View)?;
     let views = array.as_string_view();

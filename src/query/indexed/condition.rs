@@ -1,6 +1,6 @@
 //! Which predicates can bitmaps evaluate?
 //!
-//! Any predicate over *one* column, whatever functions it uses: it is evaluated once for each distinct
+//! Any predicate over *one* column, with any functions: it is evaluated once for each distinct
 //! value. And AND, OR and NOT of such predicates. Pure.
 
 use std::sync::Arc;
@@ -19,17 +19,17 @@ use datafusion::physical_expr_common::physical_expr::is_volatile;
 use crate::event::schema::column;
 use crate::index::ValueHash;
 
-/// A predicate of which every part is over a single column.
+/// A predicate whose parts are each over a single column.
 #[derive(Debug, Clone)]
-pub(crate) enum Condition {
+pub(crate) enum BitmapCondition {
     /// Over one column.
     Leaf(Leaf),
     /// All hold.
-    And(Vec<Condition>),
-    /// One holds.
-    Or(Vec<Condition>),
+    And(Vec<BitmapCondition>),
+    /// At least one holds.
+    Or(Vec<BitmapCondition>),
     /// It does not hold.
-    Not(Box<Condition>),
+    Not(Box<BitmapCondition>),
 }
 
 /// An expression over one column of the table, or over none.
@@ -41,8 +41,8 @@ pub(crate) struct Leaf {
     pub(crate) expr: Arc<dyn PhysicalExpr>,
 }
 
-impl Condition {
-    /// The condition that `expr` is, if it is one.
+impl BitmapCondition {
+    /// Converts `expr`; `None` if a part is over several columns.
     pub(crate) fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
         if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
             let sides = || Some(vec![Self::of(binary.left())?, Self::of(binary.right())?]);
@@ -69,7 +69,7 @@ impl Condition {
 }
 
 impl Leaf {
-    /// `expr`, if it is over exactly one column and gives the same every time.
+    /// Returns `expr` if it is over exactly one column and deterministic.
     pub(crate) fn of(expr: &Arc<dyn PhysicalExpr>) -> Option<Self> {
         let columns = collect_columns(expr);
         let mut columns = columns.iter();
@@ -80,7 +80,7 @@ impl Leaf {
         Some(Self { column: column.name().to_owned(), expr: Arc::clone(expr) })
     }
 
-    /// Whether this is `column IS NULL` (`true`) or `column IS NOT NULL` (`false`), if it is either.
+    /// `true` for `column IS NULL`, `false` for `column IS NOT NULL`, `None` otherwise.
     pub(crate) fn null_test(&self) -> Option<bool> {
         let is_column = |arg: &Arc<dyn PhysicalExpr>| arg.is::<Column>();
         if self.expr.downcast_ref::<IsNullExpr>().is_some_and(|e| is_column(e.arg())) {
@@ -89,7 +89,7 @@ impl Leaf {
         self.expr.downcast_ref::<IsNotNullExpr>().filter(|e| is_column(e.arg())).map(|_| false)
     }
 
-    /// The half-open comparison with a literal time that this is: `(at or after?, nanoseconds)`.
+    /// Half-open comparison with a literal time: `(at or after?, nanoseconds)`.
     ///
     /// `timestamp >= t` is `(true, t)`, `timestamp < t` is `(false, t)`; `>` and `<=` are those of the next
     /// nanosecond.
@@ -112,7 +112,7 @@ impl Leaf {
     }
 }
 
-/// Whether nothing in `expr` changes while the query runs.
+/// True if only the columns in `expr` vary while the query runs.
 fn is_constant_apart_from_columns(expr: &Arc<dyn PhysicalExpr>) -> bool {
     let mut constant = true;
     let walked = expr.apply(|node| {
@@ -122,14 +122,14 @@ fn is_constant_apart_from_columns(expr: &Arc<dyn PhysicalExpr>) -> bool {
     walked.is_ok() && constant
 }
 
-/// A predicate, taken apart.
+/// A predicate, split into the parts for bitmaps, for scans and for lookups.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Conditions {
-    /// What bitmaps may answer.
-    pub(crate) indexed: Vec<Condition>,
+    /// Parts that bitmaps may answer.
+    pub(crate) indexed: Vec<BitmapCondition>,
     /// The same, as expressions.
     pub(crate) indexed_exprs: Vec<Arc<dyn PhysicalExpr>>,
-    /// What they cannot.
+    /// Parts that bitmaps cannot answer.
     pub(crate) residual: Vec<Arc<dyn PhysicalExpr>>,
     /// Columns that must equal one of some values: candidates for lookups. All must hold.
     pub(crate) lookups: Vec<Lookup>,
@@ -145,19 +145,19 @@ pub(crate) struct Lookup {
 }
 
 impl Lookup {
-    /// `column` equals one of `values`; null equals nothing. `None` when they are too many.
+    /// `column` equals one of `values`; null equals nothing. `None` if there are too many.
     pub(crate) fn new(column: &str, values: impl IntoIterator<Item = ScalarValue>) -> Option<Self> {
         let values: Vec<_> = values.into_iter().filter(|value| !value.is_null()).collect();
         (values.len() <= LOOKUP_VALUES_MAX).then(|| Self { column: column.to_owned(), values })
     }
 
-    /// One or the other, if they are about the same column.
+    /// `self OR other`, if both are about the same column.
     pub(crate) fn or(mut self, other: Self) -> Option<Self> {
         self.values.extend(other.values);
         (self.column == other.column && self.values.len() <= LOOKUP_VALUES_MAX).then_some(self)
     }
 
-    /// What stands for the values in indexes; `None` when one has no hash.
+    /// Hashes of the values, as indexes hold them; `None` if a value has no hash.
     pub(crate) fn hashes(&self) -> Option<Vec<ValueHash>> {
         let hash = |value: &ScalarValue| match value {
             ScalarValue::FixedSizeBinary(_, Some(bytes)) => Some(ValueHash::of_bytes(bytes)),
@@ -171,16 +171,16 @@ impl Lookup {
     }
 }
 
-/// A list longer than this is no lookup.
+/// Most values of a lookup.
 const LOOKUP_VALUES_MAX: usize = 256;
 
 impl Conditions {
-    /// Takes `predicate` apart.
+    /// Splits `predicate`.
     pub(crate) fn of(predicate: Option<&Arc<dyn PhysicalExpr>>) -> Self {
         let mut conditions = Self::default();
         for part in predicate.into_iter().flat_map(split_conjunction) {
             conditions.lookups.extend(Lookup::of(part));
-            match Condition::of(part) {
+            match BitmapCondition::of(part) {
                 Some(condition) => {
                     conditions.indexed.push(condition);
                     conditions.indexed_exprs.push(Arc::clone(part));
@@ -230,7 +230,7 @@ fn time(expr: &Arc<dyn PhysicalExpr>) -> Option<i64> {
     }
 }
 
-/// Whether values of this type can have bitmaps.
+/// True if values of this type can have bitmaps.
 pub(crate) fn is_countable(ty: &DataType) -> bool {
     matches!(
         ty,
@@ -275,7 +275,7 @@ mod tests {
         let all = binary(all, Operator::And, null, &schema()).unwrap();
         let conditions = Conditions::of(Some(&all));
         assert_eq!(conditions.residual.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b@1 = c@2"]);
-        let leaves: Vec<_> = conditions.indexed.iter().flat_map(Condition::leaves).collect();
+        let leaves: Vec<_> = conditions.indexed.iter().flat_map(BitmapCondition::leaves).collect();
         assert_eq!(leaves.iter().map(|l| l.column.as_str()).collect::<Vec<_>>(), ["b", "c", "a"]);
     }
 

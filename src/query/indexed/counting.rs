@@ -1,7 +1,7 @@
-//! What an aggregation counts, from the bitmaps of one segment.
+//! Computes an aggregation from the bitmaps of one segment.
 //!
-//! Every GROUP BY expression divides a segment's rows into sets; a group is an intersection of one set of
-//! each, and a count is its size.
+//! Every GROUP BY expression divides a segment's rows into sets. A group is the intersection of one set per
+//! expression, and a count is its size.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -23,7 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use roaring::RoaringBitmap;
 
-use super::condition::{Condition, Leaf};
+use super::condition::{BitmapCondition, Leaf};
 use super::rows::{Context, Segment};
 use super::source::IndexedSource;
 use crate::event::schema::{column, timestamp_type};
@@ -31,14 +31,14 @@ use crate::index::bitmap::SECOND_NS;
 use crate::query::functions::SUM_STATE;
 use crate::segment::SegmentMeta;
 
-/// Rows that scanning gets through in the time that one combination of values takes.
+/// Rows that a scan reads in the time that counting one combination of values takes.
 const ROWS_PER_COMBINATION: usize = 64;
 
-/// What is counted, by what.
+/// An aggregation that bitmaps may answer.
 #[derive(Debug)]
 pub(super) struct Counting {
-    /// Which rows count at all.
-    conditions: Vec<Condition>,
+    /// Conditions on all counted rows.
+    conditions: Vec<BitmapCondition>,
     groups: Vec<Group>,
     aggregates: Vec<Counted>,
     context: Arc<Context>,
@@ -50,15 +50,15 @@ pub(super) struct Counting {
 enum Group {
     /// Over a column of few values.
     Values(Leaf),
-    /// Of the timestamp, the same throughout each second.
+    /// Over the timestamp, constant within each second.
     Time(Leaf),
 }
 
 /// One aggregate.
 #[derive(Debug)]
 struct Counted {
-    /// Which rows count.
-    filter: Option<Condition>,
+    /// Condition of FILTER.
+    filter: Option<BitmapCondition>,
     what: What,
 }
 
@@ -66,9 +66,9 @@ struct Counted {
 enum What {
     /// Rows.
     Rows,
-    /// Rows where this is not null.
+    /// Rows where the expression is not null.
     NonNull(Leaf),
-    /// The sum of this, an integer.
+    /// Sum of the expression, an integer.
     Sum(Leaf),
 }
 
@@ -78,7 +78,7 @@ impl Counting {
         self.groups.iter().map(|(Group::Values(leaf) | Group::Time(leaf))| &leaf.expr)
     }
 
-    /// `partial` over the scan, if bitmaps may answer it.
+    /// Converts the aggregation `partial` over the scan, if bitmaps may answer it.
     pub(super) fn of(
         partial: &AggregateExec,
         config: &FileScanConfig,
@@ -108,7 +108,7 @@ impl Counting {
         let mut aggregates = Vec::new();
         for (aggregate, filter) in partial.aggr_expr().iter().zip(partial.filter_expr()) {
             let filter = match filter {
-                Some(filter) => match Condition::of(&table(filter)?) {
+                Some(filter) => match BitmapCondition::of(&table(filter)?) {
                     Some(condition) => Some(condition),
                     None => return Ok(None),
                 },
@@ -149,9 +149,9 @@ impl Counting {
         }))
     }
 
-    /// All expressions that need bitmaps, and whether one needs the seconds.
+    /// Expressions that need bitmaps, and whether one needs the rows of each second.
     fn needs(&self) -> (Vec<&Leaf>, bool) {
-        let mut leaves: Vec<&Leaf> = self.conditions.iter().flat_map(Condition::leaves).collect();
+        let mut leaves: Vec<&Leaf> = self.conditions.iter().flat_map(BitmapCondition::leaves).collect();
         let mut seconds = false;
         for group in &self.groups {
             match group {
@@ -160,7 +160,7 @@ impl Counting {
             }
         }
         for counted in &self.aggregates {
-            leaves.extend(counted.filter.iter().flat_map(Condition::leaves));
+            leaves.extend(counted.filter.iter().flat_map(BitmapCondition::leaves));
             match &counted.what {
                 What::Rows => {}
                 What::NonNull(leaf) | What::Sum(leaf) => leaves.push(leaf),
@@ -169,7 +169,7 @@ impl Counting {
         (leaves, seconds)
     }
 
-    /// Adds the counts of one segment to `totals`; `false` when bitmaps cannot tell.
+    /// Adds the counts of one segment to `totals`. Returns `false` if bitmaps cannot answer.
     pub(super) async fn add(&self, meta: &Arc<SegmentMeta>, totals: &mut Totals) -> Result<bool> {
         let (leaves, seconds) = self.needs();
         let segment = self.context.segment(meta, &leaves, seconds).await?;
@@ -204,7 +204,7 @@ impl Counting {
     }
 }
 
-/// Whether the state of a sum is as our function has it; DataFusion's own is narrower.
+/// True if the sum's state has the type of our function; DataFusion's is narrower.
 fn is_ours(sum: &AggregateFunctionExpr) -> Result<bool> {
     Ok(sum.state_fields()?.first().is_some_and(|state| state.data_type() == &SUM_STATE))
 }
@@ -252,7 +252,7 @@ impl Group {
     }
 }
 
-/// Whether `expr`, over the timestamp alone, cuts time at whole seconds only.
+/// True if `expr`, over the timestamp alone, changes only at whole seconds.
 fn is_same_throughout_a_second(expr: &Arc<dyn PhysicalExpr>) -> bool {
     let Some(function) = expr.downcast_ref::<ScalarFunctionExpr>() else { return false };
     let argument = |i: usize| function.args().get(i);
@@ -286,7 +286,7 @@ fn scalars(array: &ArrayRef) -> Result<Vec<ScalarValue>> {
     (0..array.len()).map(|i| ScalarValue::try_from_array(array, i)).collect()
 }
 
-/// The groups that one expression makes of a segment.
+/// The groups of one expression in a segment.
 enum Dimension {
     Values(Vec<(ScalarValue, RoaringBitmap)>),
     Ranges(Vec<(ScalarValue, Range<u32>)>),
@@ -308,11 +308,11 @@ impl Dimension {
     }
 }
 
-/// What is counted within a group: sizes of these sets, each so many times. `None` is the group itself.
+/// A sum over a group: factors and sets whose intersections with the group are counted. `None`: the whole group.
 type Measure = Vec<(i64, Option<RoaringBitmap>)>;
 
 impl Counted {
-    /// What is counted of `rows`.
+    /// Measure of this aggregate over `rows`.
     fn measure(&self, segment: &Segment<'_>, rows: &RoaringBitmap) -> Result<Option<Measure>> {
         let filtered = match &self.filter {
             Some(filter) => match segment.all_true(std::slice::from_ref(filter))? {
@@ -357,7 +357,7 @@ impl Totals {
         }
     }
 
-    /// As the output of a partial aggregation.
+    /// Converts the totals to the output of a partial aggregation.
     pub(super) fn batch(self, counting: &Counting) -> Result<Option<RecordBatch>> {
         if self.0.is_empty() {
             return Ok(None);
@@ -370,7 +370,7 @@ impl Totals {
             columns.push(arrow::compute::cast(&values, counting.schema.field(i).data_type())?);
         }
         for (i, counted) in counting.aggregates.iter().enumerate() {
-            // The state of a sum is wider than what it sums up.
+            // The state of a sum is wider than its values.
             let values = totals.iter().map(|counts| counts[i]);
             columns.push(match counted.what {
                 What::Sum(_) => Arc::new(values.collect::<Decimal128Array>().with_data_type(SUM_STATE)),
@@ -382,7 +382,7 @@ impl Totals {
     }
 }
 
-/// Goes through all combinations of groups that have rows.
+/// Visits all combinations of groups that have rows.
 struct Walk<'a> {
     dimensions: &'a [Dimension],
     order: &'a [usize],
@@ -447,7 +447,7 @@ fn narrow(measure: &Measure, rows: &RoaringBitmap) -> Measure {
     measure.iter().map(|(times, set)| (*times, set.as_ref().map(|set| set & rows))).collect()
 }
 
-/// The value of a measure; `None` when no row has one.
+/// Value of a measure; `None` if no row has one.
 fn count(measure: &Measure, group: u64, size: impl Fn(&RoaringBitmap) -> u64) -> Option<i128> {
     let mut total = None;
     for (times, set) in measure {

@@ -1,4 +1,4 @@
-//! From a Parquet file to a column in memory.
+//! Decodes a column of a Parquet file into memory.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::basic::{Encoding, LogicalType};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-use super::columns::Inverted;
 use super::condition::is_countable;
+use super::inverted::Inverted;
 use crate::event::schema::{self, column};
 use crate::index::bitmap::{BitmapBuilder, ColumnBitmaps, SecondRunsBuilder};
-use crate::query::metadata::{MetadataCache, SegmentReader};
+use crate::query::scan::metadata::{MetadataCache, NarrowReader};
 use crate::segment::SegmentMeta;
 
-/// Rows that are decoded at a time.
+/// Rows decoded at a time.
 const BATCH_ROWS: usize = 64 << 10;
-/// Text gets a dictionary in memory when its values occur so often on average, from so many rows on.
+/// Average occurrences of a text value from which text gets a dictionary; judged after [`SAMPLE_ROWS`] rows.
 const REPEATS_MIN: usize = 4;
 const SAMPLE_ROWS: usize = 16 << 10;
 /// Memory of a text's view, in bytes.
 const VIEW_BYTES: usize = size_of::<u128>();
 
-/// Where columns are read from.
+/// Source of columns: a store, and a cache of footers.
 #[derive(Debug, Clone)]
 pub(crate) struct Files {
     pub(crate) store: Arc<dyn ObjectStore>,
@@ -55,7 +55,7 @@ impl Files {
         if !is_readable_as(chunk, ty) {
             return Ok(Inverted::Unfit);
         }
-        // As Parquet has text: a dictionary, and a code per row.
+        // Parquet has text as a dictionary and a code per row.
         let read_as = if *ty == DataType::Utf8View { coded() } else { ty.clone() };
         let mut batches = batches(reader, name, read_as).await?;
         if name == column::TIMESTAMP {
@@ -72,9 +72,9 @@ impl Files {
         Ok(Inverted::Bitmaps(Arc::new(bitmaps.finish(ty)?)))
     }
 
-    /// Decodes one column of a segment, of type `ty`. Text that repeats comes as a dictionary of views with
-    /// the smallest codes that fit, anything else as it is. `None` when the file has it otherwise than as
-    /// `ty`, or when it would take more than `bytes_max` bytes.
+    /// Decodes one column of a segment, of type `ty`. Text that repeats becomes a dictionary of views with the
+    /// smallest codes that fit; other columns stay as they are. `None` if the file's type does not fit `ty`, or if
+    /// the column would take more than `bytes_max` bytes.
     pub(super) async fn decode(
         &self,
         segment: &Arc<SegmentMeta>,
@@ -117,31 +117,31 @@ impl Files {
         &self,
         segment: &Arc<SegmentMeta>,
         name: &str,
-    ) -> Result<(SegmentReader, Arc<ParquetMetaData>)> {
-        let mut reader = SegmentReader::of_column(&self.store, &self.footers, segment, name);
+    ) -> Result<(NarrowReader, Arc<ParquetMetaData>)> {
+        let mut reader = NarrowReader::of_column(&self.store, &self.footers, segment, name);
         let footer = reader.get_metadata(None).await?;
         Ok((reader, footer))
     }
 }
 
-/// How text is read that Parquet has as a dictionary.
+/// Type for reading text that has a dictionary in Parquet.
 fn coded() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
-/// The one column that was opened, if the file has it: a segment is one row group.
+/// The column that was opened, if the file has it: a segment is one row group.
 fn chunk(footer: &ParquetMetaData) -> Option<&ColumnChunkMetaData> {
     footer.row_groups().first()?.columns().first()
 }
 
-/// Typed JSON is text to us, and a type of its own to the Parquet reader.
+/// True if a column can be read as `ty`. Typed JSON is text here, but a type of its own to the Parquet reader.
 fn is_readable_as(chunk: &ColumnChunkMetaData, ty: &DataType) -> bool {
     *ty != DataType::Utf8View || chunk.column_descr().logical_type_ref() == Some(&LogicalType::String)
 }
 
-/// Whether the values of all rows are in the dictionary.
+/// True if the values of all rows are in the dictionary.
 fn is_dictionary(chunk: &ColumnChunkMetaData) -> bool {
-    // The writer lists PLAIN for the dictionary's own page too, but tells pages of data apart.
+    // The writer also lists PLAIN for the dictionary page, so look at the data pages' encodings.
     match chunk.page_encoding_stats_mask() {
         Some(mask) => mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY),
         None => false,
@@ -149,7 +149,7 @@ fn is_dictionary(chunk: &ColumnChunkMetaData) -> bool {
 }
 
 async fn batches(
-    reader: SegmentReader,
+    reader: NarrowReader,
     name: &str,
     read_as: DataType,
 ) -> Result<futures::stream::BoxStream<'static, Result<ArrayRef>>> {
@@ -161,7 +161,7 @@ async fn batches(
     Ok(Box::pin(batches.map_ok(|batch| Arc::clone(batch.column(0))).map_err(Into::into)))
 }
 
-/// A column that no row has a value of.
+/// A column of nulls.
 fn nulls(ty: &DataType, rows: usize) -> ArrayRef {
     match ty {
         DataType::Utf8View => {
@@ -172,7 +172,7 @@ fn nulls(ty: &DataType, rows: usize) -> ArrayRef {
     }
 }
 
-/// Text that Parquet has no dictionary of, as a dictionary, if its values occur several times each.
+/// Dictionary of text that has none in Parquet, if its values repeat.
 fn repeating(array: &ArrayRef) -> Result<Option<ArrayRef>> {
     let Some(text) = array.as_string_view_opt() else { return Ok(None) };
     let mut builder = StringDictionaryBuilder::<Int32Type>::new();
@@ -189,7 +189,7 @@ fn repeating(array: &ArrayRef) -> Result<Option<ArrayRef>> {
     Ok(Some(smallest(&(Arc::new(builder.finish()) as _))?))
 }
 
-/// A dictionary with its values as views, and codes of as few bytes as they fit in.
+/// A dictionary with its values as views, and the narrowest codes that fit.
 fn smallest(array: &ArrayRef) -> Result<ArrayRef> {
     let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() else { return Ok(Arc::clone(array)) };
     let values = cast(dictionary.values(), &DataType::Utf8View)?;

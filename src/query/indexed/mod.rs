@@ -1,4 +1,4 @@
-//! How do queries use what is known of a segment beyond Parquet's own statistics?
+//! How do queries use indexes and cached columns of a segment?
 //!
 //! ```text
 //!  predicate ──▶ condition ──┬─ trace_id = …  ──▶ side-car: pages ──┐
@@ -7,25 +7,31 @@
 //!  count(*) … group by       ───────────────────▶ columns: bitmaps ──────────▶ counts: no Parquet at all
 //! ```
 //!
-//! [`condition`] says which parts of a predicate can be answered, [`columns`] keeps columns in memory that
-//! queries ask for again, as bitmaps or as values, [`decode`] reads them, [`rows`] evaluates a condition on
-//! one segment, [`source`] is a Parquet source that asks when it opens a file, and reads it in [`parts`] when that
-//! is much, [`resident`] takes its place where all values are in memory, [`counts`] replaces aggregations that bitmaps alone can answer, by
-//! [`counting`].
+//! - [`condition`] splits off the parts of a predicate that indexes can answer;
+//! - [`column_cache`] keeps columns in memory that are requested again, as bitmaps or as values; [`decode`] reads
+//!   them;
+//! - [`rows`] evaluates a condition on one segment;
+//! - [`source`] is a Parquet source that consults the indexes when it opens a file, and reads large files in
+//!   [`parts`], and through a [`row_filter`] if many rows match;
+//! - [`resident`] reads segments whose values are all in memory;
+//! - [`counts_exec`] replaces aggregations that bitmaps alone can answer, by [`counting`];
+//! - [`morsel`] passes all their rows to DataFusion.
 //!
 //! # Invariants
 //!
-//! - What bitmaps answer is exact, so the predicate is not evaluated again; what the side-car answers is a
-//!   superset, so it is.
-//! - Whatever cannot be answered is scanned: an index changes how long a query takes, never its result.
+//! - Answers of bitmaps are exact, so the predicate is not evaluated again. Answers of the side-car are a superset,
+//!   so it is.
+//! - Parts without an answer are scanned: an index changes the duration of a query, never its result.
 
 pub(crate) mod condition;
-pub(crate) mod columns;
+pub(crate) mod column_cache;
+mod inverted;
 pub(crate) mod rows;
 pub(crate) mod source;
-mod masked;
+mod morsel;
+mod row_filter;
 pub(crate) mod parts;
 pub(crate) mod decode;
 mod resident;
 mod counting;
-pub(crate) mod counts;
+pub(crate) mod counts_exec;

@@ -1,34 +1,30 @@
 //! How much of a segment is in memory at once?
 //!
-//! The Parquet reader fetches all pages of a row group before it decodes the first, and a segment is one row group: for
-//! a query of many columns that is most of an object, in each partition of each query. So where much is to be read,
-//! it is read in parts of a limited size, one after the other. What can end early, like a search for the newest rows,
-//! then does so before the rest is fetched.
+//! The Parquet reader fetches all pages of a row group before it decodes the first, and a segment is one row group. A
+//! query of many columns would hold most of an object in each partition. So large reads are split into parts of a
+//! limited size, read one after another. A query that ends early, such as a search for the newest rows, does not
+//! fetch the later parts.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::ops::Range;
 
-use datafusion::error::Result;
-use datafusion_datasource::morsel::{MorselPlan, MorselPlanner};
 use roaring::RoaringBitmap;
 
 use crate::segment::encoding::PAGE_ROWS;
 
 /// Largest part of a segment that is fetched at once, in bytes.
 const BYTES_MAX: u64 = 16 << 20;
-/// Smallest one: less is not worth the work of opening it.
+/// Smallest part, in bytes: opening smaller ones costs more than it saves.
 const BYTES_MIN: u64 = 1 << 20;
-/// Parts of this share of the memory of queries are what all partitions of one scan hold.
+/// Share of the queries' memory that the parts in all partitions of one scan take.
 const MEMORY_SHARE: usize = 16;
 
-/// How many bytes of a segment a partition fetches at once, about, when queries have `memory` bytes.
+/// Approximate bytes of a segment that a partition fetches at once, if queries have `memory` bytes.
 pub(crate) fn bytes_max(memory: usize, partitions: usize) -> u64 {
     ((memory / MEMORY_SHARE / partitions.max(1)) as u64).clamp(BYTES_MIN, BYTES_MAX)
 }
 
-/// Cuts the `rows` of `total`, or all, into ranges of whole pages, when a scan reads `bytes` for `total` rows; `None`
-/// when they can be read at once.
+/// Cuts the `rows` of `total`, or all rows, into ranges of whole pages, for a scan that reads `bytes` for `total`
+/// rows; `None` if they can be read at once.
 pub(super) fn cut(
     rows: Option<&RoaringBitmap>,
     total: u32,
@@ -47,56 +43,6 @@ pub(super) fn cut(
     (parts.len() > 1).then_some(parts)
 }
 
-/// Plans one part after the other.
-pub(super) struct PartsPlanner<F> {
-    parts: VecDeque<Range<u32>>,
-    open: F,
-    /// What is left to plan of the part that was opened last, in order.
-    opened: VecDeque<Box<dyn MorselPlanner>>,
-}
-
-impl<F> PartsPlanner<F> {
-    pub(super) fn new(parts: Vec<Range<u32>>, open: F) -> Self {
-        Self { parts: parts.into(), open, opened: VecDeque::new() }
-    }
-}
-
-impl<F> fmt::Debug for PartsPlanner<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PartsPlanner").field("parts", &self.parts).finish_non_exhaustive()
-    }
-}
-
-impl<F> MorselPlanner for PartsPlanner<F>
-where
-    F: FnMut(Range<u32>) -> Result<Box<dyn MorselPlanner>> + Send + 'static,
-{
-    fn plan(mut self: Box<Self>) -> Result<Option<MorselPlan>> {
-        loop {
-            let Some(planner) = self.opened.pop_front() else {
-                let Some(part) = self.parts.pop_front() else { return Ok(None) };
-                let opened = (self.open)(part)?;
-                self.opened.push_back(opened);
-                continue;
-            };
-            let Some(mut plan) = planner.plan()? else { continue };
-            for planner in plan.take_ready_planners().into_iter().rev() {
-                self.opened.push_front(planner);
-            }
-            // Streams of these are read to their ends before this is asked for more.
-            let next = MorselPlan::new().with_morsels(plan.take_morsels());
-            return Ok(Some(match plan.take_pending_planner() {
-                Some(pending) => next.with_pending_planner(async move {
-                    let planner = pending.await?;
-                    self.opened.push_front(planner);
-                    Ok(self as Box<dyn MorselPlanner>)
-                }),
-                None => next.with_planners(vec![self]),
-            }));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +55,7 @@ mod tests {
         assert_eq!(cut(None, 0, 0, 1), None);
         let parts = cut(None, total, 11 << 20, 4 << 20).unwrap();
         assert_eq!(parts, [0..4 * page, 4 * page..8 * page, 8 * page..total]);
-        // A page is the least.
+        // A part has at least one page.
         assert_eq!(cut(None, total, 11 << 20, 1).unwrap().len(), 11);
         // Pages without rows are not counted.
         let rows = RoaringBitmap::from_iter([3, page * 5, page * 5 + 1, page * 9]);

@@ -1,8 +1,8 @@
-//! Scans a segment whose columns are in memory.
+//! Scans a segment whose columns are all in memory.
 //!
-//! Where decoded columns are at hand, Parquet is not read: rows are chosen by bitmaps, then by the rest of
-//! the predicate, a few thousand at a time, and only their values are gathered. A threshold that rises while
-//! the query runs, as that of `ORDER BY … LIMIT`, takes effect with the next batch.
+//! Parquet is not read: bitmaps select rows, then the rest of the predicate filters a few thousand at a time, and
+//! only matching values are gathered. A threshold that rises while the query runs, as for `ORDER BY … LIMIT`, takes
+//! effect with the next batch.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,41 +23,40 @@ use datafusion::physical_expr::expressions::{
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
-use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner};
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use roaring::RoaringBitmap;
 
-use super::masked::bits;
+use super::morsel::FileRows;
+use super::row_filter::bits;
 use super::rows::Context;
-use crate::query::codes::CodeOf;
+use crate::query::functions::codes::CodeOf;
 use crate::segment::SegmentMeta;
 use crate::segment::encoding::PAGE_ROWS;
 
 /// Rows of an output batch.
 const BATCH_ROWS: usize = 8192;
-/// Batches of at least this many rows are passed on as they are.
+/// Batches of at least this many rows are passed on without merging them.
 const GOOD_ROWS: usize = BATCH_ROWS / 4;
-/// At most so many batches of rows are looked at for one batch of them.
+/// Most batches of rows that are filtered to fill one output batch.
 const PIECE_BATCHES_MAX: usize = 16;
-/// A query that reads more columns is left to Parquet: keeping all of them would leave no room for others.
+/// Most columns of a scan from memory: caching more would evict the columns of other queries.
 const COLUMNS_MAX: usize = 32;
-/// Columns are read into memory for a scan that needs at least one in so many of their pages.
+/// Columns are read into memory for a scan that needs at least one in this many of their pages.
 const READ_SHARE: usize = 8;
 
-/// What is read of one segment, over its own columns.
+/// A scan of one segment, over its own columns.
 #[derive(Debug)]
 pub(super) struct ResidentScan {
     columns: Vec<ArrayRef>,
-    /// All must be true; each is asked about the rows for which those before are.
+    /// Conjuncts. Each is evaluated on the rows that passed those before it.
     filters: Vec<BoundExpr>,
     project: Vec<BoundExpr>,
     output: SchemaRef,
     /// Number of rows of the segment.
     total: usize,
-    /// Which of them are scanned; none: all.
+    /// Rows to scan; `None`: all.
     rows: Option<RoaringBitmap>,
-    /// So many rows of the segment are looked at together.
+    /// Rows of the segment per piece.
     piece_rows: usize,
 }
 
@@ -65,16 +64,16 @@ pub(super) struct ResidentScan {
 #[derive(Debug)]
 struct BoundExpr {
     expr: Arc<dyn PhysicalExpr>,
-    /// Which columns it is over, in order.
+    /// Indexes of its columns, in order.
     columns: Vec<usize>,
     schema: SchemaRef,
-    /// Whether it fails for no row.
+    /// True if it cannot fail for any row.
     is_total: bool,
 }
 
 impl ResidentScan {
-    /// A scan of `projection` where `filter` is true, both over the table, of `rows` or of all; `None` when
-    /// the columns that it takes are not in memory.
+    /// Opens a scan of `projection` where `filter` is true, both over the table, of `rows` or of all rows. `None`
+    /// if a needed column is not in memory.
     pub(super) async fn open(
         context: &Context,
         segment: &Arc<SegmentMeta>,
@@ -113,13 +112,13 @@ impl ResidentScan {
         let filters = filter.map(stages).unwrap_or_default().into_iter();
         let filters = filters.map(|expr| BoundExpr::new(expr, &file, &used)).collect::<Result<_>>()?;
         let mut fields = file.fields().to_vec();
-        // As columns behind the others, whose rows are taken as those of any.
+        // Codes become additional columns, gathered like the others.
         let mut with_codes = |node: Arc<dyn PhysicalExpr>| {
             let called = CodeOf::called(&node);
             let found = called.and_then(|(of, column)| Some((of, used.binary_search(&column.index()).ok()?)));
             let codes = found.map_or(Ok(None), |(function, i)| function.of_dictionary(&columns[i]))?;
             let Some(codes) = codes else { return Ok(Transformed::no(node)) };
-            // Columns are told apart by their names.
+            // Columns are distinguished by their names.
             let column = Column::new(&format!("code {}", fields.len()), fields.len());
             used.push(fields.len());
             fields.push(Arc::new(Field::new(column.name(), DataType::UInt32, true)));
@@ -141,9 +140,14 @@ impl ResidentScan {
         }))
     }
 
-    /// As what DataFusion reads.
-    pub(super) fn planner(self) -> Box<dyn MorselPlanner> {
-        Box::new(self)
+    /// Reads the scan lazily, batch by batch.
+    pub(super) fn read(self) -> FileRows {
+        FileRows::stream(move || {
+            let output = BatchCoalescer::new(Arc::clone(&self.output), BATCH_ROWS)
+                .with_biggest_coalesce_batch_size(Some(GOOD_ROWS));
+            let batches = Batches { scan: self, next: 0, output, done: false };
+            futures::stream::iter(batches).boxed()
+        })
     }
 
     /// The `i`th piece of the segment; `None` after the last.
@@ -154,7 +158,7 @@ impl ResidentScan {
         Some(Picked { range, keep })
     }
 
-    /// The rows of a piece for which the filters are true; `None` when there are none.
+    /// Rows of a piece that pass the filters; `None` if there are none.
     fn filtered(&self, mut picked: Picked) -> Result<Option<Picked>> {
         if picked.keep.as_ref().is_some_and(|keep| keep.count_set_bits() == 0) {
             return Ok(None);
@@ -169,7 +173,7 @@ impl ResidentScan {
     }
 
     fn narrowed(&self, picked: Picked, filter: &BoundExpr) -> Result<Option<Picked>> {
-        // Looking at rows that do not count is cheaper than gathering those that do.
+        // Evaluating all rows is cheaper than gathering the selected ones first.
         let all = Picked { range: picked.range.clone(), keep: None };
         let looked_at = if filter.is_total && !self.is_coded(filter) { &all } else { &picked };
         let batch = filter.gather(&self.columns, &looked_at.gatherer(filter.columns.len()))?;
@@ -187,7 +191,7 @@ impl ResidentScan {
         Ok((keep.count_set_bits() > 0).then_some(Picked { keep: Some(keep), ..picked }))
     }
 
-    /// Whether a column of `expr` is a dictionary.
+    /// True if a column of `expr` is a dictionary.
     fn is_coded(&self, expr: &BoundExpr) -> bool {
         expr.columns.iter().any(|i| matches!(self.columns[*i].data_type(), DataType::Dictionary(..)))
     }
@@ -205,7 +209,7 @@ impl ResidentScan {
 }
 
 impl BoundExpr {
-    /// `expr`, which is over `file`, of which the columns `used` are in memory.
+    /// Binds `expr` over the schema `file` to the columns `used`, which are in memory.
     fn new(expr: Arc<dyn PhysicalExpr>, file: &SchemaRef, used: &[usize]) -> Result<Self> {
         let mut own: Vec<usize> = collect_columns(&expr).iter().map(Column::index).collect();
         own.sort_unstable();
@@ -217,7 +221,7 @@ impl BoundExpr {
         Ok(Self { expr, columns, schema, is_total })
     }
 
-    /// The rows of its columns.
+    /// Gathers the rows of its columns.
     fn gather(&self, columns: &[ArrayRef], gatherer: &Gatherer) -> Result<RecordBatch> {
         let own = self.columns.iter().map(|i| gatherer.gather(&columns[*i])).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(gatherer.count));
@@ -225,8 +229,8 @@ impl BoundExpr {
     }
 }
 
-/// The conjuncts of a filter: the thresholds that rise while the query runs first, as they are cheap and may leave
-/// little to the rest, such as a search in texts.
+/// Splits a filter into conjuncts. Thresholds that rise while the query runs come first: they are cheap and may leave
+/// few rows for the others, such as a text search.
 fn stages(filter: Arc<dyn PhysicalExpr>) -> Vec<Arc<dyn PhysicalExpr>> {
     let is_threshold =
         |expr: &&Arc<dyn PhysicalExpr>| expr.is::<DynamicFilterPhysicalExpr>() && is_total(expr);
@@ -237,7 +241,7 @@ fn stages(filter: Arc<dyn PhysicalExpr>) -> Vec<Arc<dyn PhysicalExpr>> {
     [thresholds, rest].map(|exprs| conjunction(exprs.into_iter().cloned())).into()
 }
 
-/// Whether `rows` are in many of the pages of a segment.
+/// True if `rows` are in many of the pages of a segment.
 fn is_wide(rows: &RoaringBitmap, total: u32) -> bool {
     let pages = (0..total).step_by(PAGE_ROWS);
     let count = pages.len();
@@ -249,12 +253,12 @@ fn is_wide(rows: &RoaringBitmap, total: u32) -> bool {
 /// Some rows of the segment.
 struct Picked {
     range: Range<usize>,
-    /// Which rows of the range; none: all.
+    /// Selected rows of the range; `None`: all.
     keep: Option<BooleanBuffer>,
 }
 
 impl Picked {
-    /// Takes the rows out of so many columns.
+    /// Prepares to take the rows from this many columns.
     fn gatherer(&self, columns: usize) -> Gatherer {
         let predicate = self.keep.as_ref().map(|keep| {
             let builder = FilterBuilder::new(&BooleanArray::new(keep.clone(), None));
@@ -265,13 +269,13 @@ impl Picked {
     }
 }
 
-/// How many rows of a segment make up a good batch, when `rows` of `total` are read.
+/// Rows of a segment per piece, so that a batch has a good size, if `rows` of `total` are read.
 fn piece_rows(rows: u64, total: u64) -> usize {
     let every = usize::try_from(total / rows.max(1)).unwrap_or(usize::MAX);
     BATCH_ROWS.saturating_mul(every.clamp(1, PIECE_BATCHES_MAX))
 }
 
-/// The set bits of `keep`, each as far as `verdict`, which has one bit for each of them, is true.
+/// `keep` with those set bits cleared for which `verdict`, one bit per set bit, is false.
 fn spread(verdict: &BooleanBuffer, keep: &BooleanBuffer) -> BooleanBuffer {
     let mut both = BooleanBufferBuilder::new(keep.len());
     both.append_n(keep.len(), false);
@@ -283,7 +287,7 @@ fn spread(verdict: &BooleanBuffer, keep: &BooleanBuffer) -> BooleanBuffer {
     both.finish()
 }
 
-/// Whether `expr` has a value for whatever its columns hold, so that it may look at rows that do not count.
+/// True if `expr` cannot fail for any values, so that it may be evaluated on rows that are not selected.
 fn is_total(expr: &Arc<dyn PhysicalExpr>) -> bool {
     let total = if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
         matches!(
@@ -308,7 +312,7 @@ fn is_total(expr: &Arc<dyn PhysicalExpr>) -> bool {
     total && expr.children().into_iter().all(is_total)
 }
 
-/// Takes rows out of columns.
+/// Takes selected rows from columns.
 struct Gatherer {
     range: Range<usize>,
     predicate: Option<FilterPredicate>,
@@ -329,22 +333,7 @@ impl Gatherer {
     }
 }
 
-impl MorselPlanner for ResidentScan {
-    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        Ok(Some(MorselPlan::new().with_morsels(vec![self])))
-    }
-}
-
-impl Morsel for ResidentScan {
-    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        let output = BatchCoalescer::new(Arc::clone(&self.output), BATCH_ROWS)
-            .with_biggest_coalesce_batch_size(Some(GOOD_ROWS));
-        let batches = Batches { scan: *self, next: 0, output, done: false };
-        futures::stream::iter(batches).boxed()
-    }
-}
-
-/// The batches of a scan, one after another.
+/// Iterator over the batches of a scan.
 struct Batches {
     scan: ResidentScan,
     next: usize,

@@ -1,7 +1,7 @@
-//! Which rows of a segment fulfil a condition?
+//! Which rows of a segment match a condition?
 //!
 //! SQL has three truth values, so a condition has two sets of rows: those where it is true, and those where
-//! it is false; NOT swaps them, and null rows are in neither.
+//! it is false. NOT swaps the sets; rows where it is null are in neither.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,9 +15,10 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::file::metadata::RowGroupMetaData;
 use roaring::{MultiOps, RoaringBitmap};
 
-use super::columns::{ColumnCache, Inverted};
-use super::condition::{Condition, Leaf, Lookup};
+use super::column_cache::ColumnCache;
+use super::condition::{BitmapCondition, Leaf, Lookup};
 use super::decode::Files;
+use super::inverted::Inverted;
 use super::parts;
 use crate::catalog::{Fact, LoadedColumns};
 use crate::event::AttributeType;
@@ -25,74 +26,73 @@ use crate::event::physical::attribute_field;
 use crate::event::schema::{self, column, timestamp_type};
 use crate::index::IndexCache;
 use crate::index::bitmap::{SECOND_NS, all_rows};
-use crate::query::adapter::{AttributeAdapterFactory, is_json};
-use crate::query::masks::MaskCache;
-use crate::query::metadata::{SegmentReader, Want};
+use crate::query::scan::adapter::{AttributeAdapterFactory, is_json};
+use crate::query::scan::masks::MaskCache;
+use crate::query::scan::metadata::{NarrowReader, Want};
 use crate::segment::{OverflowFilter, SegmentMeta};
 
-/// What evaluation needs of the scan.
+/// Parts of the scan that evaluation needs.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// Side-cars of segments.
     pub(crate) indexes: Arc<IndexCache>,
     /// The bitmaps.
     pub(crate) cache: Arc<ColumnCache>,
-    /// Where columns are.
+    /// Source of columns.
     pub(crate) files: Files,
-    /// From table columns to physical ones.
+    /// Maps table columns to physical ones.
     pub(crate) adapter: Arc<AttributeAdapterFactory>,
     /// The table's columns.
     pub(crate) table: SchemaRef,
-    /// What the segments have of them.
+    /// Facts about the columns in the segments.
     pub(crate) columns: Arc<LoadedColumns>,
-    /// Which rows are not deleted.
+    /// Live rows of segments.
     pub(crate) masks: Arc<MaskCache>,
-    /// The columns that are read.
+    /// Columns that are read.
     pub(crate) want: Arc<Want>,
-    /// How much of a segment is fetched at once, about, in bytes.
+    /// Approximate bytes of a segment that are fetched at once.
     pub(crate) part_bytes_max: u64,
 }
 
-/// One segment, with all the bitmaps that some expressions need.
+/// One segment, with the bitmaps that some expressions need.
 #[derive(Debug)]
 pub(crate) struct Segment<'a> {
     context: &'a Context,
     meta: &'a Arc<SegmentMeta>,
-    /// What its overflow may have, when that is not known to the catalog.
+    /// Filter of the attributes in its overflow, if the catalog does not list them.
     filter: Option<Arc<OverflowFilter>>,
     rows: u32,
     known: HashMap<String, Inverted>,
 }
 
 impl Context {
-    /// The rows that are not deleted; none when that is all.
+    /// Rows that are not deleted; `None` if no row is deleted.
     pub(crate) async fn live(&self, meta: &SegmentMeta) -> Result<Option<Arc<RoaringBitmap>>> {
         let live = self.masks.live(&self.files.store, meta).await;
         live.map_err(|e| DataFusionError::External(Box::new(e)))
     }
 
-    /// Cuts the `rows` of a segment, or all, into what is to be read at once; `None` when that is all of it.
+    /// Cuts the `rows` of a segment, or all rows, into parts to be read at once; `None` if one part suffices.
     pub(super) async fn parts(
         &self,
         meta: &Arc<SegmentMeta>,
         rows: Option<&RoaringBitmap>,
     ) -> Result<Option<Vec<Range<u32>>>> {
         let cut = |bytes| parts::cut(rows, meta.rows as u32, bytes, self.part_bytes_max);
-        // Most often all columns would fit, and then nobody has to know how large each is.
+        // Usually all columns fit, and their sizes need not be read.
         if cut(meta.bytes).is_none() {
             return Ok(None);
         }
         let Files { store, footers } = &self.files;
-        let mut reader = SegmentReader::of_columns(store, footers, meta, Arc::clone(&self.want));
+        let mut reader = NarrowReader::of_columns(store, footers, meta, Arc::clone(&self.want));
         let footer = reader.get_metadata(None).await?;
         let columns = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
-        // What is read may say anything.
+        // The file may be damaged, so sizes may be negative.
         let bytes = columns.map(|column| u64::try_from(column.compressed_size()).unwrap_or(0));
         Ok(cut(bytes.fold(0, u64::saturating_add)))
     }
 
-    /// Rows of the pages in which all of `lookups` may hold, as far as the segment's side-car knows; `None`
-    /// when it knows nothing of them.
+    /// Rows of the pages in which all of `lookups` may hold, by the segment's side-car; `None` if it has no answer.
     pub(crate) async fn pages(&self, meta: &SegmentMeta, lookups: &[Lookup]) -> Option<RoaringBitmap> {
         let mut found: Option<RoaringBitmap> = None;
         for lookup in lookups {
@@ -128,7 +128,7 @@ impl Context {
         Some(rows)
     }
 
-    /// The segment, with what is known of the columns of `leaves`, and of the seconds if asked for.
+    /// Opens a segment with the bitmaps of the columns of `leaves`, and those of the seconds if requested.
     pub(crate) async fn segment<'a>(
         &'a self,
         meta: &'a Arc<SegmentMeta>,
@@ -148,7 +148,7 @@ impl Context {
             let candidates = self.candidates(meta, filter.as_deref(), &leaf.column).unwrap_or_default();
             let is_id = |field: &FieldRef| matches!(field.data_type(), DataType::FixedSizeBinary(_));
             if leaf.null_test().is_some() || !candidates.iter().any(|(_, field)| is_id(field)) {
-                // Of JSON it cannot be told which rows have a value.
+                // JSON columns do not show which rows have a value.
                 let plain = candidates.into_iter().filter(|(_, field)| !is_json(field));
                 columns.extend(plain.map(|(name, field)| (name, field.data_type().clone())));
             }
@@ -158,7 +158,7 @@ impl Context {
         }
         let rows = u32::try_from(meta.rows).unwrap_or(u32::MAX);
         let mut known = self.cache.inverted(meta, &columns, &self.files).await?;
-        // A file that disagrees with the catalog is not asked: the scan will say what is wrong with it.
+        // Bitmaps of a file that disagrees with the catalog are dropped: the scan will report the error.
         known.retain(|_, known| match known {
             Inverted::Bitmaps(bitmaps) => bitmaps.row_count() == rows,
             Inverted::Seconds(seconds) => seconds.row_count() == rows,
@@ -167,8 +167,8 @@ impl Context {
         Ok(Segment { context: self, meta, filter, rows, known })
     }
 
-    /// The physical columns of which the table's columns `names` are made in this segment; `None` when they are
-    /// nested, or when values may be in the overflow.
+    /// The physical columns of the table's columns `names` in this segment; `None` if they are nested, or if values
+    /// may be in the overflow.
     pub(crate) async fn physical(&self, meta: &SegmentMeta, names: &[String]) -> Option<Vec<FieldRef>> {
         let filter = self.files.footers.overflow(&self.files.store, meta, &self.columns).await;
         let mut physical: Vec<FieldRef> = Vec::new();
@@ -185,8 +185,8 @@ impl Context {
         Some(physical)
     }
 
-    /// The physical columns, in order of precedence, that together are the table's column `name`; `None` when they are
-    /// not all there is, or that is not known.
+    /// The physical columns, in order of precedence, that together are the table's column `name`; `None` if there
+    /// are or may be others.
     fn candidates<'a>(
         &'a self,
         meta: &SegmentMeta,
@@ -220,8 +220,8 @@ impl Context {
     }
 }
 
-/// The answer for all rows alike, when the time `ns` is not within the segment: whether they are at or
-/// after it.
+/// True if all rows are at or after the time `ns`, false if all are before it; `None` if `ns` is within the
+/// segment.
 fn outside(meta: &SegmentMeta, ns: i64) -> Option<bool> {
     if ns <= meta.time.min_ns {
         Some(true)
@@ -236,7 +236,7 @@ fn is_whole(ns: i64) -> bool {
     ns.rem_euclid(SECOND_NS) == 0
 }
 
-/// Rows by the value that an expression has there. They do not overlap.
+/// Rows by the value of an expression. The sets do not overlap.
 pub(crate) struct ByValue {
     /// The values, one per set of rows; may repeat, and may be null.
     pub(crate) values: ArrayRef,
@@ -245,7 +245,7 @@ pub(crate) struct ByValue {
 }
 
 impl Segment<'_> {
-    /// The rows of each second, when it was asked for.
+    /// The rows of each second, if requested.
     pub(crate) fn seconds(&self) -> Option<&crate::index::bitmap::SecondRuns> {
         match self.known.get(column::TIMESTAMP) {
             Some(Inverted::Seconds(seconds)) => Some(seconds),
@@ -253,17 +253,19 @@ impl Segment<'_> {
         }
     }
 
-    /// The rows where all of `conditions` are true; `None` when that cannot be told.
-    pub(crate) fn all_true(&self, conditions: &[Condition]) -> Result<Option<RoaringBitmap>> {
+    /// Rows where all of `conditions` are true; `None` if bitmaps cannot answer.
+    pub(crate) fn all_true(&self, conditions: &[BitmapCondition]) -> Result<Option<RoaringBitmap>> {
         self.every(conditions, true)
     }
 
-    /// The rows where `condition` is `truth`.
-    fn rows(&self, condition: &Condition, truth: bool) -> Result<Option<RoaringBitmap>> {
+    /// Rows where `condition` is `truth`.
+    fn rows(&self, condition: &BitmapCondition, truth: bool) -> Result<Option<RoaringBitmap>> {
         match (condition, truth) {
-            (Condition::Leaf(leaf), _) => self.leaf(leaf, truth),
-            (Condition::And(parts), true) | (Condition::Or(parts), false) => self.every(parts, truth),
-            (Condition::And(parts), false) | (Condition::Or(parts), true) => {
+            (BitmapCondition::Leaf(leaf), _) => self.leaf(leaf, truth),
+            (BitmapCondition::And(parts), true) | (BitmapCondition::Or(parts), false) => {
+                self.every(parts, truth)
+            }
+            (BitmapCondition::And(parts), false) | (BitmapCondition::Or(parts), true) => {
                 let mut any = RoaringBitmap::new();
                 for part in parts {
                     let Some(rows) = self.rows(part, truth)? else { return Ok(None) };
@@ -271,12 +273,12 @@ impl Segment<'_> {
                 }
                 Ok(Some(any))
             }
-            (Condition::Not(inner), _) => self.rows(inner, !truth),
+            (BitmapCondition::Not(inner), _) => self.rows(inner, !truth),
         }
     }
 
-    /// The rows where every part is `truth`.
-    fn every(&self, parts: &[Condition], truth: bool) -> Result<Option<RoaringBitmap>> {
+    /// Rows where every part is `truth`.
+    fn every(&self, parts: &[BitmapCondition], truth: bool) -> Result<Option<RoaringBitmap>> {
         let mut all: Option<RoaringBitmap> = None;
         for part in parts {
             let Some(rows) = self.rows(part, truth)? else { return Ok(None) };
@@ -326,7 +328,7 @@ impl Segment<'_> {
                 continue;
             }
             if let Some(of_null) = leaf.null_test() {
-                // What the values are does not matter.
+                // The values themselves do not matter.
                 values.push(Arc::new(BooleanArray::from(vec![!of_null])));
                 rows.push(bitmaps.present() - &taken);
                 taken |= bitmaps.present();
@@ -360,7 +362,7 @@ impl Segment<'_> {
         Ok(Some(ByValue { values: arrow::compute::concat(&arrays)?, rows }))
     }
 
-    /// `None` where it fails: for a value that no row which matters may have. The scan will tell.
+    /// `None` if evaluation fails, perhaps for a value that no matching row has. The scan then decides.
     fn evaluate(
         &self,
         expr: &Arc<dyn PhysicalExpr>,

@@ -1,8 +1,8 @@
-//! A Parquet source that asks the indexes when it opens a file.
+//! A Parquet source that consults the indexes when it opens a file.
 //!
 //! It is DataFusion's own source with one step before each file: the rows that can match become a row
-//! selection, which the Parquet reader skips by, page by page. Where bitmaps answered a part of the
-//! predicate exactly, that part is not evaluated again, and its columns are not read.
+//! selection, by which the Parquet reader skips pages and rows. A part of the predicate that bitmaps answered
+//! exactly is not evaluated again, and its columns are not read.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,16 +28,15 @@ use datafusion::physical_plan::DisplayFormatType;
 use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::sort_pushdown::SortOrderPushdownResult;
-use datafusion_datasource::morsel::{MorselPlan, MorselPlanner, Morselizer};
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use parquet::arrow::arrow_reader::RowSelection;
 use roaring::RoaringBitmap;
 
 use super::condition::{Conditions, Leaf};
-use super::masked::{Mask, MaskedPlanner, bits, coarse};
-use super::parts::PartsPlanner;
+use super::morsel::{FileReader, FileRows, Reader, file_reader};
 use super::resident::ResidentScan;
+use super::row_filter::{RowFilter, bits, coarse};
 use super::rows::Context;
 use crate::segment::SegmentMeta;
 
@@ -46,9 +45,9 @@ use crate::segment::SegmentMeta;
 pub(crate) struct IndexedSource {
     /// All columns of the table, without a predicate.
     root: ParquetSource,
-    /// The columns that are asked for, without a predicate.
+    /// The requested columns, without a predicate.
     bare: ParquetSource,
-    /// What `bare` agreed to evaluate; all must hold.
+    /// Filters that `bare` agreed to evaluate; all must hold.
     filters: Vec<Arc<dyn PhysicalExpr>>,
     context: Arc<Context>,
 }
@@ -59,17 +58,17 @@ impl IndexedSource {
         Self { root: bare.clone(), bare, filters: Vec::new(), context }
     }
 
-    /// What evaluating conditions needs.
+    /// Context for evaluating conditions.
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
     }
 
-    /// What the columns of the output are, over the table.
+    /// Expressions of the output columns, over the table.
     pub(crate) fn projection_exprs(&self) -> Option<&ProjectionExprs> {
         self.bare.projection()
     }
 
-    /// The predicate, taken apart.
+    /// The predicate, split.
     pub(crate) fn conditions(&self) -> Conditions {
         Conditions::of(self.filter().as_ref())
     }
@@ -82,21 +81,21 @@ impl IndexedSource {
         self.bare.with_predicate(conjunction(filters.iter().cloned()))
     }
 
-    /// The same over another source, which a method of `bare` gave.
+    /// The same over another source, which a method of `bare` returned.
     fn over(&self, bare: &Arc<dyn FileSource>) -> Option<Arc<dyn FileSource>> {
         let bare = bare.downcast_ref::<ParquetSource>()?.clone();
         Some(Arc::new(Self { bare, ..self.clone() }))
     }
 
-    /// Reads the wanted columns and those of `residual`, without a predicate. Returns also `residual` over
-    /// what is read, and the schema of the wanted columns.
-    fn masked(
+    /// Reads the wanted columns and those of `residual`, without a predicate. Also returns `residual` over the
+    /// columns read, and the schema of the wanted columns.
+    fn wide(
         &self,
         residual: &[Arc<dyn PhysicalExpr>],
-        store: Arc<dyn ObjectStore>,
+        store: &Arc<dyn ObjectStore>,
         config: &FileScanConfig,
         partition: usize,
-    ) -> Result<Option<Masked>> {
+    ) -> Result<Option<Wide>> {
         let Some(wanted) = self.bare.projection() else { return Ok(None) };
         let table = self.bare.table_schema().table_schema();
         let output = Arc::new(wanted.project_schema(table)?);
@@ -121,17 +120,17 @@ impl IndexedSource {
         };
         // The limit counts rows after the filter, so it is not for this source.
         let config = FileScanConfigBuilder::from(config.clone()).with_limit(None).build();
-        let morselizer = source.create_morselizer(store, &config, partition)?;
-        Ok(Some(Masked { morselizer, residual, output, others }))
+        let reader = Reader::of(source.as_ref(), store, &config, partition)?;
+        Ok(Some(Wide { reader, residual, output, others }))
     }
 }
 
-/// How a file is read whose rows are filtered after decoding.
-struct Masked {
-    morselizer: Box<dyn Morselizer>,
+/// Reads files whose rows are filtered after decoding.
+struct Wide {
+    reader: Reader,
     residual: Option<Arc<dyn PhysicalExpr>>,
     output: SchemaRef,
-    /// Columns that are wanted, apart from filtering.
+    /// Number of wanted columns, without those only for filtering.
     others: usize,
 }
 
@@ -150,8 +149,8 @@ impl FileSource for IndexedSource {
         store: Arc<dyn ObjectStore>,
         config: &FileScanConfig,
         partition: usize,
-    ) -> Result<Box<dyn Morselizer>> {
-        let full = self.filtered(&self.filters).create_morselizer(Arc::clone(&store), config, partition)?;
+    ) -> Result<FileReader> {
+        let full = Reader::of(&self.filtered(&self.filters), &store, config, partition)?;
         let opener = Opener {
             full,
             conditions: self.conditions(),
@@ -162,7 +161,8 @@ impl FileSource for IndexedSource {
             partition,
             plans: Mutex::default(),
         };
-        Ok(Box::new(IndexedMorselizer(Arc::new(opener))))
+        let opener = Arc::new(opener);
+        Ok(file_reader(move |file| FileRows::pending(Arc::clone(&opener).open(file))))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -195,7 +195,7 @@ impl FileSource for IndexedSource {
         self.bare.file_type()
     }
 
-    /// A segment is opened once, as a whole: what is in memory, and what an index says, is of all of its rows.
+    /// False: a segment is opened once, as columns in memory and answers of indexes cover all of its rows.
     fn supports_repartitioning(&self) -> bool {
         false
     }
@@ -250,7 +250,7 @@ impl FileSource for IndexedSource {
     }
 }
 
-/// What EXPLAIN ANALYZE says of indexes.
+/// Metrics of indexes in EXPLAIN ANALYZE.
 #[derive(Debug)]
 struct IndexMetrics {
     looked_up: Count,
@@ -274,26 +274,12 @@ impl IndexMetrics {
         }
     }
 
-    /// Counts what an index said of a segment. Returns whether any rows remain.
+    /// Counts an index's answer for a segment. Returns true if any rows remain.
     fn selects(&self, rows: &RoaringBitmap, segment: &SegmentMeta) -> bool {
         self.considered.add(segment.rows as usize);
         self.selected.add(rows.len() as usize);
         self.skipped.add(usize::from(rows.is_empty()));
         !rows.is_empty()
-    }
-}
-
-struct IndexedMorselizer(Arc<Opener>);
-
-impl fmt::Debug for IndexedMorselizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IndexedMorselizer").finish_non_exhaustive()
-    }
-}
-
-impl Morselizer for IndexedMorselizer {
-    fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
-        Ok(Box::new(Ask { opener: Arc::clone(&self.0), file }))
     }
 }
 
@@ -303,27 +289,27 @@ struct Opener {
     store: Arc<dyn ObjectStore>,
     config: FileScanConfig,
     partition: usize,
-    /// With the whole predicate.
-    full: Box<dyn Morselizer>,
+    /// Reads with the whole predicate.
+    full: Reader,
     conditions: Conditions,
     metrics: IndexMetrics,
-    /// By which of the conditions bitmaps answered.
-    plans: Mutex<HashMap<Vec<bool>, Arc<Plan>>>,
+    /// Plans by which of the conditions bitmaps answered.
+    plans: Mutex<HashMap<Vec<bool>, Arc<ReadPlan>>>,
 }
 
-/// How to read files of which bitmaps answered the same part of the predicate.
-struct Plan {
-    /// What they did not answer.
+/// Readers for files for which bitmaps answered the same part of the predicate.
+struct ReadPlan {
+    /// Conditions that bitmaps did not answer.
     residual: Vec<Arc<dyn PhysicalExpr>>,
-    /// Evaluates that while decoding.
-    selected: Box<dyn Morselizer>,
-    /// Evaluates the whole predicate while decoding, that first.
-    ordered: Box<dyn Morselizer>,
+    /// Evaluates `residual` while decoding.
+    selected: Reader,
+    /// Evaluates the whole predicate while decoding, `residual` first.
+    ordered: Reader,
     /// Evaluates nothing: batches are filtered.
-    masked: Option<Masked>,
+    wide: Option<Wide>,
 }
 
-impl Plan {
+impl ReadPlan {
     fn new(opener: &Opener, answered: &[bool]) -> Result<Self> {
         let Opener { source, store, config, partition, conditions, .. } = opener;
         let indexed = || conditions.indexed_exprs.iter().zip(answered);
@@ -333,9 +319,9 @@ impl Plan {
         let ordered: Vec<_> = residual.iter().chain(answered).cloned().collect();
         let ordered = source.filtered(&ordered).with_reorder_filters(false);
         Ok(Self {
-            selected: source.filtered(&residual).create_morselizer(Arc::clone(store), config, *partition)?,
-            ordered: ordered.create_morselizer(Arc::clone(store), config, *partition)?,
-            masked: source.masked(&residual, Arc::clone(store), config, *partition)?,
+            selected: Reader::of(&source.filtered(&residual), store, config, *partition)?,
+            ordered: Reader::of(&ordered, store, config, *partition)?,
+            wide: source.wide(&residual, store, config, *partition)?,
             residual,
         })
     }
@@ -347,51 +333,50 @@ impl Plan {
         segment: &SegmentMeta,
         rows: &RoaringBitmap,
         part: &Range<u32>,
-    ) -> Result<Box<dyn MorselPlanner>> {
+    ) -> Result<FileRows> {
         let total = segment.rows as usize;
         if rows.len() == segment.rows {
-            return self.selected.plan_file(file);
+            return self.selected.read(file);
         }
-        let columns = self.masked.as_ref().map_or(1, |masked| masked.others.max(1));
+        let columns = self.wide.as_ref().map_or(1, |wide| wide.others.max(1));
         // A piece of a selection costs about as much as decoding some 20 values.
         let few = (rows.len() as usize).saturating_mul(20) <= part.len().saturating_mul(columns);
         if few || rows.len() == part.len() as u64 {
-            return self.selected.plan_file(with_selection(file, selection(rows, total)));
+            return self.selected.read(with_selection(file, selection(rows, total)));
         }
         let pieces = coarse(rows);
-        let wide = with_selection(file, RowSelection::from_consecutive_ranges(pieces.iter().cloned(), total));
-        match &self.masked {
-            Some(masked) if self.residual.is_empty() || self.is_cheap_to_decode(masked) => {
-                let mask = Mask {
+        let file = with_selection(file, RowSelection::from_consecutive_ranges(pieces.iter().cloned(), total));
+        match &self.wide {
+            Some(wide) if self.residual.is_empty() || self.is_cheap_to_decode(wide) => {
+                let filter = RowFilter {
                     keep: bits(rows, &pieces),
-                    residual: masked.residual.clone(),
-                    output: Arc::clone(&masked.output),
+                    residual: wide.residual.clone(),
+                    output: Arc::clone(&wide.output),
                 };
-                let inner = masked.morselizer.plan_file(wide)?;
-                Ok(Box::new(MaskedPlanner { inner, mask: Arc::new(mask) }))
+                Ok(filter.over(wide.reader.read(file)?))
             }
-            _ => self.ordered.plan_file(wide),
+            _ => self.ordered.read(file),
         }
     }
 
-    /// Whether columns are so few that nothing is gained by evaluating the rest of the predicate first.
-    fn is_cheap_to_decode(&self, masked: &Masked) -> bool {
+    /// True if columns are too few for evaluating the rest of the predicate first to pay off.
+    fn is_cheap_to_decode(&self, wide: &Wide) -> bool {
         let dynamic =
             |expr: &Arc<dyn PhysicalExpr>| DynamicFilterTracking::classify(expr).contains_dynamic_filter();
-        masked.others <= 3 && !self.residual.iter().any(dynamic)
+        wide.others <= 3 && !self.residual.iter().any(dynamic)
     }
 }
 
 impl Opener {
-    async fn open(self: Arc<Self>, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+    async fn open(self: Arc<Self>, file: PartitionedFile) -> Result<FileRows> {
         let Some(segment) = file.extension::<Arc<SegmentMeta>>().cloned() else {
-            return self.full.plan_file(file);
+            return self.full.read(file);
         };
         if let Some(range) = &file.range {
             let message =
                 format!("bytes {} to {} of {segment}", range.start, range.end, segment = segment.id);
             return Err(DataFusionError::Internal(format!(
-                "asked for {message}: segments are read as a whole"
+                "cannot read {message}: a segment is read as a whole"
             )));
         }
         let context = self.source.context();
@@ -404,34 +389,34 @@ impl Opener {
             let rows = of_live(rows);
             self.metrics.looked_up.add(1);
             if !self.metrics.selects(&rows, &segment) {
-                return Ok(Box::new(Nothing));
+                return Ok(FileRows::nothing());
             }
-            // Whole pages: which of their rows match is for the predicate to say.
-            return SegmentRead { file, segment, rows: Some(rows), plan: None }.planner(self).await;
+            // Whole pages: the predicate then selects their matching rows.
+            return SegmentRead { file, segment, rows: Some(rows), plan: None }.read(self).await;
         }
         let Some((rows, answered)) = self.answer(&segment).await? else {
             let residual = conjunction_opt(self.source.filters.iter().cloned());
-            if let Some(planner) = self.resident(&segment, residual.as_ref(), live.as_deref()).await? {
-                return Ok(planner);
+            if let Some(reading) = self.resident(&segment, residual.as_ref(), live.as_deref()).await? {
+                return Ok(reading);
             }
             let rows = live.as_deref().cloned();
-            return SegmentRead { file, segment, rows, plan: None }.planner(self).await;
+            return SegmentRead { file, segment, rows, plan: None }.read(self).await;
         };
         let rows = of_live(rows);
         self.metrics.answered.add(1);
         if !self.metrics.selects(&rows, &segment) {
-            return Ok(Box::new(Nothing));
+            return Ok(FileRows::nothing());
         }
         let plan = self.plan(answered)?;
         let residual = conjunction_opt(plan.residual.iter().cloned());
-        if let Some(planner) = self.resident(&segment, residual.as_ref(), Some(&rows)).await? {
-            return Ok(planner);
+        if let Some(reading) = self.resident(&segment, residual.as_ref(), Some(&rows)).await? {
+            return Ok(reading);
         }
-        SegmentRead { file, segment, rows: Some(rows), plan: Some(plan) }.planner(self).await
+        SegmentRead { file, segment, rows: Some(rows), plan: Some(plan) }.read(self).await
     }
 
-    /// The rows for which bitmaps say that a part of the predicate is true, and which part that is; `None`
-    /// when they can say nothing.
+    /// Rows for which a part of the predicate is true by the bitmaps, and which conditions that part has; `None` if
+    /// bitmaps have no answer.
     async fn answer(&self, segment: &Arc<SegmentMeta>) -> Result<Option<(RoaringBitmap, Vec<bool>)>> {
         let leaves: Vec<&Leaf> = self.conditions.indexed.iter().flat_map(|c| c.leaves()).collect();
         if leaves.is_empty() {
@@ -451,52 +436,52 @@ impl Opener {
         Ok(rows.map(|rows| (rows, answered)))
     }
 
-    /// The scan of a segment of which all columns that it takes are in memory.
+    /// Opens a scan from memory, if all columns that it needs are in memory.
     async fn resident(
         &self,
         segment: &Arc<SegmentMeta>,
         residual: Option<&Arc<dyn PhysicalExpr>>,
         rows: Option<&RoaringBitmap>,
-    ) -> Result<Option<Box<dyn MorselPlanner>>> {
+    ) -> Result<Option<FileRows>> {
         // With a limit few rows are read, wherever they are.
         let Some(projection) = self.source.bare.projection().filter(|_| self.config.limit.is_none()) else {
             return Ok(None);
         };
         let scan = ResidentScan::open(self.source.context(), segment, projection, residual, rows).await?;
         self.metrics.resident.add(usize::from(scan.is_some()));
-        Ok(scan.map(ResidentScan::planner))
+        Ok(scan.map(ResidentScan::read))
     }
 
-    fn plan(&self, answered: Vec<bool>) -> Result<Arc<Plan>> {
+    fn plan(&self, answered: Vec<bool>) -> Result<Arc<ReadPlan>> {
         if let Some(plan) = self.plans.lock().get(&answered) {
             return Ok(Arc::clone(plan));
         }
-        let plan = Arc::new(Plan::new(self, &answered)?);
+        let plan = Arc::new(ReadPlan::new(self, &answered)?);
         self.plans.lock().insert(answered, Arc::clone(&plan));
         Ok(plan)
     }
 }
 
-/// What is read of a Parquet file.
+/// A read of a Parquet file.
 struct SegmentRead {
     file: PartitionedFile,
     segment: Arc<SegmentMeta>,
-    /// These rows, or all.
+    /// Rows to read; `None`: all.
     rows: Option<RoaringBitmap>,
-    /// How, when bitmaps have answered a part of the predicate.
-    plan: Option<Arc<Plan>>,
+    /// Plan, if bitmaps have answered a part of the predicate.
+    plan: Option<Arc<ReadPlan>>,
 }
 
 impl SegmentRead {
     /// Reads it in parts of a limited size.
-    async fn planner(self, opener: Arc<Opener>) -> Result<Box<dyn MorselPlanner>> {
+    async fn read(self, opener: Arc<Opener>) -> Result<FileRows> {
         match opener.source.context().parts(&self.segment, self.rows.as_ref()).await? {
             None => self.part(&opener, &(0..self.segment.rows as u32)),
-            Some(parts) => Ok(Box::new(PartsPlanner::new(parts, move |part| self.part(&opener, &part)))),
+            Some(parts) => Ok(FileRows::in_parts(parts, move |part| self.part(&opener, &part))),
         }
     }
 
-    fn part(&self, opener: &Opener, part: &Range<u32>) -> Result<Box<dyn MorselPlanner>> {
+    fn part(&self, opener: &Opener, part: &Range<u32>) -> Result<FileRows> {
         let total = self.segment.rows as usize;
         let file = self.file.clone();
         let rows = if part.len() == total {
@@ -508,8 +493,8 @@ impl SegmentRead {
         };
         match (&self.plan, rows) {
             (Some(plan), Some(rows)) => plan.open(file, &self.segment, &rows, part),
-            (_, Some(rows)) => opener.full.plan_file(with_selection(file, selection(&rows, total))),
-            (_, None) => opener.full.plan_file(file),
+            (_, Some(rows)) => opener.full.read(with_selection(file, selection(&rows, total))),
+            (_, None) => opener.full.read(file),
         }
     }
 }
@@ -518,38 +503,9 @@ fn with_selection(file: PartitionedFile, selection: RowSelection) -> Partitioned
     file.with_extension(ParquetAccessPlan::new(vec![RowGroupAccess::Selection(selection)]))
 }
 
-/// `rows` as what the Parquet reader understands.
+/// `rows` as a selection for the Parquet reader.
 pub(super) fn selection(rows: &RoaringBitmap, total: usize) -> RowSelection {
     let mut iter = rows.iter();
     let ranges = std::iter::from_fn(|| iter.next_range().map(|r| *r.start() as usize..*r.end() as usize + 1));
     RowSelection::from_consecutive_ranges(ranges, total)
-}
-
-/// Before a file is opened.
-struct Ask {
-    opener: Arc<Opener>,
-    file: PartitionedFile,
-}
-
-impl fmt::Debug for Ask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ask").field("file", &self.file.object_meta.location).finish_non_exhaustive()
-    }
-}
-
-impl MorselPlanner for Ask {
-    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let Self { opener, file } = *self;
-        Ok(Some(MorselPlan::new().with_pending_planner(async move { opener.open(file).await })))
-    }
-}
-
-/// A file of which no row can match.
-#[derive(Debug)]
-struct Nothing;
-
-impl MorselPlanner for Nothing {
-    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        Ok(None)
-    }
 }

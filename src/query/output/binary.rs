@@ -1,7 +1,7 @@
 //! Arrow IPC and Parquet.
 //!
-//! In memory text is Utf8View, which some readers of Arrow do not know yet: what leaves the process has
-//! plain strings and binaries.
+//! Text in memory is Utf8View, which some Arrow readers do not support yet: output uses plain strings and
+//! binaries.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use parquet::file::properties::WriterProperties;
 use super::Encoder;
 use crate::error::{Error, Result};
 
-/// Rows after which a row group of a Parquet answer is written: bounds the memory that an answer takes.
+/// Rows per row group of a Parquet answer; bounds the answer's memory.
 const ROW_GROUP_ROWS: usize = 128 << 10;
 
-/// Bytes on their way from a writer to a chunk.
+/// Bytes that a writer has written and no chunk has taken yet.
 #[derive(Debug, Clone, Default)]
 struct Sink(Arc<Mutex<Vec<u8>>>);
 
@@ -61,7 +61,7 @@ fn plain_schema(schema: &Schema) -> SchemaRef {
     let fields: Vec<Field> = schema
         .fields()
         .iter()
-        // Nullability is a promise of the plan, not of every batch.
+        // The plan promises nullability, but not every batch keeps it.
         .map(|field| plain_field(field).as_ref().clone().with_nullable(true))
         .collect();
     Arc::new(Schema::new(fields))
@@ -92,7 +92,7 @@ pub(super) struct ArrowStream {
 }
 
 impl ArrowStream {
-    /// Of rows of `schema`.
+    /// Creates an encoder for rows of `schema`.
     pub(super) fn new(schema: &Schema) -> Result<Self> {
         let schema = plain_schema(schema);
         let sink = Sink::default();
@@ -125,7 +125,7 @@ pub(super) struct Parquet {
 }
 
 impl Parquet {
-    /// Of rows of `schema`.
+    /// Creates an encoder for rows of `schema`.
     pub(super) fn new(schema: &Schema) -> Result<Self> {
         let schema = plain_schema(schema);
         let sink = Sink::default();

@@ -1,4 +1,4 @@
-//! One value as text; see the table in the [module](super) header.
+//! Writes one value as text; see the table in the [module](super) header.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ use chrono::{DateTime, SecondsFormat};
 
 use crate::error::Result;
 
-/// Whether values of the column are JSON text.
+/// True if values of the column are JSON text.
 pub(crate) fn is_json(field: &Field) -> bool {
     field.try_extension_type::<Json>().is_ok()
 }
@@ -88,7 +88,7 @@ pub(crate) fn write_json(out: &mut String, array: &ArrayRef, row: usize, field: 
     Ok(())
 }
 
-/// The value of `row` as text; nested values as JSON, null as nothing.
+/// The value of `row` as text: nested values as JSON, null as the empty text.
 pub(crate) fn display(array: &ArrayRef, row: usize, field: &Field) -> Result<String> {
     if array.is_null(row) {
         return Ok(String::new());
@@ -130,7 +130,7 @@ pub(crate) fn display(array: &ArrayRef, row: usize, field: &Field) -> Result<Str
     })
 }
 
-/// A double as short as it reads back, with an exponent where digits would only fill the line.
+/// The shortest text that reads back as the double, with an exponent where it would be long.
 fn float_text(value: f64) -> String {
     match serde_json::Number::from_f64(value) {
         Some(number) => number.to_string(),
@@ -138,7 +138,7 @@ fn float_text(value: f64) -> String {
     }
 }
 
-/// The instant, by the clock of its zone with the offset, else of UTC.
+/// The timestamp in its zone, with the offset; in UTC if it has no zone.
 fn timestamp(array: &ArrayRef, row: usize, unit: TimeUnit, zone: Option<&str>) -> String {
     let time = match unit {
         TimeUnit::Nanosecond => {

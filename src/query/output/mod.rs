@@ -1,9 +1,9 @@
 //! Rows as bytes: JSON, NDJSON, CSV, Arrow IPC, Parquet, and tables for people.
 //!
-//! [`encode`] turns an answer into chunks as its rows come, so that memory does not grow with the answer
-//! (except for tables, which need to know all widths and therefore stop at a number of rows).
+//! [`encode`] turns an answer into chunks as its rows come, so that memory does not grow with the answer.
+//! Tables are the exception: they need all widths, and stop at a number of rows.
 //!
-//! How values read in text, whatever the format ([`cell`]):
+//! Values as text, in all formats ([`cell`]):
 //!
 //! | type                     | JSON                                          | CSV, table            |
 //! |--------------------------|-----------------------------------------------|-----------------------|
@@ -16,7 +16,7 @@
 //! | lists, structs, maps     | array, object, object                         | as JSON               |
 //! | columns with `arrow.json` | embedded as they are                          | as they are           |
 //!
-//! Columns of equal name are told apart by a number: `name`, `name_2`.
+//! Columns with equal names get a number: `name`, `name_2`.
 
 mod binary;
 pub(crate) mod cell;
@@ -39,7 +39,7 @@ pub use columns::{columns, write_data};
 use super::QueryResult;
 use crate::error::{Error, Result};
 
-/// How rows become bytes.
+/// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// An array of objects.
@@ -60,7 +60,7 @@ impl Format {
     /// All formats.
     pub const ALL: [Self; 6] = [Self::Json, Self::Ndjson, Self::Csv, Self::Arrow, Self::Parquet, Self::Table];
 
-    /// Its name in options and URLs.
+    /// Name in options and URLs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -72,7 +72,7 @@ impl Format {
         }
     }
 
-    /// Its media type.
+    /// Media type.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -97,7 +97,7 @@ impl FromStr for Format {
     fn from_str(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|format| format.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
             let known = Self::ALL.map(Self::name).join(", ");
-            Error::invalid(format!("there is no format '{name}': the formats are {known}"))
+            Error::invalid(format!("unknown format '{name}': the formats are {known}"))
         })
     }
 }
@@ -133,8 +133,8 @@ enum State {
     End,
 }
 
-/// The answer as chunks of bytes, about one per batch of rows. An error ends the stream; what came before
-/// is then not a complete document. Dropping it cancels the query.
+/// Encodes the answer as chunks of bytes, about one per batch of rows. An error ends the stream; the bytes before
+/// it are then not a complete document. Dropping the stream cancels the query.
 pub fn encode(result: QueryResult, format: Format) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     let steps = futures::stream::unfold(State::Start(result, format), async |state| match state {
         State::Start(result, format) => Some(start(result, format)),
@@ -166,7 +166,7 @@ async fn next(mut result: QueryResult, mut encoder: Box<dyn Encoder>) -> (Result
     }
 }
 
-/// Rows as a table for a terminal.
+/// Formats rows as a table for a terminal.
 pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
     let mut table = terminal::Table::new(distinct_names(schema));
     for batch in batches {
@@ -176,7 +176,7 @@ pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The schema with columns of equal name told apart.
+/// The schema with equal names numbered.
 fn distinct_names(schema: &SchemaRef) -> SchemaRef {
     let mut taken: HashSet<String> = HashSet::new();
     if schema.fields().iter().all(|field| taken.insert(field.name().clone())) {

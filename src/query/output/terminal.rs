@@ -1,8 +1,8 @@
 //! Rows as a table for people.
 //!
-//! Durations (columns whose name ends in `_ns`, aggregates of such included) are shown with units. A row
-//! that cannot fit the terminal's width legibly is shown as a list of its columns, one per line. Colours
-//! and the width only apply on a terminal. What EXPLAIN answers is shown as it is.
+//! Durations (columns whose name ends in `_ns`, and their aggregates) are shown with units. If rows do not fit
+//! the terminal's width legibly, each is shown as a list of its columns, one per line. Colours and width only
+//! apply on a terminal. Plans of EXPLAIN are shown unchanged.
 
 use std::fmt::Write as _;
 
@@ -14,14 +14,14 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement};
 use super::{Encoder, cell};
 use crate::error::Result;
 
-/// More rows than this nobody reads: they are counted, not shown.
+/// Most rows that are shown; nobody reads more, so further rows are only counted.
 const ROWS_MAX: usize = 10_000;
-/// Longest cell, in characters, that is shown whole.
+/// Most characters of a cell; longer ones are cut.
 const CELL_CHARS_MAX: usize = 400;
 /// A column narrower than this is not legible.
 const COLUMN_CHARS_MIN: usize = 9;
 
-/// Collects rows until it knows all widths.
+/// Collects rows until all widths are known.
 pub(super) struct Table {
     schema: SchemaRef,
     rows: Vec<Vec<String>>,
@@ -29,7 +29,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// For rows of `schema`.
+    /// Creates a table for rows of `schema`.
     pub(super) fn new(schema: SchemaRef) -> Self {
         Self { schema, rows: Vec::new(), total: 0 }
     }
@@ -69,12 +69,12 @@ impl Table {
         text
     }
 
-    /// Whether this is what EXPLAIN answers.
+    /// True if the rows are the answer of EXPLAIN.
     fn is_plan(&self) -> bool {
         self.names().eq(["plan_type", "plan"])
     }
 
-    /// Plans, each under its name: a frame around their long lines would only hide them.
+    /// Formats plans without a frame, each under its name, as their lines are long.
     fn plan(&self) -> String {
         let mut text = String::new();
         for row in &self.rows {
@@ -84,7 +84,7 @@ impl Table {
         text
     }
 
-    /// Whether the columns would be squeezed beyond legibility.
+    /// True if the columns would be too narrow to read.
     fn too_wide(&self) -> bool {
         let Some(terminal) = comfy_table::Table::new().width().map(usize::from) else { return false };
         let mut widths: Vec<usize> = self.names().map(|name| name.chars().count()).collect();
@@ -126,7 +126,7 @@ impl Encoder for Table {
         let rows = if self.total == 1 { "row" } else { "rows" };
         let _ = write!(text, "\n{} {rows}", self.total);
         if hidden > 0 {
-            let _ = write!(text, ", {hidden} of them not shown: use another format, or LIMIT");
+            let _ = write!(text, ", {hidden} not shown: use another format, or LIMIT");
         }
         text.push('\n');
         Ok(text.into_bytes())
@@ -149,7 +149,7 @@ fn show(column: &ArrayRef, row: usize, field: &Field) -> Result<String> {
     Ok(printable(&text))
 }
 
-/// Control characters of data must not reach the terminal; long texts are cut.
+/// Replaces control characters, which must not reach the terminal, and cuts long texts.
 fn printable(text: &str) -> String {
     let mut shown: String = text
         .chars()
@@ -187,7 +187,7 @@ fn human_duration(ns: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// `2026-11-21 04:05:06.123`, with more digits only where there are more; with the offset where it is not UTC.
+/// `2026-11-21 04:05:06.123`, with more digits if there are more, and with the offset if it is not UTC.
 fn short_timestamp(rfc3339: &str) -> String {
     let text = rfc3339.trim_end_matches('Z').replace('T', " ");
     let Some((seconds, rest)) = text.split_once('.') else { return text };

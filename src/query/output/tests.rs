@@ -1,4 +1,4 @@
-//! One batch with every type, in every format.
+//! Writes one batch with every type, in every format.
 
 use arrow::array::{
     Array, ArrayRef, BinaryViewArray, BooleanArray, Decimal128Array, FixedSizeBinaryArray, Float64Array,

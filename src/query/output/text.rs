@@ -84,7 +84,7 @@ pub(super) struct Csv {
 }
 
 impl Csv {
-    /// With a header.
+    /// Creates an encoder that writes a header first.
     pub(super) fn new(schema: SchemaRef) -> Self {
         Self { schema }
     }

@@ -1,4 +1,4 @@
-//! Integers that do not fit, wherever they are kept.
+//! Integers that do not fit, in every place of storage.
 
 use super::*;
 

@@ -1,10 +1,10 @@
-//! Our table in a session that others made, with DataFusion's defaults.
+//! Our table in another program's session, with DataFusion's defaults.
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;
 
-/// Events of which a few thousand are more than a megabyte: larger files are cut by bytes where that is allowed.
+/// Large events, a few thousand per megabyte or more: DataFusion splits such files by bytes where allowed.
 fn large() -> Vec<Row> {
     let noise = |i: i64| -> &'static str {
         let words: Vec<String> = (1..=80_u64)

@@ -1,4 +1,4 @@
-//! The engine against snapshots made by hand: what is stored where must not matter.
+//! Runs the engine on snapshots made by hand: the place of storage must not matter.
 
 mod arithmetic;
 mod columns;
@@ -16,7 +16,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{Engine, QueryRequest, ReadSnapshot};
+use super::{Engine, Parameter, Question, ReadSnapshot};
 use crate::catalog::CatalogSnapshot;
 use crate::config::{IndexSettings, QuerySettings, SegmentLimits};
 use crate::error::ErrorKind;
@@ -121,7 +121,7 @@ fn engine_that_decodes_after(decoded_asks: u32) -> (Engine, TempDir) {
     engine_with(QuerySettings { decoded_asks, ..settings() })
 }
 
-/// Two partitions, and bitmaps from the first question on.
+/// Two partitions, and bitmaps from the first query on.
 fn settings() -> QuerySettings {
     QuerySettings { parallelism: 2, bitmap_asks: 0, ..QuerySettings::default() }
 }
@@ -132,7 +132,7 @@ fn engine_with(settings: QuerySettings) -> (Engine, TempDir) {
 }
 
 async fn rows(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> Vec<RecordBatch> {
-    let result = engine.query(snapshot, QueryRequest::new(sql)).await;
+    let result = engine.query(snapshot, Question::sql(sql)).await;
     let result = result.unwrap_or_else(|e| panic!("{sql}: {e}"));
     result.collect().await.unwrap_or_else(|e| panic!("{sql}: {e}"))
 }
@@ -149,7 +149,7 @@ async fn cells(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> Vec<Strin
 }
 
 async fn failure(engine: &Engine, snapshot: &ReadSnapshot, sql: &str) -> crate::Error {
-    match engine.query(snapshot, QueryRequest::new(sql)).await {
+    match engine.query(snapshot, Question::sql(sql)).await {
         Err(e) => e,
         Ok(result) => result.collect().await.expect_err(sql),
     }
@@ -365,7 +365,7 @@ async fn counting_everything_reads_nothing() {
         let plan = text(&engine, home, &format!("EXPLAIN {sql}")).await;
         assert!(plan.contains("PlaceholderRowExec"), "{plan}");
         assert!(!plan.contains("EventsExec"), "{plan}");
-        // Whatever leaves out rows has to look at them.
+        // Code that skips rows must evaluate them.
         for (sql, count) in [
             ("SELECT count(*) FROM events WHERE signal = 'span'", "3"),
             ("SELECT count(*) FROM events WHERE timestamp > '2026-01-01T00:00:03Z'", "2"),
@@ -486,22 +486,22 @@ async fn errors_say_what_to_do() {
 async fn parameters_row_limits_and_timeouts() {
     let (engine, _dir) = engine();
     let home = snapshot(&[&shop()], &[]).await;
-    let mut request = QueryRequest::new("SELECT name FROM events WHERE trace_id = $1 AND code = $2");
-    request.params = vec!["03030303030303030303030303030303".into(), 404.5.into()];
-    let found = engine.query(&home, request).await.unwrap().collect().await.unwrap();
+    let mut question = Question::sql("SELECT name FROM events WHERE trace_id = $1 AND code = $2");
+    question.params = vec![Parameter::Text("03".repeat(16)), Parameter::Double(404.5)];
+    let found = engine.query(&home, question).await.unwrap().collect().await.unwrap();
     assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
 
-    let mut request = QueryRequest::new("SELECT * FROM events");
-    request.row_limit = Some(6);
-    assert!(engine.query(&home, request.clone()).await.unwrap().collect().await.is_ok());
-    request.row_limit = Some(5);
-    let error = engine.query(&home, request).await.unwrap().collect().await.unwrap_err();
+    let mut question = Question::sql("SELECT * FROM events");
+    question.row_limit = Some(6);
+    assert!(engine.query(&home, question.clone()).await.unwrap().collect().await.is_ok());
+    question.row_limit = Some(5);
+    let error = engine.query(&home, question).await.unwrap().collect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded);
     assert!(error.message().contains("5 rows"), "{error}");
 
-    let mut request = QueryRequest::new("SELECT count(*) FROM generate_series(1, 100000000000) a");
-    request.timeout = Some(std::time::Duration::from_millis(1));
-    let error = match engine.query(&home, request).await {
+    let mut question = Question::sql("SELECT count(*) FROM generate_series(1, 100000000000) a");
+    question.timeout = Some(std::time::Duration::from_millis(1));
+    let error = match engine.query(&home, question).await {
         Err(e) => e,
         Ok(result) => result.collect().await.unwrap_err(),
     };
@@ -589,11 +589,11 @@ proptest! {
             for sql in fixed.into_iter().map(str::to_owned).chain(found).chain(counted) {
                 let mut answers = Vec::new();
                 for (home, (engine, _)) in homes.iter().flat_map(|home| engines.iter().map(move |e| (home, e))) {
-                    let answer = match engine.query(home, QueryRequest::new(sql.clone())).await {
+                    let answer = match engine.query(home, Question::sql(sql.clone())).await {
                         Ok(result) => result.collect().await.map(|b| pretty_format_batches(&b).unwrap().to_string()),
                         Err(e) => Err(e),
                     };
-                    // Whether it fails must not depend on the place; the words may.
+                    // Failure must not depend on the place; the message may.
                     answers.push(answer.map_err(|_| ()));
                 }
                 for answer in &answers[1..] {
@@ -607,16 +607,77 @@ proptest! {
 #[tokio::test]
 async fn a_trace_comes_with_typed_attributes() {
     let (engine, _dir) = engine();
+    let trace = |id: u8| Question::trace(TraceId::new([id; 16])).unwrap();
     for home in &homes(&shop()).await {
-        let id = TraceId::new([5; 16]);
-        let batches = engine.trace(home, id, 10).await.unwrap();
+        let batches = engine.query(home, trace(5)).await.unwrap().collect().await.unwrap();
         let [batch] = batches.as_slice() else { panic!("expected one batch: {batches:?}") };
         let typed = batch.column_by_name("typed_attributes").unwrap();
         let typed = arrow::array::AsArray::as_string_view(typed).value(0);
         assert_eq!(typed, r#"{"ok":true,"ratio":0.5,"tags":[1,"x"]}"#);
         assert_eq!(crate::ingest::otlp::encode(&batches).unwrap().traces.resource_spans.len(), 1);
-        assert_eq!(engine.trace(home, id, 0).await.unwrap_err().kind(), ErrorKind::TooLarge);
-        let none = engine.trace(home, TraceId::new([99; 16]), 10).await.unwrap();
+        // The tree prints as SQL, and that says the same.
+        let sql = Question::sql(trace(5).ask.to_string());
+        assert_eq!(engine.query(home, sql).await.unwrap().collect().await.unwrap(), batches);
+        let limited = Question { row_limit: Some(0), ..trace(5) };
+        let error = engine.query(home, limited).await.unwrap().collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+        let none = engine.query(home, trace(99)).await.unwrap().collect().await.unwrap();
         assert_eq!(none.iter().map(RecordBatch::num_rows).sum::<usize>(), 0);
+    }
+}
+
+#[tokio::test]
+async fn typed_attributes_go_through_views_but_not_into_star() {
+    let (engine, _dir) = engine();
+    for home in &homes(&shop()).await {
+        let sql = "SELECT typed_attributes FROM (SELECT * FROM spans) x \
+                   WHERE trace_id = '05050505050505050505050505050505'";
+        let typed = r#"{"ok":true,"ratio":0.5,"tags":[1,"x"]}"#;
+        assert_eq!(cells(&engine, home, sql).await, [typed]);
+        let result = engine.query(home, Question::sql("SELECT * FROM spans")).await.unwrap();
+        assert!(result.schema.field_with_name("typed_attributes").is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_tree_is_resolved_like_text() {
+    use super::language::build;
+    let (engine, _dir) = engine();
+    let home = snapshot(&[&shop()], &[]).await;
+    let route = sqlparser::ast::SelectItem::UnnamedExpr(build::name("code"));
+    let select = build::select(vec![route], build::table("spans"));
+    let tree = Question::query(build::query_of(select)).unwrap();
+    let text = Question::sql(tree.ask.to_string());
+    let answers = [tree, text].map(async |question| {
+        let batches = engine.query(&home, question).await.unwrap().collect().await.unwrap();
+        pretty_format_batches(&batches).unwrap().to_string()
+    });
+    let [of_tree, of_text] = answers;
+    assert_eq!(of_tree.await, of_text.await);
+    let select = build::select(vec![build::star()], build::table("spams"));
+    let tree = Question::query(build::query_of(select)).unwrap();
+    let error = engine.query(&home, tree).await.unwrap_err();
+    assert_eq!(error.message(), "unknown table \"spams\": did you mean spans?");
+}
+
+#[tokio::test]
+async fn integers_in_parameters_keep_their_digits() {
+    let (engine, _dir) = engine();
+    let home = snapshot(&[], &[]).await;
+    for digits in
+        ["9223372036854775807", "9223372036854775808", "18446744073709551615", "18446744073709551616"]
+    {
+        let ask = async |sql: &str| {
+            let params = vec![Parameter::read(digits).unwrap()];
+            let question = Question { params, ..Question::sql(sql) };
+            pretty(&engine.query(&home, question).await.unwrap().collect().await.unwrap())
+        };
+        assert_eq!(ask("SELECT $1 AS id").await, [digits]);
+        let other = format!("SELECT $1 = {digits}::decimal(38, 0) AND $1 <> {digits}::decimal(38, 0) - 1");
+        assert_eq!(ask(&other).await, ["true"], "{digits}");
+        let column = format!(
+            "SELECT count(*) FROM (VALUES (CAST('{digits}' AS decimal(38, 0))), (1)) AS t(id) WHERE id = $1"
+        );
+        assert_eq!(ask(&column).await, ["1"], "{digits}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Events of more than a kilobyte that nothing makes smaller.
+/// Events of more than a kilobyte that do not compress.
 fn noisy() -> Vec<Row> {
     let noise = |i: i64| -> String {
         let seed = (i as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);

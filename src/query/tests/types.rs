@@ -1,16 +1,16 @@
-//! An attribute whose values have several types, against a naive model of what people mean.
+//! An attribute with values of several types, compared with a naive model.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
-/// What a row has of the attribute.
+/// Value of the attribute in a row.
 type Cell = Value<'static>;
 
 const BIG: i64 = 1_161_888_007_138_312_192;
 
-/// The text that a value reads as; none for null.
+/// Text of a value; `None` for null.
 fn spelled(cell: &Cell) -> Option<String> {
     match cell {
         Value::Int(i) => Some(i.to_string()),
@@ -24,7 +24,7 @@ fn spelled(cell: &Cell) -> Option<String> {
     }
 }
 
-/// Twice the number that a text is the spelling of: exact, as the fractions here are halves.
+/// Twice the number that a text spells: exact, as the fractions here are halves.
 fn doubled(text: &str) -> Option<i128> {
     if let Ok(integer) = text.parse::<i64>() {
         return (integer.to_string() == text).then_some(i128::from(integer) * 2);
@@ -65,23 +65,23 @@ fn cell() -> impl Strategy<Value = Cell> {
     ]
 }
 
-/// What is asked, and what the model says to it.
-struct Question {
+/// A query, and the model's answer.
+struct Asked {
     sql: String,
     expected: Vec<String>,
 }
 
 /// Ids of the rows for which `is_found` is true, null being false.
-fn filter(cells: &[Cell], condition: &str, is_found: impl Fn(&str) -> bool) -> Question {
+fn filter(cells: &[Cell], condition: &str, is_found: impl Fn(&str) -> bool) -> Asked {
     let ids = cells.iter().enumerate();
     let ids = ids.filter(|(_, cell)| spelled(cell).is_some_and(|text| is_found(&text)));
-    Question {
+    Asked {
         sql: format!("SELECT id FROM events WHERE {condition} ORDER BY id"),
         expected: ids.map(|(id, _)| id.to_string()).collect(),
     }
 }
 
-fn comparisons(cells: &[Cell], literal: &str) -> Vec<Question> {
+fn comparisons(cells: &[Cell], literal: &str) -> Vec<Asked> {
     let number = doubled(literal).unwrap();
     let compares =
         |test: fn(Ordering) -> bool| move |text: &str| doubled(text).is_some_and(|n| test(n.cmp(&number)));
@@ -105,7 +105,7 @@ fn comparisons(cells: &[Cell], literal: &str) -> Vec<Question> {
     ]
 }
 
-fn summaries(cells: &[Cell]) -> Vec<Question> {
+fn summaries(cells: &[Cell]) -> Vec<Asked> {
     let texts: Vec<String> = cells.iter().filter_map(spelled).collect();
     let numbers: Vec<&String> = texts.iter().filter(|text| doubled(text).is_some()).collect();
     let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
@@ -121,7 +121,7 @@ fn summaries(cells: &[Cell]) -> Vec<Question> {
     sorted.sort_by(|a, b| order(a, b));
     let trimmed = |texts: &[&str]| texts.iter().map(|text| text.trim().to_owned()).collect::<Vec<_>>();
     let extremes = format!("{},{}", ascending[0].trim(), falling[0].trim());
-    let ask = |sql: &str, expected: Vec<String>| Question { sql: sql.to_owned(), expected };
+    let ask = |sql: &str, expected: Vec<String>| Asked { sql: sql.to_owned(), expected };
     vec![
         ask("SELECT x FROM events WHERE x IS NOT NULL ORDER BY x", trimmed(&ascending)),
         ask("SELECT x FROM events WHERE x IS NOT NULL ORDER BY x DESC", trimmed(&falling)),
@@ -145,8 +145,8 @@ fn summaries(cells: &[Cell]) -> Vec<Question> {
     ]
 }
 
-/// The rows in places where values are stored in different ways: mostly in a column, in the overflow as the key is
-/// rare, in segments of different types, in the buffer, in segments that were merged.
+/// The rows stored in different ways: mostly in a column, in the overflow as the key is rare, in segments of
+/// different types, in the buffer, in merged segments.
 async fn places(cells: &[Cell]) -> Vec<ReadSnapshot> {
     let rows: Vec<Row> = cells.iter().enumerate().map(|(i, cell)| row(i, cell)).collect();
     let nothing: Vec<Row> = (0..2100).map(|i| (i % 200, vec![])).collect();
@@ -164,18 +164,18 @@ fn row(i: usize, cell: &Cell) -> Row {
     (i as i64, vec![(Level::Record, "x", *cell), (Level::Record, "id", Value::Int(i as i64))])
 }
 
-/// Places in which a case asks each question: the others are for other cases.
+/// Places in which a case runs each query; other cases run it in the others.
 const PLACES: usize = 2;
 
-/// Asks each question in some of the places, beginning with place `first` for the first question.
+/// Runs each query in some of the places, from place `first` on for the first query.
 async fn check(cells_of: &[Cell], first: usize) {
     let questions = [200, 7].map(|literal| comparisons(cells_of, &literal.to_string())).into_iter().flatten();
     let questions =
         questions.chain(comparisons(cells_of, "200.5")).chain(comparisons(cells_of, &BIG.to_string()));
-    let questions: Vec<Question> = questions.chain(summaries(cells_of)).collect();
+    let questions: Vec<Asked> = questions.chain(summaries(cells_of)).collect();
     let engines = [engine(), engine_that_decodes_after(u32::MAX)];
     let places = places(cells_of).await;
-    for (number, Question { sql, expected }) in questions.iter().enumerate() {
+    for (number, Asked { sql, expected }) in questions.iter().enumerate() {
         for i in (0..PLACES).map(|more| (first + number + more) % places.len()) {
             let (engine, _) = &engines[(first + i) % 2];
             assert_eq!(&cells(engine, &places[i], sql).await, expected, "{sql} in place {i} of {cells_of:?}");
@@ -191,14 +191,14 @@ proptest! {
         mut cells in proptest::collection::vec(cell(), 3..14),
         first in 0_usize..18,
     ) {
-        // So that it is one, wherever the rest is.
+        // So that it is mixed in every place.
         cells.extend([Value::Int(BIG), Value::Double(0.5), Value::Text("n/a")]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(check(&cells, first));
     }
 }
 
-/// What is asked of numbers has the same answer once there is a text, and other values that are none.
+/// Queries on numbers keep their answers when a text and null values are added.
 #[tokio::test]
 async fn one_text_changes_no_answer_about_numbers() {
     let numbers = [Value::Int(200), Value::Double(200.0), Value::Double(9.5), Value::Int(10), Value::Int(-1)];
@@ -254,8 +254,7 @@ async fn nulls_of_json_are_null_and_let_other_levels_through() {
     }
     let only: Vec<Row> = vec![(0, vec![null]), (1, vec![(Level::Record, "n", Value::Int(40))])];
     for home in &homes(&only).await {
-        let result =
-            engine.query(home, QueryRequest::new("SELECT n, max(n) OVER () FROM events")).await.unwrap();
+        let result = engine.query(home, Question::sql("SELECT n, max(n) OVER () FROM events")).await.unwrap();
         assert_eq!(*result.schema.field(0).data_type(), arrow::datatypes::DataType::Int64);
     }
 }

@@ -12,8 +12,8 @@
 //! | cancelled | DEADLINE_EXCEEDED |
 //! | corrupt, internal | INTERNAL |
 //!
-//! RESOURCE_EXHAUSTED comes without `RetryInfo`: by OTLP's specification a sender must not repeat that, and would
-//! repeat OUT_OF_RANGE, for ever.
+//! RESOURCE_EXHAUSTED has no `RetryInfo`: by OTLP's specification senders must not retry it then. They would retry
+//! OUT_OF_RANGE for ever.
 
 use serde_json::{Value, json};
 use tonic::Code;

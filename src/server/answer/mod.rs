@@ -1,7 +1,7 @@
-//! How is a client told that its request is refused?
+//! How is a request refused?
 //!
 //! A [`Refusal`] knows no protocol; each protocol has a file that maps its kind to the codes of that protocol.
-//! What may be repeated is decided by [`ErrorKind::is_retryable`](crate::ErrorKind::is_retryable) alone.
+//! Only [`ErrorKind::is_retryable`](crate::ErrorKind::is_retryable) decides which requests may be retried.
 
 pub(super) mod grpc;
 mod problem;

@@ -18,10 +18,10 @@
 //! | busy, unavailable, poisoned | 503 with `Retry-After` |
 //! | cancelled | 504 |
 //!
-//! `busy` is 503 and not 429, as there are exporters of telemetry (OpenTelemetry's for Python is one) that repeat
-//! after the one and throw their data away after the other.
+//! `busy` is 503 and not 429, as some exporters of telemetry, such as OpenTelemetry's for Python, retry after 503 but
+//! drop their data after 429.
 //!
-//! Only what HTTP alone knows (405, 406, 415) has a status that does not follow from the kind.
+//! The status follows from the kind, except for errors that only HTTP has (405, 406, 415).
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -39,12 +39,12 @@ pub(in crate::server) struct Problem {
 }
 
 impl Problem {
-    /// A problem whose status is not that of its kind (405, 406, 415).
+    /// Creates a problem whose status is not that of its kind (405, 406, 415).
     pub(in crate::server) fn with_status(status: StatusCode, error: Error) -> Self {
         Self { status, refusal: error.into() }
     }
 
-    /// The HTTP status that it is answered with.
+    /// HTTP status of the response.
     pub(in crate::server) fn status(&self) -> StatusCode {
         self.status
     }
@@ -70,7 +70,7 @@ impl Problem {
         body
     }
 
-    /// Sets the headers that go with the refusal, in whatever form its body is.
+    /// Sets the headers that belong to the refusal, for any form of the body.
     pub(in crate::server) fn set_headers(&self, response: &mut Response) {
         let headers = response.headers_mut();
         if let Some(wait) = self.refusal.retry_after() {
@@ -116,13 +116,13 @@ fn title(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::InvalidInput => "The request is wrong",
         ErrorKind::Unauthenticated => "Credentials are missing or wrong",
-        ErrorKind::Forbidden => "The right to do this is missing",
-        ErrorKind::NotFound => "The thing asked for does not exist",
-        ErrorKind::Conflict => "Somebody else changed it",
+        ErrorKind::Forbidden => "This is not permitted",
+        ErrorKind::NotFound => "The requested object does not exist",
+        ErrorKind::Conflict => "Another writer changed it",
         ErrorKind::TooLarge => "The request is too large",
         ErrorKind::LimitExceeded => "A limit of the request was reached",
-        ErrorKind::Busy => "Everything is taken for now: try again later",
-        ErrorKind::Unavailable => "Impossible for now: try again later",
+        ErrorKind::Busy => "The server is busy: retry later",
+        ErrorKind::Unavailable => "Temporarily unavailable: retry later",
         ErrorKind::Corrupt => "Stored data is damaged",
         ErrorKind::Poisoned => "The server must be restarted",
         ErrorKind::Cancelled => "The request was stopped",

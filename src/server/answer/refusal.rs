@@ -1,10 +1,10 @@
-//! What does any protocol need to know of a request that is refused?
+//! What does every protocol need to refuse a request?
 
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Position};
 
-/// Time that a client is told to wait before it repeats what was refused for now. A flush takes about that long.
+/// Time that a client should wait before it retries. A flush takes about that long.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// An error on its way to a client, whatever the protocol.
@@ -18,22 +18,22 @@ impl From<Error> for Refusal {
 }
 
 impl Refusal {
-    /// Reaction that is asked of the client.
+    /// Kind of the error, which is the reaction expected from the client.
     pub(in crate::server) fn kind(&self) -> ErrorKind {
         self.0.kind()
     }
 
-    /// Message for a person: the error and its causes.
+    /// Message for people: the error and its causes.
     pub(in crate::server) fn message(&self) -> String {
         self.0.chain()
     }
 
-    /// Place in the statement, where one is known.
+    /// Position in the statement, if known.
     pub(in crate::server) fn position(&self) -> Option<Position> {
         self.0.position()
     }
 
-    /// Time after which the same request is worth repeating; none when it never is.
+    /// Time after which to retry the same request; `None` if a retry never helps.
     pub(in crate::server) fn retry_after(&self) -> Option<Duration> {
         self.0.is_retryable().then_some(RETRY_AFTER)
     }
@@ -44,7 +44,7 @@ impl Refusal {
     }
 }
 
-/// Logs for the operator what is wrong with the server; what the client did wrong is the client's to read.
+/// Logs errors of the server for the operator. Errors of the client are logged at level `debug` only.
 pub(in crate::server) fn log(protocol: &'static str, error: &Error) {
     let kind = error.kind().name();
     match error.kind() {

@@ -1,17 +1,17 @@
 //! How does a question become an answer, within its limits?
 //!
 //! 1. It gets a permit, or is refused ([`permits`](super::permits)).
-//! 2. The database plans it and finds the first rows, before its deadline: most failures happen here, when the
-//!    protocol can still say so properly.
-//! 3. A driver ([`drive`](super::drive)) finds the rest, and turns rows into the items of the protocol: chunks of a
-//!    body, messages, or the rows themselves. It ends by the deadline.
-//! 4. When it has ended, for whatever reason, permit and memory are free; it is counted and audited.
+//! 2. The database plans it and finds the first rows, before the deadline. Most failures happen here, while the
+//!    protocol can still send an error status.
+//! 3. A driver ([`drive`](super::drive)) finds the other rows, and encodes rows as items of the protocol: chunks of
+//!    a body, messages, or the rows themselves. It ends by the deadline.
+//! 4. When the question ends, for any reason, its permit and memory are freed, and it is counted and audited.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::DataType;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -25,38 +25,35 @@ use super::permits::Permit;
 use super::{Protocol, Refusal};
 use crate::db::DatabaseStats;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::{AttributeKey, TraceId, TypeSet};
-use crate::query::{Checked, Progress, QueryRequest, QueryResult};
+use crate::event::{AttributeKey, TypeSet};
+use crate::query::{Checked, QueryResult, Question};
 
-/// An answer that has begun. Dropping it cancels the question.
+/// An answer whose first item is ready. Dropping it cancels the question.
 #[derive(Debug)]
 pub(in crate::server) struct Answer<T> {
-    /// Remarks for a person, though the question works.
+    /// Warnings for the author of a question that works.
     pub(in crate::server) warnings: Vec<String>,
-    /// What `encode` made of the rows; ends with an error when the question does.
+    /// Items that `encode` made from the rows; end with an error if the question fails.
     pub(in crate::server) items: Items<T>,
 }
 
 impl Caller {
-    /// Asks a question, and turns its rows into items by `encode`, in a task of the gate.
+    /// Runs a question, and turns its rows into items by `encode`, in a task of the gate.
     ///
-    /// Returns when the first item is there. Fails with [`ErrorKind::Busy`] when all places are taken,
-    /// [`ErrorKind::Cancelled`] at the deadline, and as the question and `encode` do.
+    /// Returns when the first item is ready. Fails with [`ErrorKind::Busy`] when all permits are taken, with
+    /// [`ErrorKind::Cancelled`] at the deadline, and with the errors of the question and of `encode`.
     pub(in crate::server) async fn ask<T, S>(
         &self,
         protocol: Protocol,
-        mut question: QueryRequest,
+        question: Question,
         encode: impl FnOnce(QueryResult) -> S + Send + 'static,
     ) -> Result<Answer<T>, Refusal>
     where
         T: Send + Unpin + 'static,
         S: Stream<Item = Result<T>> + Send + 'static,
     {
-        let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
-        let asked = Asked::new(self, protocol, question.sql.clone());
-        let found = self.gate.0.database.query(question);
-        self.answer(asked, deadline, found, |found| futures::stream::once(begin(found, encode)).try_flatten())
-            .await
+        let begun = |found| futures::stream::once(begin(found, encode)).try_flatten();
+        self.watch(protocol, question, begun).await
     }
 
     /// Like [`ask`](Self::ask), except that `encode` begins before the first rows are there, to tell how far the
@@ -64,7 +61,7 @@ impl Caller {
     pub(in crate::server) async fn watch<T, S>(
         &self,
         protocol: Protocol,
-        mut question: QueryRequest,
+        mut question: Question,
         encode: impl FnOnce(QueryResult) -> S + Send + 'static,
     ) -> Result<Answer<T>, Refusal>
     where
@@ -72,67 +69,10 @@ impl Caller {
         S: Stream<Item = Result<T>> + Send + 'static,
     {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
-        let asked = Asked::new(self, protocol, question.sql.clone());
-        let found = self.gate.0.database.query(question);
-        self.answer(asked, deadline, found, encode).await
-    }
-
-    /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
-    pub(in crate::server) async fn check(&self, question: QueryRequest) -> Result<Checked, Refusal> {
-        let _permit = self.gate.0.permits.take()?;
-        let deadline = Deadline::after(self.query_timeout());
-        Ok(deadline.limit(self.gate.0.database.check(&question)).await?)
-    }
-
-    /// Attribute keys of all events that the caller may see, with the types of their values.
-    pub(in crate::server) fn attributes(&self) -> Vec<(AttributeKey, TypeSet)> {
-        self.gate.0.database.snapshot().keys.all()
-    }
-
-    /// Counts of the database.
-    pub(in crate::server) fn stats(&self) -> DatabaseStats {
-        self.gate.0.database.stats()
-    }
-
-    /// Like [`ask`](Self::ask) for the spans of the trace `id` with their events, at most `rows_max`: more are
-    /// [`ErrorKind::TooLarge`].
-    pub(in crate::server) async fn ask_trace<T, S>(
-        &self,
-        id: TraceId,
-        rows_max: usize,
-        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
-    ) -> Result<Answer<T>, Refusal>
-    where
-        T: Send + Unpin + 'static,
-        S: Stream<Item = Result<T>> + Send + 'static,
-    {
-        let asked = Asked::new(self, Protocol::Trace, format!("trace {id}"));
-        let found = async {
-            let batches = self.gate.0.database.trace(id, rows_max).await?;
-            let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
-            let rows = futures::stream::iter(batches.into_iter().map(Ok));
-            let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-            Ok(QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() })
-        };
-        let deadline = Deadline::after(self.query_timeout());
-        self.answer(asked, deadline, found, |found| futures::stream::once(begin(found, encode)).try_flatten())
-            .await
-    }
-
-    async fn answer<T, S>(
-        &self,
-        mut asked: Asked,
-        deadline: Deadline,
-        found: impl Future<Output = Result<QueryResult>>,
-        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
-    ) -> Result<Answer<T>, Refusal>
-    where
-        T: Send + Unpin + 'static,
-        S: Stream<Item = Result<T>> + Send + 'static,
-    {
+        let mut asked = Asked::new(self, protocol, question.ask.to_string());
         let begun = async {
             asked.permit = Some(self.gate.0.permits.take()?);
-            deadline.limit(found).await
+            deadline.limit(self.gate.0.database.query(question)).await
         }
         .await;
         let result = match begun {
@@ -148,15 +88,32 @@ impl Caller {
         items.begin().await?;
         Ok(Answer { warnings, items })
     }
+
+    /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
+    pub(in crate::server) async fn check(&self, question: Question) -> Result<Checked, Refusal> {
+        let _permit = self.gate.0.permits.take()?;
+        let deadline = Deadline::after(self.query_timeout());
+        Ok(deadline.limit(self.gate.0.database.check(&question)).await?)
+    }
+
+    /// Attribute keys of all events that the caller may see, with the types of their values.
+    pub(in crate::server) fn attributes(&self) -> Vec<(AttributeKey, TypeSet)> {
+        self.gate.0.database.snapshot().keys.all()
+    }
+
+    /// Counts of the database.
+    pub(in crate::server) fn stats(&self) -> DatabaseStats {
+        self.gate.0.database.stats()
+    }
 }
 
-/// Waits for the first rows before the encoder begins: what it writes before any row must not look like success.
+/// Waits for the first rows before encoding begins, so that an early failure is not sent after output.
 async fn begin<S>(mut result: QueryResult, encode: impl FnOnce(QueryResult) -> S) -> Result<S> {
     result.begin().await?;
     Ok(encode(result))
 }
 
-/// What a question has found so far.
+/// Counts of a question's results so far.
 #[derive(Debug, Default)]
 struct Found {
     rows: AtomicU64,
@@ -172,7 +129,7 @@ impl Found {
     }
 }
 
-/// Memory of the rows of `batch`, in bytes: of buffers that it shares with others, its part.
+/// Memory of the rows of `batch`, in bytes; of shared buffers only its part.
 pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
     let of_views = |texts_bytes: usize| texts_bytes + batch.num_rows() * size_of::<u128>();
     let bytes = batch.columns().iter().map(|column| match column.data_type() {
@@ -183,7 +140,7 @@ pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
     bytes.sum()
 }
 
-/// `result`, whose rows are counted as they are found.
+/// Counts the rows of `result` in `found` as they are found.
 fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
     let QueryResult { schema, stream, warnings, progress } = result;
     let rows = stream.inspect(move |batch| {
@@ -195,7 +152,7 @@ fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
     QueryResult { schema, stream, warnings, progress }
 }
 
-/// A question from beginning to end; counted and audited when it is dropped.
+/// A running question; counted and audited when it is dropped.
 #[derive(Debug)]
 struct Asked {
     metrics: Arc<Metrics>,
@@ -244,7 +201,7 @@ impl Held for Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        // A future that is dropped before it ended was left by its client, unless it panicked.
+        // A future dropped before its end was abandoned by its client, unless it panicked.
         let otherwise = if std::thread::panicking() { ErrorKind::Internal.name() } else { ABANDONED };
         let (outcome, took) = (self.outcome.unwrap_or(otherwise), self.began.elapsed());
         self.metrics.ended(self.protocol, outcome, took);
@@ -298,10 +255,10 @@ mod tests {
 
     async fn ask(gate: &Gate, sql: &str) -> Result<Answer<RecordBatch>, Refusal> {
         let rows = |found: QueryResult| found.stream.map_err(Error::from);
-        gate.anonymous().ask(Protocol::Sql, QueryRequest::new(sql), rows).await
+        gate.anonymous().ask(Protocol::Sql, Question::sql(sql), rows).await
     }
 
-    /// More rows than anybody waits for.
+    /// A statement with more rows than any test reads.
     const ENDLESS: &str = "SELECT * FROM generate_series(1, 1000000000000)";
 
     #[tokio::test]

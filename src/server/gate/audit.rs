@@ -1,23 +1,23 @@
-//! Who asked what, and what came of it?
+//! Who ran which question, and how did it end?
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use super::caller::Principal;
 
-/// Longest text of a question that is logged, in characters.
+/// Most characters of a question that are logged.
 const TEXT_CHARS_MAX: usize = 2_000;
 
 /// One question that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuditRecord {
-    /// Who asked.
+    /// Identity of the caller.
     pub(super) principal: Principal,
     /// Name of the protocol.
     pub(super) protocol: &'static str,
-    /// The question in words: the statement, or `trace 4bf9…`.
+    /// Text of the question: the statement, or `trace 4bf9…`.
     pub(super) question: String,
-    /// How it ended: `ok`, `abandoned`, or the name of the error's kind.
+    /// Outcome: `ok`, `abandoned`, or the name of the error's kind.
     pub(super) outcome: &'static str,
     /// Time from the question to the end of the answer.
     pub(super) took: Duration,
@@ -29,14 +29,14 @@ pub(super) struct AuditRecord {
     pub(super) bytes: u64,
 }
 
-/// Taker of the record of each question.
+/// Sink for the records of questions.
 pub(super) trait Audit: Debug + Send + Sync {
-    /// Takes a record; called once for each question, when it has ended. Must not block.
+    /// Accepts a record. Called once per question, when it has ended. Must not block.
     fn record(&self, record: &AuditRecord);
 }
 
-/// Writes records to the log, at level `debug` of the target `broadloom::audit`: statements may have secrets in
-/// them, so they are written only where somebody asks for it.
+/// Writes records to the log, at level `debug` of the target `broadloom::audit`. Statements may contain secrets, so
+/// they are logged only on request.
 #[derive(Debug)]
 pub(super) struct LogAudit;
 

@@ -1,40 +1,40 @@
 //! How many bytes of messages, and of answers, may be in memory at once?
 //!
-//! Every body reserves its bytes while it is read, and again while it is unpacked; what does not fit is
-//! refused, never queued, so that a flood of producers is told to wait instead of filling the memory. A
-//! [`Reservation`] gives its bytes back when it is dropped.
+//! Every body reserves its bytes while it is read, and again while it is unpacked. Messages that do not fit are
+//! refused, never queued, so that a flood of producers has to wait and does not fill the memory. A
+//! [`Reservation`] returns its bytes when it is dropped.
 //!
-//! Answers that are made in memory have a budget of their own: readers must not keep producers out.
+//! Answers that are built in memory have a separate budget, so that readers do not block producers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Words in which a budget refuses.
+/// Texts of a budget's errors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Words {
     /// Name of the limit.
     limit: &'static str,
-    /// Reason why there is no room now.
+    /// Error when there is no room now.
     busy: &'static str,
-    /// Reason why there is never room, and what to do.
+    /// Error when there is never room, with what to do.
     large: &'static str,
 }
 
 /// The budget of messages.
 pub(super) const MESSAGES: Words = Words {
     limit: "in-flight-max",
-    busy: "too much is being received at once",
-    large: "the message, or what it becomes, takes more memory than all messages may at once, as each of its attribute \
-            keys takes about a kilobyte: send smaller batches",
+    busy: "too many messages are being received at once",
+    large: "the message, encoded or decoded, takes more memory than all messages together may (each of its attribute \
+            keys takes about a kilobyte): send smaller batches",
 };
 
-/// The budget of answers that are made in memory.
+/// The budget of answers that are built in memory.
 pub(super) const ANSWERS: Words = Words {
     limit: "the memory for answers",
-    busy: "too many large answers are being made at once",
-    large: "the answer is too large to be made in one piece: ask for its rows with /v1/sql",
+    busy: "too many large answers are being built at once",
+    large: "the answer is too large to build in memory: query its rows with /v1/sql",
 };
 
 /// Bytes that may be held at once, shared by every protocol.
@@ -54,7 +54,7 @@ impl Budget {
         Self(Arc::new(Shared { words, bytes_max, bytes: AtomicUsize::new(0) }))
     }
 
-    /// A reservation of nothing, to be grown.
+    /// Creates an empty reservation, to be grown.
     pub(super) fn reservation(&self) -> Reservation {
         Reservation { budget: Arc::clone(&self.0), bytes: 0 }
     }
@@ -65,7 +65,7 @@ impl Budget {
     }
 }
 
-/// A part of a [`Budget`]; dropping it gives the bytes back.
+/// A part of a [`Budget`]; dropping it returns the bytes.
 #[derive(Debug)]
 pub(in crate::server) struct Reservation {
     budget: Arc<Shared>,
@@ -73,8 +73,8 @@ pub(in crate::server) struct Reservation {
 }
 
 impl Reservation {
-    /// Reserves `more` bytes; [`ErrorKind::Busy`] when the budget does not have them now,
-    /// [`ErrorKind::TooLarge`] when it would not have them if nothing else were there.
+    /// Reserves `more` bytes. Fails with [`ErrorKind::Busy`] when the budget does not have them now, and with
+    /// [`ErrorKind::TooLarge`] when this reservation alone would exceed the budget.
     pub(in crate::server) fn grow(&mut self, more: usize) -> Result<()> {
         let (max, Words { limit, busy, large }) = (self.budget.bytes_max, self.budget.words);
         if self.bytes.saturating_add(more) > max {
@@ -90,15 +90,15 @@ impl Reservation {
             }
             Err(used) => {
                 let message = format!(
-                    "{busy}: {used} bytes are in memory and {more} more do not fit into {limit} ({max} bytes); send \
-                     it again later"
+                    "{busy}: {used} bytes are in memory and {more} more do not fit into {limit} ({max} bytes); retry \
+                     later"
                 );
                 Err(Error::new(ErrorKind::Busy, message))
             }
         }
     }
 
-    /// A reservation of nothing from a budget of its own.
+    /// Creates an empty reservation from a budget of its own.
     #[cfg(test)]
     pub(in crate::server) fn within(bytes_max: usize) -> Self {
         Budget::new(ANSWERS, bytes_max).reservation()

@@ -1,7 +1,7 @@
-//! Who stands at the gate?
+//! Who sends a request, and what may it do?
 //!
-//! A [`Caller`] is made from what a connection or a request says about itself, and is the only way to the data: what
-//! it may do, on whose data and how much of it, is decided here. Today everybody is anonymous and may do all.
+//! A [`Caller`] is made from the credentials of a connection or a request, and is the only access to the data. Rights
+//! and limits are decided here. Today every caller is anonymous and has all rights.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::ingest::otlp::RequestKind;
 /// Identity of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Principal {
-    /// Somebody who did not say.
+    /// A caller without credentials.
     Anonymous,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for Principal {
     }
 }
 
-/// Somebody who may reach the data; cheap to clone.
+/// A party with access to the data; cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Caller {
     pub(super) gate: Gate,
@@ -33,7 +33,7 @@ pub(in crate::server) struct Caller {
 }
 
 impl Caller {
-    /// Somebody who did not say who it is.
+    /// Creates a caller without credentials.
     pub(super) fn anonymous(gate: Gate) -> Self {
         Self { gate, principal: Principal::Anonymous }
     }
@@ -43,23 +43,22 @@ impl Caller {
         self.gate.0.limits.message_bytes_max
     }
 
-    /// Time that its questions have when they do not say.
+    /// Default timeout of its questions.
     pub(super) fn query_timeout(&self) -> Duration {
         self.gate.0.limits.query_timeout
     }
 
-    /// A reservation of nothing, for a message that begins to arrive.
+    /// Empty reservation for a message that begins to arrive.
     pub(in crate::server) fn message_reservation(&self) -> Reservation {
         self.gate.0.messages.reservation()
     }
 
-    /// A reservation of nothing, for an answer that is made in memory.
+    /// Empty reservation for an answer that is built in memory.
     pub(in crate::server) fn answer_reservation(&self) -> Reservation {
         self.gate.0.answers.reservation()
     }
 
-    /// Counts and logs a message that is refused as a whole before it came as far as
-    /// [`receive`](Self::receive).
+    /// Counts and logs a message that is refused as a whole before it reaches [`receive`](Self::receive).
     pub(in crate::server) fn refuse(&self, protocol: Protocol, kind: RequestKind, refusal: &Refusal) {
         self.gate.0.metrics.refused(protocol, kind, refusal.kind());
         refusal.log(protocol.name());

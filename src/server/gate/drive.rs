@@ -1,16 +1,16 @@
-//! Who runs a question to its end, whatever its client does?
+//! How does a question run to its end, whatever its client does?
 //!
-//! A body that is sent is polled only while its client reads. So the items of an answer are not made where they are
-//! sent, but by a task of the gate, the *driver*, which hands them over through a short queue:
+//! The body of a response is polled only while its client reads. So the items of an answer are not made there, but by
+//! a task of the gate, the *driver*, which passes them on through a short queue:
 //!
 //! ```text
 //! items ─▶ driver ─▶ queue of ITEMS_AHEAD ─▶ Items ─▶ client
 //!          owned by Drivers                  dropping it ends the driver
 //! ```
-//! The driver ends when the last item was taken, when [`Items`] is dropped, at the deadline, and when the gate
-//! is closed. Then all that it holds is freed: what makes the items, and what the question holds ([`Held`]).
-//! In the last two cases so are the items in the queue. Nothing that was cut off looks whole: [`Items`] ends with
-//! the error.
+//! The driver ends when the last item has been taken, when [`Items`] is dropped, at the deadline, and when the gate
+//! is closed. It then frees the stream of items and the holdings of the question ([`Held`]). In the last two cases
+//! it also frees the items in the queue. An answer that is cut off never looks complete: [`Items`] ends with the
+//! error.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,10 +28,10 @@ use super::permits::stopping;
 use crate::error::{Error, Result};
 use crate::query::timed_out;
 
-/// Items that are made before their client has taken the one before: one to be sent, one to be made meanwhile.
+/// Items that are made ahead of the client: one being sent, and one being made meanwhile.
 const ITEMS_AHEAD: usize = 2;
 
-/// Longest time that a question may take, whatever its client says.
+/// Longest timeout of a question, whatever its client requests.
 const TIMEOUT_MAX: Duration = Duration::from_hours(24);
 
 /// Time at which a question ends.
@@ -42,13 +42,13 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// The time `timeout` from now, which counts as [`TIMEOUT_MAX`] at most.
+    /// Deadline after `timeout` from now, or after [`TIMEOUT_MAX`] if that is less.
     pub(super) fn after(timeout: Duration) -> Self {
         let timeout = timeout.min(TIMEOUT_MAX);
         Self { at: Instant::now() + timeout, timeout }
     }
 
-    /// Waits for `what` until then.
+    /// Waits for `what` until the deadline.
     pub(super) async fn limit<T>(self, what: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::time::timeout_at(self.at, what).await.map_err(|_| timed_out(self.timeout))?
     }
@@ -59,20 +59,20 @@ impl Deadline {
     }
 }
 
-/// Holdings of a question, freed when it ends.
+/// Resources of a question, freed when it ends.
 pub(super) trait Held: Send + 'static {
-    /// Takes note of how it ended; called once, before it is dropped.
+    /// Receives the ending; called once, before the drop.
     fn ended(&mut self, ending: &Ending);
 }
 
-/// How a question ended.
+/// The ending of a question.
 #[derive(Debug)]
 pub(super) enum Ending {
     /// All items were taken.
     Whole,
     /// The client left.
     Abandoned,
-    /// It failed, or was cut off.
+    /// The question failed, or was cut off.
     Failed(Error),
 }
 
@@ -84,7 +84,7 @@ pub(super) struct Drivers {
 }
 
 impl Drivers {
-    /// Makes `items` until `deadline`, and holds `held` meanwhile.
+    /// Starts a driver that makes `items` until `deadline`, and holds `held` meanwhile.
     pub(super) fn start<T: Send + 'static>(
         &self,
         items: impl Stream<Item = Result<T>> + Send + 'static,
@@ -103,7 +103,7 @@ impl Drivers {
         };
         let stop = self.stop.clone();
         let mut running = self.running.lock();
-        // Those that have ended are kept until somebody looks.
+        // Ended tasks stay in the set until they are joined.
         while running.try_join_next().is_some() {}
         running.spawn(async move {
             let ending = tokio::select! {
@@ -116,7 +116,7 @@ impl Drivers {
             held.ended(&ending);
             drop(held);
             if let Ending::Failed(error) = ending {
-                // Nobody listens when the client has left.
+                // Fails if the client has left.
                 let _ = tell.send(Err(error));
             } else {
                 let _ = tell.send(Ok(()));
@@ -133,24 +133,24 @@ impl Drivers {
     }
 }
 
-/// Frees the items that nobody has taken.
+/// Frees the items that have not been taken.
 fn cut_off<T>(queue: &Mutex<mpsc::Receiver<T>>, why: Error) -> Ending {
     let mut queue = queue.lock();
     while queue.try_recv().is_ok() {}
     Ending::Failed(why)
 }
 
-/// Makes all items; returns when the last one was taken.
+/// Makes all items; returns when the last one has been taken.
 async fn hand_over<T>(items: impl Stream<Item = Result<T>>, to: mpsc::Sender<T>) -> Ending {
     let mut items = std::pin::pin!(items);
     while let Some(item) = items.next().await {
         match item {
-            // The queue is closed by its drop alone, after this.
+            // The queue closes only when it is dropped, after this.
             Ok(item) => drop(to.send(item).await),
             Err(error) => return Ending::Failed(error),
         }
     }
-    // As many places as the queue has are free when it is empty.
+    // All places of the queue are free when it is empty.
     drop(to.reserve_many(ITEMS_AHEAD).await);
     Ending::Whole
 }
@@ -160,13 +160,13 @@ async fn hand_over<T>(items: impl Stream<Item = Result<T>>, to: mpsc::Sender<T>)
 pub(in crate::server) struct Items<T> {
     first: Option<T>,
     queue: Arc<Mutex<mpsc::Receiver<T>>>,
-    /// None once the end was told.
+    /// `None` once the end has been reported.
     ended: Option<oneshot::Receiver<Result<()>>>,
     _left: DropGuard,
 }
 
 impl<T: Send + Unpin> Items<T> {
-    /// Waits for the first item, so that what fails before it fails here. The item stays.
+    /// Waits for the first item, so that earlier failures are returned here. The item stays.
     pub(super) async fn begin(&mut self) -> Result<()> {
         self.first = self.next().await.transpose()?;
         Ok(())
@@ -192,7 +192,7 @@ impl<T: Send + Unpin> Stream for Items<T> {
             Ok(Err(error)) => Poll::Ready(Some(Err(error))),
             // The panic itself is on stderr, with its place.
             Err(gone) => Poll::Ready(Some(Err(Error::internal(
-                "the question hit a defect of the server; its log says which",
+                "the query hit a defect of the server; see the server's log",
             )
             .with_source(gone)))),
         }
@@ -210,12 +210,12 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    /// A time that no test takes.
+    /// Longer than any test takes.
     const LONG: Duration = Duration::from_mins(5);
     /// A time that passes while a test waits for it.
     const SHORT: Duration = Duration::from_millis(5);
 
-    /// The permit of a question, and where its ending is noted.
+    /// Permit of a question, and the list to which its ending is added.
     struct Noted(#[expect(dead_code, reason = "it is held, not read")] Permit, watch::Sender<Vec<String>>);
 
     impl Held for Noted {

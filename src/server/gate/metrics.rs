@@ -1,15 +1,16 @@
-//! How many messages and questions, how they ended, and how long they took.
+//! Metrics of messages and questions: numbers, outcomes and durations.
 //!
-//! Every protocol counts in the same words. The label `outcome` is `ok`, the [name](ErrorKind::name) of the kind of
-//! the error, or for questions `abandoned`, when the client left before the end.
+//! All protocols use the same labels. The label `outcome` is `ok`, the [name](ErrorKind::name) of the error's kind,
+//! or, for questions, `abandoned` when the client left before the end.
 //!
-//! The registry belongs to one server; nothing is global, so two servers in one process count apart.
+//! The registry belongs to one server; nothing is global, so two servers in one process count separately.
 
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -17,18 +18,18 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Protocol;
-use crate::db::Database;
+use crate::db::{Database, DutyState};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::otlp::RequestKind;
 
-/// How a producer's message arrived.
+/// Protocol and signal of a producer's message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Channel {
     protocol: &'static str,
     signal: &'static str,
 }
 
-/// A [`Channel`] and how the message ended.
+/// A [`Channel`] and the outcome of the message.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct MessageOutcome {
     protocol: &'static str,
@@ -36,22 +37,31 @@ struct MessageOutcome {
     outcome: &'static str,
 }
 
-/// How a question arrived, and how it ended.
+/// Protocol and outcome of a question.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QuestionOutcome {
     protocol: &'static str,
     outcome: &'static str,
 }
 
-/// The outcome of what went well.
+/// Request over HTTP. All three labels have fixed sets of values.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HttpRequest {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+/// Outcome of success.
 pub(super) const OK: &str = "ok";
-/// The outcome of a question whose client left before the end.
+/// Outcome of a question whose client left before the end.
 pub(super) const ABANDONED: &str = "abandoned";
 
 /// Counters and gauges of one server.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
+    http_requests: Family<HttpRequest, Counter>,
     ingest_requests: Family<MessageOutcome, Counter>,
     ingest_events: Family<Channel, Counter>,
     ingest_duplicates: Family<Channel, Counter>,
@@ -64,27 +74,28 @@ pub(super) struct Metrics {
     queries_running: Gauge,
 }
 
-/// What a message amounted to.
+/// Counts of one accepted message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
-    /// Events taken in.
+    /// Events accepted.
     pub(super) events: u64,
-    /// Events of a message that had been taken in before.
+    /// Events that were stored before, as the message was redelivered.
     pub(super) duplicates: u64,
     /// Records refused, one by one.
     pub(super) rejected: u64,
-    /// Bytes of the message as it arrived.
+    /// Bytes of the message, decompressed.
     pub(super) bytes: u64,
 }
 
 impl Metrics {
-    /// All metrics of a server of `database`, at zero.
+    /// Creates the metrics of a server of `database`, at zero.
     pub(super) fn new(database: Database) -> Self {
         let mut registry = Registry::with_prefix("broadloom");
         // From 0.5 ms to 65 s.
         let durations = || Histogram::new(exponential_buckets(0.0005, 2.0, 18));
         let metrics = Self {
             registry: Registry::default(),
+            http_requests: Family::default(),
             ingest_requests: Family::default(),
             ingest_events: Family::default(),
             ingest_duplicates: Family::default(),
@@ -97,16 +108,17 @@ impl Metrics {
             queries_running: Gauge::default(),
         };
         let r = &mut registry;
+        r.register("http_requests", "Requests answered, by route", metrics.http_requests.clone());
         r.register("ingest_requests", "Messages of producers, by outcome", metrics.ingest_requests.clone());
-        r.register("ingest_events", "Events taken in", metrics.ingest_events.clone());
+        r.register("ingest_events", "Events accepted", metrics.ingest_events.clone());
         r.register(
             "ingest_duplicates",
-            "Events of messages that had been taken in before",
+            "Events of redelivered messages, which were stored before",
             metrics.ingest_duplicates.clone(),
         );
         r.register(
             "ingest_rejected",
-            "Records refused in messages that were taken",
+            "Records refused within accepted messages",
             metrics.ingest_rejected.clone(),
         );
         r.register_with_unit(
@@ -117,29 +129,34 @@ impl Metrics {
         );
         r.register_with_unit(
             "ingest_duration",
-            "From the whole message to durable",
+            "Time from the whole message's arrival until its events are durable",
             Unit::Seconds,
             metrics.ingest_seconds.clone(),
         );
         r.register_with_unit(
             "in_flight",
-            "Requests held in memory now",
+            "Memory of messages that are not durable yet",
             Unit::Bytes,
             metrics.in_flight_bytes.clone(),
         );
-        r.register("queries", "Questions answered, by outcome", metrics.queries.clone());
+        r.register("queries", "Queries answered, by outcome", metrics.queries.clone());
         r.register_with_unit(
             "query_duration",
-            "From the question to the last row that the client took",
+            "Time from the request until the client took the last row",
             Unit::Seconds,
             metrics.query_seconds.clone(),
         );
-        r.register("queries_running", "Questions being answered now", metrics.queries_running.clone());
+        r.register("queries_running", "Queries running", metrics.queries_running.clone());
         r.register_collector(Box::new(OfDatabase(database)));
         Self { registry, ..metrics }
     }
 
-    /// Counts a message that was taken.
+    /// Counts a request over HTTP, gRPC included, whose answer has begun.
+    pub(super) fn http_answered(&self, route: &'static str, method: &'static str, status: u16) {
+        self.http_requests.get_or_create(&HttpRequest { route, method, status }).inc();
+    }
+
+    /// Counts an accepted message.
     pub(super) fn received(&self, protocol: Protocol, kind: RequestKind, received: Received, took: Duration) {
         let channel = Channel { protocol: protocol.name(), signal: signal_name(kind) };
         self.ingest_events.get_or_create(&channel).inc_by(received.events);
@@ -172,7 +189,7 @@ impl Metrics {
         self.queries.get_or_create(&QuestionOutcome { protocol: protocol.name(), outcome }).inc();
     }
 
-    /// Everything as text, while messages of so many bytes are in memory.
+    /// All metrics as text. `in_flight_bytes` is the memory of messages now.
     pub(super) fn encode(&self, in_flight_bytes: usize) -> Result<String> {
         self.in_flight_bytes.set(in_flight_bytes as i64);
         let mut text = String::new();
@@ -182,7 +199,7 @@ impl Metrics {
     }
 }
 
-/// What the database counts itself, read when it is asked for.
+/// Collector of the database's own statistics, read on each scrape.
 #[derive(Debug)]
 struct OfDatabase(Database);
 
@@ -196,9 +213,9 @@ impl Collector for OfDatabase {
             ("catalog_version", "Version of the catalog", None, stats.catalog_version),
             ("buffer_events", "Events that are durable and not yet in a segment", None, stats.buffer_events),
             ("buffer", "Memory of the buffer", Some(Unit::Bytes), stats.buffer_bytes),
-            ("attribute_keys", "Attribute keys that are known", None, stats.attribute_keys),
+            ("attribute_keys", "Known attribute keys", None, stats.attribute_keys),
             ("index", "Memory of open indexes and bitmaps", Some(Unit::Bytes), stats.index_bytes),
-            ("masked_events", "Events deleted or expired and still in files", None, stats.masked_events),
+            ("masked_events", "Deleted or expired events that are still in files", None, stats.masked_events),
             ("wal_files", "Files of the write-ahead log", None, stats.wal_files),
         ];
         for (name, help, unit, value) in gauges {
@@ -207,31 +224,44 @@ impl Collector for OfDatabase {
         }
         let maintenance = stats.maintenance;
         let counters: [(&str, &str, Option<Unit>, u64); 11] = [
-            ("flushes", "Segments made of the buffer", None, stats.flushes),
+            ("flushes", "Segments made from the buffer", None, stats.flushes),
             ("wal_batches", "Batches made durable", None, stats.wal_batches),
-            ("wal", "Written to the write-ahead log", Some(Unit::Bytes), stats.wal_bytes),
+            ("wal", "Bytes written to the write-ahead log", Some(Unit::Bytes), stats.wal_bytes),
             ("fsyncs", "Calls of fsync", None, stats.fsyncs),
-            ("cache_hits", "Blocks of a store that were kept on this machine", None, stats.cache_hits),
-            ("cache_misses", "Blocks that were fetched from a store", None, stats.cache_misses),
+            ("cache_hits", "Object store blocks found in the local cache", None, stats.cache_hits),
+            ("cache_misses", "Blocks fetched from the object store", None, stats.cache_misses),
             ("compactions", "Merges of segments", None, maintenance.compactions),
-            (
-                "compacted_events",
-                "Events that were written again by merges",
-                None,
-                maintenance.compacted_rows,
-            ),
-            ("compacted", "Written by merges", Some(Unit::Bytes), maintenance.compacted_bytes),
+            ("compacted_events", "Events rewritten by merges", None, maintenance.compacted_rows),
+            ("compacted", "Bytes written by merges", Some(Unit::Bytes), maintenance.compacted_bytes),
             ("expired_events", "Events that retention has removed", None, maintenance.expired_rows),
-            (
-                "removed_objects",
-                "Objects deleted because nothing needed them any more",
-                None,
-                maintenance.removed_objects,
-            ),
+            ("removed_objects", "Unreferenced objects deleted", None, maintenance.removed_objects),
         ];
         for (name, help, unit, value) in counters {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, unit.as_ref(), counter.metric_type())?)?;
+        }
+        self.encode_duties(&mut encoder)
+    }
+}
+
+impl OfDatabase {
+    /// Writes the state of each maintenance duty.
+    fn encode_duties(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let (duties, now_ns) = (self.0.duties(), self.0.settings().clock.now_ns());
+        let label = |state: &DutyState| [("duty", state.duty.to_string())];
+        let (name, help) = ("maintenance_failures", "Failed attempts, by duty");
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for state in &duties {
+            ConstCounter::new(state.failures).encode(family.encode_family(&label(state))?)?;
+        }
+        let (name, help) = (
+            "maintenance_failing",
+            "Time since the first of the current failures in a row; zero when the duty works",
+        );
+        let mut family = encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        for state in &duties {
+            let seconds = state.failing_for(now_ns).as_secs_f64();
+            ConstGauge::new(seconds).encode(family.encode_family(&label(state))?)?;
         }
         Ok(())
     }

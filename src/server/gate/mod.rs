@@ -1,4 +1,4 @@
-//! Who may reach the data, and how much may they take at once?
+//! Who may access the data, and how many resources may they use at once?
 //!
 //! Every protocol reaches the [`Database`] through a [`Caller`], and only the gate holds one:
 //!
@@ -8,13 +8,13 @@
 //! ```
 //!
 //! Invariants:
-//! - whatever waits is bounded: bytes of messages and of answers that are made in memory ([`budget`]), questions
+//! - all waiting is bounded: bytes of messages and of answers that are built in memory ([`budget`]), questions
 //!   ([`permits`]), decoders, items that an answer is ahead of its client ([`drive`]);
 //! - a question ends at its deadline, when its answer is dropped, and when the gate is closed, whatever the client
-//!   does; then its permit and its memory are free;
-//! - each message and each question is counted ([`metrics`]) and each question audited ([`audit`]), once.
+//!   does; this frees its permit and its memory;
+//! - each message and each question is counted once ([`metrics`]), and each question is audited once ([`audit`]).
 //!
-//! Not here: any protocol. An error leaves as a [`Refusal`], which knows no status.
+//! Not here: protocols. Errors leave as a [`Refusal`], which has no status code of any protocol.
 
 mod ask;
 mod audit;
@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 
 use super::Limits;
 use super::answer::Refusal;
-use crate::db::Database;
+use crate::db::{Database, DutyState};
 use crate::error::Result;
 
 pub(in crate::server) use ask::memory_bytes;
@@ -49,11 +49,11 @@ use drive::Drivers;
 use metrics::Metrics;
 use permits::Permits;
 
-/// Bytes that answers may take at once which are made in memory, as whole traces are: a quarter of what queries may
-/// take by default. Enough for some 170,000 spans of half a kilobyte.
+/// Budget of answers that are built in memory, such as whole traces: a quarter of the default memory of queries.
+/// Enough for some 170,000 spans of half a kilobyte.
 const ANSWER_BYTES_MAX: usize = 512 << 20;
 
-/// How a message or a question arrived.
+/// Protocol of a message or a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Protocol {
     /// OTLP/gRPC.
@@ -91,9 +91,9 @@ struct Shared {
     limits: Limits,
     /// Bytes of messages in memory.
     messages: Budget,
-    /// Bytes of answers that are made in memory.
+    /// Bytes of answers that are built in memory.
     answers: Budget,
-    /// Messages decoded at once: one per processor, since decoding is all computation.
+    /// Messages decoded at once: one per processor, since decoding only computes.
     decoders: Semaphore,
     permits: Permits,
     drivers: Drivers,
@@ -122,7 +122,7 @@ impl Gate {
         }))
     }
 
-    /// The caller of a connection that says nothing about who it is: it has all rights.
+    /// Caller of a connection without credentials: it has all rights.
     pub(in crate::server) fn anonymous(&self) -> Caller {
         Caller::anonymous(self.clone())
     }
@@ -132,7 +132,22 @@ impl Gate {
         self.0.metrics.encode(self.0.messages.bytes())
     }
 
-    /// Ends the questions that are being answered, and refuses new ones.
+    /// Fails with the reason if the database does not accept events.
+    pub(in crate::server) fn readiness(&self) -> Result<()> {
+        self.0.database.readiness()
+    }
+
+    /// States of the maintenance duties.
+    pub(in crate::server) fn duties(&self) -> Vec<DutyState> {
+        self.0.database.duties()
+    }
+
+    /// Counts a request over HTTP, gRPC included, whose answer has begun.
+    pub(in crate::server) fn http_answered(&self, route: &'static str, method: &'static str, status: u16) {
+        self.0.metrics.http_answered(route, method, status);
+    }
+
+    /// Ends running questions, and refuses new ones.
     pub(in crate::server) async fn close(&self) {
         self.0.permits.close();
         self.0.drivers.end().await;

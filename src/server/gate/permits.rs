@@ -1,4 +1,4 @@
-//! How many questions may be answered at once?
+//! How many questions may run at once?
 //!
 //! A question without a permit is refused at once, never queued: its client knows best how long it can wait.
 
@@ -8,31 +8,31 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The places for questions.
+/// The permits of a server.
 #[derive(Debug)]
 pub(super) struct Permits {
     places: Arc<Semaphore>,
     count_max: usize,
 }
 
-/// A place for one question; dropping it frees the place.
+/// Permission to run one question; dropping it returns it.
 #[derive(Debug)]
 pub(super) struct Permit(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
 
 impl Permits {
-    /// `count_max` places.
+    /// Creates `count_max` permits.
     pub(super) fn new(count_max: usize) -> Self {
         Self { places: Arc::new(Semaphore::new(count_max)), count_max }
     }
 
-    /// Takes a place; [`ErrorKind::Busy`] when there is none, [`ErrorKind::Unavailable`] once closed.
+    /// Takes a permit. Fails with [`ErrorKind::Busy`] if none is left, [`ErrorKind::Unavailable`] once closed.
     pub(super) fn take(&self) -> Result<Permit> {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => Ok(Permit(place)),
             Err(TryAcquireError::NoPermits) => Err(Error::new(
                 ErrorKind::Busy,
                 format!(
-                    "{} questions are being answered, which is queries-max: ask again later, or raise it",
+                    "{} queries are running, which is the limit queries-max: retry later, or raise queries-max",
                     self.count_max
                 ),
             )),
@@ -40,15 +40,15 @@ impl Permits {
         }
     }
 
-    /// Gives out no more places.
+    /// Stops giving out permits.
     pub(super) fn close(&self) {
         self.places.close();
     }
 }
 
-/// The error of what cannot begin, or cannot end, because the server is stopping.
+/// Error of work that cannot begin or complete because the server is stopping.
 pub(super) fn stopping() -> Error {
-    Error::new(ErrorKind::Unavailable, "the server is stopping: ask again later")
+    Error::new(ErrorKind::Unavailable, "the server is stopping: retry later")
 }
 
 #[cfg(test)]

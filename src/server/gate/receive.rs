@@ -1,12 +1,12 @@
-//! What becomes of a message of telemetry, whichever way it arrived?
+//! How is a message of telemetry taken in, whichever protocol it arrived by?
 //!
 //! ```text
 //! bytes ─▶ unpack ─▶ decode ─▶ EventBatch + Rejected ─▶ Database::deliver (durable, once) ─▶ answer
 //!          └───── a thread for computation ─────┘
 //! ```
-//! The bytes of a message are reserved from the [`Budget`](super::budget::Budget) until its events are
-//! durable, and so is what they become beyond the usual three times as much. As many messages are decoded at
-//! once as there are processors.
+//! The bytes of a message are reserved from the [`Budget`](super::budget::Budget) until its events are durable.
+//! Decoded events that take more than the usual three times as much reserve the excess too. At most one message per
+//! processor is decoded at once.
 
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -25,23 +25,23 @@ use crate::wal::DeliveryId;
 /// A message, whole and still encoded.
 #[derive(Debug)]
 pub(in crate::server) struct Delivery {
-    /// How it arrived.
+    /// Protocol by which it arrived.
     pub(in crate::server) protocol: Protocol,
-    /// What it carries.
+    /// Signal that it carries.
     pub(in crate::server) kind: RequestKind,
-    /// How it is written.
+    /// Encoding of the body.
     pub(in crate::server) encoding: Encoding,
-    /// How it is packed.
+    /// Compression of the body.
     pub(in crate::server) compression: Compression,
     /// The bytes.
     pub(in crate::server) body: Bytes,
-    /// Memory that the bytes are accounted to.
+    /// Reservation for the memory of the bytes.
     pub(in crate::server) reservation: Reservation,
 }
 
 impl Caller {
-    /// Takes a message in. When this returns, its events are durable and the next query sees them; it
-    /// returns the records that were refused. What it refuses is counted and logged.
+    /// Takes in a message. When this returns, its events are durable and the next query sees them. Returns the
+    /// refused records. Refusals are counted and logged.
     pub(in crate::server) async fn receive(&self, delivery: Delivery) -> Result<Rejected, Refusal> {
         let (protocol, kind) = (delivery.protocol, delivery.kind);
         let began = Instant::now();
@@ -58,7 +58,7 @@ impl Caller {
         }
     }
 
-    /// Fails when a message of `bytes` is larger than it may be.
+    /// Fails if a message of `bytes` exceeds the limit.
     pub(in crate::server) fn check_message_size(&self, bytes: usize) -> Result<()> {
         let bytes_max = self.message_bytes_max();
         if bytes > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
@@ -81,7 +81,7 @@ async fn take_in(gate: &Gate, delivery: Delivery) -> Result<(Rejected, Received)
     Ok((rejected, received))
 }
 
-/// Unpacks and decodes a message; computation only.
+/// Unpacks and decodes a message. Only computes, no I/O.
 fn decode(
     delivery: Delivery,
     bytes_max: usize,

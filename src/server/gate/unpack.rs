@@ -1,7 +1,6 @@
-//! What are the bytes of a message, unpacked?
+//! How is a compressed message unpacked?
 //!
-//! Compressed bodies are unpacked with a limit on what comes out, so that a small body cannot become a
-//! large one in memory.
+//! The unpacked size is limited, so that a small body cannot fill the memory.
 
 use std::io::Read;
 
@@ -10,10 +9,10 @@ use bytes::Bytes;
 use super::budget::Reservation;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How a body is packed.
+/// Compression of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Compression {
-    /// Not at all.
+    /// No compression.
     Identity,
     /// gzip, any number of members.
     Gzip,
@@ -21,16 +20,17 @@ pub(in crate::server) enum Compression {
     Zstd,
 }
 
-/// Largest Zstandard window that is unpacked, as a power of two: 32 MiB. What senders use is far below
-/// it (8 MiB at level 19), and the window is memory that a body of a few bytes can claim.
+/// Largest Zstandard window that is unpacked, as a power of two: 32 MiB. Senders use far less (8 MiB at level 19),
+/// and the window is memory that a body of a few bytes can claim.
 const ZSTD_WINDOW_LOG_MAX: u32 = 25;
 
-/// Bytes unpacked between two looks at the limits.
+/// Bytes unpacked between two checks of the limits.
 const UNPACK_STEP_BYTES: usize = 64 << 10;
 
 impl Compression {
-    /// Unpacks `body` into at most `bytes_max` bytes, which `reservation` grows by. [`ErrorKind::TooLarge`]
-    /// when there are more, [`ErrorKind::InvalidInput`] when the bytes are not what they are said to be.
+    /// Unpacks `body` to at most `bytes_max` bytes, and grows `reservation` by them. Fails with
+    /// [`ErrorKind::TooLarge`] if there are more, and with [`ErrorKind::InvalidInput`] if the bytes are not in the
+    /// declared compression.
     pub(super) fn unpack(
         self,
         body: Bytes,
@@ -49,7 +49,7 @@ impl Compression {
     }
 }
 
-/// What becomes of `body` in every compression in which it is one.
+/// Unpacks `body` by every compression in which it is valid.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn unpack_all(body: &Bytes, bytes_max: usize) -> Vec<Bytes> {
     let budget = super::budget::Budget::new(super::budget::MESSAGES, bytes_max);
@@ -60,7 +60,7 @@ pub(crate) fn unpack_all(body: &Bytes, bytes_max: usize) -> Vec<Bytes> {
 }
 
 fn damaged(error: std::io::Error) -> Error {
-    Error::invalid(format!("the body is not compressed as it says: {error}")).with_source(error)
+    Error::invalid(format!("the body is not compressed as its headers declare: {error}")).with_source(error)
 }
 
 fn read_limited(mut from: impl Read, bytes_max: usize, reservation: &mut Reservation) -> Result<Bytes> {

@@ -1,7 +1,7 @@
-//! What are producers told when their message was taken?
+//! What is the response to an accepted message?
 //!
 //! Source: the OpenTelemetry protocol specification, section "Partial success": `partial_success` is absent when
-//! every record was taken. Messages that are refused as a whole are `google.rpc.Status`
+//! every record was accepted. The response to a message that is refused as a whole is a `google.rpc.Status`
 //! ([`grpc`](crate::server::answer::grpc)).
 
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::ingest::Rejected;
 use crate::ingest::otlp::RequestKind;
 
-/// The records of a message that were refused: how many, and why; or only remarks on what was taken.
+/// Number of refused records of a message and the reasons, or only warnings about accepted ones.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct PartialSuccess {
     count: i64,
@@ -25,7 +25,7 @@ pub(super) struct PartialSuccess {
 }
 
 impl PartialSuccess {
-    /// What a producer is told about `rejected`.
+    /// Converts the refusals of a message to those of a response.
     pub(super) fn of(rejected: &Rejected) -> Self {
         Self { count: i64::try_from(rejected.count()).unwrap_or(i64::MAX), message: rejected.message() }
     }

@@ -1,141 +1,65 @@
-//! How does OTLP/gRPC reach the gate? The `Export` calls of the trace, logs and metrics services, on a port of
-//! their own.
+//! How does OTLP/gRPC reach the gate? The `Export` calls of the trace, logs and metrics services.
 //!
-//! The services are not the generated ones. Those decode a message on the thread that serves all
-//! connections before anybody can say no; here the body is counted against the budget of messages while it
-//! arrives, and handed as bytes to the gate, as that of OTLP/HTTP is.
+//! The generated services are not used. They decode a message on a thread that serves connections, before it can be
+//! refused. Here the body is counted against the budget of messages while it arrives, and passed to the gate as
+//! bytes, as for OTLP/HTTP.
 //!
-//! Every call is counted once: by the gate when the message came so far, else by [`Arrival`].
+//! Every call is counted once: by the gate if the message gets there, else by [`Arrival`].
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use axum::http::{Request as HttpRequest, Response as HttpResponse};
-use bytes::{Buf, BufMut, Bytes};
+use axum::extract::Request as HttpRequest;
+use axum::response::Response as HttpResponse;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::{Grpc, NamedService, UnaryService};
+use tonic::server::{Grpc, UnaryService};
 use tonic::{Code, Request, Response, Status};
-use tower::Service;
 
 use super::answer::{self, PartialSuccess};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ingest::otlp::{Encoding, RequestKind};
 use crate::server::answer::{Refusal, grpc};
+use crate::server::content::broken_off;
 use crate::server::gate::{Caller, Compression, Delivery, Protocol, Reservation};
-use crate::server::state::ServerState;
 
-/// Calls that one connection may have open at once.
-const STREAMS_PER_CONNECTION_MAX: u32 = 256;
-
-/// Serves OTLP/gRPC on `listener` until `stop`, then finishes the calls that it has.
-pub(in crate::server) async fn serve(
-    listener: TcpListener,
-    state: ServerState,
-    stop: CancellationToken,
-) -> Result<()> {
-    tonic::transport::Server::builder()
-        .tcp_nodelay(true)
-        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
-        .add_service(Export::<Traces>::new(&state))
-        .add_service(Export::<Logs>::new(&state))
-        .add_service(Export::<Metrics>::new(&state))
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
-        .await
-        .map_err(|e| Error::new(ErrorKind::Unavailable, "OTLP/gRPC stopped").with_source(e))
+/// `TraceService/Export`.
+pub(in crate::server) async fn traces(caller: Caller, request: HttpRequest) -> HttpResponse {
+    export(caller, RequestKind::Traces, request).await
 }
 
-/// One of the three services.
-trait OtlpService: Send + Sync + 'static {
-    const KIND: RequestKind;
-    const NAME: &'static str;
-    const PATH: &'static str;
+/// `LogsService/Export`.
+pub(in crate::server) async fn logs(caller: Caller, request: HttpRequest) -> HttpResponse {
+    export(caller, RequestKind::Logs, request).await
 }
 
-macro_rules! otlp_service {
-    ($type:ident, $name:literal) => {
-        #[derive(Debug)]
-        struct $type;
-
-        impl OtlpService for $type {
-            const KIND: RequestKind = RequestKind::$type;
-            const NAME: &'static str = concat!("opentelemetry.proto.collector.", $name);
-            const PATH: &'static str = concat!("/opentelemetry.proto.collector.", $name, "/Export");
-        }
-    };
+/// `MetricsService/Export`.
+pub(in crate::server) async fn metrics(caller: Caller, request: HttpRequest) -> HttpResponse {
+    export(caller, RequestKind::Metrics, request).await
 }
 
-otlp_service!(Traces, "trace.v1.TraceService");
-otlp_service!(Logs, "logs.v1.LogsService");
-otlp_service!(Metrics, "metrics.v1.MetricsService");
-
-/// The `Export` call of the service `S`.
-struct Export<S> {
-    state: ServerState,
-    service: std::marker::PhantomData<fn() -> S>,
-}
-
-impl<S> Export<S> {
-    fn new(state: &ServerState) -> Self {
-        Self { state: state.clone(), service: std::marker::PhantomData }
+async fn export(caller: Caller, kind: RequestKind, request: HttpRequest) -> HttpResponse {
+    let arrival = Arc::new(Arrival::new(caller, kind));
+    let arriving = Arc::clone(&arrival);
+    let request = request.map(|body| arriving.read(body));
+    let mut grpc = Grpc::new(RawCodec).max_decoding_message_size(arrival.caller.message_bytes_max());
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        grpc = grpc.accept_compressed(encoding);
     }
+    let response = grpc.unary(Call(Arc::clone(&arrival)), request).await;
+    arrival.answered(&response);
+    response.map(axum::body::Body::new)
 }
 
-impl<S> Clone for Export<S> {
-    fn clone(&self) -> Self {
-        Self::new(&self.state)
-    }
-}
-
-impl<S: OtlpService> NamedService for Export<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-type ResponseFuture<T, E> = Pin<Box<dyn Future<Output = std::result::Result<T, E>> + Send>>;
-
-impl<S: OtlpService> Service<HttpRequest<Body>> for Export<S> {
-    type Response = HttpResponse<Body>;
-    type Error = Infallible;
-    type Future = ResponseFuture<Self::Response, Infallible>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: HttpRequest<Body>) -> Self::Future {
-        if request.uri().path() != S::PATH {
-            let unknown = Status::unimplemented(format!("{} has one call, Export", S::NAME));
-            return Box::pin(std::future::ready(Ok(unknown.into_http())));
-        }
-        let arrival = Arc::new(Arrival::new(self.state.gate.anonymous(), S::KIND));
-        let arriving = Arc::clone(&arrival);
-        let request = request.map(|body| arriving.read(body));
-        Box::pin(async move {
-            let mut grpc = Grpc::new(RawCodec).max_decoding_message_size(arrival.caller.message_bytes_max());
-            for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
-                grpc = grpc.accept_compressed(encoding);
-            }
-            let response = grpc.unary(Call(Arc::clone(&arrival)), request).await;
-            arrival.answered(&response);
-            Ok(response)
-        })
-    }
-}
-
-/// One call, its message read.
+/// One call, whose message has been read.
 struct Call(Arc<Arrival>);
 
 impl UnaryService<Bytes> for Call {
     type Response = Vec<u8>;
-    type Future = ResponseFuture<Response<Vec<u8>>, Status>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, Status>> + Send>>;
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let arrival = Arc::clone(&self.0);
@@ -152,7 +76,7 @@ impl UnaryService<Bytes> for Call {
     }
 }
 
-/// The first five bytes of a call's body: whether the message is packed, and its length.
+/// The first five bytes of a call's body: a flag for compression, and the length of the message.
 #[derive(Debug, Default)]
 struct Prefix {
     bytes: [u8; 5],
@@ -160,7 +84,7 @@ struct Prefix {
 }
 
 impl Prefix {
-    /// Looks at a piece of the body; the length of the message once it is known.
+    /// Reads a piece of the body. Returns the length of the message once it is known.
     fn see(&mut self, data: &[u8]) -> Option<usize> {
         let more = data.len().min(self.bytes.len() - self.count);
         self.bytes[self.count..self.count + more].copy_from_slice(&data[..more]);
@@ -169,14 +93,14 @@ impl Prefix {
         (self.count == self.bytes.len()).then_some(u32::from_be_bytes(length) as usize)
     }
 
-    /// Returns whether the message is packed.
+    /// True if the message is compressed.
     fn is_packed(&self) -> bool {
         self.bytes[0] != 0
     }
 }
 
-/// A message while it arrives. Its bytes are reserved as they come, and it ends with an error when it announces more
-/// than a message may have.
+/// A message while it arrives. Its bytes are reserved as they arrive. It fails if its announced length exceeds the
+/// limit of a message; a length that is only announced takes no memory.
 struct Arrival {
     caller: Caller,
     kind: RequestKind,
@@ -186,9 +110,9 @@ struct Arrival {
 #[derive(Default)]
 struct ArrivalState {
     prefix: Prefix,
-    /// None before the first piece, and once the message was delivered.
+    /// `None` before the first piece, and after the message has been delivered.
     reservation: Option<Reservation>,
-    /// Delivered to the gate, which counts it, or refused and counted here.
+    /// True once the message is delivered to the gate, which counts it, or is refused and counted here.
     is_counted: bool,
 }
 
@@ -197,14 +121,21 @@ impl Arrival {
         Self { caller, kind, state: Mutex::default() }
     }
 
-    /// The body, its pieces looked at as they come.
-    fn read(self: Arc<Self>, body: Body) -> Body {
-        let pieces = axum::body::Body::new(body).into_data_stream();
-        Body::new(axum::body::Body::from_stream(pieces.map(move |piece| {
-            let piece = piece.map_err(|e| Status::from_error(Box::new(e)))?;
+    /// Reads and counts the body, and yields it in one piece when it is complete. Otherwise tonic would allocate the
+    /// announced length as soon as it sees the prefix.
+    fn read(self: Arc<Self>, body: axum::body::Body) -> Body {
+        Body::new(axum::body::Body::from_stream(futures::stream::once(self.whole(body))))
+    }
+
+    async fn whole(self: Arc<Self>, body: axum::body::Body) -> Result<Bytes, Status> {
+        let mut pieces = body.into_data_stream();
+        let mut whole = BytesMut::new();
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|error| self.refuse(broken_off(error)))?;
             self.take(&piece).map_err(|error| self.refuse(error))?;
-            Ok::<Bytes, Status>(piece)
-        })))
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
     }
 
     fn take(&self, piece: &[u8]) -> Result<()> {
@@ -215,8 +146,8 @@ impl Arrival {
         state.reservation.get_or_insert_with(|| self.caller.message_reservation()).grow(piece.len())
     }
 
-    /// The whole message, unpacked. What was packed has been reserved as it was, and is reserved once more as it is.
-    fn delivery(&self, body: Bytes) -> std::result::Result<Delivery, Status> {
+    /// The whole message, unpacked. A compressed message is reserved twice: as it arrived, and unpacked.
+    fn delivery(&self, body: Bytes) -> Result<Delivery, Status> {
         let (reservation, is_packed) = {
             let mut state = self.state.lock();
             (state.reservation.take(), state.prefix.is_packed())
@@ -243,8 +174,8 @@ impl Arrival {
         grpc::status(&refusal)
     }
 
-    /// Takes note of an answer that was not made here: tonic refuses what it cannot unpack.
-    fn answered(&self, response: &HttpResponse<Body>) {
+    /// Counts responses that were not made here: tonic refuses messages that it cannot unpack.
+    fn answered(&self, response: &axum::http::Response<Body>) {
         let Some(status) = Status::from_header_map(response.headers()) else { return };
         if status.code() == Code::Ok || self.state.lock().is_counted {
             return;
@@ -257,7 +188,7 @@ impl Arrival {
     }
 }
 
-/// Messages as the bytes that they are.
+/// Codec that passes messages on as bytes.
 #[derive(Debug, Clone, Copy)]
 struct RawCodec;
 
@@ -280,7 +211,7 @@ impl Encoder for RawCodec {
     type Item = Vec<u8>;
     type Error = Status;
 
-    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> std::result::Result<(), Status> {
+    fn encode(&mut self, message: Vec<u8>, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
         to.put_slice(&message);
         Ok(())
     }
@@ -290,7 +221,7 @@ impl Decoder for RawCodec {
     type Item = Bytes;
     type Error = Status;
 
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> std::result::Result<Option<Bytes>, Status> {
+    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(from.copy_to_bytes(from.remaining())))
     }
 }
@@ -298,6 +229,31 @@ impl Decoder for RawCodec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
+    use crate::db::Database;
+    use crate::server::Limits;
+    use crate::server::gate::Gate;
+
+    #[tokio::test]
+    async fn tonic_sees_no_length_before_all_of_the_message_is_there() {
+        let data = tempfile::tempdir().unwrap();
+        let database = Database::open(Settings::new(data.path())).await.unwrap();
+        let gate = Gate::new(database, Limits::default());
+        let (send, pieces) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
+        let pieces =
+            futures::stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
+        let arrival = Arc::new(Arrival::new(gate.anonymous(), RequestKind::Traces));
+        let body = arrival.read(axum::body::Body::from_stream(pieces));
+        let mut whole = axum::body::Body::new(body).into_data_stream();
+        let announced = [0, 3, 0, 0, 0].as_slice();
+        send.send(Ok(Bytes::copy_from_slice(announced))).await.unwrap();
+        assert!(futures::poll!(whole.next()).is_pending());
+        let held = gate.metrics().unwrap();
+        assert!(held.contains("broadloom_in_flight_bytes 5\n"), "{held}");
+        send.send(Ok(Bytes::from_static(b"x"))).await.unwrap();
+        drop(send);
+        assert_eq!(whole.next().await.unwrap().unwrap(), [announced, b"x"].concat());
+    }
 
     #[test]
     fn the_length_of_a_message_is_read_across_pieces() {

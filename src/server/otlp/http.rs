@@ -1,50 +1,41 @@
 //! How does OTLP/HTTP reach the gate? `POST /v1/traces`, `/v1/logs`, `/v1/metrics`.
 //!
-//! Source: the OpenTelemetry protocol specification, section "OTLP/HTTP". The answer is written as the
-//! request was, protobuf or JSON:
+//! Source: the OpenTelemetry protocol specification, section "OTLP/HTTP". The response has the encoding of the
+//! request, protobuf or JSON:
 //!
 //! | outcome | status | body |
 //! |---|---|---|
-//! | all taken | 200 | an empty response message |
+//! | all records accepted | 200 | an empty response message |
 //! | some records refused | 200 | `partial_success` with their number and the reasons |
-//! | not OTLP, damaged, of another path | 400 | `google.rpc.Status`; the sender must not send it again |
+//! | not OTLP, damaged, of another path | 400 | `google.rpc.Status`; the sender must not retry |
 //! | too large | 413 | `google.rpc.Status` |
 //! | unknown Content-Type or Content-Encoding | 415 | `google.rpc.Status` |
-//! | no room for now | 503 | `google.rpc.Status` and `Retry-After`: the sender waits and sends it again |
+//! | no room for now | 503 | `google.rpc.Status` and `Retry-After`: the sender waits and retries |
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use axum::routing::post;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 
 use super::answer::{self, PartialSuccess};
-use crate::error::Error;
 use crate::ingest::otlp::{Encoding, RequestKind};
 use crate::server::answer::{Problem, grpc};
-use crate::server::content::{compression, otlp_encoding};
+use crate::server::content::{broken_off, compression, otlp_encoding};
 use crate::server::gate::{Caller, Delivery, Protocol};
-use crate::server::state::ServerState;
 
-/// The routes of OTLP/HTTP.
-pub(in crate::server) fn routes() -> Router<ServerState> {
-    Router::new()
-        .route("/v1/traces", post(traces))
-        .route("/v1/logs", post(logs))
-        .route("/v1/metrics", post(metrics))
-}
-
-async fn traces(caller: Caller, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/traces`.
+pub(in crate::server) async fn traces(caller: Caller, headers: HeaderMap, body: Body) -> Response {
     export(&caller, RequestKind::Traces, &headers, body).await
 }
 
-async fn logs(caller: Caller, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/logs`.
+pub(in crate::server) async fn logs(caller: Caller, headers: HeaderMap, body: Body) -> Response {
     export(&caller, RequestKind::Logs, &headers, body).await
 }
 
-async fn metrics(caller: Caller, headers: HeaderMap, body: Body) -> Response {
+/// `POST /v1/metrics`.
+pub(in crate::server) async fn metrics(caller: Caller, headers: HeaderMap, body: Body) -> Response {
     export(&caller, RequestKind::Metrics, &headers, body).await
 }
 
@@ -68,7 +59,8 @@ async fn export(caller: &Caller, kind: RequestKind, headers: &HeaderMap, body: B
     }
 }
 
-/// Reads a body whole, within the limit of a message and the budget of all.
+/// Reads a whole body, within the limit of a message and the budget of all messages. Memory is taken as bytes
+/// arrive: a length that is only announced takes none.
 async fn read(
     caller: &Caller,
     kind: RequestKind,
@@ -80,15 +72,12 @@ async fn read(
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     caller.check_message_size(announced.unwrap_or(0))?;
     let mut reservation = caller.message_reservation();
-    reservation.grow(announced.unwrap_or(0))?;
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or(0));
+    let mut whole = BytesMut::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|e| Error::invalid(format!("the body broke off: {e}")).with_source(e))?;
+        let chunk = chunk.map_err(broken_off)?;
         caller.check_message_size(whole.len() + chunk.len())?;
-        if announced.is_none() {
-            reservation.grow(chunk.len())?;
-        }
+        reservation.grow(chunk.len())?;
         whole.extend_from_slice(&chunk);
     }
     Ok(Delivery {

@@ -31,7 +31,7 @@ use super::read::{self, Spans, span_id, text};
 use super::tree::{self, Critical, EARLY, LINKS, ORPHAN, Row};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{SpanId, TraceId};
-use crate::query::QueryRequest;
+use crate::query::Question;
 use crate::server::answer::Problem;
 use crate::server::gate::{Caller, Protocol, Reservation, memory_bytes};
 use crate::server::sql_stream::with_problem;
@@ -97,7 +97,7 @@ impl Trace {
         let sql = read::statement(id);
         let mut reservation = caller.answer_reservation();
         let mut spans = Spans::default();
-        let question = QueryRequest::new(sql.clone());
+        let question = Question::sql(sql.clone());
         let answer = caller.ask(Protocol::Trace, question, |found| found.stream.map_err(Error::from)).await?;
         let mut batches = answer.items;
         while let Some(batch) = batches.next().await {
@@ -212,7 +212,7 @@ impl Trace {
         for (row, place) in self.rows.iter().enumerate() {
             rows_of_ids.entry(self.spans.all[place.span as usize].id).or_insert(row);
         }
-        let question = QueryRequest::new(records_statement(id));
+        let question = Question::sql(records_statement(id));
         let answer = caller.ask(Protocol::Trace, question, |found| found.stream.map_err(Error::from)).await?;
         let mut batches = answer.items;
         let mut reservation = caller.answer_reservation();

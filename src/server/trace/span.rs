@@ -19,7 +19,7 @@ use serde_json::json;
 use super::rows::Trace;
 use crate::error::{Error, ErrorKind};
 use crate::event::{SpanId, TraceId};
-use crate::query::QueryRequest;
+use crate::query::Question;
 use crate::query::output::{columns, write_data};
 use crate::server::answer::Problem;
 use crate::server::gate::{Caller, Protocol, memory_bytes};
@@ -39,8 +39,8 @@ pub(in crate::server) async fn get(
     let hex = |id: u64| SpanId::new(id.to_be_bytes()).to_string();
     let sql = statement(id, &hex(span.id));
 
-    let answer = caller
-        .ask(Protocol::Trace, QueryRequest::new(sql.clone()), |found| found.stream.map_err(Error::from));
+    let answer =
+        caller.ask(Protocol::Trace, Question::sql(sql.clone()), |found| found.stream.map_err(Error::from));
     let mut batches = answer.await?.items;
     let mut reservation = caller.answer_reservation();
     let mut found: Vec<RecordBatch> = Vec::new();

@@ -43,16 +43,13 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Paths of the pages.
-pub(super) fn pages() -> impl Iterator<Item = &'static str> {
-    assets::PAGES.iter().map(|(path, _)| *path)
-}
-
 /// A page: the document for a browser; nothing for others, who are told which routes there are.
 pub(super) async fn page(matched: MatchedPath, headers: HeaderMap) -> Result<Response, Problem> {
     let path = matched.as_str();
     if !accepted(&headers).iter().any(|media| media == "text/html") {
-        let message = format!("{path} is a page for browsers, which accept text/html; {}", super::ROUTES);
+        let message = format!(
+            "{path} is a page for browsers, which accept text/html; programs read /v1/sql and the other routes of docs/http.md"
+        );
         return Err(Error::new(ErrorKind::NotFound, message).into());
     }
     let module = assets::PAGES.iter().find(|(page, _)| *page == path).map_or("", |(_, module)| *module);

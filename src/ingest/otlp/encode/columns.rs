@@ -1,4 +1,4 @@
-//! Cells of core columns, whatever columns a query returned.
+//! How are the cells of core columns read, whatever columns a query returned?
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StructArray};
 use arrow::compute::cast;
@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::event::schema::{self, column as c};
 use crate::event::{AttributeKey, Level, Signal, typed_json};
 
-/// The columns of one batch, in the types of events.
+/// Columns of one batch, converted to the types of event columns.
 pub(super) struct Columns {
-    /// By position in the core schema; `None` is null in every row.
+    /// Indexed by position in the core schema; `None` is null in every row.
     core: Vec<Option<ArrayRef>>,
     attributes: Option<ArrayRef>,
 }
@@ -27,7 +27,7 @@ impl Columns {
                 array.clone()
             } else {
                 cast(array, ty)
-                    .map_err(|e| Error::invalid(format!("column {name:?} is no column of events: {e}")))?
+                    .map_err(|e| Error::invalid(format!("column {name:?} cannot be encoded as OTLP: {e}")))?
             };
             Ok(Some(array))
         };
@@ -59,7 +59,7 @@ impl<'a> Row<'a> {
         Self { columns, row }
     }
 
-    /// The column, if it is there and not null in this row.
+    /// The column, if it exists and is not null in this row.
     fn cell(&self, name: &str) -> Option<&'a ArrayRef> {
         let array = self.columns.core[schema::core_index(name)?].as_ref()?;
         array.is_valid(self.row).then_some(array)
@@ -78,22 +78,22 @@ impl<'a> Row<'a> {
         self.cell(name).map(|array| array.as_string_view().value(self.row))
     }
 
-    /// Text; empty when null.
+    /// Text; empty if null.
     pub(super) fn string(&self, name: &str) -> String {
         self.text(name).unwrap_or_default().to_owned()
     }
 
-    /// Bytes of an id; empty when null.
+    /// Bytes of an id; empty if null.
     pub(super) fn id(&self, name: &str) -> Vec<u8> {
         self.cell(name).map_or_else(Vec::new, |array| array.as_fixed_size_binary().value(self.row).to_vec())
     }
 
-    /// Nanoseconds since the epoch, as OTLP counts them.
+    /// Nanoseconds since the epoch; zero for times before it, which OTLP cannot express.
     pub(super) fn time(&self, name: &str) -> Option<u64> {
         self.number::<TimestampNanosecondType>(name).map(|ns| u64::try_from(ns).unwrap_or(0))
     }
 
-    /// Zero when null.
+    /// A 32-bit count; zero if null.
     pub(super) fn count32(&self, name: &str) -> u32 {
         self.number::<UInt32Type>(name).unwrap_or(0)
     }
@@ -118,22 +118,22 @@ impl<'a> Row<'a> {
         self.cell(name).map(|array| array.as_boolean().value(self.row))
     }
 
-    /// The items of a list; `None` when null.
+    /// Items of a list; `None` if null.
     fn list(&self, name: &str) -> Option<ArrayRef> {
         self.cell(name).map(|array| array.as_list::<i32>().value(self.row))
     }
 
-    /// The numbers of a list; `None` when null.
+    /// Numbers of a list; `None` if null.
     pub(super) fn numbers<T: ArrowPrimitiveType>(&self, name: &str) -> Option<Vec<T::Native>> {
         self.list(name).map(|items| items.as_primitive::<T>().values().to_vec())
     }
 
-    /// The items of a list of structs; none when null.
+    /// Items of a list of structs; `None` if null.
     pub(super) fn structs(&self, name: &str) -> Option<StructArray> {
         self.list(name).map(|items| items.as_struct().clone())
     }
 
-    /// The attributes of the event; entries of the body are left out, as the body has them.
+    /// Attributes of the event, without body entries: those are in the body.
     pub(super) fn attributes(&self) -> Result<RowAttributes> {
         let mut attributes = RowAttributes::default();
         let Some(array) = self.columns.attributes.as_ref().filter(|array| array.is_valid(self.row)) else {
@@ -159,7 +159,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Typed JSON of a column: an object's entries; none when empty.
+/// Entries of an object in typed JSON; none if the text is empty.
 pub(super) fn object(json: &str) -> Result<Vec<KeyValue>> {
     if json.is_empty() {
         return Ok(Vec::new());
@@ -171,26 +171,26 @@ pub(super) fn object(json: &str) -> Result<Vec<KeyValue>> {
     entries.collect()
 }
 
-/// A field of structs in a list.
+/// Column of a field of the structs in a list.
 pub(super) fn field<'a>(items: &'a StructArray, name: &str) -> Result<&'a ArrayRef> {
     items
         .column_by_name(name)
-        .ok_or_else(|| Error::internal(format!("structs of events have no field {name:?}")))
+        .ok_or_else(|| Error::internal(format!("structs of a list column have no field {name:?}")))
 }
 
-/// Text of a struct's field; empty when null.
+/// Text of a struct's field; empty if null.
 pub(super) fn field_text<'a>(items: &'a StructArray, name: &str, i: usize) -> Result<&'a str> {
     let array = field(items, name)?.as_string_view();
     Ok(if array.is_valid(i) { array.value(i) } else { "" })
 }
 
-/// Id of a struct's field; empty when null.
+/// Bytes of an id in a struct's field; empty if null.
 pub(super) fn field_id(items: &StructArray, name: &str, i: usize) -> Result<Vec<u8>> {
     let array = field(items, name)?.as_fixed_size_binary();
     Ok(if array.is_valid(i) { array.value(i).to_vec() } else { Vec::new() })
 }
 
-/// Number of a struct's field.
+/// Number in a struct's field; `None` if null.
 pub(super) fn field_number<T: ArrowPrimitiveType>(
     items: &StructArray,
     name: &str,

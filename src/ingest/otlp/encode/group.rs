@@ -1,4 +1,4 @@
-//! Records grouped by resource and scope.
+//! Grouping of records by resource and scope.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::event::schema::column as c;
 use crate::event::typed_json;
 
-/// Records `R` by resource and scope, in the order in which those occurred first.
+/// Records `R` by resource and scope, in order of first occurrence.
 pub(super) struct Groups<R> {
     resources: Vec<ResourceGroup<R>>,
     by_key: HashMap<Vec<u8>, usize>,
@@ -33,7 +33,7 @@ pub(super) struct ScopeGroup<R> {
     pub(super) records: Vec<R>,
 }
 
-/// Position of a scope: that of its resource and its own.
+/// Position of a scope: index of its resource, and its index there.
 pub(super) type ScopeIndex = (usize, usize);
 
 impl<R> Default for Groups<R> {
@@ -43,7 +43,7 @@ impl<R> Default for Groups<R> {
 }
 
 impl<R> Groups<R> {
-    /// The scope that a row belongs to, and the attributes of the record itself.
+    /// Finds or adds the scope of a row, and returns it with the attributes of the record itself.
     pub(super) fn enter(&mut self, row: &Row<'_>) -> Result<(ScopeIndex, Vec<KeyValue>)> {
         let RowAttributes { record, scope, resource } = row.attributes()?;
         let resource = Resource {
@@ -77,12 +77,11 @@ impl<R> Groups<R> {
         Ok(((resource, scope), record))
     }
 
-    /// The records of a scope that [`enter`](Self::enter) returned.
+    /// Records of a scope that [`enter`](Self::enter) returned.
     pub(super) fn records(&mut self, (resource, scope): ScopeIndex) -> &mut Vec<R> {
         &mut self.resources[resource].scopes[scope].records
     }
 
-    /// All groups.
     pub(super) fn into_resources(self) -> Vec<ResourceGroup<R>> {
         self.resources
     }
@@ -94,7 +93,7 @@ fn key(message: &impl prost::Message, schema_url: &str) -> Vec<u8> {
     key
 }
 
-/// Reads what the decoder wrote of entities; what is missing is empty.
+/// Reads entities from the decoder's typed JSON; missing parts are empty.
 fn entity_refs(json: &str) -> Result<Vec<EntityRef>> {
     if json.is_empty() {
         return Ok(Vec::new());

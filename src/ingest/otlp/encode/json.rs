@@ -1,10 +1,10 @@
-//! Traces as OTLP/JSON text.
+//! Serialization of traces as OTLP/JSON text.
 //!
-//! The text is made span by span: the tree of a whole trace would take many times what its spans do.
+//! The text is made span by span: the tree of a whole trace would take many times the memory of its spans.
 //!
-//! Written by hand because the generated serializers write NaN as `null` and every unset field; the rules
-//! are those of the specification: ids in lower-case hex, 64-bit integers as text, enums as numbers, bytes
-//! in base64, lowerCamelCase names, unset fields left out.
+//! Written by hand because the generated serializers write NaN as `null` and include every unset field. The
+//! specification requires ids in lower-case hex, 64-bit integers as text, enums as numbers, bytes in base64 and
+//! lowerCamelCase names. Unset fields are left out.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
 use serde_json::{Map, Value, json};
 
-/// The request as OTLP/JSON; `{"resourceSpans":[]}` when it is empty.
+/// Writes the request as OTLP/JSON; `{"resourceSpans":[]}` if it is empty.
 pub fn traces_json(request: &ExportTraceServiceRequest) -> String {
     traces_json_pieces(request.clone()).collect()
 }
@@ -63,7 +63,7 @@ fn comma(index: usize) -> &'static str {
     if index == 0 { "" } else { "," }
 }
 
-/// An object under construction; values that say nothing are left out.
+/// An object under construction; default values (null, zero, empty text or list) are left out.
 #[derive(Default)]
 struct Object(Map<String, Value>);
 

@@ -1,4 +1,4 @@
-//! Log records.
+//! Encoding of log records.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
@@ -30,13 +30,13 @@ pub(super) fn record(groups: &mut Groups<LogRecord>, row: &Row<'_>) -> Result<()
     Ok(())
 }
 
-/// The number that was sent; zero when none was.
+/// Severity number that was sent; zero if none was.
 fn severity_number(row: &Row<'_>) -> i32 {
     let sent = row.text(c::SEVERITY_ORIGIN) != Some(severity::FROM_TEXT);
     row.int(c::SEVERITY_NUMBER).filter(|_| sent).and_then(|n| i32::try_from(n).ok()).unwrap_or(0)
 }
 
-/// The text that was sent; empty when none was. Rows of earlier versions have it in `severity`.
+/// Severity text that was sent; empty if none was. Rows of earlier versions have it in `severity`.
 fn severity_text<'a>(row: &Row<'a>) -> &'a str {
     let sent = row.text(c::SEVERITY_ORIGIN) != Some(severity::FROM_NUMBER);
     row.text(c::SEVERITY_TEXT).or_else(|| row.text(c::SEVERITY)).filter(|_| sent).unwrap_or_default()

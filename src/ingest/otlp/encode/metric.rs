@@ -1,4 +1,4 @@
-//! Metric points, put back into their metrics.
+//! Encoding of metric points, grouped into their metrics again.
 
 use std::collections::HashMap;
 
@@ -71,7 +71,7 @@ impl Metrics {
     }
 }
 
-/// The metric of a point, without points. One whose type is unknown is a gauge.
+/// Metric of a point, without points. A metric of unknown type becomes a gauge.
 fn head(row: &Row<'_>) -> Result<Metric> {
     let aggregation_temporality =
         row.text(c::METRIC_TEMPORALITY).map_or(0, |name| enum_number(&TEMPORALITIES, name));
@@ -98,7 +98,7 @@ fn head(row: &Row<'_>) -> Result<Metric> {
     })
 }
 
-/// Time of a point; zero when the producer sent none.
+/// Time of a point; zero if the producer sent none.
 fn time(row: &Row<'_>) -> u64 {
     if row.text(c::TIMESTAMP_ORIGIN).is_some() { 0 } else { row.time(c::TIMESTAMP).unwrap_or(0) }
 }

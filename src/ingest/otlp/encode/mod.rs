@@ -1,8 +1,7 @@
-//! Events as OTLP requests: the way out.
+//! How do events become OTLP requests again?
 //!
-//! Rows come from a batch or from a query, in any order and cut in any way. They are grouped by resource
-//! and scope as they stand; span events return into the span that has their ids, in order of time; points
-//! return into their metric.
+//! Rows come from a batch or a query, in any order and in batches of any size. They are grouped by their resource
+//! and scope. Span events return to the span with their ids, in order of time; points return to their metric.
 //!
 //! Not here: choosing which events to encode.
 
@@ -28,7 +27,7 @@ use crate::event::{EventBatch, Signal, schema};
 
 pub use self::json::{traces_json, traces_json_pieces};
 
-/// Events as requests; those of signals that did not occur are empty.
+/// Events as requests. The request of a signal without events is empty.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Encoded {
     /// Spans with their events.
@@ -43,10 +42,11 @@ pub struct Encoded {
 
 /// Encodes rows of events.
 ///
-/// The batches have core columns by their names (others are ignored, missing ones read as null) and the
-/// column [`schema::TYPED_ATTRIBUTES`]. Expected O(rows × attributes).
+/// The batches have core columns by name (missing ones read as null) and the column
+/// [`schema::TYPED_ATTRIBUTES`]; other columns are ignored. Expected O(rows × attributes).
 ///
-/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) on columns of other types.
+/// Fails with [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) if a column cannot be converted to its
+/// type in events.
 pub fn encode(batches: &[RecordBatch]) -> Result<Encoded> {
     let mut traces = trace::Traces::default();
     let mut logs = group::Groups::default();
@@ -72,11 +72,11 @@ pub fn encode_batch(batch: &EventBatch) -> Result<Encoded> {
     encode(&[rows(batch)?])
 }
 
-/// The events of a batch as a query would return them.
+/// Converts a batch to rows as a query would return them.
 pub(super) fn rows(batch: &EventBatch) -> Result<RecordBatch> {
     let batches = [Arc::new(batch.clone())];
-    // A layout that gives no attribute a column puts all of them into the overflow, which is an object
-    // like that of typed attributes.
+    // With room for no attribute columns, the layout puts all attributes into the overflow, an object in the form of
+    // typed attributes.
     let layout = PhysicalLayout::decide(&batches, LayoutLimits { columns_max: 0, ..LayoutLimits::UNLIMITED });
     let order = RowOrder::as_arrived(&batches);
     let mut fields = Vec::new();

@@ -1,4 +1,4 @@
-//! Spans, with their events put back.
+//! Encoding of spans with their events.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ type SpanKey = (Vec<u8>, Vec<u8>);
 #[derive(Default)]
 pub(super) struct Traces {
     groups: Groups<Span>,
-    /// Spans by trace id and span id; several when a producer reuses an id.
+    /// Spans by trace id and span id; several if a producer reuses an id.
     spans: HashMap<SpanKey, Vec<(ScopeIndex, usize)>>,
     events: Vec<PendingEvent>,
 }
@@ -33,7 +33,7 @@ struct PendingEvent {
     trace_id: Vec<u8>,
     span_id: Vec<u8>,
     scope: ScopeIndex,
-    /// Where to sort it: its time, or its span's when it has none.
+    /// Sort key: the time of the event, or of its span if the event has none.
     order_ns: u64,
     event: Event,
 }
@@ -81,7 +81,7 @@ impl Traces {
         Ok(())
     }
 
-    /// The request, and how many events found no span.
+    /// Returns the request and the number of events without a span.
     pub(super) fn finish(mut self) -> (ExportTraceServiceRequest, usize) {
         self.events.sort_by_key(|e| e.order_ns);
         let mut orphans = 0;
@@ -111,11 +111,11 @@ impl Traces {
     }
 }
 
-/// When a span began and ended; zero where nobody knows.
+/// Start and end of a span; zero if unknown.
 fn start_and_end(row: &Row<'_>) -> (u64, u64) {
     let time = row.time(c::TIMESTAMP).unwrap_or(0);
     match (row.text(c::TIMESTAMP_ORIGIN), row.int(c::DURATION_NS)) {
-        // OTLP has no other place for a duration.
+        // OTLP can express a duration only by start and end.
         (_, Some(duration)) => (time, time.saturating_add_signed(duration)),
         (Some(FROM_END), None) => (0, time),
         (Some(RECEIVED), None) => (0, 0),

@@ -32,7 +32,7 @@ pub(super) fn with_ids_in_hex(text: Cow<'_, str>) -> Cow<'_, str> {
         };
         let begin = text.len() - text[at..].len() + (text[at..].len() - value.len());
         written.push_str(&text[rest..begin]);
-        written.push_str(&format!("\"{id:032x}\""));
+        written.extend(["\"", hex::encode(id.to_be_bytes()).as_str(), "\""]);
         rest = begin + digits;
     }
     if written.is_empty() {

@@ -1,4 +1,4 @@
-//! JSON objects as the messages that they stand for.
+//! How do JSON objects become protobuf messages?
 
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList, any_value,
@@ -24,8 +24,8 @@ use super::console;
 use super::scalar::{boolean, bytes, double, enumeration, id, int32, int64, text, uint32, uint64};
 use super::{each, entries};
 
-/// Reads an object: which names set which field, and how. Other names are ignored; a defect says in
-/// which field it is.
+/// Reads an object into a message, by a table of names, fields and readers. Unknown names are ignored; a defect names
+/// its field.
 macro_rules! message {
     ($value:expr, $message:expr, { $($name:pat => $field:ident = |$v:ident| $read:expr,)* }) => {{
         let mut message = $message;
@@ -42,7 +42,7 @@ macro_rules! message {
     }};
 }
 
-/// The bytes of one record's message.
+/// Converts one record to the bytes of its message.
 pub(super) fn record(kind: RequestKind, value: Value) -> Result<Vec<u8>, Defect> {
     Ok(match kind {
         RequestKind::Traces => span(value)?.encode_to_vec(),
@@ -108,7 +108,7 @@ fn array(value: Value) -> Result<ArrayValue, Defect> {
     message!(value, ArrayValue::default(), { "values" => values = |v| each(v, any_or_null), })
 }
 
-/// Inside a list, unlike in a field, `null` holds a place.
+/// Reads an item of a list. In a list, unlike in a field, `null` is an item: an empty value.
 fn any_or_null(value: Value) -> Result<AnyValue, Defect> {
     if value.is_null() { Ok(AnyValue::default()) } else { any(value) }
 }
@@ -184,14 +184,14 @@ fn log_record(value: Value) -> Result<LogRecord, Defect> {
     })
 }
 
-/// Of its fields, only the data is an object: a metric without, but with another object, is of a kind that is no
-/// more, or not yet.
+/// Reads a metric. Its data is its only field that is an object. So a metric without known data but with an object is
+/// of a kind that is obsolete or newer than this version.
 fn metric(value: Value) -> Result<Metric, Defect> {
     let objects = value.as_object().into_iter().flatten().filter(|(_, value)| value.is_object());
     let kind = objects.map(|(name, _)| name.clone()).next();
     let metric = known_metric(value)?;
     match kind.filter(|_| metric.data.is_none()) {
-        Some(kind) => Err(Defect::new(format!("{kind:?} is no known kind of data"))),
+        Some(kind) => Err(Defect::new(format!("{kind:?} is not a known kind of metric data"))),
         None => Ok(metric),
     }
 }

@@ -1,19 +1,19 @@
-//! OTLP/JSON, read as the specification asks and as producers write it.
+//! How is OTLP/JSON read, as specified and as producers really write it?
 //!
-//! It is protobuf's JSON mapping with two exceptions: ids are hex, and enums are numbers. Read here:
-//! - 64-bit integers as strings or numbers, integral floats such as `1e3` too; doubles as numbers or
+//! OTLP/JSON is protobuf's JSON mapping with two exceptions: ids are hex, and enums are numbers. Accepted are
+//! - 64-bit integers as strings or numbers, including integral floats like `1e3`; doubles as numbers,
 //!   `"NaN"`, `"Infinity"`, `"-Infinity"` or digits in a string;
 //! - enums by number or by name; `null` for any field that is not set;
-//! - names in lowerCamelCase, and in snake_case as protobuf's own readers do;
+//! - names in lowerCamelCase, and in snake_case like protobuf's own readers;
 //! - base64 of both alphabets, padded or not;
-//! - a field given twice, as protobuf reads it ([`tree`]): lists go on, of scalars the last counts;
-//! - text with half an emoji or bytes that are no UTF-8, with U+FFFD in their place, and a byte order mark;
+//! - a field given twice, read as in protobuf ([`tree`]): lists are concatenated, the last scalar counts;
+//! - text with half an emoji or with bytes that are not UTF-8, both replaced by U+FFFD; a byte order mark;
 //! - metrics as Python's console exporter prints them ([`console`]);
-//! - fields that nobody knows, which are ignored; a group in which there is nothing else is told of.
+//! - unknown fields, which are ignored; a group that has nothing else is reported as refused.
 //!
 //! A record becomes the generated message and then its bytes, so that there is one decoder of records.
-//! Speed is that of a tree of JSON values; producers that care send protobuf. Nesting is limited by the
-//! JSON reader, to 128 levels.
+//! It is as slow as a tree of JSON values; for speed, producers send protobuf. The JSON reader limits nesting to
+//! 128 levels.
 
 mod console;
 mod message;
@@ -30,7 +30,7 @@ use super::groups::Refusals;
 use super::record::{Defect, Position, Sink};
 use crate::ingest::surrogates;
 
-/// An object's entries that are set.
+/// Entries of an object, without nulls.
 fn entries(value: Value) -> Result<impl Iterator<Item = (String, Value)>, Defect> {
     let Value::Object(map) = value else { return Err(scalar::unexpected("an object", &value)) };
     Ok(map_entries(map))
@@ -52,7 +52,8 @@ fn each<T>(value: Value, read: impl Fn(Value) -> Result<T, Defect>) -> Result<Ve
     list(value)?.into_iter().map(read).collect()
 }
 
-/// Names of the lists of groups, scope groups and records. Until OTLP 0.15 a scope was an instrumentation library.
+/// Names of the lists of groups, scope groups and records. Until OTLP 0.15, a scope was called an instrumentation
+/// library.
 fn names(kind: RequestKind) -> [&'static [&'static str]; 3] {
     match kind {
         RequestKind::Traces => [
@@ -78,8 +79,9 @@ fn names(kind: RequestKind) -> [&'static [&'static str]; 3] {
     }
 }
 
-/// Names of the owners of groups and of scope groups.
+/// Names of the owner of a group.
 const RESOURCE: &[&str] = &["resource"];
+/// Names of the owner of a scope group.
 const SCOPE: &[&str] = &["scope", "instrumentationLibrary", "instrumentation_library"];
 
 /// Takes all records of the request in `bytes`.
@@ -131,8 +133,8 @@ pub(super) fn walk(sink: &mut Sink, kind: RequestKind, bytes: &[u8]) -> Result<(
     refusals.verdict(sink)
 }
 
-/// The document as text. Half a character, as programs write it that cut texts anywhere, must not cost the records
-/// beside it.
+/// Converts the document to text. Half a character, from a program that cuts texts at any byte, must not affect other
+/// records.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     match surrogates::repaired(text.as_bytes()) {
@@ -141,32 +143,33 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// What the document holds beside the request that it was sent as: that of another signal, or nothing that is known.
+/// Checks the other fields of the document. Refuses the document if it holds only another signal's request or only
+/// unknown fields; counts another signal's request next to the expected one as refused.
 fn others(sink: &mut Sink, kind: RequestKind, root: &Group) -> Result<(), Defect> {
     let other =
         |name: &String| RequestKind::ALL.into_iter().find(|kind| names(*kind)[0].contains(&name.as_str()));
     let found = root.unknown.iter().find_map(|name| other(name).map(|kind| (name, kind)));
     match found {
         Some((name, other)) if !root.is_found => Err(Defect::new(format!(
-            "{name} belongs to {}, {} to {}",
+            "{name} belongs to {}; {} takes {}",
             other.path(),
-            names(kind)[0][0],
-            kind.path()
+            kind.path(),
+            names(kind)[0][0]
         ))),
         Some((name, other)) => {
-            sink.rejected.add(name, format_args!("belongs to {}, was not taken here", other.path()));
+            sink.rejected.add(name, format_args!("belongs to {} and was not stored", other.path()));
             Ok(())
         }
         None => root.strays(kind, 0).map_or(Ok(()), Err),
     }
 }
 
-/// An owner, members, a schema URL: the request, its groups, their scope groups.
+/// The request, a group or a scope group: an owner, members, a schema URL.
 struct Group {
     owner: Value,
     members: Vec<Value>,
     schema_url: String,
-    /// Whether there was a list of members, even an empty one.
+    /// True if there was a list of members, even an empty one.
     is_found: bool,
     /// Names of other fields.
     unknown: Vec<String>,
@@ -202,17 +205,17 @@ impl Group {
         lists.map(Vec::len).sum()
     }
 
-    /// What would be lost without a word: the members of another signal, or all of a group in which nothing is
-    /// known. The group is at this level, 0 the request.
+    /// Reports fields that would be lost silently: the members of another signal, or everything in a group without a
+    /// known field. `level` is 0 for the request, 1 for a group, 2 for a scope group.
     fn strays(&self, kind: RequestKind, level: usize) -> Option<Defect> {
         if !self.is_found {
             let unknown = self.unknown.first()?;
             let members = names(kind)[level][0];
-            return Some(Defect::new(format!("has no {members}, but {unknown:?}, which is not known here")));
+            return Some(Defect::new(format!("has no {members}, but an unknown field {unknown:?}")));
         }
         let is_other =
             |name: &&String| RequestKind::ALL.iter().any(|k| names(*k)[level].contains(&name.as_str()));
         let other = self.unknown.iter().find(is_other)?;
-        Some(Defect::new(format!("{other:?} is of another signal, and was not taken")))
+        Some(Defect::new(format!("{other:?} belongs to another signal and was not stored")))
     }
 }

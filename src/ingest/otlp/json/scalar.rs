@@ -1,4 +1,4 @@
-//! Scalars of protobuf's JSON mapping.
+//! Readers for the scalars of protobuf's JSON mapping.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -13,7 +13,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// How much of an unexpected value a message shows, in characters.
+/// Most characters of an unexpected value that a message shows.
 const SHOWN_MAX: usize = 60;
 
 pub(super) fn unexpected(expected: &str, found: &Value) -> Defect {
@@ -48,7 +48,7 @@ pub(super) fn double(value: Value) -> Result<f64, Defect> {
     read.ok_or_else(|| unexpected("a number", &value))
 }
 
-/// An integer of any width, as number or text; `1e3` and `5.0` are integers too.
+/// Reads an integer of any width from a number or text; `1e3` and `5.0` are integers too.
 fn integer<T: TryFrom<i128>>(value: &Value, expected: &str) -> Result<T, Defect> {
     let of_float = |d: f64| (d.fract() == 0.0 && d.abs() < 2_f64.powi(64)).then_some(d as i128);
     let read = match value {
@@ -84,7 +84,7 @@ pub(super) fn uint32(value: Value) -> Result<u32, Defect> {
     integer(&value, "an unsigned 32-bit integer")
 }
 
-/// An enum: its number, or a name that `number` knows.
+/// Reads an enum: its number, or a name that `number` knows.
 pub(super) fn enumeration(value: Value, number: impl Fn(&str) -> Option<i32>) -> Result<i32, Defect> {
     match value.as_str().and_then(number) {
         Some(number) => Ok(number),
@@ -92,7 +92,7 @@ pub(super) fn enumeration(value: Value, number: impl Fn(&str) -> Option<i32>) ->
     }
 }
 
-/// An id, in hex of any case.
+/// Reads an id in hex of any case.
 pub(super) fn id(value: Value) -> Result<Vec<u8>, Defect> {
     let text = text(value)?;
     hex::decode(&text).map_err(|_| unexpected("an id in hex", &Value::String(text)))

@@ -1,8 +1,8 @@
-//! A JSON document as a tree of values, in which a field that is given twice is as in protobuf.
+//! How is JSON parsed so that a field given twice is read as in protobuf?
 //!
-//! JSON leaves open what a name means that occurs twice in an object, and most readers forget all but the last.
-//! For a list of spans that is silent loss; so lists go on, objects are merged, and of anything else the last
-//! counts, unless it is `null`, which sets nothing. That is what protobuf does with fields and messages.
+//! JSON does not define the meaning of a name that occurs twice in an object; most readers keep only the last value.
+//! For a list of spans, that would be silent loss. So, as in protobuf, lists are concatenated, objects are merged, and
+//! for other values the last one counts, unless it is `null`, which sets nothing.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
-/// Reads a document. Nesting is limited to 128 levels.
+/// Parses a document. Nesting is limited to 128 levels.
 pub(super) fn parse(json: &str) -> serde_json::Result<Value> {
     serde_json::from_str::<Tree>(json).map(|tree| tree.0)
 }
@@ -67,7 +67,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 }
 
-/// Sets a field, which may have been set before.
+/// Sets a field, or merges the value into the one that was set before.
 fn set(fields: &mut Map<String, Value>, name: String, value: Value) {
     match fields.entry(name) {
         Entry::Vacant(entry) => {

@@ -1,9 +1,11 @@
-//! Requests in a form in which equal ones look equal: one line of text per record, with its resource and
-//! scope, sorted. So resources and scopes that are listed twice are one, empty ones are none, and the order
-//! of attributes and records does not matter. Text, because NaN then equals NaN.
+//! Canonical form of requests: equal requests give equal lines.
 //!
-//! What events do not keep is not there either, as documented: attributes without a value, times that cannot be,
-//! values of points that say that none was recorded.
+//! One line of text per record, with its resource and scope, sorted. So it does not matter whether a resource or
+//! scope is listed twice or is empty, nor in which order attributes and records are. Text, because NaN then
+//! equals NaN.
+//!
+//! Parts that events deliberately do not store are removed: attributes without a value, impossible times, values
+//! of points with the flag "no recorded value".
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -18,16 +20,16 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
 use super::NOW_NS;
 
-/// Attributes of events.
+/// Sorts attributes of events, and removes those without a value.
 fn attributes(list: &mut Vec<KeyValue>) {
     list.retain(|entry| entry.value.as_ref().is_some_and(|any| any.value.is_some()));
     entries(list);
 }
 
-/// Attributes of what is in a list of an event.
+/// Sorts attributes inside a list of an event, such as its links.
 fn entries(list: &mut [KeyValue]) {
     for entry in list.iter_mut() {
-        // A value that is not there and one that says nothing are the same.
+        // A missing value equals an empty one.
         entry.value.get_or_insert_default();
     }
     list.sort_by_key(|entry| (entry.key.clone(), format!("{:?}", entry.value)));
@@ -53,7 +55,7 @@ fn owners(resource: Option<&Resource>, scope: Option<&InstrumentationScope>, url
     format!("{resource:?} {scope:?} {urls:?}")
 }
 
-/// The spans of a request.
+/// Lines of the spans of a request.
 pub(super) fn traces(request: &ExportTraceServiceRequest) -> Vec<String> {
     let mut lines = Vec::new();
     for group in &request.resource_spans {
@@ -86,7 +88,7 @@ fn canonical_span(span: &Span) -> Span {
     span
 }
 
-/// A start and an end that are ten years apart are no span; the one that is nearer to now stays.
+/// If start and end are more than ten years apart, keeps the one nearer to now.
 fn start_and_end(start: &mut u64, end: &mut u64) {
     time(start);
     time(end);
@@ -96,7 +98,7 @@ fn start_and_end(start: &mut u64, end: &mut u64) {
     }
 }
 
-/// The log records of a request.
+/// Lines of the log records of a request.
 pub(super) fn logs(request: &ExportLogsServiceRequest) -> Vec<String> {
     let mut lines = Vec::new();
     for group in &request.resource_logs {
@@ -119,7 +121,7 @@ pub(super) fn logs(request: &ExportLogsServiceRequest) -> Vec<String> {
     lines
 }
 
-/// The data points of a request, each with its metric.
+/// Lines of the data points of a request, each with its metric.
 pub(super) fn metrics(request: &ExportMetricsServiceRequest) -> Vec<String> {
     let mut lines = Vec::new();
     for group in &request.resource_metrics {
@@ -149,7 +151,7 @@ fn points(metric: &Metric) -> Vec<String> {
     points.into_iter().map(|point| format!("{metric:?} {point}")).collect()
 }
 
-/// Takes the points out, as text.
+/// Takes the points out of the list, as text.
 fn each<P: std::fmt::Debug>(points: &mut Vec<P>, canonical: impl Fn(&mut P)) -> Vec<String> {
     let text = |mut point: P| {
         canonical(&mut point);
@@ -158,7 +160,7 @@ fn each<P: std::fmt::Debug>(points: &mut Vec<P>, canonical: impl Fn(&mut P)) -> 
     std::mem::take(points).into_iter().map(text).collect()
 }
 
-/// What the kinds of points have in common; whether a value was recorded.
+/// Canonicalizes the common fields of a point; true if a value was recorded.
 macro_rules! common {
     ($point:ident) => {{
         attributes(&mut $point.attributes);
@@ -216,7 +218,7 @@ fn quantiles(point: &mut SummaryDataPoint) {
     }
 }
 
-/// The encoder leaves out fields that equal zero, and so does not tell -0.0 from it.
+/// The encoder leaves out fields that equal zero, so -0.0 becomes 0.0.
 fn zero(d: &mut f64) {
     if *d == 0.0 {
         *d = 0.0;
@@ -232,7 +234,7 @@ fn exemplars(list: &mut [Exemplar]) {
     }
 }
 
-/// Compares lines and shows the first that differ, not all.
+/// Compares lines and shows only the first difference.
 pub(super) fn assert_same(got: &[String], expected: &[String]) {
     for (got, expected) in got.iter().zip(expected) {
         assert_eq!(got, expected);

@@ -1,4 +1,4 @@
-//! What the columns say, and what is refused.
+//! Do decoded columns have the right values, and are the right records refused?
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
@@ -50,7 +50,7 @@ pub(super) fn records(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
     ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] }
 }
 
-/// A text column; empty where null.
+/// Values of a text column; empty text for null.
 pub(super) fn texts(batch: &EventBatch, name: &str) -> Vec<String> {
     let Some(array) = batch.core().column_by_name(name) else { return vec![String::new(); batch.rows()] };
     array.as_string_view().iter().map(|text| text.unwrap_or_default().to_owned()).collect()
@@ -150,7 +150,7 @@ fn a_log_record_with_a_bad_id_goes_in_without_it() {
     assert!(ingested.batch.core().column_by_name(c::SPAN_ID).is_some());
     assert_eq!(
         ingested.rejected.message(),
-        "resource 0, scope 0, log record 0: trace_id has 3 bytes, expected 16; kept without it"
+        "resource 0, scope 0, log record 0: trace_id has 3 bytes, expected 16; stored without it"
     );
 }
 
@@ -195,7 +195,7 @@ fn sample_weights_come_from_trace_state_or_attribute() {
     assert_eq!(weights.values(), &[2.0, 2.0, 20.0, 1.0]);
 }
 
-/// What producers write and the specification allows, or once did.
+/// JSON in forms that producers write and the specification allows or once allowed.
 const SLOPPY_JSON: &str = r#"{"unknown": 1, "resourceSpans": [{"scopeSpans": null}, {
   "resource": {"attributes": [{"key": "n", "value": {"intValue": 5}}, {"key": "e", "value": {"arrayValue": {}}},
     {"key": "none"}, {"key": "d", "value": {"doubleValue": "NaN"}}, {"key": "b", "value": {"bytesValue": "_w"}}]},
@@ -263,7 +263,7 @@ fn ids_are_null_where_there_are_none() {
     assert!(null(c::TRACE_ID) && null(c::SPAN_ID) && null(c::BODY) && null(c::SEVERITY_NUMBER));
 }
 
-/// A request of `spans` spans with `keys` attributes each; every one has a key of its own, if `distinct`.
+/// A request of `spans` spans with `keys` attributes each. If `distinct`, all keys of the request differ.
 fn request_of_keys(spans: usize, keys: usize, distinct: bool) -> Vec<u8> {
     let attribute = |key: String| KeyValue {
         key,

@@ -1,4 +1,4 @@
-//! What was not sent is not made up: values, times, measurements, severities.
+//! Are missing values, times, measurements and severities left missing, not made up?
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
@@ -98,11 +98,11 @@ fn a_span_without_start_or_end_has_no_duration_and_is_not_in_1970() {
     assert_eq!(reasons.len(), 5, "{reasons:?}");
     let of = "resource 0, scope 0, span";
     for (reason, expected) in reasons.iter().zip([
-        "5: end_time_unix_nano is 18446744073709551615, beyond what events hold; kept without it",
-        "6: end_time_unix_nano is 9223372036854775807, beyond what events hold; kept without it",
-        "7: end_time_unix_nano is 4102444800000000000, years from the start; kept without it",
-        "8: start_time_unix_nano is 18446744073709551615, beyond what events hold; kept without it",
-        "9: start_time_unix_nano is 12345, years before the end; kept without it",
+        "5: end_time_unix_nano is 18446744073709551615, out of range: times end in 2262; stored without it",
+        "6: end_time_unix_nano is 9223372036854775807, out of range: times end in 2262; stored without it",
+        "7: end_time_unix_nano is 4102444800000000000, over ten years from the start; stored without it",
+        "8: start_time_unix_nano is 18446744073709551615, out of range: times end in 2262; stored without it",
+        "9: start_time_unix_nano is 12345, over ten years from the end; stored without it",
     ]) {
         assert_eq!(reason, &format!("{of} {expected}"));
     }
@@ -139,7 +139,7 @@ fn a_log_time_that_cannot_be_is_unknown() {
     assert_eq!((ingested.rejected.count(), ingested.rejected.reasons().len()), (0, 4));
 }
 
-/// One flagged point of every kind, with values all the same, and times that nobody knows.
+/// One point of every kind with the flag "no recorded value", with values nevertheless.
 const GAPS: &str = r#"{"resourceMetrics": [{"scopeMetrics": [{"metrics": [
     {"name": "gauge", "gauge": {"dataPoints": [{"timeUnixNano": "5", "asDouble": 1.5, "flags": 1}]}},
     {"name": "sum", "sum": {"isMonotonic": true, "aggregationTemporality": 2, "dataPoints": [{"timeUnixNano": "5", "asInt": "0", "flags": 3}]}},

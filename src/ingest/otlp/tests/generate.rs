@@ -1,4 +1,4 @@
-//! Requests as no sane producer would send them, all valid.
+//! Generator of odd but valid requests.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -22,7 +22,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Keys that mean something elsewhere, or are hard to write down.
+/// Keys with a meaning elsewhere, or with characters that need escapes.
 const KEYS: [&str; 26] = [
     "",
     "name",
@@ -67,7 +67,7 @@ const TEXTS: [&str; 9] = [
 /// Makes requests from a seed.
 pub(crate) struct Generator {
     rng: ChaCha8Rng,
-    /// Whether doubles may be NaN or infinite, which JSON numbers cannot be.
+    /// True if doubles may be NaN or infinite, which JSON numbers cannot express.
     non_finite: bool,
     next_id: u64,
 }
@@ -123,7 +123,7 @@ impl Generator {
         *[0, 0, 1, u32::MAX].choose(&mut self.rng).unwrap()
     }
 
-    /// Mostly a number that the protocol names, `0..names`.
+    /// Usually a number that the protocol names, in `0..names`.
     fn enumeration(&mut self, names: i32) -> i32 {
         if self.chance(8) {
             *[-1, 99, i32::MAX].choose(&mut self.rng).unwrap()

@@ -1,5 +1,5 @@
-//! OTLP in, OTLP out: for generated requests, for the protocol's own examples, and for bytes that are
-//! neither.
+//! Does OTLP decode and encode correctly, for generated requests, the protocol's own examples, and bytes that are
+//! not OTLP?
 
 mod canonical;
 mod console;
@@ -10,5 +10,5 @@ mod robust;
 mod round_trip;
 mod strays;
 
-/// When the tests' requests arrive.
+/// Time of receipt of the tests' requests.
 const NOW_NS: i64 = 1_800_000_000_000_000_000;

@@ -1,4 +1,4 @@
-//! Whatever the bytes, decoding ends with a result, and what it took can be encoded again.
+//! Does decoding return a result for any bytes, and can the decoded events be encoded again?
 
 use proptest::prelude::*;
 use prost::Message as _;

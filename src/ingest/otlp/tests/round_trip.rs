@@ -1,4 +1,4 @@
-//! What goes in comes out.
+//! Does a request survive decoding and encoding?
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
@@ -16,7 +16,7 @@ use super::{NOW_NS, canonical};
 use crate::event::EventBatch;
 use crate::ingest::Ingested;
 
-/// To OTLP, by way of the write-ahead log's bytes.
+/// Converts to OTLP by way of the write-ahead log's encoding.
 fn out(ingested: &Ingested) -> Encoded {
     assert_eq!(ingested.rejected.count(), 0, "{}", ingested.rejected.message());
     let bytes = ingested.batch.encode().unwrap();
@@ -29,7 +29,7 @@ fn from_json(kind: RequestKind, json: &str) -> Ingested {
     decode(kind, Encoding::Json, json.as_bytes(), NOW_NS).unwrap()
 }
 
-/// The rows of a batch, last first, in batches of two.
+/// Rows of a batch, last first, in batches of two.
 fn shuffled(batch: &EventBatch) -> Vec<RecordBatch> {
     let rows = rows(batch).unwrap();
     let last_first = UInt32Array::from_iter_values((0..rows.num_rows() as u32).rev());
@@ -74,7 +74,7 @@ proptest! {
         canonical::assert_same(&canonical::traces(&encoded.traces), &canonical::traces(&request));
     }
 
-    /// The JSON that other implementations write reads as the protobuf that they write.
+    /// JSON of other implementations decodes to the same request as their protobuf.
     #[test]
     fn json_of_the_generated_serializers_is_read(seed: u64) {
         let mut generator = Generator::finite(seed);

@@ -1,4 +1,4 @@
-//! Nothing is swallowed: what was sent elsewhere, under old names, in pieces or with a bad neighbour.
+//! Is nothing lost silently that was sent to the wrong path, under old names, in pieces, or next to a bad record?
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -51,15 +51,11 @@ fn json_of_another_signal_is_refused_with_its_path() {
         (
             RequestKind::Traces,
             r#"{"resourceLogs": [{}]}"#,
-            "resourceLogs belongs to /v1/logs, resourceSpans to /v1/traces",
+            "resourceLogs belongs to /v1/logs; /v1/traces takes resourceSpans",
         ),
         (RequestKind::Metrics, r#"{"resource_spans": []}"#, "resource_spans belongs to /v1/traces"),
         (RequestKind::Logs, r#"{"x": 1, "resourceMetrics": []}"#, "resourceMetrics belongs to /v1/metrics"),
-        (
-            RequestKind::Logs,
-            r#"{"logs": [1]}"#,
-            r#"has no resourceLogs, but "logs", which is not known here"#,
-        ),
+        (RequestKind::Logs, r#"{"logs": [1]}"#, r#"has no resourceLogs, but an unknown field "logs""#),
     ] {
         let error = json(kind, text).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
@@ -74,7 +70,7 @@ fn json_of_another_signal_is_refused_with_its_path() {
     );
     let ingested = json(RequestKind::Traces, &both).unwrap();
     assert_eq!((ingested.batch.rows(), ingested.rejected.count()), (1, 1));
-    assert_eq!(ingested.rejected.message(), "resourceLogs: belongs to /v1/logs, was not taken here");
+    assert_eq!(ingested.rejected.message(), "resourceLogs: belongs to /v1/logs and was not stored");
 }
 
 #[test]
@@ -106,18 +102,18 @@ fn a_group_in_which_nothing_is_known_is_told() {
     assert_eq!((ingested.batch.rows(), ingested.rejected.count()), (1, 2));
     assert_eq!(
         ingested.rejected.message(),
-        "resource 0: has no scopeSpans, but \"scopeLogs\", which is not known here; \
-         resource 1, scope 0: has no spans, but \"logRecords\", which is not known here"
+        "resource 0: has no scopeSpans, but an unknown field \"scopeLogs\"; \
+         resource 1, scope 0: has no spans, but an unknown field \"logRecords\""
     );
     let text =
         format!(r#"{{"resourceSpans": [{{"scopeLogs": [{{}}], "scopeSpans": [{{"spans": [{SPAN}]}}]}}]}}"#);
     let ingested = json(RequestKind::Traces, &text).unwrap();
     assert_eq!((ingested.batch.rows(), ingested.rejected.count()), (1, 1));
-    assert!(ingested.rejected.message().contains("\"scopeLogs\" is of another signal"));
+    assert!(ingested.rejected.message().contains("\"scopeLogs\" belongs to another signal"));
     let unknown = field(9, b"x");
     for bytes in [unknown.clone(), field(1, &unknown), field(1, &field(2, &unknown))] {
         let error = read(RequestKind::Logs, Encoding::Protobuf, &bytes).unwrap_err().to_string();
-        assert!(error.contains("field 9, which is not known here"), "{error}");
+        assert!(error.contains("an unknown field 9"), "{error}");
     }
 }
 
@@ -164,7 +160,7 @@ fn pieces_of_a_message_are_merged_at_every_level() {
     // A list in two pieces: the values of both.
     let list = |text: &str| field(5, &field(1, &any(text)));
     let twice = [field(1, b"list"), field(2, &list("a")), field(2, &list("b"))].concat();
-    // Of scalars the last that is set.
+    // For scalars, the last that is set counts.
     let last = [field(1, b"last"), field(2, &any("a")), field(2, &any("b")), field(2, &[])].concat();
     let other = [field(1, b"other"), field(2, &list("a")), field(2, &any("b"))].concat();
     let status = [field(15, &field(2, b"why")), field(15, &[0x18, 2])].concat();
@@ -242,9 +238,9 @@ fn a_metric_of_a_kind_that_is_not_known_is_told() {
     let bytes = field(1, &field(2, &[field(2, &metric), field(2, &field(1, b"empty"))].concat()));
     let ingested = read(RequestKind::Metrics, Encoding::Protobuf, &bytes).unwrap();
     assert_eq!((ingested.batch.rows(), ingested.rejected.count()), (0, 1));
-    assert!(ingested.rejected.message().contains("protobuf field 4, is of no known kind"));
+    assert!(ingested.rejected.message().contains("(protobuf field 4) is of an unknown kind"));
     let text = r#"{"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": "m", "intGauge": {"dataPoints": []}}, {"name": "empty"}]}]}]}"#;
     let ingested = json(RequestKind::Metrics, text).unwrap();
     assert_eq!((ingested.batch.rows(), ingested.rejected.count()), (0, 1));
-    assert!(ingested.rejected.message().contains("\"intGauge\" is no known kind of data"));
+    assert!(ingested.rejected.message().contains("\"intGauge\" is not a known kind of metric data"));
 }

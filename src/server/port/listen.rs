@@ -1,0 +1,153 @@
+//! On which addresses does a server listen: requested addresses, bound sockets, and bound addresses.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use super::Port;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Addresses to listen on, `host:port` for each [`Port`]; port 0 takes any free one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    addresses: BTreeMap<Port, String>,
+    allowed_hosts: Vec<String>,
+}
+
+impl Default for Endpoints {
+    /// Every port on its default address.
+    fn default() -> Self {
+        Self::all(Port::default_address)
+    }
+}
+
+impl Endpoints {
+    /// Any free port of the loopback interface for each protocol.
+    pub fn any() -> Self {
+        Self::all(|_| "127.0.0.1:0")
+    }
+
+    fn all(address: fn(Port) -> &'static str) -> Self {
+        let addresses = Port::ALL.iter().map(|port| (*port, address(*port).to_owned())).collect();
+        Self { addresses, allowed_hosts: Vec::new() }
+    }
+
+    /// Sets the address of `port`.
+    #[must_use]
+    pub fn with(mut self, port: Port, address: impl Into<String>) -> Self {
+        self.addresses.insert(port, address.into());
+        self
+    }
+
+    /// Turns off `port`.
+    #[must_use]
+    pub fn without(mut self, port: Port) -> Self {
+        self.addresses.remove(&port);
+        self
+    }
+
+    /// Sets further host names under which data may be read, as `--allowed-host` does; `*` is every name.
+    #[must_use]
+    pub fn with_allowed_hosts(mut self, names: &[String]) -> Self {
+        names.clone_into(&mut self.allowed_hosts);
+        self
+    }
+}
+
+/// Addresses that a server listens on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addresses(BTreeMap<Port, SocketAddr>);
+
+impl Addresses {
+    /// Returns the address of `port`, if the server listens for it.
+    pub fn get(&self, port: Port) -> Option<SocketAddr> {
+        self.0.get(&port).copied()
+    }
+}
+
+impl std::fmt::Display for Addresses {
+    /// `http=127.0.0.1:8080 otlp-grpc=127.0.0.1:4317 otlp-http=127.0.0.1:4318`, without those that are off.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut space = "";
+        for (port, address) in &self.0 {
+            write!(f, "{space}{port}={address}")?;
+            space = " ";
+        }
+        Ok(())
+    }
+}
+
+/// Bound sockets, not yet served. They are bound before the data directory is opened, so that a port in use is
+/// reported at once.
+#[derive(Debug)]
+pub struct Listeners {
+    pub(in crate::server) sockets: BTreeMap<Port, TcpListener>,
+    /// Names of `--allowed-host`.
+    pub(in crate::server) allowed_hosts: Vec<String>,
+}
+
+impl Listeners {
+    /// Binds the addresses. Fails with [`ErrorKind::Conflict`] if one is in use.
+    pub async fn bind(endpoints: &Endpoints) -> Result<Self> {
+        let mut sockets = BTreeMap::new();
+        for (port, address) in &endpoints.addresses {
+            sockets.insert(*port, bind(*port, address).await?);
+        }
+        Ok(Self { sockets, allowed_hosts: endpoints.allowed_hosts.clone() })
+    }
+
+    /// Returns the bound addresses.
+    pub fn addresses(&self) -> Result<Addresses> {
+        let taken = self.sockets.iter().map(|(port, socket)| Ok((*port, socket.local_addr()?)));
+        Ok(Addresses(taken.collect::<Result<_>>()?))
+    }
+}
+
+async fn bind(port: Port, address: &str) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "cannot listen on {address} for {port}: another process listens there (another broadloom, an OpenTelemetry \
+                 Collector?); choose another address with --{port} ADDRESS:PORT, where port 0 takes any free one"
+            ),
+        )),
+        Err(e) => Err(Error::invalid(format!("cannot listen on {address} for {port}: {e}")).with_source(e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn port_zero_takes_a_free_port_and_a_taken_port_is_a_clear_error() {
+        let first = Listeners::bind(&Endpoints::any()).await.unwrap();
+        let taken = first.addresses().unwrap().get(Port::OtlpGrpc).unwrap();
+        assert_ne!(taken.port(), 0);
+        let again = Endpoints::any().with(Port::OtlpGrpc, taken.to_string());
+        let error = Listeners::bind(&again).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        assert!(error.message().contains(&taken.to_string()), "{error}");
+        assert!(error.message().contains("--otlp-grpc"), "{error}");
+    }
+
+    #[test]
+    fn addresses_are_said_in_words_that_programs_can_read() {
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let addresses = Addresses([(Port::OtlpHttp, address(3)), (Port::Http, address(1))].into());
+        assert_eq!(addresses.to_string(), "http=127.0.0.1:1 otlp-http=127.0.0.1:3");
+        assert_eq!(addresses.get(Port::OtlpGrpc), None);
+    }
+
+    #[tokio::test]
+    async fn every_port_is_taken_unless_it_is_off() {
+        let listeners = Listeners::bind(&Endpoints::any().without(Port::Http)).await.unwrap();
+        let addresses = listeners.addresses().unwrap();
+        for port in Port::ALL {
+            assert_eq!(addresses.get(*port).is_some(), *port != Port::Http, "{port}");
+        }
+    }
+}
