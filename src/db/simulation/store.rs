@@ -157,8 +157,12 @@ impl ObjectStore for SimulatedStore {
             self.late.lock().push((path, payload, opts.mode));
             return Err(failed("put arrives late"));
         }
-        if opts.mode == PutMode::Create && self.chaos.strikes("put meets another") {
-            // S3's answer to conditional requests at the same time; nothing need be there.
+        if opts.mode == PutMode::Create
+            && self.chaos.strikes("put meets another")
+            && self.placement.poison().is_none()
+        {
+            // S3's answer to conditional requests at the same time; nothing need be there. A directory that could not
+            // be fsynced only fails: a name that it left is not taken for an object.
             let source = "put meets another".into();
             return Err(Error::AlreadyExists { path: location.to_string(), source });
         }
