@@ -2,4 +2,4 @@
 --
 -- Parameter: the trace id, 32 hex digits in any case.
 -- Columns: those of events; any attribute can be named.
-SELECT * FROM events WHERE trace_id = $1 ORDER BY timestamp
+SELECT * FROM events WHERE trace_id = $trace_id ORDER BY timestamp

@@ -136,9 +136,21 @@ async fn local(args: DemoArgs, wanted: DemoSettings, globals: &Globals, out: &mu
         return database.close().await;
     };
     writeln!(out, "\nThe shop stays open, with {} new events per second. Ctrl-C stops it.", args.rate)?;
+    if let Some(page) = server.page()? {
+        writeln!(out, "The incident, against the time before it: {page}?t={}", second_half(settings))?;
+    }
     let generator = Generator::live(settings, SystemClock.now_ns().unsigned_abs());
     let shop = live::keep_open(generator, source, args.rate);
     server.serve(&args.server, database, globals, shop).await
+}
+
+/// The second half of the corpus as a range of the web page: the incident begins about there.
+fn second_half(settings: DemoSettings) -> String {
+    let at = |half: i64| {
+        let ns = settings.start_ns + half * i64::from(settings.minutes) * MINUTE_NS / 2;
+        chrono::DateTime::from_timestamp_nanos(ns).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+    };
+    format!("{}..{}", at(1), at(2))
 }
 
 /// Sends the demo to a running server.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use super::logging::LogFormat;
 use super::{Globals, logging, units};
 use crate::config::Settings;
 use crate::db::Database;
@@ -26,6 +28,9 @@ Query it:
   curl '127.0.0.1:8080/v1/sql?format=csv' -H 'Content-Type: application/json' \\
        -d '{\"query\": \"select * from logs where service.name = $1\", \"params\": [\"cart\"]}'
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
+
+Look at it:
+  open http://127.0.0.1:8080/ in a browser
 
 When it is ready, it prints its addresses: `listening http=127.0.0.1:8080 otlp-grpc=… otlp-http=…`.
 By default it listens on the loopback interface only; there is no authentication yet. So that web pages cannot read
@@ -221,6 +226,11 @@ impl Prepared {
         Ok(Self { signals, listeners: Listeners::bind(&args.endpoints()).await? })
     }
 
+    /// The web page that will be there, for a browser on this machine.
+    pub(super) fn page(&self) -> Result<Option<String>> {
+        Ok(self.listeners.addresses()?.get(Port::Http).map(page))
+    }
+
     /// Serves `database` until a signal, and runs `beside` meanwhile; serving ends if that fails.
     pub(super) async fn serve(
         self,
@@ -270,7 +280,17 @@ async fn end(server: Server, database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// Reports the addresses: in the log for people, on stdout for programs.
+/// The web page of a server that listens on `address`, for a browser on this machine.
+fn page(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}/", SocketAddr::new(ip, address.port()))
+}
+
+/// Reports the addresses: in the log and on stderr for people, on stdout for programs.
 fn announce(server: &Server, globals: &Globals) {
     let addresses = server.addresses();
     tracing::info!(
@@ -279,7 +299,12 @@ fn announce(server: &Server, globals: &Globals) {
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    // A closed stdout does not stop the server.
+    // A closed stderr or stdout does not stop the server.
+    if let Some(page) = addresses.get(Port::Http).map(page)
+        && globals.log_format == LogFormat::Text
+    {
+        let _ = writeln!(std::io::stderr(), "open {page}");
+    }
     let mut stdout = std::io::stdout();
     let _ = writeln!(stdout, "listening {addresses}").and_then(|()| stdout.flush());
 }

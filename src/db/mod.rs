@@ -51,7 +51,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
-use crate::query::{Engine, QueryResult, Question, ReadSnapshot};
+use crate::query::{Checked, Engine, QueryResult, Question, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
@@ -238,6 +238,11 @@ impl Database {
     /// errors come through the stream. Dropping the result ends the query.
     pub async fn query(&self, question: Question) -> Result<QueryResult> {
         self.inner.engine.query(&self.snapshot(), question).await
+    }
+
+    /// Plans a statement without running it: its columns, or what is wrong with it. See [`Engine::check`].
+    pub async fn check(&self, question: &Question) -> Result<Checked> {
+        self.inner.engine.check(&self.snapshot(), question).await
     }
 
     /// [`query`](Self::query) without parameters or limits.

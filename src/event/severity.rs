@@ -13,6 +13,11 @@
 //! Source: OpenTelemetry logs data model, "Field: SeverityNumber", "Displaying Severity" and appendix B.
 //! Segments that are older than the last two columns have the word as sent in `severity`.
 
+use arrow::datatypes::Field;
+
+/// Key of a mark in the metadata of a field.
+const MARK: &str = "broadloom.severity";
+
 /// Names of the ranges of four numbers each, starting at 1.
 const NAMES: [&str; 6] = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
@@ -21,6 +26,16 @@ pub const FROM_TEXT: &str = "text";
 
 /// Value of `severity_origin`: no text was sent; `severity` is the number's name.
 pub const FROM_NUMBER: &str = "number";
+
+/// Marks the field of the column `severity`, so that statements know it by any name.
+pub(crate) fn mark(field: Field) -> Field {
+    field.with_metadata([(MARK.to_owned(), String::new())].into())
+}
+
+/// True for the field of the column `severity`.
+pub(crate) fn is_marked(field: &Field) -> bool {
+    field.metadata().contains_key(MARK)
+}
 
 /// Severity columns of one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

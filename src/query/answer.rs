@@ -9,6 +9,7 @@ use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
+use super::progress::Progress;
 use crate::error::Result;
 
 /// Rows of a query, as they are found. Dropping it cancels the query.
@@ -19,6 +20,8 @@ pub struct QueryResult {
     pub stream: SendableRecordBatchStream,
     /// Warnings for the author of a statement that works.
     pub warnings: Vec<String>,
+    /// Progress of the statement.
+    pub progress: Progress,
 }
 
 impl std::fmt::Debug for QueryResult {
@@ -50,7 +53,7 @@ impl QueryResult {
     /// [row limit](super::Question::row_limit) of a question.
     #[must_use]
     pub fn first_rows(self, rows_max: usize) -> Self {
-        let Self { schema, stream, warnings } = self;
+        let Self { schema, stream, warnings, progress } = self;
         let rows = futures::stream::unfold((stream, rows_max), |(mut stream, left)| async move {
             if left == 0 {
                 return None;
@@ -60,7 +63,7 @@ impl QueryResult {
             Some((next, (stream, left)))
         });
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-        Self { schema, stream, warnings }
+        Self { schema, stream, warnings, progress }
     }
 
     /// Collects all rows.

@@ -52,6 +52,8 @@ use super::plan::casts::Casts;
 use super::plan::group_by_codes::GroupByCodes;
 use super::plan::nested::JsonText;
 use super::plan::rewrite::{RewriteRule, rewrite_plan};
+use super::plan::yields::YieldInJoins;
+use super::progress::Progress;
 use super::question::Question;
 use super::resolve::{EVENTS, ResolveContext, Resolved, decode_table_name, resolve};
 use super::scan::metadata::MetadataCache;
@@ -85,6 +87,15 @@ const PLANNED_FUNCTIONS: [&str; 12] = [
     "trim",
     "ceil",
 ];
+
+/// Result of planning a statement without running it.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Names and types of its columns.
+    pub schema: SchemaRef,
+    /// Warnings for the author of a statement that works.
+    pub warnings: Vec<String>,
+}
 
 /// State that all statements of a database share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -153,7 +164,7 @@ impl Engine {
             Some((tokio::time::Instant::now().checked_add(timeout)?, timeout))
         });
         let start = Box::pin(self.start(snapshot, &question));
-        let (stream, warnings, casts) = match deadline {
+        let (stream, warnings, casts, progress) = match deadline {
             Some((at, timeout)) => {
                 tokio::time::timeout_at(at, start).await.map_err(|_| timed_out(timeout))??
             }
@@ -168,21 +179,32 @@ impl Engine {
             rows_left: question.row_limit,
             row_limit: question.row_limit.unwrap_or(usize::MAX),
         };
-        Ok(QueryResult { schema, stream: Box::pin(stream), warnings })
+        Ok(QueryResult { schema, stream: Box::pin(stream), warnings, progress })
     }
 
     async fn start(
         &self,
         snapshot: &ReadSnapshot,
         question: &Question,
-    ) -> Result<(SendableRecordBatchStream, Vec<String>, Casts)> {
+    ) -> Result<(SendableRecordBatchStream, Vec<String>, Casts, Progress)> {
         let state = self.state(snapshot);
         let (plan, warnings, hints) = self.plan(&state, snapshot, question).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let casts = Casts::of(&plan);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
+        let progress = Progress::of(Arc::clone(&physical));
         let stream = execute_stream(physical, self.inner.plain.task_ctx()).map_err(hint)?;
-        Ok((stream, warnings, casts))
+        Ok((stream, warnings, casts, progress))
+    }
+
+    /// Plans a statement without running it. Fails as [`query`](Self::query) does where the statement is wrong; that
+    /// a value cannot be cast, or a number does not fit, is found out only by running it.
+    pub async fn check(&self, snapshot: &ReadSnapshot, question: &Question) -> Result<Checked> {
+        let state = self.state(snapshot);
+        let (plan, warnings, hints) = Box::pin(self.plan(&state, snapshot, question)).await?;
+        let hint = |e: DataFusionError| explain_types(e.into(), &hints);
+        let plan = state.optimize(&plan).map_err(hint)?;
+        Ok(Checked { schema: Arc::new(plan.schema().as_arrow().clone()), warnings })
     }
 
     /// Returns the logical plan of a question, its warnings, and the types of the attributes in it.
@@ -285,6 +307,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         .with_analyzer_rules(rules)
         .with_query_planner(group_by_codes)
         .with_physical_optimizer_rule(Arc::new(CountFromBitmaps))
+        .with_physical_optimizer_rule(Arc::new(YieldInJoins))
         .build();
     let mut planners = vec![Arc::new(JsonText::new()) as Arc<dyn ExprPlanner>];
     planners.extend(state.expr_planners().iter().cloned());

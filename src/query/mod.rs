@@ -18,6 +18,7 @@
 pub mod question;
 pub mod parameter;
 pub mod answer;
+mod progress;
 pub mod language;
 pub mod resolve;
 pub mod views;
@@ -32,11 +33,12 @@ pub mod output;
 mod error;
 
 pub use answer::QueryResult;
-pub use engine::Engine;
 pub(crate) use engine::timed_out;
+pub use engine::{Checked, Engine};
 pub use error::query_error;
 pub use language::{Ask, Tree};
 pub use parameter::Parameter;
+pub use progress::{Progress, ReadCounts};
 pub use question::Question;
 pub use snapshot::ReadSnapshot;
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::sql::parser::Statement;
-use sqlparser::ast::{Query, Statement as SqlStatement};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement};
 
 use super::language::parse;
 use crate::error::{Error, Result};
@@ -26,14 +26,88 @@ const VIEWS: &[(&str, &str)] = &[
     ("service_graph", include_str!("../../sql/service_graph.sql")),
 ];
 
-/// Name, number of parameters and SQL of the built-in table functions.
-const FUNCTIONS: &[(&str, usize, &str)] = &[("trace", 1, include_str!("../../sql/trace.sql"))];
+/// Name, parameters with their defaults, and SQL of the built-in table functions.
+const FUNCTIONS: &[(&str, &[Declared], &str)] = &[
+    ("trace", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace.sql")),
+    (
+        "heatmap",
+        &[SOURCE, VALUE, STEP, PER_DECADE, WIDTH],
+        include_str!("../../sql/heatmap.sql"),
+    ),
+    ("histogram", &[SOURCE, VALUE, PER_DECADE, WIDTH], include_str!("../../sql/histogram.sql")),
+    ("red", &[SOURCE, BY, STEP], include_str!("../../sql/red.sql")),
+];
+
+/// Name, kind and default of a parameter.
+type Declared = (&'static str, Kind, Option<&'static str>);
+
+const SOURCE: Declared = ("source", Kind::Source, None);
+const VALUE: Declared = ("value", Kind::Expression, None);
+const STEP: Declared = ("step", Kind::Constant, Some("INTERVAL '1 minute'"));
+const PER_DECADE: Declared = ("per_decade", Kind::Constant, Some("10"));
+const WIDTH: Declared = ("width", Kind::Constant, Some("NULL"));
+const BY: Declared = ("by", Kind::List, Some("service.name"));
+
+/// Kind of a parameter of a function; see [`function`](super::resolve).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A value.
+    Constant,
+    /// An expression over the columns of the source.
+    Expression,
+    /// One expression, or several.
+    List,
+    /// A table.
+    Source,
+}
+
+/// A parameter of a function.
+#[derive(Debug)]
+pub(super) struct Parameter {
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: Option<Expr>,
+}
+
+/// The common table expressions that a query may refer to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// Its own.
+    Own,
+    /// Also those of the statement that it is put into.
+    OfCaller,
+}
+
+/// A function that is defined in SQL.
+#[derive(Debug)]
+pub(super) struct Function {
+    pub(super) name: String,
+    pub(super) parameters: Vec<Parameter>,
+    pub(super) query: Query,
+}
+
+impl Function {
+    fn parse(name: &str, parameters: &[Declared], sql: &str) -> Result<Self> {
+        let parameters = parameters.iter().map(|(name, kind, default)| {
+            let default = default.map(parse_expr).transpose()?;
+            Ok(Parameter { name, kind: *kind, default })
+        });
+        let parameters = parameters.collect::<Result<_>>()?;
+        Ok(Self { name: name.to_owned(), parameters, query: parse_query(name, sql)? })
+    }
+
+    /// The names that its query sees: a source may be a common table expression.
+    pub(super) fn names(&self) -> Names {
+        let has_source = self.parameters.iter().any(|parameter| parameter.kind == Kind::Source);
+        if has_source { Names::OfCaller } else { Names::Own }
+    }
+}
 
 /// Views and functions by name.
 #[derive(Debug, Clone)]
 pub struct Views {
     views: BTreeMap<String, Arc<View>>,
-    functions: BTreeMap<String, (Arc<Query>, usize)>,
+    functions: BTreeMap<String, Arc<Function>>,
 }
 
 #[derive(Debug)]
@@ -59,7 +133,8 @@ impl Views {
             views.add_view(name, sql)?;
         }
         for (name, parameters, sql) in FUNCTIONS {
-            views.functions.insert((*name).to_owned(), (Arc::new(parse_query(name, sql)?), *parameters));
+            let function = Function::parse(name, parameters, sql)?;
+            views.functions.insert((*name).to_owned(), Arc::new(function));
         }
         Ok(PARSED.get_or_init(|| views).clone())
     }
@@ -90,9 +165,21 @@ impl Views {
         self.views.get(name).map(|view| &view.query)
     }
 
-    /// Returns the query and the number of parameters of a function.
-    pub(super) fn function(&self, name: &str) -> Option<(&Query, usize)> {
-        self.functions.get(name).map(|(query, parameters)| (query.as_ref(), *parameters))
+    /// Returns a function.
+    pub(super) fn function(&self, name: &str) -> Option<&Function> {
+        self.functions.get(name).map(AsRef::as_ref)
+    }
+}
+
+/// Parses an expression.
+fn parse_expr(sql: &str) -> Result<Expr> {
+    let query = parse_query("default", &format!("SELECT {sql}"))?;
+    match *query.body {
+        SetExpr::Select(select) => match select.projection.into_iter().next() {
+            Some(SelectItem::UnnamedExpr(expr)) => Ok(expr),
+            _ => Err(Error::invalid(format!("{sql} is not an expression"))),
+        },
+        _ => Err(Error::invalid(format!("{sql} is not an expression"))),
     }
 }
 

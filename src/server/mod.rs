@@ -6,7 +6,11 @@
 //! | routes | file |
 //! |---|---|
 //! | `/v1/sql` | `sql.rs` |
+//! | `/v1/sql?format=stream`, `/v1/check` | `sql_stream.rs`, `check.rs` |
+//! | `/v1/attributes`, `/v1/status` | `attributes.rs`, `status.rs` |
 //! | `/v1/traces/{id}` | `traces.rs` |
+//! | `/v1/traces/{id}/rows`, `…/{row}` | `trace/` |
+//! | `/`, `/traces`, …, `/ui/…` | `ui/` |
 //! | `/healthz`, `/readyz`, `/metrics` | `health.rs`, `metrics.rs` |
 //! | `POST /v1/traces`, `/v1/logs`, `/v1/metrics` | `otlp/http.rs` |
 //! | `…TraceService/Export` and the other two | `otlp/grpc.rs` |
@@ -23,6 +27,8 @@
 //! Not here: authentication and TLS. By default the server listens only on the loopback interface.
 
 mod answer;
+mod attributes;
+mod check;
 mod content;
 mod gate;
 mod health;
@@ -33,8 +39,12 @@ mod otlp;
 mod port;
 mod shutdown;
 mod sql;
+mod sql_stream;
 mod state;
+mod status;
+mod trace;
 mod traces;
+mod ui;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +76,7 @@ impl Server {
     /// Serves `database` on `listeners` until [`Server::stop`].
     pub fn start(listeners: Listeners, database: Database, limits: Limits) -> Result<Self> {
         let addresses = listeners.addresses()?;
-        let state = ServerState::new(database, limits);
+        let state = ServerState::new(database, limits, addresses.clone())?;
         let stop = CancellationToken::new();
         let lingerers = Lingerers::new(stop.clone());
         let hosts = Hosts::new(&listeners.allowed_hosts)?;

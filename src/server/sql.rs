@@ -3,7 +3,8 @@
 //! `POST` takes the statement as text, or as JSON `{"query": "…", "params": [1, "a"]}` if Content-Type is JSON;
 //! `GET` takes it as `?query=…`, with `?param=…` for each parameter. `?format=`, else `Accept`, chooses the format
 //! of the answer: `json` (an array of objects; the default), `ndjson`, `csv`, `arrow` (IPC stream), `parquet`,
-//! `table` (for terminals). `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in the header
+//! `table` (for terminals), `stream` (lines with progress, see `sql_stream.rs`).
+//! `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in the header
 //! `broadloom-warnings`, a JSON array of strings.
 //!
 //! The answer is streamed while the query runs, and the query ends when the client disconnects. A query that fails
@@ -22,12 +23,13 @@ use super::answer::Problem;
 use super::content::{accepted, broken_off, media_type};
 use super::gate::{Caller, Protocol};
 use super::port::is_stalled;
+use super::sql_stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::output::{self, Format};
 use crate::query::{Ask, Parameter, QueryResult, Question};
 
 /// Most bytes of a statement with its parameters: no person writes more, and programs can use parameters.
-const STATEMENT_BYTES_MAX: usize = 4 << 20;
+pub(super) const STATEMENT_BYTES_MAX: usize = 4 << 20;
 
 /// `GET /v1/sql?query=…`.
 pub(super) async fn get(caller: Caller, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
@@ -77,12 +79,32 @@ struct Statement {
     params: Vec<Parameter>,
 }
 
+/// How the rows are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// As a document.
+    Document(Format),
+    /// As lines that tell of progress.
+    Stream,
+}
+
+impl Wanted {
+    fn parse(name: &str) -> Result<Self> {
+        if name.eq_ignore_ascii_case(sql_stream::FORMAT) {
+            return Ok(Self::Stream);
+        }
+        let format =
+            name.parse::<Format>().map_err(|e| e.followed_by(format!(", {}", sql_stream::FORMAT)))?;
+        Ok(Self::Document(format))
+    }
+}
+
 /// Options in the query string.
 #[derive(Debug, Default, PartialEq)]
 struct Options {
     query: Option<String>,
     params: Vec<Parameter>,
-    format: Option<Format>,
+    format: Option<Wanted>,
     timeout: Option<Duration>,
     limit: Option<usize>,
 }
@@ -94,7 +116,7 @@ impl Options {
             match name.as_ref() {
                 "query" => options.query = Some(value.into_owned()),
                 "param" => options.params.push(Parameter::read(&value)?),
-                "format" => options.format = Some(value.parse()?),
+                "format" => options.format = Some(Wanted::parse(&value)?),
                 "timeout" => options.timeout = Some(timeout(&value)?),
                 "limit" => {
                     let limit = value.parse();
@@ -123,11 +145,8 @@ fn timeout(text: &str) -> Result<Duration> {
     })
 }
 
-/// Chooses the format by the option, else by `Accept`; 406 if none that `Accept` lists is available.
-fn negotiate(asked: Option<Format>, headers: &HeaderMap) -> Result<Format, Problem> {
-    if let Some(format) = asked {
-        return Ok(format);
-    }
+/// Chooses the format by `Accept`; 406 if none that it lists is available.
+fn negotiate(headers: &HeaderMap) -> Result<Format, Problem> {
     let accepted = accepted(headers);
     if accepted.is_empty() {
         return Ok(Format::Json);
@@ -161,17 +180,19 @@ async fn answer(
     sql: String,
     params: Vec<Parameter>,
 ) -> Result<Response, Problem> {
-    let format = negotiate(options.format, headers)?;
     let rows_max = options.limit;
     let row_limit = rows_max.filter(|rows| *rows > 0);
     let question = Question { ask: Ask::Sql(sql), params, timeout: options.timeout, row_limit };
-    let encode = move |found: QueryResult| {
-        let found = match rows_max {
-            Some(rows_max) => found.first_rows(rows_max),
-            None => found,
-        };
-        output::encode(found, format)
+    let limit = move |found: QueryResult| match rows_max {
+        Some(rows_max) => found.first_rows(rows_max),
+        None => found,
     };
+    let format = match options.format {
+        Some(Wanted::Stream) => return sql_stream::answer(caller, question, limit).await,
+        Some(Wanted::Document(format)) => format,
+        None => negotiate(headers)?,
+    };
+    let encode = move |found| output::encode(limit(found), format);
     let answer = caller.ask(Protocol::Sql, question, encode).await?;
     let warnings = warnings_header(&answer.warnings);
     let mut response = Response::new(Body::from_stream(answer.items));
@@ -222,14 +243,13 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_what_is_asked_for_else_what_is_accepted() {
-        let of = |asked, accepted: &str| negotiate(asked, &accept(accepted)).map_err(|p| p.status());
-        assert_eq!(of(Some(Format::Csv), "application/json"), Ok(Format::Csv));
-        assert_eq!(of(None, "text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Ok(Format::Ndjson));
-        assert_eq!(of(None, "application/vnd.apache.parquet"), Ok(Format::Parquet));
-        assert_eq!(of(None, "*/*"), Ok(Format::Json));
-        assert_eq!(of(None, "image/png"), Err(StatusCode::NOT_ACCEPTABLE));
-        assert_eq!(negotiate(None, &HeaderMap::new()).unwrap(), Format::Json);
+    fn the_format_is_what_is_accepted() {
+        let of = |accepted: &str| negotiate(&accept(accepted)).map_err(|p| p.status());
+        assert_eq!(of("text/html, application/x-ndjson;q=0.9, */*;q=0.1"), Ok(Format::Ndjson));
+        assert_eq!(of("application/vnd.apache.parquet"), Ok(Format::Parquet));
+        assert_eq!(of("*/*"), Ok(Format::Json));
+        assert_eq!(of("image/png"), Err(StatusCode::NOT_ACCEPTABLE));
+        assert_eq!(negotiate(&HeaderMap::new()).unwrap(), Format::Json);
     }
 
     #[test]
@@ -239,6 +259,8 @@ mod tests {
         assert_eq!(options.query.as_deref(), Some("select $1"));
         assert_eq!(options.params, [Parameter::Integer(7), Parameter::Text("seven".to_owned())]);
         assert_eq!((options.timeout, options.limit), (Some(Duration::from_mins(1)), Some(10)));
+        assert_eq!(options.format, Some(Wanted::Document(Format::Csv)));
+        assert_eq!(Options::parse("format=stream").unwrap().format, Some(Wanted::Stream));
         assert_eq!(Options::parse("timeout=30").unwrap().timeout, Some(Duration::from_secs(30)));
         for wrong in ["format=xml", "timeout=soon", "limit=-1", "fromat=csv"] {
             assert_eq!(Options::parse(wrong).unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");

@@ -9,7 +9,9 @@ use axum::http::request::Parts;
 use super::answer::Problem;
 use super::gate::{Caller, Gate};
 use super::limits::Limits;
+use super::port::Addresses;
 use crate::db::Database;
+use crate::error::Result;
 
 /// State that all handlers of one server share; cheap to clone. The data is behind the [`Gate`].
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub(super) struct ServerState(Arc<Shared>);
 pub(super) struct Shared {
     /// Access to the data.
     pub(super) gate: Gate,
+    /// Where the server listens.
+    pub(super) addresses: Addresses,
     draining: AtomicBool,
 }
 
@@ -32,10 +36,11 @@ impl std::ops::Deref for ServerState {
 }
 
 impl ServerState {
-    /// Creates the state of a server of `database`.
-    pub(super) fn new(database: Database, limits: Limits) -> Self {
-        let gate = Gate::new(database, limits);
-        Self(Arc::new(Shared { gate, draining: AtomicBool::new(false) }))
+    /// Creates the state of a server of `database` that listens on `addresses`. Fails if the system has no threads
+    /// left.
+    pub(super) fn new(database: Database, limits: Limits, addresses: Addresses) -> Result<Self> {
+        let gate = Gate::new(database, limits)?;
+        Ok(Self(Arc::new(Shared { gate, addresses, draining: AtomicBool::new(false) })))
     }
 
     /// Makes the server not ready: it finishes running requests.

@@ -22,3 +22,4 @@ mod running;
 mod ports;
 mod server;
 mod tidy;
+mod ui;

@@ -52,7 +52,7 @@ pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
 }
 
 /// Wraps `expr` in parentheses unless it can stand beside any operator.
-fn operand(expr: Expr) -> Expr {
+pub(crate) fn operand(expr: Expr) -> Expr {
     match expr {
         Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::Nested(_) => expr,
         other => Expr::Nested(Box::new(other)),

@@ -20,6 +20,7 @@
 
 mod binary;
 pub(crate) mod cell;
+mod columns;
 mod text;
 mod terminal;
 
@@ -32,6 +33,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+
+pub use columns::{columns, write_data};
 
 use super::QueryResult;
 use crate::error::{Error, Result};

@@ -10,6 +10,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
 
 use super::*;
+use crate::query::Progress;
 
 fn batch() -> RecordBatch {
     let mut map = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
@@ -66,7 +67,7 @@ async fn bytes(format: Format, batches: Vec<RecordBatch>) -> Vec<u8> {
     let schema = batches.first().map_or_else(|| batch().schema(), RecordBatch::schema);
     let stream = futures::stream::iter(batches.into_iter().map(Ok));
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), stream));
-    let result = QueryResult { schema, stream, warnings: Vec::new() };
+    let result = QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() };
     encode(result, format)
         .try_fold(Vec::new(), async |mut all, chunk| {
             all.extend(chunk);

@@ -5,6 +5,7 @@
 //! | module         | rewrites                                                                   |
 //! |----------------|----------------------------------------------------------------------------|
 //! | [`hex`]        | comparisons of ids with text                                               |
+//! | [`levels`]     | words of log levels beside `severity`                                      |
 //! | [`compare`]    | comparisons of text with numbers                                           |
 //! | [`mixed`]      | attributes whose values have several types                                 |
 //! | [`calculate`]  | functions of numbers with text arguments                                   |
@@ -14,12 +15,15 @@
 //! | [`zones`]      | nothing; refuses unknown time zones                                        |
 //! | [`casts`]      | nothing; records casts that may fail for a value, for their errors         |
 //!
+//! [`yields`] changes physical plans: their joins let other tasks run.
+//!
 //! These rewrites read neither data nor caches: a statement over a snapshot has one plan. [`group_by_codes`] does
 //! consult the cache, but only when a plan is about to run in this process.
 
 pub(crate) mod walk;
 pub(crate) mod rewrite;
 mod hex;
+mod levels;
 pub(crate) mod compare;
 mod mixed;
 pub(crate) mod calculate;
@@ -29,3 +33,4 @@ pub(crate) mod nested;
 mod zones;
 pub(crate) mod casts;
 pub(crate) mod group_by_codes;
+pub(crate) mod yields;

@@ -1,7 +1,7 @@
-//! Applies the rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), text compared
-//! with numbers ([`compare`](super::compare)), attributes of several types ([`mixed`](super::mixed)), calculations
-//! with text ([`calculate`](super::calculate)), and differences of unsigned integers
-//! ([`arithmetic`](super::arithmetic)). Also checks time zones ([`zones`](super::zones)).
+//! Applies the rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), words of
+//! log levels ([`levels`](super::levels)), text compared with numbers ([`compare`](super::compare)), attributes of
+//! several types ([`mixed`](super::mixed)), calculations with text ([`calculate`](super::calculate)), and differences
+//! of unsigned integers ([`arithmetic`](super::arithmetic)). Also checks time zones ([`zones`](super::zones)).
 //!
 //! They run before type coercion, which would refuse ids as text, and would make text compared with numbers fail on
 //! the first value that is not a number.
@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::walk::rewrite_node;
-use super::{arithmetic, calculate, choose, compare, hex, mixed, zones};
+use super::{arithmetic, calculate, choose, compare, hex, levels, mixed, zones};
 use crate::query::functions::Reading;
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
@@ -39,6 +39,7 @@ fn ordered(plan: LogicalPlan) -> LogicalPlan {
 fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     zones::check(&expr, schema)?;
     hex::rewrite(expr, schema)?
+        .transform_data(|expr| Ok(levels::rewrite(expr, schema)))?
         .transform_data(|expr| mixed::rewrite(expr, schema))?
         .transform_data(|expr| Ok(compare::rewrite(expr, schema)))?
         .transform_data(|expr| Ok(calculate::rewrite(expr, schema)))?

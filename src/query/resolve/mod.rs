@@ -7,7 +7,7 @@
 //!    `user.id` into names, and gives patterns one escape ([`like`]).
 //! 2. [`relation`], [`select`], [`names`], [`wildcard`]: bottom-up over queries, every relation becomes a
 //!    node ([`node`]); the names of views are replaced by their queries; every name is resolved in the [`scope`]s
-//!    around it. An undeclared name is an attribute, **demanded** from the open relation in scope. Demands pass
+//!    around it; functions that are defined in SQL are macros ([`function`]). An undeclared name is an attribute, **demanded** from the open relation in scope. Demands pass
 //!    down through wildcards to the base table. `*` is expanded. Names may lead into lists and maps ([`nested`]),
 //!    and lists may be unfolded to rows ([`unnest`]).
 //! 3. [`finish`]: every occurrence of the base table gets a name that carries the attributes demanded from
@@ -29,6 +29,7 @@
 mod errors;
 mod finish;
 mod flatten;
+mod function;
 mod like;
 mod names;
 mod nested;

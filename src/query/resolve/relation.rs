@@ -10,12 +10,13 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     BinaryOperator, Cte, Expr, Fetch, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator,
     LimitClause, ObjectName, Query, Select, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor,
-    TableFunctionArgs, TableWithJoins, Value, ValueWithSpan, VisitMut, VisitorMut, With,
+    TableWithJoins, Value, With,
 };
 
 use super::Resolver;
 use super::errors::{at, nearest, position, unknown};
 use super::flatten::flatten_part;
+use super::function::substitute;
 use super::names::Clause;
 use super::nested::read_as;
 use super::node::{Hidden, Node, NodeId};
@@ -24,6 +25,7 @@ use super::table_name::EVENTS;
 use crate::error::{Error, Result};
 use crate::query::functions::JsonReading;
 use crate::query::language::build::{self, binary, call};
+use crate::query::views::Names;
 
 /// Largest depth of views that use views, which stops cycles.
 const VIEW_DEPTH_MAX: usize = 16;
@@ -235,7 +237,7 @@ impl Resolver<'_> {
             if let Some(view) = self.context.views.view(&table) {
                 let mut query = Box::new(view.clone());
                 flatten_part(query.as_mut())?;
-                let node = self.resolve_view(&mut query)?;
+                let node = self.resolve_view(&mut query, Names::Own)?;
                 let mut alias = alias.take();
                 let node = self.renamed(node, alias.as_ref());
                 self.add_table(&mut alias, path, node);
@@ -294,13 +296,18 @@ impl Resolver<'_> {
         }
     }
 
-    /// Resolves a copy of a view's query, without the scopes around it.
-    fn resolve_view(&mut self, query: &mut Query) -> Result<NodeId> {
+    /// Resolves a copy of a view's query, without the scopes around it. `names` says whether it sees the common table
+    /// expressions around it.
+    fn resolve_view(&mut self, query: &mut Query, names: Names) -> Result<NodeId> {
         if self.view_depth == VIEW_DEPTH_MAX {
             return Err(Error::invalid(format!("views are nested more than {VIEW_DEPTH_MAX} levels deep")));
         }
         self.view_depth += 1;
-        let (scopes, ctes) = (std::mem::take(&mut self.scopes), std::mem::take(&mut self.ctes));
+        let scopes = std::mem::take(&mut self.scopes);
+        let ctes = match names {
+            Names::OfCaller => self.ctes.clone(),
+            Names::Own => std::mem::take(&mut self.ctes),
+        };
         let node = self.resolve_query(query)?;
         (self.scopes, self.ctes) = (scopes, ctes);
         self.view_depth -= 1;
@@ -313,12 +320,11 @@ impl Resolver<'_> {
         let ident = name.0.last().and_then(|part| part.as_ident().cloned());
         let Some(ident) = ident else { return Ok(()) };
         let function = ident.value.to_lowercase();
-        if let Some((query, parameters)) = self.context.views.function(&function) {
-            let mut query = Box::new(query.clone());
-            let arguments = constant_arguments(&function, &ident, parameters, args)?;
-            let _ = query.visit(&mut Substitute(&arguments));
+        if let Some(defined) = self.context.views.function(&function) {
+            let mut query = Box::new(defined.query.clone());
             flatten_part(query.as_mut())?;
-            let node = self.resolve_view(&mut query)?;
+            substitute(query.as_mut(), defined, &ident, args)?;
+            let node = self.resolve_view(&mut query, defined.names())?;
             let mut alias = alias.take();
             let node = self.renamed(node, alias.as_ref());
             self.add_table(&mut alias, vec![function], node);
@@ -560,48 +566,4 @@ fn refers_to(query: &Query, name: &str) -> bool {
         if is_it { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .is_break()
-}
-
-/// Arguments of a function defined in SQL: values or parameters, to replace `$1`, `$2`, … in its query.
-fn constant_arguments(
-    function: &str,
-    ident: &Ident,
-    parameters: usize,
-    args: &TableFunctionArgs,
-) -> Result<Vec<Expr>> {
-    let place = at(ident.span.start);
-    if args.args.len() != parameters {
-        return Err(Error::invalid(format!(
-            "{function}(…){place} takes {parameters} argument{}, not {}",
-            if parameters == 1 { "" } else { "s" },
-            args.args.len()
-        ))
-        .at(position(ident.span.start)));
-    }
-    let constant = |arg: &FunctionArg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr @ Expr::Value(_))) => Ok(expr.clone()),
-        other => Err(Error::invalid(format!(
-            "{function}(…){place} takes a value or a parameter such as $1, not {other}; text is written in \
-             single quotes"
-        ))
-        .at(position(ident.span.start))),
-    };
-    args.args.iter().map(constant).collect()
-}
-
-/// Replaces `$1`, `$2`, … by arguments.
-struct Substitute<'a>(&'a [Expr]);
-
-impl VisitorMut for Substitute<'_> {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = expr
-            && let Some(index) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok())
-            && let Some(argument) = index.checked_sub(1).and_then(|i| self.0.get(i))
-        {
-            *expr = argument.clone();
-        }
-        ControlFlow::Continue(())
-    }
 }

@@ -11,7 +11,8 @@ use arrow_schema::extension::Json;
 use super::adapter::Demanded;
 use super::masks::MaskCache;
 use super::metadata::MetadataCache;
-use crate::event::{AttributeType, schema};
+use crate::event::schema::{self, column};
+use crate::event::{AttributeType, severity};
 use crate::index::IndexCache;
 use crate::query::functions::{map_type, mark};
 use crate::query::indexed::column_cache::ColumnCache;
@@ -52,6 +53,9 @@ impl Occurrence {
     /// An occurrence that shows the attributes `keys`.
     pub(crate) fn new(snapshot: ReadSnapshot, shared: Arc<ScanShared>, keys: &[String]) -> Self {
         let mut fields: Vec<Arc<Field>> = schema::core_schema().fields().iter().cloned().collect();
+        for field in fields.iter_mut().filter(|field| field.name() == column::SEVERITY) {
+            *field = Arc::new(severity::mark(field.as_ref().clone()));
+        }
         fields.push(Arc::new(Field::new(schema::ATTRIBUTES, map_type(), true)));
         let typed = Field::new(schema::TYPED_ATTRIBUTES, DataType::Utf8View, true);
         fields.push(Arc::new(typed.with_extension_type(Json::default())));

@@ -509,6 +509,28 @@ async fn parameters_row_limits_and_timeouts() {
 }
 
 #[tokio::test]
+async fn joins_without_end_let_other_tasks_run() {
+    let (engine, _dir) = engine();
+    let home = snapshot(&[&shop()], &[]).await;
+    let pairs = "FROM generate_series(1, 3000000) AS a(x), generate_series(1, 3000000) AS b(y)";
+    for sql in [
+        format!("SELECT sum(x + y) {pairs}"),
+        format!("SELECT count(*) {pairs} WHERE x + y < 0"),
+        format!("SELECT count(*) {pairs} WHERE x % 1 = y % 1 AND x + y < 0"),
+        "SELECT max(x) FROM (SELECT unnest(range(0, 3000000)) AS x FROM generate_series(1, 3000000))"
+            .to_owned(),
+    ] {
+        let mut question = Question::sql(&sql);
+        question.timeout = Some(std::time::Duration::from_millis(20));
+        let ended = match engine.query(&home, question).await {
+            Err(error) => Err(error),
+            Ok(result) => result.collect().await,
+        };
+        assert_eq!(ended.map_err(|e| e.kind()).err(), Some(ErrorKind::Cancelled), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn embedders_see_events_views_and_functions() {
     let (engine, _dir) = engine();
     let home = snapshot(&[&shop()], &[]).await;

@@ -26,7 +26,7 @@
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Refusal;
 use crate::error::{Error, ErrorKind};
@@ -52,6 +52,22 @@ impl Problem {
     /// The refusal itself.
     pub(in crate::server) fn refusal(&self) -> &Refusal {
         &self.refusal
+    }
+
+    /// The members of the problem, for answers that tell of one among other things.
+    pub(in crate::server) fn body(&self) -> Value {
+        let kind = self.refusal.kind();
+        let mut body = json!({
+            "type": format!("urn:broadloom:problem:{}", kind.name()),
+            "title": title(kind),
+            "status": self.status.as_u16(),
+            "detail": self.refusal.message(),
+        });
+        if let Some(at) = self.refusal.position() {
+            body["line"] = at.line.into();
+            body["column"] = at.column.into();
+        }
+        body
     }
 
     /// Sets the headers that belong to the refusal, for any form of the body.
@@ -116,18 +132,7 @@ fn title(kind: ErrorKind) -> &'static str {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let kind = self.refusal.kind();
-        let mut body = json!({
-            "type": format!("urn:broadloom:problem:{}", kind.name()),
-            "title": title(kind),
-            "status": self.status.as_u16(),
-            "detail": self.refusal.message(),
-        });
-        if let Some(at) = self.refusal.position() {
-            body["line"] = at.line.into();
-            body["column"] = at.column.into();
-        }
-        let mut response = Response::new(Body::from(body.to_string()));
+        let mut response = Response::new(Body::from(self.body().to_string()));
         *response.status_mut() = self.status;
         self.set_headers(&mut response);
         let media_type = HeaderValue::from_static("application/problem+json");

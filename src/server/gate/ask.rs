@@ -23,8 +23,10 @@ use super::drive::{Deadline, Ending, Held, Items};
 use super::metrics::{ABANDONED, Metrics, OK};
 use super::permits::Permit;
 use super::{Protocol, Refusal};
+use crate::db::DatabaseStats;
 use crate::error::{Error, ErrorKind, Result};
-use crate::query::{QueryResult, Question};
+use crate::event::{AttributeKey, TypeSet};
+use crate::query::{Checked, QueryResult, Question};
 
 /// An answer whose first item is ready. Dropping it cancels the question.
 #[derive(Debug)]
@@ -43,6 +45,22 @@ impl Caller {
     pub(in crate::server) async fn ask<T, S>(
         &self,
         protocol: Protocol,
+        question: Question,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
+        let begun = |found| futures::stream::once(begin(found, encode)).try_flatten();
+        self.watch(protocol, question, begun).await
+    }
+
+    /// Like [`ask`](Self::ask), except that `encode` begins before the first rows are there, to tell how far the
+    /// question is. What fails from then on is the last item.
+    pub(in crate::server) async fn watch<T, S>(
+        &self,
+        protocol: Protocol,
         mut question: Question,
         encode: impl FnOnce(QueryResult) -> S + Send + 'static,
     ) -> Result<Answer<T>, Refusal>
@@ -53,12 +71,18 @@ impl Caller {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
         let mut asked = Asked::new(self, protocol, question.ask.to_string());
         let begun = async {
-            asked.permit = Some(self.gate.0.permits.take()?);
-            deadline.limit(self.gate.0.database.query(question)).await
+            let permit = self.gate.0.permits.take()?;
+            let database = self.gate.0.database.clone();
+            // The permit goes along: planning that is cut off may compute on for a while.
+            let plan = async move { Ok((database.query(question).await?, permit)) };
+            deadline.limit(self.gate.0.drivers.run(plan)).await
         }
         .await;
         let result = match begun {
-            Ok(result) => result,
+            Ok((result, permit)) => {
+                asked.permit = Some(permit);
+                result
+            }
             Err(error) => {
                 asked.failed(&error);
                 return Err(error.into());
@@ -66,10 +90,32 @@ impl Caller {
         };
         let warnings = result.warnings.clone();
         let result = counted(result, Arc::clone(&asked.found));
-        let items = futures::stream::once(begin(result, encode)).try_flatten();
-        let mut items = self.gate.0.drivers.start(items, asked, deadline);
+        let mut items = self.gate.0.drivers.start(encode(result), asked, deadline);
         items.begin().await?;
         Ok(Answer { warnings, items })
+    }
+
+    /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
+    pub(in crate::server) async fn check(&self, question: Question) -> Result<Checked, Refusal> {
+        let permit = self.gate.0.permits.take()?;
+        let deadline = Deadline::after(self.query_timeout());
+        let database = self.gate.0.database.clone();
+        let plan = async move {
+            let checked = database.check(&question).await;
+            drop(permit);
+            checked
+        };
+        Ok(deadline.limit(self.gate.0.drivers.run(plan)).await?)
+    }
+
+    /// Attribute keys of all events that the caller may see, with the types of their values.
+    pub(in crate::server) fn attributes(&self) -> Vec<(AttributeKey, TypeSet)> {
+        self.gate.0.database.snapshot().keys.all()
+    }
+
+    /// Counts of the database.
+    pub(in crate::server) fn stats(&self) -> DatabaseStats {
+        self.gate.0.database.stats()
     }
 }
 
@@ -108,14 +154,14 @@ pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
 
 /// Counts the rows of `result` in `found` as they are found.
 fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
-    let QueryResult { schema, stream, warnings } = result;
+    let QueryResult { schema, stream, warnings, progress } = result;
     let rows = stream.inspect(move |batch| {
         if let Ok(batch) = batch {
             found.add(batch);
         }
     });
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
-    QueryResult { schema, stream, warnings }
+    QueryResult { schema, stream, warnings, progress }
 }
 
 /// A running question; counted and audited when it is dropped.
@@ -216,7 +262,7 @@ mod tests {
         let database = Database::open(Settings::new(data.path())).await.unwrap();
         let records = Arc::new(Records::default());
         let limits = Limits { queries_max, ..Limits::default() };
-        (Gate::with_audit(database, limits, Arc::clone(&records) as _), records, data)
+        (Gate::with_audit(database, limits, Arc::clone(&records) as _).unwrap(), records, data)
     }
 
     async fn ask(gate: &Gate, sql: &str) -> Result<Answer<RecordBatch>, Refusal> {
@@ -277,7 +323,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(records.last().outcome, "abandoned");
-        ask(&gate, "SELECT 1").await.unwrap();
+        // Planning ends a moment later, and with it the permit is free.
+        while ask(&gate, "SELECT 1").await.is_err_and(|refusal| refusal.kind() == ErrorKind::Busy) {}
     }
 
     #[tokio::test]

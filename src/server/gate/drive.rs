@@ -4,13 +4,19 @@
 //! a task of the gate, the *driver*, which passes them on through a short queue:
 //!
 //! ```text
-//! items ─▶ driver ─▶ queue of ITEMS_AHEAD ─▶ Items ─▶ client
-//!          owned by Drivers                  dropping it ends the driver
+//! items ─▶ maker ─▶ queue of ITEMS_AHEAD ─▶ Items ─▶ client
+//!          on the threads of queries         dropping it ends the driver
+//!            ▲
+//!          driver: watches the deadline, on the threads of the server
 //! ```
 //! The driver ends when the last item has been taken, when [`Items`] is dropped, at the deadline, and when the gate
-//! is closed. It then frees the stream of items and the holdings of the question ([`Held`]). In the last two cases
-//! it also frees the items in the queue. An answer that is cut off never looks complete: [`Items`] ends with the
-//! error.
+//! is closed. It then ends the maker, which frees the stream of items, and frees the holdings of the question
+//! ([`Held`]). In the last two cases it also frees the items in the queue, and the client is told at once. An answer
+//! that is cut off never looks complete: [`Items`] ends with the error.
+//!
+//! Queries have threads of their own ([`Workers`]), because some compute long without yielding. Those delay other
+//! queries, but neither deadlines nor anything else that the server does. A maker ends only when it yields, and its
+//! question holds its permit until then.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +29,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::permits::stopping;
+use super::workers::Workers;
 use crate::error::{Error, Result};
 use crate::query::timed_out;
 
@@ -33,6 +41,9 @@ const ITEMS_AHEAD: usize = 2;
 
 /// Longest timeout of a question, whatever its client requests.
 const TIMEOUT_MAX: Duration = Duration::from_hours(24);
+
+/// Longest wait for queries that were cut off because the gate is closed.
+const ENDING_MAX: Duration = Duration::from_secs(5);
 
 /// Time at which a question ends.
 #[derive(Debug, Clone, Copy)]
@@ -77,13 +88,27 @@ pub(super) enum Ending {
 }
 
 /// The drivers of a gate.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Drivers {
+    workers: Workers,
     running: Mutex<JoinSet<()>>,
     stop: CancellationToken,
 }
 
 impl Drivers {
+    /// Creates the threads of queries, as many as processors. Fails if the system has no threads left.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self { workers: Workers::new()?, running: Mutex::default(), stop: CancellationToken::new() })
+    }
+
+    /// Runs `work` on the threads of queries. Dropping the future ends the work.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        AbortOnDropHandle::new(self.workers.spawn(work)).await.map_err(defect)?
+    }
+
     /// Starts a driver that makes `items` until `deadline`, and holds `held` meanwhile.
     pub(super) fn start<T: Send + 'static>(
         &self,
@@ -102,6 +127,7 @@ impl Drivers {
             _left: left.clone().drop_guard(),
         };
         let stop = self.stop.clone();
+        let mut maker = AbortOnDropHandle::new(self.workers.spawn(hand_over(items, to)));
         let mut running = self.running.lock();
         // Ended tasks stay in the set until they are joined.
         while running.try_join_next().is_some() {}
@@ -111,26 +137,39 @@ impl Drivers {
                 () = stop.cancelled() => cut_off(&queue, stopping()),
                 () = left.cancelled() => Ending::Abandoned,
                 late = deadline.passed() => cut_off(&queue, late),
-                ending = hand_over(items, to) => ending,
+                ending = &mut maker => ending.unwrap_or_else(|gone| Ending::Failed(defect(gone))),
             };
-            held.ended(&ending);
-            drop(held);
-            if let Ending::Failed(error) = ending {
-                // Fails if the client has left.
-                let _ = tell.send(Err(error));
-            } else {
-                let _ = tell.send(Ok(()));
+            let told = match &ending {
+                Ending::Failed(error) => Err(Error::new(error.kind(), error.chain()).at(error.position())),
+                Ending::Whole | Ending::Abandoned => Ok(()),
+            };
+            // Fails if the client has left.
+            let _ = tell.send(told);
+            maker.abort();
+            if !maker.is_finished() {
+                // It was aborted, or its items are of no use any more.
+                let _ = maker.await;
             }
+            held.ended(&ending);
         });
         handed_out
     }
 
-    /// Cuts off all answers, and returns when their drivers have ended.
+    /// Cuts off all answers, and returns when their drivers have ended, or have been left behind because their
+    /// queries do not yield.
     pub(super) async fn end(&self) {
         self.stop.cancel();
         let mut running = std::mem::take(&mut *self.running.lock());
-        while running.join_next().await.is_some() {}
+        let all = async { while running.join_next().await.is_some() {} };
+        if tokio::time::timeout(ENDING_MAX, all).await.is_err() {
+            tracing::warn!("a query that does not yield is left behind");
+        }
     }
+}
+
+/// Error of a task that panicked. The panic itself is on stderr, with its place.
+fn defect(gone: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::internal("the query hit a defect of the server; see the server's log").with_source(gone)
 }
 
 /// Frees the items that have not been taken.
@@ -190,11 +229,7 @@ impl<T: Send + Unpin> Stream for Items<T> {
         match told {
             Ok(Ok(())) => Poll::Ready(None),
             Ok(Err(error)) => Poll::Ready(Some(Err(error))),
-            // The panic itself is on stderr, with its place.
-            Err(gone) => Poll::Ready(Some(Err(Error::internal(
-                "the query hit a defect of the server; see the server's log",
-            )
-            .with_source(gone)))),
+            Err(gone) => Poll::Ready(Some(Err(defect(gone)))),
         }
     }
 }
@@ -229,10 +264,15 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
     struct Fixture {
         drivers: Drivers,
         endings: watch::Sender<Vec<String>>,
+    }
+
+    impl Default for Fixture {
+        fn default() -> Self {
+            Self { drivers: Drivers::new().unwrap(), endings: watch::Sender::default() }
+        }
     }
 
     impl Fixture {
@@ -353,6 +393,19 @@ mod tests {
             matches!(&items[..], [Ok(1), Err(error)] if error.kind() == ErrorKind::Internal),
             "{items:?}"
         );
+        permits.take().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_query_that_does_not_yield_is_cut_off_and_keeps_its_permit_until_it_does() {
+        let (fixture, permits) = (Fixture::default(), Permits::new(1));
+        let (free, until) = std::sync::mpsc::sync_channel::<()>(0);
+        let stuck = stream::once(async move { Ok(until.recv().is_ok()) });
+        let mut items = fixture.start(&permits, SHORT, stuck);
+        assert_eq!(items.begin().await.unwrap_err().kind(), ErrorKind::Cancelled);
+        assert_eq!(permits.take().unwrap_err().kind(), ErrorKind::Busy);
+        drop(free);
+        assert_eq!(fixture.endings(1).await, ["cancelled"]);
         permits.take().unwrap();
     }
 

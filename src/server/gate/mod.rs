@@ -11,7 +11,8 @@
 //! - all waiting is bounded: bytes of messages and of answers that are built in memory ([`budget`]), questions
 //!   ([`permits`]), decoders, items that an answer is ahead of its client ([`drive`]);
 //! - a question ends at its deadline, when its answer is dropped, and when the gate is closed, whatever the client
-//!   does; this frees its permit and its memory;
+//!   does; this frees its permit and its memory, at the latest when it yields. Queries that do not yield hold only
+//!   threads of queries ([`workers`]);
 //! - each message and each question is counted once ([`metrics`]), and each question is audited once ([`audit`]).
 //!
 //! Not here: protocols. Errors leave as a [`Refusal`], which has no status code of any protocol.
@@ -25,6 +26,7 @@ mod metrics;
 mod permits;
 mod receive;
 mod unpack;
+mod workers;
 
 use std::sync::Arc;
 
@@ -62,8 +64,10 @@ pub(in crate::server) enum Protocol {
     OtlpHttp,
     /// `/v1/sql`.
     Sql,
-    /// `/v1/traces/{id}`.
+    /// `/v1/traces/{id}`, and the rows below it.
     Trace,
+    /// `/v1/status`.
+    Status,
 }
 
 impl Protocol {
@@ -74,6 +78,7 @@ impl Protocol {
             Self::OtlpHttp => "otlp_http",
             Self::Sql => "sql",
             Self::Trace => "trace",
+            Self::Status => "status",
         }
     }
 }
@@ -99,14 +104,14 @@ struct Shared {
 }
 
 impl Gate {
-    /// The gate of `database`.
-    pub(in crate::server) fn new(database: Database, limits: Limits) -> Self {
+    /// The gate of `database`. Fails if the system has no threads left.
+    pub(in crate::server) fn new(database: Database, limits: Limits) -> Result<Self> {
         Self::with_audit(database, limits, Arc::new(LogAudit))
     }
 
-    fn with_audit(database: Database, limits: Limits, audit: Arc<dyn Audit>) -> Self {
+    fn with_audit(database: Database, limits: Limits, audit: Arc<dyn Audit>) -> Result<Self> {
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Shared {
             metrics: Arc::new(Metrics::new(database.clone())),
             database,
             limits,
@@ -114,9 +119,9 @@ impl Gate {
             answers: Budget::new(budget::ANSWERS, ANSWER_BYTES_MAX),
             decoders: Semaphore::new(processors),
             permits: Permits::new(limits.queries_max),
-            drivers: Drivers::default(),
+            drivers: Drivers::new()?,
             audit,
-        }))
+        })))
     }
 
     /// Caller of a connection without credentials: it has all rights.

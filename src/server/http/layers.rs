@@ -7,11 +7,13 @@
 //! Each layer sees the responses of the layers inside it: a panic is counted as the 500 that it becomes, and a
 //! refused request lingers.
 
-use axum::Router;
+use std::sync::Arc;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::trace::TraceLayer;
@@ -21,7 +23,9 @@ use super::routes::{self, Route};
 use crate::error::Error;
 use crate::server::answer::Problem;
 use crate::server::port::{Lingerers, Port, linger};
+use crate::server::sql_stream;
 use crate::server::state::ServerState;
+use crate::server::ui::PackedAssets;
 
 /// State that the layers of a server share.
 #[derive(Debug, Clone)]
@@ -35,6 +39,7 @@ pub(in crate::server) struct Surroundings {
 /// The routes of `port` with all layers.
 pub(in crate::server) fn router(port: Port, state: &ServerState, around: &Surroundings) -> Router {
     routes::of_port(port)
+        .layer(Extension(Arc::new(PackedAssets::default())))
         .layer(CompressionLayer::new().compress_when(is_worth_packing))
         .layer(CatchPanicLayer::custom(|_| {
             // The panic and its location are on stderr already.
@@ -56,7 +61,8 @@ fn is_worth_packing(_: StatusCode, _: Version, headers: &HeaderMap, _: &axum::ht
         .is_some_and(|kind| kind.starts_with("text/") || kind.contains("json"));
     let is_short =
         headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    is_text && is_short.is_none_or(|bytes| bytes > 1_000)
+    let is_live = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == sql_stream::MEDIA_TYPE);
+    is_text && !is_live && is_short.is_none_or(|bytes| bytes > 1_000)
 }
 
 /// Counts the request by its route, method, and response status. Labels have fixed sets of values, so that clients

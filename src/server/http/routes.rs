@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::server::answer::Problem;
 use crate::server::port::{Port, Wire};
 use crate::server::state::ServerState;
-use crate::server::{health, metrics, otlp, sql, traces};
+use crate::server::{attributes, check, health, metrics, otlp, sql, status, trace, traces, ui};
 
 /// A method that a route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,90 @@ const ROUTES: &[Route] = &[
         path: "/metrics",
         calls: &[(Verb::Get, |method| on(method, metrics::get))],
         about: "metrics of the server, for Prometheus",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/v1/check",
+        calls: &[(Verb::Post, |method| on(method, check::post))],
+        about: "columns of a statement, or what is wrong with it, without running it",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/v1/attributes",
+        calls: &[(Verb::Get, |method| on(method, attributes::get))],
+        about: "attribute keys, in `?prefix=`",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/v1/status",
+        calls: &[(Verb::Get, |method| on(method, status::get))],
+        about: "version, addresses and counts",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/v1/traces/{id}/rows",
+        calls: &[(Verb::Get, |method| on(method, trace::rows))],
+        about: "spans of a trace in tree order, by column",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/v1/traces/{id}/rows/{row}",
+        calls: &[(Verb::Get, |method| on(method, trace::span))],
+        about: "one span with its events and logs",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: overview of services",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/traces",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: list of traces",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/trace/{id}",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: a trace",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/logs",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: list of log records",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/sql",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: a statement and its rows",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/attributes",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: attribute keys",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/ui/{version}/{*path}",
+        calls: &[(Verb::Get, |method| on(method, ui::asset))],
+        about: "files of the web page",
         ports: &[Port::Http],
         audience: Audience::Trusted,
     },

@@ -238,7 +238,7 @@ mod tests {
     async fn tonic_sees_no_length_before_all_of_the_message_is_there() {
         let data = tempfile::tempdir().unwrap();
         let database = Database::open(Settings::new(data.path())).await.unwrap();
-        let gate = Gate::new(database, Limits::default());
+        let gate = Gate::new(database, Limits::default()).unwrap();
         let (send, pieces) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
         let pieces =
             futures::stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });

@@ -56,7 +56,7 @@ impl Endpoints {
 }
 
 /// Addresses that a server listens on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses(BTreeMap<Port, SocketAddr>);
 
 impl Addresses {

@@ -1,0 +1,219 @@
+//! Functions that are defined in SQL: `trace('…')`, `heatmap(spans, duration_ns)`.
+//!
+//! Such a function is a macro: its arguments are put into a copy of its query, which then is resolved like a view.
+//!
+//! | parameter  | argument                                        | in the query                            |
+//! |------------|-------------------------------------------------|-----------------------------------------|
+//! | source     | a name of a table, or a subquery in parentheses | `FROM source`                           |
+//! | constant   | a value, `$1`, or an interval                   | `$name`                                 |
+//! | expression | any expression over the columns of the source   | `$name`                                 |
+//! | list       | an expression, or several in parentheses        | `$name` in SELECT and in GROUP BY       |
+//!
+//! Arguments come in the order of the parameters, or by name: `step => interval '1 hour'`. Those with a default may
+//! be left out.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, ObjectName, Select, SelectItem, TableFactor,
+    TableFunctionArgs, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+};
+
+use super::errors::{at, nearest, position};
+use super::relation::{alias_of, derived};
+use super::scope::normalise;
+use crate::error::{Error, Result};
+use crate::query::language::build;
+use crate::query::views::{Function, Kind, Parameter};
+
+/// Name of the table in the query of a function that stands for its source.
+const SOURCE: &str = "source";
+
+/// Puts the arguments of a call into `part`, a copy of the query of `function`.
+pub(super) fn substitute(
+    part: &mut impl VisitMut,
+    function: &Function,
+    ident: &Ident,
+    args: &TableFunctionArgs,
+) -> Result<()> {
+    let bound = Call { function, ident }.bind(args)?;
+    let _ = part.visit(&mut Substitute { bound: &bound });
+    Ok(())
+}
+
+/// Arguments by parameter.
+type Bound<'a> = Vec<(&'a Parameter, Expr)>;
+
+/// A call of a function in a statement.
+struct Call<'a> {
+    function: &'a Function,
+    ident: &'a Ident,
+}
+
+impl<'a> Call<'a> {
+    fn bind(&self, args: &TableFunctionArgs) -> Result<Bound<'a>> {
+        let parameters = &self.function.parameters;
+        let mut bound: Bound<'a> = Vec::with_capacity(parameters.len());
+        for (place, arg) in args.args.iter().enumerate() {
+            let (parameter, expr) = match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => {
+                    (parameters.get(place).ok_or_else(|| self.wrong_count(args.args.len()))?, expr)
+                }
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. } => {
+                    (self.parameter(name)?, expr)
+                }
+                other => return Err(self.wrong(format!("does not take {other}"))),
+            };
+            if bound.iter().any(|(other, _)| other.name == parameter.name) {
+                return Err(self.wrong(format!("takes {} once", parameter.name)));
+            }
+            self.check(parameter, expr)?;
+            bound.push((parameter, expr.clone()));
+        }
+        for parameter in parameters {
+            if bound.iter().any(|(other, _)| other.name == parameter.name) {
+                continue;
+            }
+            match &parameter.default {
+                Some(default) => bound.push((parameter, default.clone())),
+                None => return Err(self.wrong_count(args.args.len())),
+            }
+        }
+        Ok(bound)
+    }
+
+    /// The parameter that an argument names.
+    fn parameter(&self, name: &Ident) -> Result<&'a Parameter> {
+        let parameters = &self.function.parameters;
+        let named = normalise(name);
+        parameters.iter().find(|parameter| parameter.name == named).ok_or_else(|| {
+            let names = parameters.iter().map(|parameter| parameter.name);
+            let hint = nearest(&named, names.clone(), 1).first().map(|near| format!(": did you mean {near}?"));
+            let all = || format!(": it has {}", names.collect::<Vec<_>>().join(", "));
+            self.wrong(format!("has no parameter {name}{}", hint.unwrap_or_else(all)))
+        })
+    }
+
+    fn check(&self, parameter: &Parameter, expr: &Expr) -> Result<()> {
+        let is_source =
+            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_));
+        match parameter.kind {
+            Kind::Constant if !is_constant(expr) => Err(self.wrong(format!(
+                "takes a value or a parameter such as $1, not {expr}; text is written in single quotes"
+            ))),
+            Kind::Source if !is_source => Err(self.wrong(format!(
+                "takes the name of a table as {}, or a query in parentheses, not {expr}",
+                parameter.name
+            ))),
+            Kind::Constant | Kind::Source | Kind::Expression | Kind::List => Ok(()),
+        }
+    }
+
+    fn wrong_count(&self, given: usize) -> Error {
+        let parameters = &self.function.parameters;
+        let needed = parameters.iter().filter(|parameter| parameter.default.is_none()).count();
+        let plural = |count| if count == 1 { "" } else { "s" };
+        let takes = if needed == parameters.len() {
+            format!("{needed} argument{}", plural(needed))
+        } else {
+            format!("{needed} to {} arguments", parameters.len())
+        };
+        let names: Vec<_> = parameters.iter().map(|parameter| parameter.name).collect();
+        self.wrong(format!("takes {takes} ({}), not {given}", names.join(", ")))
+    }
+
+    fn wrong(&self, what: String) -> Error {
+        let start = self.ident.span.start;
+        Error::invalid(format!("{}(…){} {what}", self.function.name, at(start))).at(position(start))
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(_) => true,
+        Expr::Interval(interval) => is_constant(&interval.value),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => is_constant(expr),
+        _ => false,
+    }
+}
+
+/// Replaces parameters by arguments. Arguments are not searched for parameters.
+struct Substitute<'a> {
+    bound: &'a Bound<'a>,
+}
+
+impl Substitute<'_> {
+    fn argument(&self, expr: &Expr) -> Option<(&Parameter, &Expr)> {
+        let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = expr else { return None };
+        let name = name.strip_prefix('$')?;
+        let (parameter, argument) = self.bound.iter().find(|(parameter, _)| parameter.name == name)?;
+        Some((*parameter, argument))
+    }
+
+    /// The expressions of a list that `expr` stands for.
+    fn list(&self, expr: &Expr) -> Option<Vec<Expr>> {
+        let (parameter, argument) = self.argument(expr)?;
+        (parameter.kind == Kind::List).then(|| match argument {
+            Expr::Tuple(exprs) => exprs.clone(),
+            Expr::Nested(expr) => vec![expr.as_ref().clone()],
+            other => vec![other.clone()],
+        })
+    }
+}
+
+impl VisitorMut for Substitute<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Some((parameter, argument)) = self.argument(expr)
+            && parameter.kind != Kind::List
+        {
+            *expr = build::operand(argument.clone());
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, alias, args: None, .. } = factor else {
+            return ControlFlow::Continue(());
+        };
+        let is_source = matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|i| i.value == SOURCE));
+        let source = self.bound.iter().find(|(parameter, _)| parameter.kind == Kind::Source);
+        if let (true, Some((_, argument))) = (is_source, source) {
+            match argument {
+                Expr::Identifier(ident) => *name = ObjectName::from(vec![ident.clone()]),
+                Expr::CompoundIdentifier(idents) => *name = ObjectName::from(idents.clone()),
+                Expr::Subquery(query) => {
+                    let alias = alias.take().unwrap_or_else(|| alias_of(SOURCE));
+                    *factor = derived(query.as_ref().clone(), Some(alias));
+                }
+                // Refused when it was bound.
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let items = std::mem::take(&mut select.projection);
+        for item in items {
+            match &item {
+                SelectItem::UnnamedExpr(expr) => match self.list(expr) {
+                    Some(list) => select.projection.extend(list.into_iter().map(SelectItem::UnnamedExpr)),
+                    None => select.projection.push(item),
+                },
+                _ => select.projection.push(item),
+            }
+        }
+        if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
+            let all = std::mem::take(exprs);
+            for expr in all {
+                match self.list(&expr) {
+                    Some(list) => exprs.extend(list),
+                    None => exprs.push(expr),
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,309 @@
+//! In which order do the spans of a trace stand, and how deep?
+//!
+//! Parents stand before their children, and siblings in the order of their starts (*pre-order*), so that a depth per
+//! row says where each subtree ends. A trace may be anything that producers send:
+//!
+//! | the span | stands | mark |
+//! |---|---|---|
+//! | names no parent | at depth 0, first | |
+//! | names a parent that is not there | at depth 0, after those | [`ORPHAN`] |
+//! | is in a circle of parents | at depth 0, last: the earliest of the circle, the others below it | [`CYCLE`] |
+//! | starts before its parent | below its parent | [`EARLY`] |
+//! | has the id of another span | where its parent says; children stand below the earliest of that id | |
+//!
+//! Nothing here recurses, so depth is not bounded by a stack. Pure: no I/O.
+
+use std::collections::HashMap;
+
+/// The span names a parent that is not in the trace.
+pub(super) const ORPHAN: u8 = 1;
+/// The span starts before its parent: clocks differ.
+pub(super) const EARLY: u8 = 2;
+/// The span has links.
+pub(super) const LINKS: u8 = 4;
+/// The parents of the span form a circle.
+pub(super) const CYCLE: u8 = 8;
+
+/// A span, as far as its place depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    /// Its id; 0 where it has none.
+    pub(super) id: u64,
+    /// Id of its parent.
+    pub(super) parent: Option<u64>,
+    /// Start, in nanoseconds since 1970.
+    pub(super) start_ns: i64,
+    /// Duration; unknown where the end is.
+    pub(super) duration_ns: Option<i64>,
+}
+
+impl Span {
+    /// End of the span: its start where the end is unknown.
+    pub(super) fn end_ns(&self) -> i64 {
+        self.start_ns.saturating_add(self.duration_ns.unwrap_or(0).max(0))
+    }
+}
+
+/// A row of the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Index of the span.
+    pub(super) span: u32,
+    /// Number of rows above it.
+    pub(super) depth: u32,
+    /// [`ORPHAN`], [`EARLY`] and [`CYCLE`].
+    pub(super) marks: u8,
+}
+
+/// Part of a row that the duration of the trace depends on, in nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Critical {
+    /// The row.
+    pub(super) row: u32,
+    /// Begin of the part.
+    pub(super) from_ns: i64,
+    /// End of the part.
+    pub(super) to_ns: i64,
+}
+
+/// Children of each span, in the order of their starts.
+struct Children {
+    /// Places in `all` at which the children of each span begin; one more at the end.
+    begin: Vec<u32>,
+    all: Vec<u32>,
+}
+
+impl Children {
+    fn new(parents: &[Option<u32>], by_start: &[u32]) -> Self {
+        let mut begin = vec![0_u32; parents.len() + 1];
+        for parent in parents.iter().flatten() {
+            begin[*parent as usize + 1] += 1;
+        }
+        for i in 1..begin.len() {
+            begin[i] += begin[i - 1];
+        }
+        let mut next = begin.clone();
+        let mut all = vec![0; begin[parents.len()] as usize];
+        for &span in by_start {
+            if let Some(parent) = parents[span as usize] {
+                all[next[parent as usize] as usize] = span;
+                next[parent as usize] += 1;
+            }
+        }
+        Self { begin, all }
+    }
+
+    fn of(&self, span: u32) -> &[u32] {
+        &self.all[self.begin[span as usize] as usize..self.begin[span as usize + 1] as usize]
+    }
+}
+
+/// The rows of a trace, in pre-order; each span once.
+pub(super) fn rows(spans: &[Span]) -> Vec<Row> {
+    let mut by_start: Vec<u32> = (0..spans.len() as u32).collect();
+    by_start.sort_by_key(|&i| (spans[i as usize].start_ns, spans[i as usize].id, i));
+    let mut first_of_id: HashMap<u64, u32> = HashMap::with_capacity(spans.len());
+    for &i in &by_start {
+        first_of_id.entry(spans[i as usize].id).or_insert(i);
+    }
+    let parents: Vec<Option<u32>> =
+        spans.iter().map(|span| span.parent.and_then(|id| first_of_id.get(&id).copied())).collect();
+    let children = Children::new(&parents, &by_start);
+
+    let mut walk = Walk {
+        spans,
+        children: &children,
+        rows: Vec::with_capacity(spans.len()),
+        seen: vec![false; spans.len()],
+    };
+    let is_root = |i: u32| parents[i as usize].is_none();
+    let is_orphan = |i: u32| is_root(i) && spans[i as usize].parent.is_some();
+    for &i in by_start.iter().filter(|&&i| is_root(i) && !is_orphan(i)) {
+        walk.down(i, 0);
+    }
+    for &i in by_start.iter().filter(|&&i| is_orphan(i)) {
+        walk.down(i, ORPHAN);
+    }
+    // What no root leads to is in a circle, or below one.
+    for &i in &by_start {
+        walk.down(i, CYCLE);
+    }
+    walk.rows
+}
+
+struct Walk<'a> {
+    spans: &'a [Span],
+    children: &'a Children,
+    rows: Vec<Row>,
+    seen: Vec<bool>,
+}
+
+impl Walk<'_> {
+    /// Adds `top` and everything below it, unless it is there.
+    fn down(&mut self, top: u32, marks: u8) {
+        let mut due = vec![(top, 0_u32, marks)];
+        while let Some((span, depth, marks)) = due.pop() {
+            if std::mem::replace(&mut self.seen[span as usize], true) {
+                continue;
+            }
+            self.rows.push(Row { span, depth, marks });
+            let start_ns = self.spans[span as usize].start_ns;
+            for &child in self.children.of(span).iter().rev() {
+                let is_early = self.spans[child as usize].start_ns < start_ns;
+                due.push((child, depth + 1, if is_early { EARLY } else { 0 }));
+            }
+        }
+    }
+}
+
+/// One past the last row of the subtree of each row.
+pub(super) fn subtree_ends(rows: &[Row]) -> Vec<u32> {
+    let mut ends = vec![rows.len() as u32; rows.len()];
+    let mut open: Vec<usize> = Vec::new();
+    for (i, row) in rows.iter().enumerate() {
+        while let Some(&last) = open.last()
+            && rows[last].depth >= row.depth
+        {
+            ends[last] = i as u32;
+            open.pop();
+        }
+        open.push(i);
+    }
+    ends
+}
+
+/// The critical path of the longest tree: at each moment, the deepest span that what comes after waited for.
+///
+/// It is walked from the end backwards: a span is critical from its end back to the end of the child that ended
+/// last before, then that child is, and from the child's start on the span again.
+pub(super) fn critical_path(spans: &[Span], rows: &[Row]) -> Vec<Critical> {
+    let span = |row: u32| spans[rows[row as usize].span as usize];
+    let ends = subtree_ends(rows);
+    let tops = (0..rows.len() as u32).filter(|&row| rows[row as usize].depth == 0);
+    // The first of equals.
+    let Some(top) = tops.rev().max_by_key(|&row| span(row).end_ns().saturating_sub(span(row).start_ns))
+    else {
+        return Vec::new();
+    };
+    let mut path = Vec::new();
+    // A row, and the time of it that is waited for.
+    let mut due = vec![(top, span(top).start_ns, span(top).end_ns())];
+    let mut children = Vec::new();
+    while let Some((row, begin_ns, until_ns)) = due.pop() {
+        children.clear();
+        let mut child = row + 1;
+        while child < ends[row as usize] {
+            children.push(child);
+            child = ends[child as usize];
+        }
+        children.sort_by_key(|&child| std::cmp::Reverse(span(child).end_ns()));
+        let mut reached_ns = until_ns;
+        for &child in &children {
+            let (start_ns, end_ns) =
+                (span(child).start_ns.max(begin_ns), span(child).end_ns().min(reached_ns));
+            if start_ns >= end_ns {
+                continue;
+            }
+            if end_ns < reached_ns {
+                path.push(Critical { row, from_ns: end_ns, to_ns: reached_ns });
+            }
+            due.push((child, start_ns, end_ns));
+            reached_ns = start_ns;
+        }
+        if begin_ns < reached_ns {
+            path.push(Critical { row, from_ns: begin_ns, to_ns: reached_ns });
+        }
+    }
+    path.sort_by_key(|part| (part.row, part.from_ns));
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn span(id: u64, parent: u64, start_ns: i64, duration_ns: i64) -> Span {
+        Span { id, parent: (parent > 0).then_some(parent), start_ns, duration_ns: Some(duration_ns) }
+    }
+
+    /// Ids of the rows with their depths and marks.
+    fn shape(spans: &[Span]) -> Vec<(u64, u32, u8)> {
+        rows(spans).iter().map(|row| (spans[row.span as usize].id, row.depth, row.marks)).collect()
+    }
+
+    #[test]
+    fn parents_stand_before_children_and_siblings_by_start() {
+        let spans = [span(3, 1, 50, 10), span(4, 2, 12, 5), span(2, 1, 10, 20), span(1, 0, 0, 100)];
+        assert_eq!(shape(&spans), [(1, 0, 0), (2, 1, 0), (4, 2, 0), (3, 1, 0)]);
+        assert_eq!(subtree_ends(&rows(&spans)), [4, 3, 3, 4]);
+    }
+
+    #[test]
+    fn odd_spans_have_their_places_and_marks() {
+        let orphan = [span(2, 9, 0, 5), span(1, 0, 10, 5), span(3, 2, 1, 1)];
+        assert_eq!(shape(&orphan), [(1, 0, 0), (2, 0, ORPHAN), (3, 1, 0)]);
+        let circle = [span(1, 2, 5, 5), span(2, 1, 3, 5), span(3, 1, 6, 1), span(4, 4, 9, 1)];
+        assert_eq!(shape(&circle), [(2, 0, CYCLE), (1, 1, 0), (3, 2, 0), (4, 0, CYCLE)]);
+        let early = [span(1, 0, 10, 5), span(2, 1, 9, 5)];
+        assert_eq!(shape(&early), [(1, 0, 0), (2, 1, EARLY)]);
+        let twins = [span(1, 0, 0, 9), span(1, 0, 5, 9), span(2, 1, 6, 1)];
+        assert_eq!(shape(&twins), [(1, 0, 0), (2, 1, 0), (1, 0, 0)]);
+        assert_eq!(shape(&[]), []);
+    }
+
+    #[test]
+    fn depth_is_not_bounded_by_a_stack() {
+        let chain: Vec<Span> = (1..=200_000).map(|i| span(i, i - 1, i as i64, 1)).collect();
+        let rows = rows(&chain);
+        assert_eq!(rows.last().map(|row| row.depth), Some(199_999));
+        assert_eq!(critical_path(&chain, &rows).first().map(|part| part.row), Some(0));
+    }
+
+    #[test]
+    fn the_critical_path_follows_who_is_waited_for() {
+        // 1 waits for 2, then for 3, of which 4 takes a part; 5 ends while 3 is under way.
+        let spans = [
+            span(1, 0, 0, 100),
+            span(2, 1, 10, 20),
+            span(3, 1, 40, 50),
+            span(4, 3, 50, 10),
+            span(5, 1, 35, 15),
+        ];
+        let rows = rows(&spans);
+        let path: Vec<_> = critical_path(&spans, &rows)
+            .iter()
+            .map(|part| (spans[rows[part.row as usize].span as usize].id, part.from_ns, part.to_ns))
+            .collect();
+        let of = |id| {
+            path.iter().filter(move |part| part.0 == id).map(|part| (part.1, part.2)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(1), [(0, 10), (30, 35), (90, 100)]);
+        assert_eq!(of(2), [(10, 30)]);
+        assert_eq!(of(3), [(40, 50), (60, 90)]);
+        assert_eq!(of(4), [(50, 60)]);
+        assert_eq!(of(5), [(35, 40)]);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_parents_say_each_span_stands_once_and_the_path_covers_its_root_once(
+            spans in prop::collection::vec((0_u64..12, 0_u64..14, 0_i64..50, -3_i64..50), 0..40)
+        ) {
+            let spans: Vec<Span> = spans.into_iter().map(|(id, parent, start, duration)| span(id, parent, start, duration)).collect();
+            let rows = rows(&spans);
+            let mut seen: Vec<u32> = rows.iter().map(|row| row.span).collect();
+            seen.sort_unstable();
+            prop_assert_eq!(seen, (0..spans.len() as u32).collect::<Vec<_>>());
+            for pair in rows.windows(2) {
+                prop_assert!(pair[1].depth <= pair[0].depth + 1);
+            }
+            let mut path = critical_path(&spans, &rows);
+            path.sort_by_key(|part| part.from_ns);
+            for pair in path.windows(2) {
+                prop_assert_eq!(pair[0].to_ns, pair[1].from_ns);
+            }
+        }
+    }
+}

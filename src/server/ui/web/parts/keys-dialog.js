@@ -1,0 +1,34 @@
+// All keys of the page.
+
+import { h } from "./dom.js";
+
+/** @type {[string, [string, string][]][]} */
+const KEYS = [
+  ["Everywhere", [
+    ["Ctrl K", "go to a trace, a span or text"], ["g o", "overview"], ["g t", "traces"], ["g l", "logs"], ["g s", "SQL"],
+    ["g a", "attributes"], ["y", "copy the link"], ["u", "times in UTC or local"], ["Esc", "cancel a request"], ["?", "these keys"],
+  ]],
+  ["Time range", [["r", "to now"], ["[ ]", "back, forward"], ["- +", "double, halve"]]],
+  ["Lists and waterfall", [
+    ["j k", "down, up"], ["PgUp PgDn Home End", "move further"], ["Enter", "open"], ["/", "condition, find in trace"],
+  ]],
+  ["Waterfall", [
+    ["→ ←", "unfold, fold; else child, parent"], ["n N", "next, previous match"], ["e E", "next, previous error"],
+    ["z 0", "zoom to the row, to all"], ["c", "critical path"],
+  ]],
+  ["SQL", [["Ctrl Enter", "run"], ["Ctrl Space", "complete"]]],
+];
+
+export function keysDialog() {
+  const groups = KEYS.map(([title, keys]) => h("section", null, h("h3", null, title), h("dl", null, ...keys.flatMap(([key, words]) => [
+    h("dt", null, ...key.split(" ").map((one) => h("kbd", null, one))), h("dd", null, words),
+  ]))));
+  const dialog = /** @type {HTMLDialogElement} */ (h(
+    "dialog.keys-dialog", { "aria-label": "Keys", onclose: () => dialog.remove() },
+    h("header", null, h("h2", null, "Keys"), h("button.icon", { type: "button", "aria-label": "Close", onclick: () => dialog.close() }, "×")),
+    h("div.key-groups", null, ...groups),
+  ));
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  dialog.showModal();
+}

@@ -1,0 +1,90 @@
+// What can be done with a value on the screen: filter by it, leave it out, copy it, take it to another page. The same
+// everywhere.
+
+import { addressOf } from "../state/address.js";
+import { condition, joined, nameOf, termsOf } from "../state/where.js";
+import { sqlAddress } from "../state/address.js";
+import { copy } from "./copy.js";
+import { h } from "./dom.js";
+
+/** @typedef {{key: string, value: unknown, source: "spans" | "logs"}} Named */
+/** @typedef {{where: string, setWhere: (where: string) => void} | null} Filter where the page has a condition */
+/** @typedef {{filter: () => Filter, range: () => Record<string, string | null>, go: (address: string) => void}} Frame */
+
+/** A button that opens the menu of a value. @param {Named} named @param {Frame} frame */
+export function menuButton(named, frame) {
+  const button = h("button.more", { type: "button", "aria-label": `Actions for ${named.key}`, "aria-haspopup": "menu" }, "⋯");
+  button.addEventListener("click", (event) => {
+    event.stopPropagation();
+    openMenu(button, named, frame);
+  });
+  return button;
+}
+
+/** @param {HTMLElement} anchor @param {Named} named @param {Frame} frame */
+export function openMenu(anchor, named, frame) {
+  const menu = h("div.menu", { role: "menu", popover: "auto", "aria-label": named.key });
+  for (const entry of entries(named, frame)) {
+    if (entry === null) menu.append(h("hr"));
+    else {
+      const item = h("button", { type: "button", role: "menuitem", onclick: () => (menu.hidePopover(), entry.act()) }, entry.words);
+      menu.append(item);
+    }
+  }
+  menu.addEventListener("toggle", (event) => {
+    if (/** @type {ToggleEvent} */ (event).newState === "closed") {
+      menu.remove();
+      if (anchor.isConnected) anchor.focus();
+    }
+  });
+  menu.addEventListener("keydown", (event) => move(menu, event));
+  document.body.append(menu);
+  menu.showPopover();
+  place(menu, anchor);
+  /** @type {HTMLElement} */ (menu.firstElementChild).focus();
+}
+
+/** @param {Named} named @param {Frame} frame @returns {({words: string, act: () => void} | null)[]} */
+function entries(named, frame) {
+  const { key, value, source } = named;
+  const only = condition(key, value, "only");
+  const filter = frame.filter();
+  const to = (/** @type {string} */ path, /** @type {string} */ where) => () => frame.go(addressOf(path, { where, ...frame.range() }));
+  const add = (/** @type {string} */ term) => () => filter?.setWhere(joined([...termsOf(filter.where), term]));
+  const shown = typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "null");
+  const groups = `select ${nameOf(key)}, count(*) as ${source}\nfrom ${source}\ngroup by 1\norder by 2 desc\nlimit 100`;
+  return [
+    ...(filter === null ? [] : [
+      { words: "Only this value", act: add(only) },
+      { words: "Without this value", act: add(condition(key, value, "without")) },
+      null,
+    ]),
+    { words: "Traces with this value", act: to("/traces", only) },
+    { words: "Logs with this value", act: to("/logs", only) },
+    { words: "Count by this attribute", act: () => frame.go(sqlAddress(groups)) },
+    null,
+    { words: "Copy value", act: () => void copy(shown, "Value") },
+    { words: "Copy as SQL", act: () => void copy(only, "Condition") },
+  ];
+}
+
+/** @param {HTMLElement} menu @param {KeyboardEvent} event */
+function move(menu, event) {
+  const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("button")]);
+  const at = items.indexOf(/** @type {HTMLElement} */ (document.activeElement));
+  const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: items.length - 1 }[event.key];
+  if (to === undefined) return;
+  items[(to + items.length) % items.length].focus();
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+/** Below its anchor, within the window. @param {HTMLElement} menu @param {HTMLElement} anchor */
+function place(menu, anchor) {
+  const at = anchor.getBoundingClientRect();
+  const size = menu.getBoundingClientRect();
+  const left = Math.max(8, Math.min(at.left, innerWidth - size.width - 8));
+  const isRoom = at.bottom + size.height + 8 < innerHeight;
+  menu.style.left = `${left}px`;
+  menu.style.top = `${isRoom ? at.bottom + 4 : Math.max(8, at.top - size.height - 4)}px`;
+}
