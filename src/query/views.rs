@@ -29,11 +29,7 @@ const VIEWS: &[(&str, &str)] = &[
 /// Name, parameters with their defaults, and SQL of the built-in table functions.
 const FUNCTIONS: &[(&str, &[Declared], &str)] = &[
     ("trace", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace.sql")),
-    (
-        "heatmap",
-        &[SOURCE, VALUE, STEP, PER_DECADE, WIDTH],
-        include_str!("../../sql/heatmap.sql"),
-    ),
+    ("heatmap", &[SOURCE, VALUE, STEP, PER_DECADE, WIDTH], include_str!("../../sql/heatmap.sql")),
     ("histogram", &[SOURCE, VALUE, PER_DECADE, WIDTH], include_str!("../../sql/histogram.sql")),
     ("red", &[SOURCE, BY, STEP], include_str!("../../sql/red.sql")),
 ];

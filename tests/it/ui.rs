@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use broadloom::server::Port;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use serde_json::{Value, json};
@@ -145,7 +146,7 @@ fn attributes_and_status_are_told_without_reading_events() {
     let server = Running::start();
     let empty = server.get("/v1/status").json();
     assert_eq!((&empty["events"], &empty["last_event"]), (&json!(0), &Value::Null));
-    assert_eq!(empty["addresses"]["http"], server.addresses.http.unwrap().to_string());
+    assert_eq!(empty["addresses"]["http"], server.addresses.get(Port::Http).unwrap().to_string());
     send(&server, &spans(2));
     let status = server.get("/v1/status").json();
     assert_eq!((&status["events"], &status["last_event"]), (&json!(2), &json!("2023-11-14T22:13:21Z")));

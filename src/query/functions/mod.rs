@@ -1,7 +1,7 @@
 //! Functions for telemetry that SQL lacks, and functions by which scans read attributes.
 //!
-//! - for users: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), `trace_id_from_hex` and
-//!   `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around; functions of JSON text, from
+//! - for users: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), [`exemplar`], ranges of a logarithmic scale
+//!   ([`bucket`]), `trace_id_from_hex` and `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around; functions of JSON text, from
 //!   `datafusion-functions-json` ([`json`])
 //! - for the resolver and the planner: values at a path in JSON text ([`json_at`]), JSON text as lists and maps
 //!   ([`json_list`]), a key that is an attribute or in a map ([`first_text`]); instead of operators, [`checked`]
@@ -11,8 +11,10 @@
 //!   [`mixed_choice`], [`extreme`]), nor the [`codes`] of texts
 
 mod attributes;
+mod bucket;
 mod checked;
 pub(crate) mod codes;
+mod exemplar;
 mod extreme;
 mod first_of;
 mod first_text;
@@ -59,13 +61,17 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let extremes = ListExtreme::ALL.map(|extreme| Arc::new(json_extreme::JsonExtreme::new(extreme).into()));
     let places = [Arc::new(JsonAt::new().into()), Arc::new(first_text::FirstText::new().into())];
     let minus = [Arc::new(UnaryMinus::new().into())];
-    ids.into_iter().chain(lists).chain(extremes).chain(places).chain(minus).chain(json::functions()).collect()
+    let buckets =
+        [bucket::LogBucket::start(), bucket::LogBucket::end()].map(|bucket| Arc::new(bucket.into()));
+    let ids = ids.into_iter().chain(buckets);
+    ids.chain(lists).chain(extremes).chain(places).chain(minus).chain(json::functions()).collect()
 }
 
 /// The aggregate functions that SQL can call.
 pub(crate) fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut all = quantile::all();
     all.push(Arc::new(sum()));
+    all.push(Arc::new(exemplar::Exemplar::new().into()));
     all
 }
 

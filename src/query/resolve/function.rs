@@ -88,15 +88,15 @@ impl<'a> Call<'a> {
         let named = normalise(name);
         parameters.iter().find(|parameter| parameter.name == named).ok_or_else(|| {
             let names = parameters.iter().map(|parameter| parameter.name);
-            let hint = nearest(&named, names.clone(), 1).first().map(|near| format!(": did you mean {near}?"));
+            let hint =
+                nearest(&named, names.clone(), 1).first().map(|near| format!(": did you mean {near}?"));
             let all = || format!(": it has {}", names.collect::<Vec<_>>().join(", "));
             self.wrong(format!("has no parameter {name}{}", hint.unwrap_or_else(all)))
         })
     }
 
     fn check(&self, parameter: &Parameter, expr: &Expr) -> Result<()> {
-        let is_source =
-            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_));
+        let is_source = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Subquery(_));
         match parameter.kind {
             Kind::Constant if !is_constant(expr) => Err(self.wrong(format!(
                 "takes a value or a parameter such as $1, not {expr}; text is written in single quotes"
@@ -122,7 +122,7 @@ impl<'a> Call<'a> {
         self.wrong(format!("takes {takes} ({}), not {given}", names.join(", ")))
     }
 
-    fn wrong(&self, what: String) -> Error {
+    fn wrong(&self, what: impl std::fmt::Display) -> Error {
         let start = self.ident.span.start;
         Error::invalid(format!("{}(…){} {what}", self.function.name, at(start))).at(position(start))
     }
@@ -177,7 +177,8 @@ impl VisitorMut for Substitute<'_> {
         let TableFactor::Table { name, alias, args: None, .. } = factor else {
             return ControlFlow::Continue(());
         };
-        let is_source = matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|i| i.value == SOURCE));
+        let is_source =
+            matches!(name.0.as_slice(), [part] if part.as_ident().is_some_and(|i| i.value == SOURCE));
         let source = self.bound.iter().find(|(parameter, _)| parameter.kind == Kind::Source);
         if let (true, Some((_, argument))) = (is_source, source) {
             match argument {
