@@ -79,12 +79,12 @@ struct Statement {
     params: Vec<Parameter>,
 }
 
-/// How the rows are wanted.
+/// Form of the answer that is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
-    /// As a document.
+    /// A document.
     Document(Format),
-    /// As lines that tell of progress.
+    /// Lines that tell of progress.
     Stream,
 }
 

@@ -22,7 +22,7 @@ pub(super) struct ServerState(Arc<Shared>);
 pub(super) struct Shared {
     /// Access to the data.
     pub(super) gate: Gate,
-    /// Where the server listens.
+    /// Addresses that the server listens on.
     pub(super) addresses: Addresses,
     draining: AtomicBool,
 }

@@ -223,7 +223,7 @@ fn the_rows_of_a_trace_come_in_tree_order_by_column() {
     }
 }
 
-/// Where the clients are, or None after saying that they are not.
+/// Folder of the clients, or None after saying that there is none.
 fn clients(test: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
     if folder.is_none() {

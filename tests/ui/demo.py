@@ -63,7 +63,7 @@ def from_the_overview_to_the_cause_by_keyboard_alone(tab):
     one.settled()
     page.keyboard.press("g")
     page.keyboard.press("l")
-    expect(page).to_have_url(re.compile("/logs"))
+    expect(page.get_by_role("heading", name="Logs", exact=True)).to_be_attached()
     one.settled()
     page.keyboard.press("/")
     page.keyboard.type("body contains wallet_token_idx")

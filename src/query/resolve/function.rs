@@ -20,8 +20,7 @@ use sqlparser::ast::{
 };
 
 use super::errors::{at, nearest, position};
-use super::relation::{alias_of, derived};
-use super::scope::normalise;
+use super::scope::{alias_of, derived, normalise};
 use crate::error::{Error, Result};
 use crate::query::language::build;
 use crate::query::views::{Function, Kind, Parameter};

@@ -20,7 +20,7 @@ use super::function::substitute;
 use super::names::Clause;
 use super::nested::read_as;
 use super::node::{Hidden, Node, NodeId};
-use super::scope::{Merged, Name, Relation, column, normalise, resolved};
+use super::scope::{Merged, Name, Relation, alias_of, column, derived, normalise, resolved};
 use super::table_name::EVENTS;
 use crate::error::{Error, Result};
 use crate::query::functions::JsonReading;
@@ -548,14 +548,6 @@ fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
         | JoinOperator::AsOf { constraint: c, .. } => Some(c),
         _ => None,
     }
-}
-
-pub(super) fn alias_of(name: &str) -> TableAlias {
-    TableAlias { explicit: true, name: resolved(name), columns: Vec::new(), at: None }
-}
-
-pub(super) fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
-    TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }
 }
 
 /// True if a query reads a relation of this name.

@@ -1,6 +1,6 @@
 //! The relations that a clause can name, and names as written.
 
-use sqlparser::ast::{Expr, Ident};
+use sqlparser::ast::{Expr, Ident, Query, TableAlias, TableFactor};
 use sqlparser::tokenizer::{Location, Span};
 
 use super::node::NodeId;
@@ -97,4 +97,14 @@ pub(super) fn is_resolved(ident: &Ident) -> bool {
 /// `alias.column`, resolved.
 pub(super) fn column(alias: &str, column: impl Into<String>) -> Expr {
     Expr::CompoundIdentifier(vec![resolved(alias), resolved(column)])
+}
+
+/// The alias `name`.
+pub(super) fn alias_of(name: &str) -> TableAlias {
+    TableAlias { explicit: true, name: resolved(name), columns: Vec::new(), at: None }
+}
+
+/// A query in FROM.
+pub(super) fn derived(query: Query, alias: Option<TableAlias>) -> TableFactor {
+    TableFactor::Derived { lateral: false, subquery: Box::new(query), alias, sample: None }
 }

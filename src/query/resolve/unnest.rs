@@ -19,8 +19,7 @@ use sqlparser::ast::{
 
 use super::Resolver;
 use super::node::Node;
-use super::relation::{alias_of, derived};
-use super::scope::{Relation, normalise};
+use super::scope::{Relation, alias_of, derived, normalise};
 use crate::error::{Error, Result};
 use crate::query::language::build::{self, call};
 
