@@ -155,7 +155,7 @@ fn second_half(settings: DemoSettings) -> String {
 
 /// Sends the demo to a running server.
 async fn remote(args: &DemoArgs, settings: DemoSettings, url: &str, out: &mut impl Write) -> Result<()> {
-    let source = Source::Remote(url.to_owned());
+    let source = Source::Remote(Server::new(url)?);
     let there =
         source.count("select count(*) from events where attributes['service.namespace'] = 'heddle'").await?;
     if there > 0 {

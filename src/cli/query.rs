@@ -117,14 +117,7 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
     }
     let mut to = Sink::open(args.output)?;
     let answered = if let Some(url) = args.url {
-        let asking = tokio::task::spawn_blocking(move || {
-            let answered = remote::ask(&url, &question, format, &mut to);
-            (answered, to)
-        });
-        let (answered, sink) =
-            asking.await.map_err(|e| Error::internal("the query thread failed").with_source(e))?;
-        to = sink;
-        answered
+        remote::ask(&url, &question, format, &mut to).await
     } else {
         let mut settings = globals.settings();
         settings.query.memory_bytes_max = args.query_memory;

@@ -1,9 +1,14 @@
-//! How is a running server queried? With `POST /v1/sql` over HTTP.
+//! How is a running server reached? Over HTTP; it is queried with `POST /v1/sql`.
 
-use std::io::{Read, Write};
+use std::error::Error as _;
+use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
+use reqwest::Response;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,54 +28,134 @@ struct Statement<'a> {
     params: &'a [Parameter],
 }
 
-/// Sends the question to the server at `url` and writes the result to `to`; blocks.
-pub(super) fn ask(url: &str, question: &Question, format: Format, to: &mut impl Write) -> Result<()> {
-    let address = address(url, question, format)?;
-    let agent = ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .timeout_connect(Some(PATIENCE))
-        .timeout_global(question.timeout.map(|timeout| timeout + PATIENCE))
-        .build()
-        .new_agent();
-    let statement = Statement { query: question.ask.to_string(), params: &question.params };
-    let body = serde_json::to_string(&statement)
-        .map_err(|e| Error::internal("the statement cannot be written as JSON").with_source(e))?;
-    let mut response =
-        agent.post(address.as_str()).header("Content-Type", "application/json").send(body).map_err(|e| {
-            Error::new(ErrorKind::Unavailable, format!("cannot query {url}: {e}")).with_source(e)
-        })?;
-    let status = response.status().as_u16();
-    if status != 200 {
-        let text = response.body_mut().read_to_string().unwrap_or_default();
-        return Err(problem(status, &text));
-    }
-    let warnings = response.headers().get("broadloom-warnings").and_then(|value| value.to_str().ok());
-    for warning in
-        warnings.and_then(|text| serde_json::from_str::<Vec<String>>(text).ok()).unwrap_or_default()
-    {
-        warn(&warning);
-    }
-    let mut from = response.body_mut().as_reader();
-    if format == Format::Table { table(from, to) } else { copy(&mut from, to) }
+/// A server, and the connections to it; cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    url: Arc<str>,
+    client: reqwest::Client,
 }
 
-/// URL of the request, with its options as parameters.
-fn address(url: &str, question: &Question, format: Format) -> Result<url::Url> {
-    let wrong = |e: String| Error::invalid(format!("--url {url}: {e}; write http://127.0.0.1:8080"));
-    let mut address = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
-    if !matches!(address.scheme(), "http" | "https") {
-        return Err(wrong("not an http or https URL".to_owned()));
+impl Server {
+    /// The server at `url`, `http://host:port`. Connects when it is used.
+    pub(super) fn new(url: &str) -> Result<Self> {
+        let parsed = parse(url)?;
+        // Reading the system's certificates takes longer than a query.
+        let client = reqwest::Client::builder()
+            .connect_timeout(PATIENCE)
+            .tls_built_in_root_certs(parsed.scheme() == "https")
+            .build()
+            .map_err(|e| Error::internal("the HTTP client cannot be made").with_source(e))?;
+        Ok(Self { url: url.trim_end_matches('/').into(), client })
     }
-    address.set_path(&format!("{}/v1/sql", address.path().trim_end_matches('/')));
-    let asked = if format == Format::Table { Format::Arrow } else { format };
-    address.query_pairs_mut().append_pair("format", asked.name());
+
+    /// URL as it was given.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Posts `body` to `path`. Fails if there is no answer in time; the status is not looked at.
+    pub(super) async fn post(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+        timeout: Option<Duration>,
+    ) -> Result<Response> {
+        let request = self.client.post(format!("{}{path}", self.url)).header("Content-Type", content_type).body(body);
+        let request = match timeout {
+            Some(timeout) => request.timeout(timeout),
+            None => request,
+        };
+        request.send().await.map_err(|e| self.unreachable(e))
+    }
+
+    /// The JSON document at `path`.
+    pub(super) async fn get(&self, path: &str) -> Result<Value> {
+        let request = self.client.get(format!("{}{path}", self.url)).timeout(PATIENCE);
+        let answer = request.send().await.map_err(|e| self.unreachable(e))?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.map_err(cut_off)?;
+        if status != 200 {
+            return Err(problem(status, &text));
+        }
+        serde_json::from_str(&text)
+            .map_err(|e| Error::internal(format!("{}{path} is not JSON", self.url)).with_source(e))
+    }
+
+    /// Sends a question; returns the warnings of its author, and the answer whose rows have begun. Dropping it ends the
+    /// question.
+    pub(super) async fn ask(&self, question: &Question, format: Format) -> Result<(Vec<String>, Response)> {
+        let path = path(question, format);
+        let statement = Statement { query: question.ask.to_string(), params: &question.params };
+        let body = serde_json::to_vec(&statement)
+            .map_err(|e| Error::internal("the statement cannot be written as JSON").with_source(e))?;
+        let timeout = question.timeout.map(|timeout| timeout + PATIENCE);
+        let answer = self.post(&path, "application/json", body, timeout).await?;
+        let status = answer.status().as_u16();
+        if status != 200 {
+            return Err(problem(status, &answer.text().await.unwrap_or_default()));
+        }
+        let warnings = answer.headers().get("broadloom-warnings").and_then(|value| value.to_str().ok());
+        let warnings = warnings.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        Ok((warnings, answer))
+    }
+
+    /// Sends a question and collects its rows; also returns the warnings of its author.
+    pub(super) async fn rows(&self, question: &Question) -> Result<(Vec<String>, SchemaRef, Vec<RecordBatch>)> {
+        let (warnings, answer) = self.ask(question, Format::Arrow).await?;
+        let bytes = answer.bytes().await.map_err(cut_off)?;
+        let reader = StreamReader::try_new(std::io::Cursor::new(bytes), None)?;
+        let schema = reader.schema();
+        Ok((warnings, schema, reader.collect::<std::result::Result<_, _>>()?))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Error {
+        let mut cause = error.source();
+        while let Some(deeper) = cause.and_then(std::error::Error::source) {
+            cause = Some(deeper);
+        }
+        let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
+        Error::new(ErrorKind::Unavailable, format!("cannot query {}: {cause}", self.url)).with_source(error)
+    }
+}
+
+/// Sends the question to the server at `url` and writes the result to `to`.
+pub(super) async fn ask(url: &str, question: &Question, format: Format, to: &mut impl Write) -> Result<()> {
+    let server = Server::new(url)?;
+    if format == Format::Table {
+        let (warnings, schema, batches) = server.rows(question).await?;
+        warnings.iter().for_each(|warning| warn(warning));
+        to.write_all(output::table(&schema, &batches)?.as_bytes())?;
+        return Ok(());
+    }
+    let (warnings, mut answer) = server.ask(question, format).await?;
+    warnings.iter().for_each(|warning| warn(warning));
+    while let Some(piece) = answer.chunk().await.map_err(cut_off)? {
+        to.write_all(&piece)?;
+    }
+    Ok(())
+}
+
+fn parse(url: &str) -> Result<url::Url> {
+    let wrong = |e: String| Error::invalid(format!("--url {url}: {e}; write http://127.0.0.1:8080"));
+    let parsed = url::Url::parse(url).map_err(|e| wrong(e.to_string()))?;
+    match parsed.scheme() {
+        "http" | "https" => Ok(parsed),
+        _ => Err(wrong("not an http or https URL".to_owned())),
+    }
+}
+
+/// Path of the request, with its options as parameters.
+fn path(question: &Question, format: Format) -> String {
+    let mut options = url::form_urlencoded::Serializer::new(String::new());
+    options.append_pair("format", format.name());
     if let Some(timeout) = question.timeout {
-        address.query_pairs_mut().append_pair("timeout", &humantime::format_duration(timeout).to_string());
+        options.append_pair("timeout", &humantime::format_duration(timeout).to_string());
     }
     if let Some(limit) = question.row_limit {
-        address.query_pairs_mut().append_pair("limit", &limit.to_string());
+        options.append_pair("limit", &limit.to_string());
     }
-    Ok(address)
+    format!("/v1/sql?{}", options.finish())
 }
 
 /// The answer of the server, or of a proxy before it, as an error: its `detail`, kind and position.
@@ -91,29 +176,9 @@ fn problem(status: u16, text: &str) -> Error {
     }
 }
 
-fn cut_off(error: std::io::Error) -> Error {
+fn cut_off(error: reqwest::Error) -> Error {
     let message = format!("the server ended the result early, see its log for the reason: {error}");
     Error::new(ErrorKind::Unavailable, message).with_source(error)
-}
-
-fn copy(from: &mut impl Read, to: &mut impl Write) -> Result<()> {
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        let count = from.read(&mut piece).map_err(cut_off)?;
-        if count == 0 {
-            return Ok(());
-        }
-        to.write_all(&piece[..count])?;
-    }
-}
-
-/// Reads rows in Arrow's stream format and writes them as a text table.
-fn table(from: impl Read, to: &mut impl Write) -> Result<()> {
-    let reader = StreamReader::try_new(from, None)?;
-    let schema = reader.schema();
-    let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
-    to.write_all(output::table(&schema, &batches)?.as_bytes())?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -121,15 +186,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_carries_the_options() {
+    fn the_path_carries_the_options() {
         let timeout = Some(Duration::from_millis(1500));
         let question = Question { timeout, row_limit: Some(7), ..Question::sql("select 1") };
-        let of = |url| address(url, &question, Format::Table).map(|u| u.to_string());
-        let wanted = "http://h:1/v1/sql?format=arrow&timeout=1s+500ms&limit=7";
-        assert_eq!(of("http://h:1").unwrap(), wanted);
-        assert_eq!(of("http://h:1/").unwrap(), wanted);
-        assert!(of("localhost:8080").is_err());
-        assert!(of("nonsense").is_err());
+        assert_eq!(path(&question, Format::Arrow), "/v1/sql?format=arrow&timeout=1s+500ms&limit=7");
+        assert_eq!(Server::new("http://h:1/").unwrap().url(), "http://h:1");
+        assert!(Server::new("localhost:8080").is_err());
+        assert!(Server::new("nonsense").is_err());
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod scan;
 mod indexed;
 mod functions;
 pub(crate) mod row_matcher;
+pub(crate) mod complete;
 pub mod output;
 mod error;
 

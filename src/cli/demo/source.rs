@@ -6,12 +6,14 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
+use bytes::Bytes;
 use prost::Message;
 
+use super::super::remote::Server;
 use crate::config::{Clock, SystemClock};
 use crate::db::{Database, Importer};
 use crate::demo::{DemoPayload, DemoRequest};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::EventBatch;
 use crate::ingest::otlp::{self, Encoding, RequestKind};
 use crate::query::Question;
@@ -26,8 +28,8 @@ const ATTEMPTS_MAX: u32 = 60;
 pub(super) enum Source {
     /// A database of this process.
     Local(Database),
-    /// `http://host:port`.
-    Remote(String),
+    /// A server.
+    Remote(Server),
 }
 
 impl Source {
@@ -38,15 +40,11 @@ impl Source {
                 let result = database.query(Question::sql(sql)).await?;
                 Ok((Arc::clone(&result.schema), result.collect().await?))
             }
-            Self::Remote(url) => {
-                let (url, sql) = (format!("{url}/v1/sql?format=arrow"), sql.to_owned());
-                blocking(move || {
-                    let answer = post(&url, "text/plain", sql.as_bytes())?;
-                    let reader = StreamReader::try_new(std::io::Cursor::new(answer), None)?;
-                    let schema = reader.schema();
-                    Ok((schema, reader.collect::<std::result::Result<_, _>>()?))
-                })
-                .await
+            Self::Remote(server) => {
+                let answer = post(server, "/v1/sql?format=arrow", "text/plain", sql.as_bytes()).await?;
+                let reader = StreamReader::try_new(std::io::Cursor::new(answer), None)?;
+                let schema = reader.schema();
+                Ok((schema, reader.collect::<std::result::Result<_, _>>()?))
             }
         }
     }
@@ -65,10 +63,7 @@ impl Source {
     pub(super) async fn send(&self, request: DemoRequest) -> Result<()> {
         match self {
             Self::Local(database) => database.append(blocking(move || decode(&request)).await?).await,
-            Self::Remote(url) => {
-                let url = url.clone();
-                blocking(move || export(&url, &request)).await
-            }
+            Self::Remote(server) => export(server, request).await,
         }
     }
 
@@ -121,15 +116,15 @@ fn decode(request: &DemoRequest) -> Result<EventBatch> {
     Ok(otlp::decode(kind, Encoding::Protobuf, &bytes, SystemClock.now_ns())?.batch)
 }
 
-/// Sends a request to the server at `url`, over OTLP/HTTP.
-fn export(url: &str, request: &DemoRequest) -> Result<()> {
-    let (kind, bytes) = encode(request);
+/// Sends a request to a server, over OTLP/HTTP.
+async fn export(server: &Server, request: DemoRequest) -> Result<()> {
+    let (kind, bytes) = blocking(move || Ok(encode(&request))).await?;
     let path = match kind {
-        RequestKind::Traces => "traces",
-        RequestKind::Logs => "logs",
-        RequestKind::Metrics => "metrics",
+        RequestKind::Traces => "/v1/traces",
+        RequestKind::Logs => "/v1/logs",
+        RequestKind::Metrics => "/v1/metrics",
     };
-    post(&format!("{url}/v1/{path}"), "application/x-protobuf", &bytes).map(|_| ())
+    post(server, path, "application/x-protobuf", &bytes).await.map(|_| ())
 }
 
 /// Runs `work` on a thread that may block.
@@ -142,24 +137,18 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Posts `body`. While the server is busy, retries after the pause that it requests, at most 10 s.
-fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Vec<u8>> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(ANSWER_MAX))
-        .http_status_as_error(false)
-        .build()
-        .into();
+async fn post(server: &Server, path: &str, content_type: &str, body: &[u8]) -> Result<Bytes> {
+    let url = format!("{}{path}", server.url());
     for _ in 0..ATTEMPTS_MAX {
-        let mut answer = agent.post(url).content_type(content_type).send(body).map_err(|e| {
-            Error::new(crate::ErrorKind::Unavailable, format!("{url} does not answer")).with_source(e)
-        })?;
+        let answer = server.post(path, content_type, body.to_vec(), Some(ANSWER_MAX)).await?;
         let status = answer.status().as_u16();
         if matches!(status, 429 | 503) {
             let wait = answer.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse().ok());
-            std::thread::sleep(Duration::from_secs(wait.unwrap_or(1).min(10)));
+            tokio::time::sleep(Duration::from_secs(wait.unwrap_or(1).min(10))).await;
             continue;
         }
-        let text = answer.body_mut().with_config().limit(1 << 30).read_to_vec().map_err(|e| {
-            Error::new(crate::ErrorKind::Unavailable, format!("{url} ended its answer early")).with_source(e)
+        let text = answer.bytes().await.map_err(|e| {
+            Error::new(ErrorKind::Unavailable, format!("{url} ended its answer early")).with_source(e)
         })?;
         if status == 200 {
             return Ok(text);
@@ -169,8 +158,5 @@ fn post(url: &str, content_type: &str, body: &[u8]) -> Result<Vec<u8>> {
             String::from_utf8_lossy(&text)
         )));
     }
-    Err(Error::new(
-        crate::ErrorKind::Unavailable,
-        format!("{url} is still busy after {ATTEMPTS_MAX} attempts"),
-    ))
+    Err(Error::new(ErrorKind::Unavailable, format!("{url} is still busy after {ATTEMPTS_MAX} attempts")))
 }

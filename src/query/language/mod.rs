@@ -12,6 +12,7 @@
 mod ask;
 pub(crate) mod build;
 mod dismantle;
+pub(crate) mod lex;
 mod parse;
 mod tree;
 

@@ -134,9 +134,9 @@ impl Drivers {
         running.spawn(async move {
             let ending = tokio::select! {
                 biased;
-                () = stop.cancelled() => cut_off(&queue, stopping()),
+                () = stop.cancelled() => Ending::Failed(stopping()),
                 () = left.cancelled() => Ending::Abandoned,
-                late = deadline.passed() => cut_off(&queue, late),
+                late = deadline.passed() => Ending::Failed(late),
                 ending = &mut maker => ending.unwrap_or_else(|gone| Ending::Failed(defect(gone))),
             };
             let told = match &ending {
@@ -149,6 +149,9 @@ impl Drivers {
             if !maker.is_finished() {
                 // It was aborted, or its items are of no use any more.
                 let _ = maker.await;
+                // Frees the items that nobody will take.
+                let mut queue = queue.lock();
+                while queue.try_recv().is_ok() {}
             }
             held.ended(&ending);
         });
@@ -170,13 +173,6 @@ impl Drivers {
 /// Error of a task that panicked. The panic itself is on stderr, with its place.
 fn defect(gone: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("the query hit a defect of the server; see the server's log").with_source(gone)
-}
-
-/// Frees the items that have not been taken.
-fn cut_off<T>(queue: &Mutex<mpsc::Receiver<T>>, why: Error) -> Ending {
-    let mut queue = queue.lock();
-    while queue.try_recv().is_ok() {}
-    Ending::Failed(why)
 }
 
 /// Makes all items; returns when the last one has been taken.
@@ -220,13 +216,15 @@ impl<T: Send + Unpin> Stream for Items<T> {
             return Poll::Ready(Some(Ok(first)));
         }
         let item = self.queue.lock().poll_recv(context);
-        if let Some(item) = ready!(item) {
+        if let Poll::Ready(Some(item)) = item {
             return Poll::Ready(Some(Ok(item)));
         }
         let Some(ended) = &mut self.ended else { return Poll::Ready(None) };
+        // An ending is told although a maker that does not yield keeps the queue open.
         let told = ready!(Pin::new(ended).poll(context));
         self.ended = None;
         match told {
+            // All items were taken before that was told.
             Ok(Ok(())) => Poll::Ready(None),
             Ok(Err(error)) => Poll::Ready(Some(Err(error))),
             Err(gone) => Poll::Ready(Some(Err(defect(gone)))),

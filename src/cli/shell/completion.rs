@@ -1,0 +1,116 @@
+//! Completion in the shell: names of the source, and values of an attribute in quotes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reedline::{Completer, CompletionResult, Span, Suggestion};
+use tokio::runtime::Handle;
+
+use super::command::Command;
+use super::source::Source;
+use crate::query::complete::{Kind, Vocabulary, complete, wanted_values};
+
+/// Longest wait for values: completion must not hold up typing.
+const VALUES_WAIT: Duration = Duration::from_millis(500);
+/// Values of an attribute that are known, the most frequent.
+const VALUES_MAX: usize = 1000;
+
+/// Names that are known to the editor. They are learned after each statement, as new attributes may have come.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    /// Names of the source.
+    pub(super) vocabulary: Vocabulary,
+}
+
+/// Values of attributes, asked when they are wanted.
+pub(super) struct Values {
+    source: Source,
+    runtime: Handle,
+    known: HashMap<String, Vec<String>>,
+}
+
+impl Values {
+    /// Values of the attributes of `source`, which is asked on `runtime`.
+    pub(super) fn new(source: Source, runtime: Handle) -> Self {
+        Self { source, runtime, known: HashMap::new() }
+    }
+
+    /// The most frequent values of `key`, as it is written in a statement; blocks for a moment. None if there is no such
+    /// attribute, or the answer takes too long.
+    fn of(&mut self, key: &str) -> &[String] {
+        if !self.known.contains_key(key) {
+            let sql = format!(
+                "SELECT cast({key} AS text) FROM events WHERE {key} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 \
+                 LIMIT {VALUES_MAX}"
+            );
+            let asked = self.runtime.block_on(tokio::time::timeout(VALUES_WAIT, self.source.names(&sql)));
+            let values = asked.ok().and_then(Result::ok).unwrap_or_default();
+            self.known.insert(key.to_owned(), values);
+        }
+        self.known.get(key).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Completes statements and commands.
+pub(super) struct Names {
+    words: Arc<Mutex<Words>>,
+    values: Values,
+}
+
+impl Names {
+    /// Completes `words` and `values`.
+    pub(super) fn new(words: Arc<Mutex<Words>>, values: Values) -> Self {
+        Self { words, values }
+    }
+
+    fn suggestions(&mut self, line: &str, at: usize) -> Vec<Suggestion> {
+        if let Some(command) = line.get(..at).filter(|text| text.starts_with('\\')) {
+            return self.of_command(command);
+        }
+        if let Some((key, place)) = wanted_values(line, at) {
+            let prefix = line.get(place.clone()).unwrap_or_default().replace("''", "'");
+            let values = self.values.of(&key).iter().filter(|value| value.starts_with(&prefix));
+            let quoted = values.map(|value| format!("{}'", value.replace('\'', "''")));
+            return quoted.map(|text| suggestion(text, None, place.start, place.end)).collect();
+        }
+        let found = complete(line, at, &self.words.lock().vocabulary);
+        let described = found.into_iter().map(|found| {
+            let detail = match found.kind {
+                Kind::Key => Some(found.detail),
+                Kind::Column => Some("column".to_owned()),
+                Kind::Table => Some("table".to_owned()),
+                Kind::Value | Kind::Function | Kind::Keyword => None,
+            };
+            suggestion(found.text, detail, found.from, found.to)
+        });
+        described.collect()
+    }
+
+    /// Suggestions for a line that begins with a backslash.
+    fn of_command(&self, text: &str) -> Vec<Suggestion> {
+        match text.split_once(' ') {
+            None => {
+                let names = Command::names().filter(|name| name.starts_with(text));
+                names.map(|name| suggestion(name.to_owned(), None, 0, text.len())).collect()
+            }
+            Some(("\\d", prefix)) => {
+                let words = self.words.lock();
+                let names = words.vocabulary.tables.iter().filter(|name| name.starts_with(prefix));
+                names.map(|name| suggestion(name.clone(), None, text.len() - prefix.len(), text.len())).collect()
+            }
+            Some(_) => Vec::new(),
+        }
+    }
+}
+
+fn suggestion(value: String, description: Option<String>, from: usize, to: usize) -> Suggestion {
+    Suggestion { value, description, span: Span::new(from, to), ..Suggestion::default() }
+}
+
+impl Completer for Names {
+    fn complete(&mut self, line: &str, pos: usize) -> CompletionResult {
+        CompletionResult::fresh(self.suggestions(line, pos))
+    }
+}

@@ -1,0 +1,161 @@
+//! `broadloom sql`: statements one after the other, on a data directory or a server.
+//!
+//! ```text
+//! reedline ─▶ line ─┬─▶ command (`\d`, `\x`, …) ─▶ session ─▶ pager ─▶ terminal
+//!   ▲               └─▶ statements up to `;` ──────┘
+//!   └ highlight, completion (names of the source), history
+//! ```
+//! Without a terminal on stdin the statements are read from there, and the first that fails ends the program.
+
+mod command;
+mod completion;
+mod highlight;
+mod pager;
+mod prompt;
+mod session;
+mod source;
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use parking_lot::Mutex;
+use reedline::Signal;
+
+use super::{Globals, logging, units};
+use crate::error::{Error, Result};
+use crate::query::complete::Vocabulary;
+use crate::query::language::lex::{is_blank, statements};
+use crate::query::output::Format;
+use command::Command;
+use completion::Words;
+use session::{Next, Session};
+use source::Source;
+
+const AFTER_HELP: &str = "\
+Statements end with a semicolon and may have several lines. Commands begin with a backslash: \\? lists them.
+Tab completes tables, attributes, functions and values; Ctrl-C ends a statement, Ctrl-D the session.
+
+Examples:
+  broadloom sql                                the data directory ./broadloom-data
+  broadloom sql --url http://127.0.0.1:8080    a server
+  broadloom sql --format csv < report.sql      statements from a file";
+
+/// Arguments of `broadloom sql`.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct SqlArgs {
+    /// Query the server at this URL, http://host:port, instead of --data
+    #[arg(long, value_name = "URL", env = "BROADLOOM_URL")]
+    url: Option<String>,
+    /// Format of the rows: table, json, ndjson or csv
+    ///
+    /// Default: table on a terminal, else csv.
+    #[arg(long, value_name = "FORMAT", value_parser = text_format)]
+    format: Option<Format>,
+    /// Rows of a statement that are shown; more are cut, and a note says so
+    #[arg(long, value_name = "ROWS", default_value_t = 10_000)]
+    limit: usize,
+    /// Time limit of each statement, such as 30s or 5m
+    ///
+    /// Default: none; with --url, that of the server (serve --query-timeout).
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    timeout: Option<Duration>,
+    /// Memory for a statement; beyond it the statement spills to disk, then fails
+    ///
+    /// With --url, the server's --query-memory applies instead.
+    #[arg(long, value_name = "BYTES", env = "BROADLOOM_QUERY_MEMORY", default_value = "2GiB", value_parser = units::bytes)]
+    query_memory: usize,
+    /// File of the statements that were entered
+    ///
+    /// Default: broadloom/history below $XDG_STATE_HOME or ~/.local/state.
+    #[arg(long, value_name = "FILE", env = "BROADLOOM_HISTORY")]
+    history: Option<PathBuf>,
+}
+
+/// A format that a terminal can show.
+fn text_format(name: &str) -> Result<Format> {
+    let format: Format = name.parse()?;
+    match format {
+        Format::Arrow | Format::Parquet => Err(Error::invalid(format!(
+            "{format} is binary: write it to a file with broadloom query --format {format} --output FILE"
+        ))),
+        _ => Ok(format),
+    }
+}
+
+/// Runs `broadloom sql`.
+pub(super) async fn run(args: SqlArgs, globals: &Globals) -> Result<()> {
+    logging::start(globals, "warn")?;
+    let source = match &args.url {
+        Some(url) => Source::server(url)?,
+        None => {
+            let mut settings = globals.settings();
+            settings.query.memory_bytes_max = args.query_memory;
+            Source::directory(settings).await?
+        }
+    };
+    let is_terminal = std::io::stdin().is_terminal();
+    let is_shown = std::io::stdout().is_terminal();
+    let format = args.format.unwrap_or(if is_shown { Format::Table } else { Format::Csv });
+    let mut session = Session::new(source, format, args.limit, args.timeout, is_terminal && is_shown);
+    if is_terminal { converse(session, args.history).await } else { session.run_all(&standard_input()?).await }
+}
+
+fn standard_input() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Reads lines and runs them until the user leaves.
+async fn converse(mut session: Session, history: Option<PathBuf>) -> Result<()> {
+    greet(&session);
+    let words = Arc::new(Mutex::new(Words::default()));
+    session.learn(&words).await;
+    let history = history.or_else(default_history);
+    let source = session.name();
+    let handle = tokio::runtime::Handle::current();
+    let values = completion::Values::new(session.source(), handle);
+    let mut editor = prompt::Editor::new(history.as_deref(), Arc::clone(&words), values)?;
+    loop {
+        // Reading blocks; queries run meanwhile only to complete values.
+        let read = tokio::task::spawn_blocking({
+            let source = source.clone();
+            move || (editor.read(&source), editor)
+        });
+        let (line, same) =
+            read.await.map_err(|e| Error::internal("the line editor failed").with_source(e))?;
+        editor = same;
+        let next = match line? {
+            Signal::Success(text) if is_blank(&text) => Next::Read,
+            Signal::Success(text) => {
+                let next = session.enter(&text).await;
+                session.learn(&words).await;
+                next
+            }
+            Signal::CtrlD => Next::Leave,
+            _ => Next::Read,
+        };
+        match next {
+            Next::Read => {}
+            Next::Edit(text) => editor.insert(&text),
+            Next::Leave => return Ok(()),
+        }
+    }
+}
+
+fn greet(session: &Session) {
+    let version = env!("CARGO_PKG_VERSION");
+    // A greeting that cannot be shown is not an error.
+    let _ = writeln!(std::io::stdout(), "Broadloom {version}, {}. \\? for help, \\q to leave.", session.name());
+}
+
+/// `broadloom/history` below the directory of state of the user.
+fn default_history() -> Option<PathBuf> {
+    let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")))?;
+    Some(state.join("broadloom/history"))
+}
