@@ -307,30 +307,50 @@ impl Commit {
     /// Fails with [`ErrorKind::Conflict`] if a removed segment or run is missing, or the watermark is not at
     /// `wal.from`; `snapshot` is then unusable.
     pub(super) fn apply(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
-        let conflict = |what: String| Error::new(ErrorKind::Conflict, what);
         snapshot.version = snapshot.version.saturating_add(1);
+        self.change_claim(snapshot);
+        self.advance_watermark(snapshot)?;
+        self.remove_segments(snapshot)?;
+        self.set_masks(snapshot)?;
+        self.remember_deliveries(snapshot);
+        self.remember_deletion(snapshot);
+        self.change_runs(snapshot)?;
+        for segment in &self.add {
+            snapshot.insert(&segment.meta);
+        }
+        snapshot.columns.change(&self.add, &self.remove);
+        Ok(())
+    }
+
+    fn change_claim(&self, snapshot: &mut CatalogSnapshot) {
         if let Some(claim) = &self.claim {
             snapshot.claim = Some(Arc::new(claim.clone()));
         }
         if let Some(claim) = snapshot.claim.as_mut().filter(|_| self.release) {
             Arc::make_mut(claim).released = true;
         }
-        if let Some(WalRange { from, through }) = self.wal {
-            if through < from {
-                return Err(Error::corrupt(format!("a commit has the batches after {from} up to {through}")));
-            }
-            let at = std::mem::replace(&mut snapshot.wal_watermark, through);
-            if from != at {
-                return Err(conflict(format!(
-                    "the commit has the batches after {from}, but the watermark is at {at}"
-                )));
-            }
+    }
+
+    fn advance_watermark(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
+        let Some(WalRange { from, through }) = self.wal else { return Ok(()) };
+        if through < from {
+            return Err(Error::corrupt(format!("a commit has the batches after {from} up to {through}")));
         }
+        let at = std::mem::replace(&mut snapshot.wal_watermark, through);
+        if from != at {
+            let what = format!("the commit has the batches after {from}, but the watermark is at {at}");
+            return Err(conflict(what));
+        }
+        Ok(())
+    }
+
+    /// Removes segments, remembers their objects, and forgets those removed long ago.
+    fn remove_segments(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
         if !self.remove.is_empty() {
             let gone: HashSet<_> = self.remove.iter().collect();
             let removed: Vec<_> = snapshot.segments.extract_if(.., |s| gone.contains(&s.id)).collect();
             if removed.len() != gone.len() {
-                return Err(conflict("a segment to be removed is not in the catalog".to_owned()));
+                return Err(conflict("a segment to be removed is not in the catalog"));
             }
             let at_ns = self.at_ns;
             let known = Arc::make_mut(&mut snapshot.removed);
@@ -341,43 +361,60 @@ impl Commit {
             let oldest_ns = self.at_ns.saturating_sub(REMOVED_KEPT_NS);
             Arc::make_mut(&mut snapshot.removed).retain(|removed| removed.at_ns > oldest_ns);
         }
+        Ok(())
+    }
+
+    fn set_masks(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
         for (id, mask) in &self.masks {
             let Some(segment) = snapshot.segments.iter_mut().find(|segment| segment.id == *id) else {
-                return Err(conflict("a segment to be masked is not in the catalog".to_owned()));
+                return Err(conflict("a segment to be masked is not in the catalog"));
             };
             // A query that started earlier still reads the old mask, so its object is kept like removed ones.
             let removed = Arc::make_mut(&mut snapshot.removed);
             removed.extend(segment.mask_path().map(|path| Removed { path, at_ns: self.at_ns }));
             *segment = Arc::new(SegmentMeta { mask: Some(*mask), ..segment.as_ref().clone() });
         }
-        if !self.deliveries.is_empty() {
-            let deliveries = Arc::make_mut(&mut snapshot.deliveries);
-            deliveries.push(Delivered { at_ns: self.at_ns, ids: self.deliveries.as_slice().into() });
-            let oldest_ns = self.at_ns.saturating_sub(DELIVERIES_KEPT_NS);
-            deliveries.retain(|delivered| delivered.at_ns > oldest_ns);
-            while deliveries.iter().map(|delivered| delivered.ids.len()).sum::<usize>() > DELIVERIES_KEPT {
-                deliveries.remove(0);
-            }
+        Ok(())
+    }
+
+    /// Remembers the messages whose events are added, and forgets old ones.
+    fn remember_deliveries(&self, snapshot: &mut CatalogSnapshot) {
+        if self.deliveries.is_empty() {
+            return;
         }
+        let deliveries = Arc::make_mut(&mut snapshot.deliveries);
+        deliveries.push(Delivered { at_ns: self.at_ns, ids: self.deliveries.as_slice().into() });
+        let oldest_ns = self.at_ns.saturating_sub(DELIVERIES_KEPT_NS);
+        deliveries.retain(|delivered| delivered.at_ns > oldest_ns);
+        while deliveries.iter().map(|delivered| delivered.ids.len()).sum::<usize>() > DELIVERIES_KEPT {
+            deliveries.remove(0);
+        }
+    }
+
+    fn remember_deletion(&self, snapshot: &mut CatalogSnapshot) {
         if let Some(deletion) = &self.deletion {
             let deletions = Arc::make_mut(&mut snapshot.deletions);
             deletions.push(deletion.clone());
             let forgotten = deletions.len().saturating_sub(DELETIONS_KEPT);
             deletions.drain(..forgotten);
         }
-        if !self.add_runs.is_empty() || !self.remove_runs.is_empty() {
-            let mut runs = snapshot.runs.runs().to_vec();
-            runs.retain(|run| !self.remove_runs.contains(&run.id));
-            if runs.len() + self.remove_runs.len() != snapshot.runs.len() {
-                return Err(conflict("a run to be removed is not in the catalog".to_owned()));
-            }
-            runs.extend(self.add_runs.iter().cloned().map(Arc::new));
-            snapshot.runs = Arc::new(RunSet::new(runs));
+    }
+
+    fn change_runs(&self, snapshot: &mut CatalogSnapshot) -> Result<()> {
+        if self.add_runs.is_empty() && self.remove_runs.is_empty() {
+            return Ok(());
         }
-        for segment in &self.add {
-            snapshot.insert(&segment.meta);
+        let mut runs = snapshot.runs.runs().to_vec();
+        runs.retain(|run| !self.remove_runs.contains(&run.id));
+        if runs.len() + self.remove_runs.len() != snapshot.runs.len() {
+            return Err(conflict("a run to be removed is not in the catalog"));
         }
-        snapshot.columns.change(&self.add, &self.remove);
+        runs.extend(self.add_runs.iter().cloned().map(Arc::new));
+        snapshot.runs = Arc::new(RunSet::new(runs));
         Ok(())
     }
+}
+
+fn conflict(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Conflict, what)
 }

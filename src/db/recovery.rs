@@ -22,7 +22,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, KeyDictionary};
 use crate::maintenance::{Deliveries, Ground, Hold, Live, Sweeper};
-use crate::wal::{self, FileLog, Log, ObjectLog, Replay, SequenceNumber, delivery};
+use crate::wal::{self, FileLog, Log, ObjectLog, Replay, SequenceNumber, Takeover, delivery};
 
 /// Most attempts of a reader that starts over because a flush came in between. One flush takes longer than one
 /// attempt, so more than a few in a row mean that something else is wrong.
@@ -213,9 +213,10 @@ async fn open_log(inner: &Inner, catalog: &Catalog) -> Result<(Buffer, Box<dyn L
         (LogStorage::Objects { store: client, options }, Some(claim)) => {
             let mut intake = Intake::new(inner);
             let take = &mut |seq, payload: Vec<u8>| intake.take(seq, &payload);
-            let (store, now_ns) = (Arc::clone(&inner.storage.store), inner.settings.clock.now_ns());
-            let (log, replay) =
-                ObjectLog::take_over(store, options.clone(), after, &claim.writer, now_ns, take).await?;
+            let store = Arc::clone(&inner.storage.store);
+            let now_ns = inner.settings.clock.now_ns();
+            let takeover = Takeover { writer: &claim.writer, now_ns, after };
+            let (log, replay) = ObjectLog::take_over(store, options.clone(), takeover, take).await?;
             report(catalog, &replay);
             Ok((intake.buffer, Box::new(log.through(Arc::clone(client)))))
         }

@@ -40,6 +40,15 @@ struct Group {
     pods: usize,
 }
 
+/// A version of one service in one region, whose pods start together.
+#[derive(Debug, Clone, Copy)]
+struct Deployment {
+    service: usize,
+    region: usize,
+    version: &'static str,
+    from_ns: i64,
+}
+
 /// All pods.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -56,8 +65,13 @@ impl Fleet {
         let mut fleet = Self { pods: Vec::new(), groups: Vec::new(), scopes: scopes() };
         for (service_index, service) in SERVICES.iter().enumerate() {
             for (region_index, (region, _)) in REGIONS.iter().enumerate() {
-                let mut groups =
-                    vec![fleet.start(&mut dice, service_index, region_index, service.version, i64::MIN)];
+                let first = Deployment {
+                    service: service_index,
+                    region: region_index,
+                    version: service.version,
+                    from_ns: i64::MIN,
+                };
+                let mut groups = vec![fleet.start(&mut dice, first)];
                 let applies =
                     |r: &&Rollout| r.service == service.name && (r.region.is_empty() || r.region == *region);
                 for rollout in ROLLOUTS.iter().filter(applies) {
@@ -65,13 +79,9 @@ impl Fleet {
                     for pod in groups.iter().flat_map(|g| g.first..g.first + g.pods) {
                         fleet.pods[pod].runs_ns.end = from_ns;
                     }
-                    groups.push(fleet.start(
-                        &mut dice,
-                        service_index,
-                        region_index,
-                        rollout.version,
-                        from_ns,
-                    ));
+                    groups.push(
+                        fleet.start(&mut dice, Deployment { version: rollout.version, from_ns, ..first }),
+                    );
                 }
                 fleet.groups.push(groups);
             }
@@ -96,14 +106,8 @@ impl Fleet {
         language as usize * LIBRARIES.len() + library as usize
     }
 
-    fn start(
-        &mut self,
-        dice: &mut Dice,
-        service: usize,
-        region: usize,
-        version: &'static str,
-        from_ns: i64,
-    ) -> Group {
+    fn start(&mut self, dice: &mut Dice, deployment: Deployment) -> Group {
+        let Deployment { service, region, version, from_ns } = deployment;
         let first = self.pods.len();
         let spec = &SERVICES[service];
         let replica_set = format!("{}-{}", spec.name, dice.hex(5));

@@ -14,6 +14,7 @@ use super::attributes::{attribute, boolean, double, int, map, text, text_array};
 use super::dice::Dice;
 use super::exceptions::Exception;
 use super::incident;
+use super::outbox::Emitted;
 use super::shop::{Language, SERVICES, Subject};
 use super::trace::{Frame, Journey};
 use super::world::{Protocol, Target};
@@ -32,6 +33,18 @@ struct Line {
     event: &'static str,
     body: Value,
     extra: Vec<KeyValue>,
+}
+
+/// Place and time of a record.
+struct Context<'a> {
+    pod: usize,
+    /// Time by the true clock.
+    time_ns: i64,
+    /// Empty outside of any trace, like the id of the span.
+    trace_id: Vec<u8>,
+    span_id: Vec<u8>,
+    /// Baggage of the visitor.
+    baggage: &'a [KeyValue],
 }
 
 /// Logs a served request.
@@ -176,11 +189,14 @@ pub(super) fn missing_index(journey: &mut Journey<'_, '_>, frame: &Frame, span_i
 }
 
 fn write_line(journey: &mut Journey<'_, '_>, frame: &Frame, span_id: [u8; 8], time_ns: i64, line: Line) {
-    let trace_id = journey.trace_id.to_vec();
-    let visitor = &journey.visitor.attributes;
-    let record = record(journey.stage, frame.pod, time_ns, line, visitor, (trace_id, span_id.to_vec()));
-    let stage = &mut *journey.stage;
-    stage.outbox.log(stage.dice, &stage.shared.fleet, frame.pod, time_ns, record);
+    let context = Context {
+        pod: frame.pod,
+        time_ns,
+        trace_id: journey.trace_id.to_vec(),
+        span_id: span_id.to_vec(),
+        baggage: &journey.visitor.attributes,
+    };
+    write(journey.stage, context, line);
 }
 
 /// Logs a record of a random pod outside of any request, or with the trace id of a trace that was not kept.
@@ -216,24 +232,24 @@ pub(super) fn background(stage: &mut Stage<'_>, at_ns: i64) {
         _ => (SeverityNumber::Trace, "flags", "feature flags refreshed".to_owned()),
     };
     let extra = vec![int("log.sequence", dice.below(1 << 40) as i64)];
-    let ids = if dice.chance(UNSAMPLED) {
+    let (trace_id, span_id) = if dice.chance(UNSAMPLED) {
         (dice.bytes_16().to_vec(), dice.span_id().to_vec())
     } else {
         (Vec::new(), Vec::new())
     };
     let line = Line { severity, logger, event: "", body: Value::StringValue(body), extra };
-    let record = record(stage, pod, at_ns, line, &[], ids);
-    stage.outbox.log(stage.dice, &stage.shared.fleet, pod, at_ns, record);
+    write(stage, Context { pod, time_ns: at_ns, trace_id, span_id, baggage: &[] }, line);
 }
 
-fn record(
-    stage: &mut Stage<'_>,
-    pod: usize,
-    time_ns: i64,
-    line: Line,
-    baggage: &[KeyValue],
-    (trace_id, span_id): (Vec<u8>, Vec<u8>),
-) -> LogRecord {
+/// Writes a record in `context`.
+fn write(stage: &mut Stage<'_>, context: Context<'_>, line: Line) {
+    let Context { pod, time_ns: at_ns, .. } = context;
+    let item = record(stage, context, line);
+    stage.outbox.log(stage.dice, &stage.shared.fleet, Emitted { pod, at_ns, item });
+}
+
+fn record(stage: &mut Stage<'_>, context: Context<'_>, line: Line) -> LogRecord {
+    let Context { pod, time_ns, trace_id, span_id, baggage } = context;
     let pod = &stage.shared.fleet.pods[pod];
     let language = SERVICES[pod.service].language;
     let mut attributes = line.extra;

@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use super::Shared;
 use super::attributes::{int, text};
 use super::dice::Dice;
-use super::outbox::Outbox;
+use super::outbox::{Emitted, Outbox};
 use super::shop::{Language, SERVICES};
 use super::world::Protocol;
 
@@ -45,6 +45,18 @@ struct Meter {
     sent_bytes: i64,
 }
 
+/// A served request.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Index of the endpoint.
+    pub(super) target: usize,
+    pub(super) end_ns: i64,
+    pub(super) took_ns: i64,
+    pub(super) trace_id: [u8; 16],
+    /// Span of the server.
+    pub(super) span_id: [u8; 8],
+}
+
 /// Requests of one endpoint since the last report.
 #[derive(Debug, Default)]
 struct Served {
@@ -64,18 +76,10 @@ impl Meters {
         Self { pods: (0..pods).map(|_| meter()).collect(), turn: 0, start_ns, points: 0 }
     }
 
-    /// Counts a request that `pod` served in `took_ns`.
-    pub(super) fn observe(
-        &mut self,
-        pod: usize,
-        target: usize,
-        took_ns: i64,
-        trace: [u8; 16],
-        span: [u8; 8],
-        at_ns: i64,
-    ) {
-        let took_s = took_ns as f64 / 1e9;
-        let served = self.pods[pod].served.entry(target).or_default();
+    /// Counts a request that `pod` served.
+    pub(super) fn observe(&mut self, pod: usize, request: &Request) {
+        let took_s = request.took_ns as f64 / 1e9;
+        let served = self.pods[pod].served.entry(request.target).or_default();
         served.buckets[BOUNDS.partition_point(|bound| *bound < took_s)] += 1;
         *served.doublings.entry(doubling(took_s)).or_default() += 1;
         served.min_s = if served.count == 0 { took_s } else { served.min_s.min(took_s) };
@@ -83,9 +87,9 @@ impl Meters {
             served.max_s = took_s;
             served.exemplar = Some(Exemplar {
                 filtered_attributes: Vec::new(),
-                time_unix_nano: at_ns as u64,
-                span_id: span.to_vec(),
-                trace_id: trace.to_vec(),
+                time_unix_nano: request.end_ns as u64,
+                span_id: request.span_id.to_vec(),
+                trace_id: request.trace_id.to_vec(),
                 value: Some(exemplar::Value::AsDouble(took_s)),
             });
         }
@@ -113,7 +117,7 @@ impl Meters {
         meter.reported_ns = at_ns;
         let points = metrics.iter().map(points).sum();
         self.points += points;
-        outbox.metrics(dice, pod, at_ns, points, metrics);
+        outbox.metrics(dice, points, Emitted { pod, at_ns, item: metrics });
     }
 }
 
@@ -154,6 +158,25 @@ fn metric(name: &str, unit: &str, description: &str, data: Data) -> Metric {
     }
 }
 
+/// Metric of values that go up and down and are not added up.
+fn gauge(name: &str, unit: &str, description: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+    metric(name, unit, description, Data::Gauge(Gauge { data_points }))
+}
+
+/// Metric of a total that only grows.
+fn counter(name: &str, unit: &str, description: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+    let aggregation_temporality = AggregationTemporality::Cumulative as i32;
+    let sum = Sum { data_points, aggregation_temporality, is_monotonic: true };
+    metric(name, unit, description, Data::Sum(sum))
+}
+
+/// Metric of a total that also shrinks.
+fn up_down_counter(name: &str, unit: &str, description: &str, data_points: Vec<NumberDataPoint>) -> Metric {
+    let aggregation_temporality = AggregationTemporality::Cumulative as i32;
+    let sum = Sum { data_points, aggregation_temporality, is_monotonic: false };
+    metric(name, unit, description, Data::Sum(sum))
+}
+
 fn process(meter: &mut Meter, dice: &mut Dice, report: &Report) -> Vec<Metric> {
     use number_data_point::Value::{AsDouble, AsInt};
     let passed_s = (report.now - report.last) as f64 / 1e9;
@@ -161,77 +184,38 @@ fn process(meter: &mut Meter, dice: &mut Dice, report: &Report) -> Vec<Metric> {
     meter.cpu_s += busy * passed_s;
     meter.sent_bytes += dice.between(2_000, 900_000) as i64;
     let memory = dice.between(180 << 20, 900 << 20) as i64;
-    let cumulative = AggregationTemporality::Cumulative as i32;
-    let states = [("idle", dice.below(12)), ("used", dice.below(30))];
+    let cpu_s = [("user", 0.8), ("system", 0.2)].map(|(mode, share)| {
+        report.number(AsDouble(meter.cpu_s * share), vec![text("cpu.mode", mode)], report.first)
+    });
+    let sent = vec![text("network.io.direction", "transmit")];
+    let connections = [("idle", dice.below(12)), ("used", dice.below(30))].map(|(state, n)| {
+        report.number(AsInt(n as i64), vec![text("db.client.connection.state", state)], report.first)
+    });
     vec![
-        metric(
+        gauge(
             "process.cpu.utilization",
             "1",
             "CPU time used, divided by the time that passed",
-            Data::Gauge(Gauge { data_points: vec![report.number(AsDouble(busy), Vec::new(), 0)] }),
+            vec![report.number(AsDouble(busy), Vec::new(), 0)],
         ),
-        metric(
+        up_down_counter(
             "process.memory.usage",
             "By",
             "Physical memory in use",
-            Data::Sum(Sum {
-                data_points: vec![report.number(AsInt(memory), Vec::new(), report.first)],
-                aggregation_temporality: cumulative,
-                is_monotonic: false,
-            }),
+            vec![report.number(AsInt(memory), Vec::new(), report.first)],
         ),
-        metric(
-            "process.cpu.time",
-            "s",
-            "CPU time used since the start",
-            Data::Sum(Sum {
-                data_points: ["user", "system"]
-                    .iter()
-                    .zip([0.8, 0.2])
-                    .map(|(mode, share)| {
-                        report.number(
-                            AsDouble(meter.cpu_s * share),
-                            vec![text("cpu.mode", *mode)],
-                            report.first,
-                        )
-                    })
-                    .collect(),
-                aggregation_temporality: cumulative,
-                is_monotonic: true,
-            }),
-        ),
-        metric(
+        counter("process.cpu.time", "s", "CPU time used since the start", cpu_s.into()),
+        counter(
             "process.network.io",
             "By",
             "Bytes sent since the start",
-            Data::Sum(Sum {
-                data_points: vec![report.number(
-                    AsInt(meter.sent_bytes),
-                    vec![text("network.io.direction", "transmit")],
-                    report.first,
-                )],
-                aggregation_temporality: cumulative,
-                is_monotonic: true,
-            }),
+            vec![report.number(AsInt(meter.sent_bytes), sent, report.first)],
         ),
-        metric(
+        up_down_counter(
             "db.client.connection.count",
             "{connection}",
             "Connections by state",
-            Data::Sum(Sum {
-                data_points: states
-                    .iter()
-                    .map(|(state, n)| {
-                        report.number(
-                            AsInt(*n as i64),
-                            vec![text("db.client.connection.state", *state)],
-                            report.first,
-                        )
-                    })
-                    .collect(),
-                aggregation_temporality: cumulative,
-                is_monotonic: false,
-            }),
+            connections.into(),
         ),
     ]
 }
@@ -317,15 +301,8 @@ fn exponential_point(
 fn collector_pauses(dice: &mut Dice, report: &Report) -> Metric {
     use number_data_point::Value::AsDouble;
     let points = ["minor", "major"]
-        .iter()
-        .map(|kind| report.number(AsDouble(dice.unit() * 0.01), vec![text("gc.kind", *kind)], 0))
-        .collect();
-    metric(
-        "process.runtime.gc.pause",
-        "s",
-        "Longest pause since the last report",
-        Data::Gauge(Gauge { data_points: points }),
-    )
+        .map(|kind| report.number(AsDouble(dice.unit() * 0.01), vec![text("gc.kind", kind)], 0));
+    gauge("process.runtime.gc.pause", "s", "Longest pause since the last report", points.into())
 }
 
 /// Creates a summary, as old client libraries still send them.

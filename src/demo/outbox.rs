@@ -55,51 +55,41 @@ enum Body {
     Metrics(u64, Vec<Metric>),
 }
 
+/// An item that a pod hands over to be sent.
+#[derive(Debug)]
+pub(super) struct Emitted<T> {
+    pub(super) pod: usize,
+    /// Time by the true clock, not the pod's; of a span, its end.
+    pub(super) at_ns: i64,
+    pub(super) item: T,
+}
+
 impl Outbox {
-    /// Takes a span of `pod` that ended at `end_ns` in true time, not in the pod's.
-    pub(super) fn span(
-        &mut self,
-        dice: &mut Dice,
-        fleet: &Fleet,
-        pod: usize,
-        library: Library,
-        end_ns: i64,
-        span: Span,
-    ) {
+    /// Takes a span that `library` recorded.
+    pub(super) fn span(&mut self, dice: &mut Dice, fleet: &Fleet, library: Library, emitted: Emitted<Span>) {
+        let Emitted { pod, at_ns, item: span } = emitted;
         let late = dice.chance(LATE);
         let delay = if late { dice.between(120, 480) as i64 * SECOND_NS } else { 0 };
         self.planted.late_spans += u64::from(late);
         self.planted.skewed_spans += u64::from(fleet.pods[pod].skew_ns != 0);
         self.produced += 1 + span.events.len() as u64;
         let scope = Fleet::scope_index(SERVICES[fleet.pods[pod].service].language, library);
-        self.push(end_ns + delay + export_delay(dice), pod, Body::Span(scope, Box::new(span)));
+        self.push(at_ns + delay + export_delay(dice), pod, Body::Span(scope, Box::new(span)));
     }
 
-    /// Takes a log record of `pod`, written at `time_ns`.
-    pub(super) fn log(
-        &mut self,
-        dice: &mut Dice,
-        fleet: &Fleet,
-        pod: usize,
-        time_ns: i64,
-        record: LogRecord,
-    ) {
+    /// Takes a log record.
+    pub(super) fn log(&mut self, dice: &mut Dice, fleet: &Fleet, emitted: Emitted<LogRecord>) {
+        let Emitted { pod, at_ns, item: record } = emitted;
         self.produced += 1;
         let scope = Fleet::scope_index(SERVICES[fleet.pods[pod].service].language, Library::Application);
-        self.push(time_ns + export_delay(dice), pod, Body::Log(scope, Box::new(record)));
+        self.push(at_ns + export_delay(dice), pod, Body::Log(scope, Box::new(record)));
     }
 
-    /// Takes metrics of `pod` with `points` data points.
-    pub(super) fn metrics(
-        &mut self,
-        dice: &mut Dice,
-        pod: usize,
-        time_ns: i64,
-        points: u64,
-        metrics: Vec<Metric>,
-    ) {
+    /// Takes metrics with `points` data points.
+    pub(super) fn metrics(&mut self, dice: &mut Dice, points: u64, emitted: Emitted<Vec<Metric>>) {
+        let Emitted { pod, at_ns, item: metrics } = emitted;
         self.produced += points;
-        self.push(time_ns + export_delay(dice), pod, Body::Metrics(points, metrics));
+        self.push(at_ns + export_delay(dice), pod, Body::Metrics(points, metrics));
     }
 
     fn push(&mut self, arrival_ns: i64, pod: usize, body: Body) {

@@ -8,6 +8,8 @@
 //! randomness `R`, `tracestate` has the threshold `T` as `ot=th:…`, the trace was kept because `R >= T`, and
 //! each span stands for `2^56 / (2^56 - T)`.
 
+use std::ops::Range;
+
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{Span, Status, status::StatusCode};
 
@@ -16,6 +18,8 @@ use super::attributes::{boolean, double, int, map, text, texts};
 use super::dice::{Dice, push_hex, push_number};
 use super::incident;
 use super::logs;
+use super::metrics::Request;
+use super::outbox::Emitted;
 use super::shop::{Language, PRODUCTS, SEARCHES, SERVICES, Subject};
 use super::users::Visitor;
 use super::world::{Move, Operation, Protocol, Target};
@@ -189,7 +193,7 @@ impl<'s, 'a> Journey<'s, 'a> {
             Cause::Caller(id) => (id.to_vec(), FLAGS_REMOTE),
             _ => (Vec::new(), FLAGS_LOCAL),
         };
-        let mut span = self.span(&frame, &target.operation, parent, start_ns, end_ns);
+        let mut span = self.span(&frame, &target.operation, parent, start_ns..end_ns);
         span.flags = flags;
         self.describe(target, &frame, status, &mut span);
         if let Cause::Messages(message) = cause {
@@ -199,9 +203,11 @@ impl<'s, 'a> Journey<'s, 'a> {
         if thrown {
             self.fail(&frame, &mut span, end_ns);
         }
-        self.stage.meters.observe(pod, index, end_ns - start_ns, self.trace_id, frame.span_id, end_ns);
+        let took_ns = end_ns - start_ns;
+        let (trace_id, span_id) = (self.trace_id, frame.span_id);
+        self.stage.meters.observe(pod, &Request { target: index, end_ns, took_ns, trace_id, span_id });
         self.emit(pod, &target.operation, end_ns, span);
-        logs::served(self, target, &frame, status, end_ns - start_ns);
+        logs::served(self, target, &frame, status, took_ns);
         Answer { end_ns, pod, status }
     }
 
@@ -291,7 +297,7 @@ impl<'s, 'a> Journey<'s, 'a> {
                 self.stage.outbox.planted.lost_spans += 1;
             } else {
                 let own = Frame { span_id, ..*frame };
-                let mut span = self.span(&own, client, frame.span_id.to_vec(), start_ns, end_ns);
+                let mut span = self.span(&own, client, frame.span_id.to_vec(), start_ns..end_ns);
                 span.attributes
                     .push(text("network.peer.address", shared.fleet.pods[answer.pod].address.as_str()));
                 if shared.world.targets[target].protocol == Protocol::Grpc {
@@ -393,7 +399,7 @@ impl<'s, 'a> Journey<'s, 'a> {
         let start_ns = frame.now_ns;
         let end_ns = start_ns + operation.latency.draw(self.stage.dice);
         frame.now_ns = end_ns;
-        let mut span = self.span(&own, operation, frame.span_id.to_vec(), start_ns, end_ns);
+        let mut span = self.span(&own, operation, frame.span_id.to_vec(), start_ns..end_ns);
         if self.stage.dice.chance(operation.fails) {
             self.fail(&own, &mut span, end_ns);
             frame.failed = self.stage.dice.chance(FATAL);
@@ -403,14 +409,7 @@ impl<'s, 'a> Journey<'s, 'a> {
         own.span_id
     }
 
-    fn span(
-        &mut self,
-        frame: &Frame,
-        operation: &Operation,
-        parent: Vec<u8>,
-        start_ns: i64,
-        end_ns: i64,
-    ) -> Span {
+    fn span(&mut self, frame: &Frame, operation: &Operation, parent: Vec<u8>, time_ns: Range<i64>) -> Span {
         let pod = &self.stage.shared.fleet.pods[frame.pod];
         let mut attributes =
             Vec::with_capacity(operation.attributes.len() + self.visitor.attributes.len() + 16);
@@ -431,8 +430,8 @@ impl<'s, 'a> Journey<'s, 'a> {
             flags: FLAGS_LOCAL,
             name: operation.name.clone(),
             kind: operation.kind as i32,
-            start_time_unix_nano: (start_ns + pod.skew_ns) as u64,
-            end_time_unix_nano: (end_ns + pod.skew_ns) as u64,
+            start_time_unix_nano: (time_ns.start + pod.skew_ns) as u64,
+            end_time_unix_nano: (time_ns.end + pod.skew_ns) as u64,
             attributes,
             ..Span::default()
         }
@@ -440,7 +439,8 @@ impl<'s, 'a> Journey<'s, 'a> {
 
     fn emit(&mut self, pod: usize, operation: &Operation, end_ns: i64, span: Span) {
         let stage = &mut *self.stage;
-        stage.outbox.span(stage.dice, &stage.shared.fleet, pod, operation.library, end_ns, span);
+        let emitted = Emitted { pod, at_ns: end_ns, item: span };
+        stage.outbox.span(stage.dice, &stage.shared.fleet, operation.library, emitted);
     }
 
     /// Marks `span` as failed, with an exception of its service.

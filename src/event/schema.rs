@@ -172,10 +172,22 @@ static CORE: LazyLock<Core> = LazyLock::new(|| {
 });
 
 fn columns() -> Vec<CoreColumn> {
-    use DataType::{Boolean, FixedSizeBinary, Float64, Int32, Int64, UInt32, UInt64, Utf8View};
     use column as c;
-    let struct_list = |fields| list(DataType::Struct(fields));
-    let shown = [
+    let required = [c::TIMESTAMP, c::SIGNAL, c::SAMPLE_WEIGHT];
+    let column = |in_star| {
+        move |(name, ty): (&str, DataType)| CoreColumn {
+            field: Field::new(name, ty, !required.contains(&name)),
+            in_star,
+        }
+    };
+    shown().into_iter().map(column(true)).chain(hidden().into_iter().map(column(false))).collect()
+}
+
+/// Core columns that `*` shows.
+fn shown() -> [(&'static str, DataType); 15] {
+    use DataType::{FixedSizeBinary, Float64, Int64, Utf8View};
+    use column as c;
+    [
         (c::TIMESTAMP, timestamp_type()),
         (c::SIGNAL, Utf8View),
         (c::TRACE_ID, FixedSizeBinary(16)),
@@ -191,8 +203,15 @@ fn columns() -> Vec<CoreColumn> {
         (c::BODY, Utf8View),
         (c::VALUE, Float64),
         (c::SAMPLE_WEIGHT, Float64),
-    ];
-    let hidden = [
+    ]
+}
+
+/// Core columns that `*` leaves out.
+fn hidden() -> [(&'static str, DataType); 41] {
+    use DataType::{Boolean, Float64, Int32, Int64, UInt32, UInt64, Utf8View};
+    use column as c;
+    let struct_list = |fields| list(DataType::Struct(fields));
+    [
         (c::OBSERVED_TIMESTAMP, timestamp_type()),
         (c::START_TIMESTAMP, timestamp_type()),
         (c::TIMESTAMP_ORIGIN, Utf8View),
@@ -234,13 +253,5 @@ fn columns() -> Vec<CoreColumn> {
         (c::EXPONENTIAL_NEGATIVE_COUNTS, list(UInt64)),
         (c::SUMMARY_QUANTILES, struct_list(quantile_fields())),
         (c::EXEMPLARS, struct_list(exemplar_fields())),
-    ];
-    let required = [c::TIMESTAMP, c::SIGNAL, c::SAMPLE_WEIGHT];
-    let column = |in_star| {
-        move |(name, ty): (&str, DataType)| CoreColumn {
-            field: Field::new(name, ty, !required.contains(&name)),
-            in_star,
-        }
-    };
-    shown.into_iter().map(column(true)).chain(hidden.into_iter().map(column(false))).collect()
+    ]
 }

@@ -260,18 +260,18 @@ fn boolean(text: &str) -> Option<bool> {
 pub fn decode(chunk: &[u8], layout: &CsvLayout, map: &FieldMap, now_ns: i64) -> Result<Decoded> {
     let mut out = Assembler::new(map, now_ns);
     let columns = Columns::of(layout, &mut out);
-    let mut refused = Vec::new();
+    let mut decoder = Decoder { chunk, columns, out, refused: Vec::new() };
     let (mut at, mut line) = (0, 0);
     while at < chunk.len() {
         let CsvSpan { records, torn } = framing::csv_span(&chunk[at..], layout.delimiter, true);
         let records = at..at + records;
-        line += decode_records(chunk, records.clone(), line, &columns, &mut out, &mut refused);
+        line += decoder.decode_records(records.clone(), line);
         let Some(torn) = torn else { break };
         let lines = records.start + torn.lines.start..records.start + torn.lines.end;
         let quote = records.start + torn.quote;
         let before = &chunk[lines.start..quote];
         let indent = before.iter().rev().take_while(|b| **b != b'\n').count() as u64;
-        refused.push(Refused {
+        decoder.refused.push(Refused {
             position: line + line_ends(before),
             column: Some(indent + 1),
             bytes: lines.clone(),
@@ -280,35 +280,38 @@ pub fn decode(chunk: &[u8], layout: &CsvLayout, map: &FieldMap, now_ns: i64) -> 
         line += line_ends(&chunk[lines.clone()]);
         at = lines.end;
     }
-    let (batch, hints) = out.finish()?;
-    Ok(Decoded { batch, refused, hints })
+    let (batch, hints) = decoder.out.finish()?;
+    Ok(Decoded { batch, refused: decoder.refused, hints })
 }
 
-/// Decodes the records at `span`, the first of which is in line `line`. Returns the number of lines in `span`.
-fn decode_records(
-    chunk: &[u8],
-    span: std::ops::Range<usize>,
-    line: u64,
-    columns: &Columns,
-    out: &mut Assembler,
-    refused: &mut Vec<Refused>,
-) -> u64 {
-    let mut records = reader(&chunk[span.clone()], columns.delimiter);
-    let mut record = csv::ByteRecord::new();
-    loop {
-        let (start, position) = (records.position().byte() as usize, records.position().line() - 1);
-        match records.read_byte_record(&mut record) {
-            Ok(true) => {}
-            // Reading from memory, without UTF-8 and with any number of fields, cannot fail.
-            Ok(false) | Err(_) => break,
+/// A chunk on its way to events.
+struct Decoder<'a> {
+    chunk: &'a [u8],
+    columns: Columns,
+    out: Assembler,
+    refused: Vec<Refused>,
+}
+
+impl Decoder<'_> {
+    /// Decodes the records at `span`, the first of which is in line `line`. Returns the number of lines in `span`.
+    fn decode_records(&mut self, span: std::ops::Range<usize>, line: u64) -> u64 {
+        let mut records = reader(&self.chunk[span.clone()], self.columns.delimiter);
+        let mut record = csv::ByteRecord::new();
+        loop {
+            let (start, position) = (records.position().byte() as usize, records.position().line() - 1);
+            match records.read_byte_record(&mut record) {
+                Ok(true) => {}
+                // Reading from memory, without UTF-8 and with any number of fields, cannot fail.
+                Ok(false) | Err(_) => break,
+            }
+            if let Err(reason) = decode_record(&record, &self.columns, &mut self.out) {
+                let begun = record.position().map_or(0, |p| p.line().saturating_sub(position + 1));
+                let bytes = span.start + start..span.start + records.position().byte() as usize;
+                self.refused.push(Refused { position: line + position + begun, column: None, bytes, reason });
+            }
         }
-        if let Err(reason) = decode_record(&record, columns, out) {
-            let position = position + record.position().map_or(0, |p| p.line().saturating_sub(position + 1));
-            let bytes = span.start + start..span.start + records.position().byte() as usize;
-            refused.push(Refused { position: line + position, column: None, bytes, reason });
-        }
+        line_ends(&self.chunk[span])
     }
-    line_ends(&chunk[span])
 }
 
 /// Fields and types of the columns of a file.

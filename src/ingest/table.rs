@@ -33,7 +33,8 @@ pub fn decode(batch: &RecordBatch, map: &FieldMap, now_ns: i64) -> Result<Decode
     let mut out = Assembler::new(map, now_ns);
     let mut columns = Vec::new();
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
-        open(field.name(), is_json(field), array, None, &mut out, &mut columns)?;
+        let found = Found { name: field.name(), holds_json: is_json(field), array, mask: None };
+        found.open(&mut out, &mut columns)?;
     }
     let mut refused = Vec::new();
     for row in 0..batch.num_rows() {
@@ -190,48 +191,56 @@ fn plain(ty: &DataType) -> DataType {
     }
 }
 
-/// Opens a column; a struct is flattened to several.
-fn open(
-    name: &str,
-    json: bool,
-    array: &ArrayRef,
+/// A column as the table has it.
+struct Found<'a> {
+    name: &'a str,
+    /// True if its text is declared as JSON.
+    holds_json: bool,
+    array: &'a ArrayRef,
+    /// Nulls of the structs around the column.
     mask: Option<NullBuffer>,
-    out: &mut Assembler,
-    columns: &mut Vec<Column>,
-) -> Result<()> {
-    if *array.data_type() == DataType::Null {
-        return Ok(());
+}
+
+impl Found<'_> {
+    /// Opens the column; a struct is flattened to several.
+    fn open(self, out: &mut Assembler, columns: &mut Vec<Column>) -> Result<()> {
+        let Self { name, holds_json, array, mask } = self;
+        if *array.data_type() == DataType::Null {
+            return Ok(());
+        }
+        if let Some(parts) = array.as_any().downcast_ref::<StructArray>() {
+            let mask = NullBuffer::union(mask.as_ref(), parts.nulls());
+            for (field, part) in parts.fields().iter().zip(parts.columns()) {
+                let name = format!("{name}.{}", field.name());
+                let part = Found { name: &name, holds_json: is_json(field), array: part, mask: mask.clone() };
+                part.open(out, columns)?;
+            }
+            return Ok(());
+        }
+        let array = convert(name, array, &plain(array.data_type()))?;
+        let cells = match array.data_type() {
+            DataType::Int64 => Cells::Int(array),
+            DataType::UInt64 => Cells::UInt(array),
+            DataType::Float64 => Cells::Double(array),
+            DataType::Boolean => Cells::Bool(array),
+            DataType::Binary => Cells::Bytes(array),
+            DataType::Timestamp(unit, _) => {
+                let unit = *unit;
+                Cells::Time(convert(name, &array, &DataType::Int64)?, unit)
+            }
+            DataType::Date32 | DataType::Date64 => {
+                let days = convert(name, &array, &DataType::Date64)?;
+                Cells::Time(convert(name, &days, &DataType::Int64)?, TimeUnit::Millisecond)
+            }
+            DataType::Duration(_) => Cells::Duration(array),
+            DataType::Map(..) => Cells::Map(array, name.to_owned()),
+            DataType::Utf8View if holds_json => Cells::JsonText(array),
+            DataType::Utf8View => Cells::Text(array),
+            _ => Cells::Nested(array),
+        };
+        columns.push(Column { field: out.field(name), mask, cells });
+        Ok(())
     }
-    if let Some(parts) = array.as_any().downcast_ref::<StructArray>() {
-        let mask = NullBuffer::union(mask.as_ref(), parts.nulls());
-        for (field, part) in parts.fields().iter().zip(parts.columns()) {
-            open(&format!("{name}.{}", field.name()), is_json(field), part, mask.clone(), out, columns)?;
-        }
-        return Ok(());
-    }
-    let array = convert(name, array, &plain(array.data_type()))?;
-    let cells = match array.data_type() {
-        DataType::Int64 => Cells::Int(array),
-        DataType::UInt64 => Cells::UInt(array),
-        DataType::Float64 => Cells::Double(array),
-        DataType::Boolean => Cells::Bool(array),
-        DataType::Binary => Cells::Bytes(array),
-        DataType::Timestamp(unit, _) => {
-            let unit = *unit;
-            Cells::Time(convert(name, &array, &DataType::Int64)?, unit)
-        }
-        DataType::Date32 | DataType::Date64 => {
-            let days = convert(name, &array, &DataType::Date64)?;
-            Cells::Time(convert(name, &days, &DataType::Int64)?, TimeUnit::Millisecond)
-        }
-        DataType::Duration(_) => Cells::Duration(array),
-        DataType::Map(..) => Cells::Map(array, name.to_owned()),
-        DataType::Utf8View if json => Cells::JsonText(array),
-        DataType::Utf8View => Cells::Text(array),
-        _ => Cells::Nested(array),
-    };
-    columns.push(Column { field: out.field(name), mask, cells });
-    Ok(())
 }
 
 impl Column {
@@ -337,7 +346,8 @@ fn give_entries(map: &MapArray, name: &str, row: usize, out: &mut Assembler) -> 
     for i in (0..keys.len()).filter(|i| keys.is_valid(*i)) {
         let key = format!("{name}.{}", keys.as_string_view().value(i));
         columns.clear();
-        open(&key, false, &values.slice(i, 1), None, out, &mut columns).map_err(unreadable)?;
+        let found = Found { name: &key, holds_json: false, array: &values.slice(i, 1), mask: None };
+        found.open(out, &mut columns).map_err(unreadable)?;
         columns.iter().try_for_each(|column| column.give(0, out))?;
     }
     Ok(())

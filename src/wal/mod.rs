@@ -48,7 +48,7 @@ use serde::{Deserialize, Serialize};
 
 pub use delivery::DeliveryId;
 pub use files::{FileLog, WalOptions, identity, known_identity};
-pub use objects::{ObjectLog, ObjectLogOptions, is_fence, list_objects, replay_objects};
+pub use objects::{ObjectLog, ObjectLogOptions, Takeover, is_fence, list_objects, replay_objects};
 pub use reader::{Damage, Replay, replay};
 pub use record::Payload;
 pub use writer::{Log, Wal, WalStats};

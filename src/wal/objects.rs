@@ -232,17 +232,27 @@ enum Put {
     Taken(Bytes),
 }
 
+/// Takeover of a log: by whom, when, and behind which batch.
+#[derive(Debug, Clone, Copy)]
+pub struct Takeover<'a> {
+    /// Name of the new writer, for the fence.
+    pub writer: &'a str,
+    /// Time of the takeover, in nanoseconds since the Unix epoch.
+    pub now_ns: i64,
+    /// Last batch that is committed.
+    pub after: SequenceNumber,
+}
+
 impl ObjectLog {
-    /// Takes over the log for `writer` from its current holder. Once it returns, no other writer can append, and
-    /// `each` has seen every accepted batch numbered above `after`.
+    /// Takes over the log from its current holder. Once it returns, no other writer can append, and `each` has seen
+    /// every accepted batch numbered above `takeover.after`.
     pub async fn take_over(
         store: Arc<dyn ObjectStore>,
         options: ObjectLogOptions,
-        after: SequenceNumber,
-        writer: &str,
-        now_ns: i64,
+        takeover: Takeover<'_>,
         each: &mut Each<'_>,
     ) -> Result<(Self, Replay)> {
+        let Takeover { writer, now_ns, after } = takeover;
         let mut reading = Reading { after, each, replay: Replay::default() };
         let objects = read_all(&store, &mut reading).await?;
         let payload = record::fence(writer)?;
@@ -488,9 +498,7 @@ mod tests {
         let taken = ObjectLog::take_over(
             Arc::clone(store),
             ObjectLogOptions::default(),
-            SequenceNumber(after),
-            "somebody",
-            0,
+            Takeover { writer: "somebody", now_ns: 0, after: SequenceNumber(after) },
             &mut each,
         );
         let (log, replay) = taken.await.unwrap();
@@ -586,9 +594,7 @@ mod tests {
         let taken = ObjectLog::take_over(
             Arc::clone(&store),
             ObjectLogOptions::default(),
-            last,
-            "somebody",
-            later,
+            Takeover { writer: "somebody", now_ns: later, after: last },
             &mut each,
         );
         let (log, _) = taken.await.unwrap();

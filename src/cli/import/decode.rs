@@ -1,5 +1,7 @@
 //! How does a chunk become events?
 
+use std::ops::Range;
+
 use super::source::{Chunk, Payload, Plan};
 use crate::error::{Error, Result};
 use crate::event::EventBatch;
@@ -172,7 +174,7 @@ fn decode_otlp(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framin
     if framing == Framing::ProtobufFields {
         return match kind_of(bytes, &chunk.plan, options) {
             Ok(Some(kind)) => {
-                decode_messages(events, chunk, bytes, std::slice::from_ref(&(0..bytes.len())), kind, options);
+                Run::new(kind, 0..bytes.len()).decode(events, chunk, bytes, options);
             }
             Ok(None) => {}
             Err(error) => events.refuse(chunk.before + 1, &error, &[]),
@@ -182,14 +184,14 @@ fn decode_otlp(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framin
         Ok(messages) => messages,
         Err(error) => return events.refuse(chunk.before + 1, &error, &[]),
     };
-    let mut run: Option<(RequestKind, Vec<std::ops::Range<usize>>)> = None;
+    let mut run: Option<Run> = None;
     for range in messages {
         match kind_of(&bytes[range.clone()], &chunk.plan, options) {
             Ok(Some(kind)) => match &mut run {
-                Some((same, ranges)) if *same == kind => ranges.push(range),
+                Some(run) if run.kind == kind => run.messages.push(range),
                 _ => {
-                    if let Some((kind, ranges)) = run.replace((kind, vec![range])) {
-                        decode_messages(events, chunk, bytes, &ranges, kind, options);
+                    if let Some(ended) = run.replace(Run::new(kind, range)) {
+                        ended.decode(events, chunk, bytes, options);
                     }
                 }
             },
@@ -197,8 +199,8 @@ fn decode_otlp(events: &mut Events, chunk: &Chunk, bytes: &[u8], framing: Framin
             Err(error) => events.refuse(chunk.before + range.start as u64 + 1, &error, &[]),
         }
     }
-    if let Some((kind, ranges)) = run {
-        decode_messages(events, chunk, bytes, &ranges, kind, options);
+    if let Some(run) = run {
+        run.decode(events, chunk, bytes, options);
     }
 }
 
@@ -226,33 +228,39 @@ fn kind_of(message: &[u8], plan: &Plan, options: &Options) -> Result<Option<Requ
     ))
 }
 
-fn decode_messages(
-    events: &mut Events,
-    chunk: &Chunk,
-    bytes: &[u8],
-    ranges: &[std::ops::Range<usize>],
+/// Consecutive OTLP messages of one kind.
+struct Run {
     kind: RequestKind,
-    options: &Options,
-) {
-    let joined: Vec<u8>;
-    let message = if let [only] = ranges {
-        &bytes[only.clone()]
-    } else {
-        joined = ranges.iter().flat_map(|r| &bytes[r.clone()]).copied().collect();
-        &joined
-    };
-    let first = chunk.before + ranges.first().map_or(0, |r| r.start as u64) + 1;
-    if let Ok(ingested) = otlp::decode(kind, Encoding::Protobuf, message, options.now_ns) {
-        return events.ingest(first, ingested);
+    /// Range of each message in the bytes of the chunk.
+    messages: Vec<Range<usize>>,
+}
+
+impl Run {
+    fn new(kind: RequestKind, message: Range<usize>) -> Self {
+        Self { kind, messages: vec![message] }
     }
-    // Decode part by part, so that only the broken one is rejected.
-    for range in ranges {
-        for part in framing::fields(&bytes[range.clone()]) {
-            let part = range.start + part.start..range.start + part.end;
-            let position = chunk.before + part.start as u64 + 1;
-            match otlp::decode(kind, Encoding::Protobuf, &bytes[part], options.now_ns) {
-                Ok(ingested) => events.ingest(position, ingested),
-                Err(error) => events.refuse(position, &error, &[]),
+
+    fn decode(&self, events: &mut Events, chunk: &Chunk, bytes: &[u8], options: &Options) {
+        let joined: Vec<u8>;
+        let request = if let [only] = self.messages.as_slice() {
+            &bytes[only.clone()]
+        } else {
+            joined = self.messages.iter().flat_map(|r| &bytes[r.clone()]).copied().collect();
+            &joined
+        };
+        let first = chunk.before + self.messages.first().map_or(0, |r| r.start as u64) + 1;
+        if let Ok(ingested) = otlp::decode(self.kind, Encoding::Protobuf, request, options.now_ns) {
+            return events.ingest(first, ingested);
+        }
+        // Decode part by part, so that only the broken one is rejected.
+        for message in &self.messages {
+            for part in framing::fields(&bytes[message.clone()]) {
+                let part = message.start + part.start..message.start + part.end;
+                let position = chunk.before + part.start as u64 + 1;
+                match otlp::decode(self.kind, Encoding::Protobuf, &bytes[part], options.now_ns) {
+                    Ok(ingested) => events.ingest(position, ingested),
+                    Err(error) => events.refuse(position, &error, &[]),
+                }
             }
         }
     }

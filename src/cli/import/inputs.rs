@@ -23,6 +23,14 @@ impl Input {
             Self::Named(path) | Self::Found(path) => path.display().to_string(),
         }
     }
+
+    /// Path of the file; `None` for standard input.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Stdin => None,
+            Self::Named(path) | Self::Found(path) => Some(path),
+        }
+    }
 }
 
 /// Expands arguments: `-`, files, directories (all files below that are not hidden, ordered by name) and glob

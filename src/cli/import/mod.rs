@@ -277,7 +277,7 @@ impl Import<'_> {
 pub(crate) fn decode_file(bytes: Vec<u8>, now_ns: i64, take: impl Fn(&crate::event::EventBatch)) {
     let options = Options { format: None, signal: None, map: FieldMap::default(), now_ns };
     let raw = Box::new(std::io::Cursor::new(bytes));
-    let _ = source::read_from(raw, None, false, 0, &options, |chunk| {
+    let _ = source::read_from(raw, &Input::Stdin, 0, &options, |chunk| {
         decode::decode(&chunk, &options).batches.iter().for_each(&take);
         true
     });

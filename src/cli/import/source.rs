@@ -91,16 +91,13 @@ pub(super) fn read(
     read: &Arc<AtomicU64>,
     take: impl FnMut(Chunk) -> bool,
 ) -> Result<(), Failure> {
-    let (raw, path) = open(input, read)?;
-    let found = matches!(input, Input::Found(_));
-    read_from(raw, path, found, index, options, take)
+    read_from(open(input, read)?, input, index, options, take)
 }
 
-/// Reads `raw`, the bytes of the file at `path` (`None` for stdin); `found` if the file was found in a directory.
+/// Reads `raw`, the bytes of `input`.
 pub(super) fn read_from(
     raw: Box<dyn Read + Send>,
-    path: Option<&Path>,
-    found: bool,
+    input: &Input,
     index: usize,
     options: &Options,
     mut take: impl FnMut(Chunk) -> bool,
@@ -118,19 +115,18 @@ pub(super) fn read_from(
         Some(format) => sniff::layout_of(format, &sample, complete),
         None => sniff::sniff(&sample, complete),
     };
+    // A file found in a directory may be anything.
+    let may_be_skipped = matches!(input, Input::Found(_)) && options.format.is_none();
     let layout = layout.map_err(|e| {
         // If the file is damaged, report that instead.
         let e = damage.result().err().unwrap_or(e);
-        if found && options.format.is_none() {
-            Failure::Skipped(e.message().to_owned())
-        } else {
-            Failure::Failed(e)
-        }
+        if may_be_skipped { Failure::Skipped(e.message().to_owned()) } else { Failure::Failed(e) }
     })?;
-    // A file found in a directory must have a time: directories contain manifests and lists, too.
-    if found && options.format.is_none() && !sniff::says_when(&layout, &sample, &options.map) {
+    // Such a file must have a time: directories contain manifests and lists, too.
+    if may_be_skipped && !sniff::says_when(&layout, &sample, &options.map) {
         return Err(Failure::Skipped(format!("{} without a time", layout.name())));
     }
+    let path = input.path();
     let name_kind = path.and_then(Path::file_name).and_then(|n| sniff::kind_of_name(&n.to_string_lossy()));
     let plan = Arc::new(Plan { index, layout, name_kind });
     let reader = Cursor::new(sample).chain(reader);
@@ -184,16 +180,13 @@ impl Read for Until {
     }
 }
 
-/// Opens the input; returns its reader, and its path unless it is stdin.
-fn open<'a>(input: &'a Input, read: &Arc<AtomicU64>) -> Result<(Box<dyn Read + Send>, Option<&'a Path>)> {
+/// Opens the input; the bytes read from it are added to `read`.
+fn open(input: &Input, read: &Arc<AtomicU64>) -> Result<Box<dyn Read + Send>> {
     let count = Arc::clone(read);
-    match input {
-        Input::Stdin => Ok((Box::new(Counted { inner: std::io::stdin(), count }), None)),
-        Input::Named(path) | Input::Found(path) => {
-            let file = File::open(path)?;
-            Ok((Box::new(Counted { inner: file, count }), Some(path)))
-        }
-    }
+    Ok(match input.path() {
+        None => Box::new(Counted { inner: std::io::stdin(), count }),
+        Some(path) => Box::new(Counted { inner: File::open(path)?, count }),
+    })
 }
 
 /// Reader that adds the bytes read to `count`.

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::check::{everything, files};
 use super::*;
 use crate::db::inspect::{Kind, inspect_file, inspect_object};
-use crate::wal::{ObjectLog, ObjectLogOptions};
+use crate::wal::{ObjectLog, ObjectLogOptions, Takeover};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_bytes_make_an_inspection_panic_and_what_is_sound_has_no_problem() {
@@ -59,9 +59,9 @@ async fn an_empty_file_is_no_segment_index_run_mask_commit_or_checkpoint() {
 #[tokio::test]
 async fn a_fence_says_who_took_the_log_over() {
     let store: Arc<dyn object_store::ObjectStore> = Arc::new(object_store::memory::InMemory::new());
-    let (options, none) = (ObjectLogOptions::default(), SequenceNumber::ZERO);
+    let takeover = Takeover { writer: "a writer", now_ns: 0, after: SequenceNumber::ZERO };
     let each = &mut |_: SequenceNumber, _: Vec<u8>| Ok(());
-    ObjectLog::take_over(Arc::clone(&store), options, none, "a writer", 0, each).await.unwrap();
+    ObjectLog::take_over(Arc::clone(&store), ObjectLogOptions::default(), takeover, each).await.unwrap();
     let found = inspect_object(&store, "wal/00000000000000000001.wal").await.unwrap();
     assert_eq!(found.problems, []);
     let found = serde_json::to_value(found).unwrap();

@@ -39,6 +39,16 @@ pub(super) struct Reading {
     pub(super) unitless: Option<FieldId>,
 }
 
+/// Core field that a field of the record is for.
+#[derive(Clone, Copy)]
+struct CoreField {
+    slot: Slot,
+    /// Unit of a number.
+    unit: Option<Unit>,
+    /// Rank of the record's field among those for this slot.
+    rank: u8,
+}
+
 /// Time, duration and signal, decided from all times of the record.
 pub(super) struct Timing {
     pub(super) timestamp_ns: i64,
@@ -58,7 +68,8 @@ impl Reading {
             if read.best[slot as usize].is_some_and(|(rank, _)| rank <= field.rank) {
                 continue;
             }
-            if read.accept(slot, unit, value, record, field.rank) {
+            let core = CoreField { slot, unit, rank: field.rank };
+            if read.accept(core, value, record) {
                 read.best[slot as usize] = Some((field.rank, i));
             } else if slot == Slot::Duration
                 && unit.is_none()
@@ -131,8 +142,9 @@ impl Reading {
         }
     }
 
-    /// Reads `value` into `slot`; false if it does not fit.
-    fn accept(&mut self, slot: Slot, unit: Option<Unit>, value: &Scalar, record: &Record, rank: u8) -> bool {
+    /// Reads `value` into `core`; false if it does not fit.
+    fn accept(&mut self, core: CoreField, value: &Scalar, record: &Record) -> bool {
+        let CoreField { slot, unit, rank } = core;
         let text = match value {
             Scalar::Text(range) => Some(range.clone()),
             _ => None,

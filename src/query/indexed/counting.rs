@@ -198,8 +198,8 @@ impl Counting {
         // Ranges of time last: counting within a range is quicker than intersecting with it.
         let mut order: Vec<usize> = (0..dimensions.len()).collect();
         order.sort_by_key(|i| matches!(dimensions[*i], Dimension::Ranges(_)));
-        let walk = Walk { dimensions: &dimensions, order: &order };
-        walk.go(0, &rows, &measures, &mut vec![0; dimensions.len()], totals);
+        let at = vec![0; dimensions.len()];
+        Walk { dimensions: &dimensions, order: &order, at, totals }.go(0, &rows, &measures);
         Ok(true)
     }
 }
@@ -385,32 +385,29 @@ impl Totals {
 /// Visits all combinations of groups that have rows.
 struct Walk<'a> {
     dimensions: &'a [Dimension],
+    /// Order in which the dimensions are visited.
     order: &'a [usize],
+    /// Position in each dimension.
+    at: Vec<usize>,
+    totals: &'a mut Totals,
 }
 
 impl Walk<'_> {
-    fn go(
-        &self,
-        depth: usize,
-        rows: &RoaringBitmap,
-        measures: &[Measure],
-        at: &mut Vec<usize>,
-        totals: &mut Totals,
-    ) {
-        let Some(which) = self.order.get(depth) else {
-            let counts = measures.iter().map(|m| count(m, rows.len(), RoaringBitmap::len));
-            return totals.add(self.key(at), counts);
+    /// Visits the dimensions from `depth` in the order; `rows` are those of the groups chosen before.
+    fn go(&mut self, depth: usize, rows: &RoaringBitmap, measures: &[Measure]) {
+        let Some(&which) = self.order.get(depth) else {
+            return self.add(measures.iter().map(|m| count(m, rows.len(), RoaringBitmap::len)));
         };
         let last = depth + 1 == self.order.len();
-        match &self.dimensions[*which] {
+        let dimensions = self.dimensions;
+        match &dimensions[which] {
             Dimension::Ranges(pairs) => {
                 for (i, (_, range)) in pairs.iter().enumerate() {
                     let size = rows.range_cardinality(range.clone());
                     if size > 0 {
-                        at[*which] = i;
-                        let counts =
-                            measures.iter().map(|m| count(m, size, |b| b.range_cardinality(range.clone())));
-                        totals.add(self.key(at), counts);
+                        self.at[which] = i;
+                        let within = |b: &RoaringBitmap| b.range_cardinality(range.clone());
+                        self.add(measures.iter().map(|m| count(m, size, within)));
                     }
                 }
             }
@@ -418,10 +415,8 @@ impl Walk<'_> {
                 for (i, (_, of_value)) in pairs.iter().enumerate() {
                     let size = rows.intersection_len(of_value);
                     if size > 0 {
-                        at[*which] = i;
-                        let counts =
-                            measures.iter().map(|m| count(m, size, |b| b.intersection_len(of_value)));
-                        totals.add(self.key(at), counts);
+                        self.at[which] = i;
+                        self.add(measures.iter().map(|m| count(m, size, |b| b.intersection_len(of_value))));
                     }
                 }
             }
@@ -429,17 +424,20 @@ impl Walk<'_> {
                 for (i, (_, of_value)) in pairs.iter().enumerate() {
                     let within = rows & of_value;
                     if !within.is_empty() {
-                        at[*which] = i;
+                        self.at[which] = i;
                         let narrowed: Vec<Measure> = measures.iter().map(|m| narrow(m, of_value)).collect();
-                        self.go(depth + 1, &within, &narrowed, at, totals);
+                        self.go(depth + 1, &within, &narrowed);
                     }
                 }
             }
         }
     }
 
-    fn key(&self, at: &[usize]) -> Vec<ScalarValue> {
-        at.iter().zip(self.dimensions).map(|(i, dimension)| dimension.value(*i).clone()).collect()
+    /// Adds the counts of the group at the current positions.
+    fn add(&mut self, counts: impl ExactSizeIterator<Item = Option<i128>>) {
+        let at = self.at.iter().zip(self.dimensions);
+        let key = at.map(|(i, dimension)| dimension.value(*i).clone()).collect();
+        self.totals.add(key, counts);
     }
 }
 

@@ -25,7 +25,7 @@ use sqlparser::tokenizer::Location;
 
 use super::Resolver;
 use super::errors::{at, nearest, position, unknown};
-use super::nested::{Nested, fields_of, read_arguments, read_operands};
+use super::nested::{Readings, fields_of, read_arguments, read_operands};
 use super::node::{Hidden, Node, NodeId, SeveralSources};
 use super::scope::{Name, Relation, column, is_resolved, leave, normalise, resolved};
 use super::select::Output;
@@ -148,10 +148,8 @@ impl Resolver<'_> {
                 return Ok(Meaning::plain(column(alias, &name.folded), name.folded));
             }
             let idents = if key.is_some() { &rest[1..] } else { rest };
-            let flat = self.known_key(key.as_ref().unwrap_or(&name));
-            let nested = self.nested_of(idents);
-            if flat.is_some() || !nested.is_empty() {
-                return self.attribute_or_nested(depth, index, flat.as_deref(), &nested, &name);
+            if let Some(readings) = self.readings(idents, key.as_ref().unwrap_or(&name)) {
+                return self.attribute_or_nested(depth, index, &readings, &name);
             }
         }
         Err(self.unknown_in_relation(&relation.path, node, &name, idents))
@@ -232,23 +230,17 @@ impl Resolver<'_> {
 
     /// Finds the attribute that a name means, or the entry of one.
     fn attribute_named(&mut self, idents: &[Ident], name: &Name) -> Result<Option<Meaning>> {
-        let (flat, nested) = (self.known_key(name), self.nested_of(idents));
-        if flat.is_none() && nested.is_empty() {
-            return Ok(None);
+        match self.readings(idents, name) {
+            Some(readings) => self.attribute_in_scope(&readings, name),
+            None => Ok(None),
         }
-        self.attribute_in_scope(flat.as_deref(), &nested, name)
     }
 
     /// The same, of the only open relation in the innermost scope that has one.
-    fn attribute_in_scope(
-        &mut self,
-        flat: Option<&str>,
-        nested: &[Nested],
-        name: &Name,
-    ) -> Result<Option<Meaning>> {
+    fn attribute_in_scope(&mut self, readings: &Readings, name: &Name) -> Result<Option<Meaning>> {
         for depth in (0..self.scopes.len()).rev() {
             let scope = &self.scopes[depth];
-            if let Some(merged) = scope.merged.iter().find(|m| Some(m.name.as_str()) == flat) {
+            if let Some(merged) = scope.merged.iter().find(|m| Some(&m.name) == readings.flat.as_ref()) {
                 return Ok(Some(Meaning::named(merged.expr.clone(), &merged.name)));
             }
             let is_open = |(_, r): &(usize, &Relation)| self.nodes.is_open(r.node);
@@ -257,7 +249,7 @@ impl Resolver<'_> {
                 [] => {}
                 [(index, _)] => {
                     let index = *index;
-                    return self.attribute_or_nested(depth, index, flat, nested, name).map(Some);
+                    return self.attribute_or_nested(depth, index, readings, name).map(Some);
                 }
                 several => return Err(ambiguous(name, several.iter().map(|(_, r)| r.alias.as_str()))),
             }

@@ -24,14 +24,29 @@ use crate::query::language::build::call;
 
 /// A way to read a name: an attribute that holds maps, and the path in these.
 #[derive(Debug)]
-pub(super) struct Nested {
+struct Nested {
     key: String,
     path: Vec<String>,
 }
 
+/// All ways to read a name as an attribute; at least one.
+#[derive(Debug)]
+pub(super) struct Readings {
+    /// Key that the whole name means.
+    pub(super) flat: Option<String>,
+    /// Entries that the name leads to, best first.
+    nested: Vec<Nested>,
+}
+
 impl Resolver<'_> {
+    /// Finds the ways to read `idents`, which `name` spells, as an attribute; `None` if there is none.
+    pub(super) fn readings(&self, idents: &[Ident], name: &Name) -> Option<Readings> {
+        let readings = Readings { flat: self.known_key(name), nested: self.nested_of(idents) };
+        (readings.flat.is_some() || !readings.nested.is_empty()).then_some(readings)
+    }
+
     /// Finds the attributes with lists or maps that a name may lead into, longest key first.
-    pub(super) fn nested_of(&self, idents: &[Ident]) -> Vec<Nested> {
+    fn nested_of(&self, idents: &[Ident]) -> Vec<Nested> {
         let spells_level = |name: &str| AttributeKey::candidates(name).len() == 1;
         let whole = spells_level(&Name::new(idents).exact);
         let split = |length: usize| {
@@ -48,15 +63,15 @@ impl Resolver<'_> {
         (1..idents.len()).rev().filter_map(split).collect()
     }
 
-    /// The attribute `flat` of a relation, or the entries that `nested` lead to where it is null.
+    /// The attribute that the whole name means, or the entries that it leads to where that is null, of a relation.
     pub(super) fn attribute_or_nested(
         &mut self,
         depth: usize,
         index: usize,
-        flat: Option<&str>,
-        nested: &[Nested],
+        readings: &Readings,
         name: &Name,
     ) -> Result<Meaning> {
+        let (flat, nested) = (readings.flat.as_deref(), readings.nested.as_slice());
         if let (Some(key), []) = (flat, nested) {
             return self.attribute_of(depth, index, key, name);
         }
