@@ -19,6 +19,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use self::corpus::Plan;
 use self::source::Source;
 use super::Globals;
+use super::remote::Server;
 use super::serve::{self, ServeArgs};
 use crate::config::{Clock, SystemClock};
 use crate::db::Database;

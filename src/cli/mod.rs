@@ -20,6 +20,7 @@ mod progress;
 mod query;
 mod remote;
 mod serve;
+mod shell;
 mod units;
 
 use std::ffi::OsString;
@@ -39,6 +40,7 @@ Examples:
   broadloom serve                                 receive OTLP on ports 4317 (gRPC) and 4318 (HTTP)
   broadloom import traces.json logs/*.ndjson.gz   import files
   broadloom query \"select * from events limit 5\"  run a SQL statement
+  broadloom sql                                   enter statements, with completion
 
 The command line overrides environment variables, and these override the file of --config.
 
@@ -178,6 +180,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Run one SQL statement and print the result
     Query(query::QueryArgs),
+    /// Enter SQL statements one after the other, with completion and history
+    Sql(shell::SqlArgs),
     /// Merge small and overlapping segments, so that queries open fewer files
     Compact(compact::CompactArgs),
     /// Delete the events that fit an SQL condition
@@ -273,6 +277,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 inspect::run(args, globals).await
             }
             Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Sql(args) => shell::run(args, globals).await.map(|()| ExitCode::SUCCESS),
         }
     })
 }

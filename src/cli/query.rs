@@ -180,7 +180,7 @@ fn format_of(path: &Path) -> Option<Format> {
 }
 
 /// Target of the result: stdout, or a file that appears when it is complete.
-pub(super) struct Sink {
+struct Sink {
     to: BufWriter<Box<dyn Write + Send>>,
     file: Option<(PathBuf, PathBuf)>,
 }
@@ -224,7 +224,7 @@ impl Write for Sink {
 }
 
 /// Adds to an error the line of the statement at which it points, with a caret below the position.
-fn point_at(error: Error, sql: &str) -> Error {
+pub(super) fn point_at(error: Error, sql: &str) -> Error {
     match error.position().and_then(|at| picture(at, sql)) {
         Some(picture) => error.followed_by(format!("\n{picture}")),
         None => error,

@@ -61,7 +61,8 @@ impl Server {
         body: Vec<u8>,
         timeout: Option<Duration>,
     ) -> Result<Response> {
-        let request = self.client.post(format!("{}{path}", self.url)).header("Content-Type", content_type).body(body);
+        let request =
+            self.client.post(format!("{}{path}", self.url)).header("Content-Type", content_type).body(body);
         let request = match timeout {
             Some(timeout) => request.timeout(timeout),
             None => request,
@@ -101,7 +102,10 @@ impl Server {
     }
 
     /// Sends a question and collects its rows; also returns the warnings of its author.
-    pub(super) async fn rows(&self, question: &Question) -> Result<(Vec<String>, SchemaRef, Vec<RecordBatch>)> {
+    pub(super) async fn rows(
+        &self,
+        question: &Question,
+    ) -> Result<(Vec<String>, SchemaRef, Vec<RecordBatch>)> {
         let (warnings, answer) = self.ask(question, Format::Arrow).await?;
         let bytes = answer.bytes().await.map_err(cut_off)?;
         let reader = StreamReader::try_new(std::io::Cursor::new(bytes), None)?;
@@ -124,12 +128,16 @@ pub(super) async fn ask(url: &str, question: &Question, format: Format, to: &mut
     let server = Server::new(url)?;
     if format == Format::Table {
         let (warnings, schema, batches) = server.rows(question).await?;
-        warnings.iter().for_each(|warning| warn(warning));
+        for warning in &warnings {
+            warn(warning);
+        }
         to.write_all(output::table(&schema, &batches)?.as_bytes())?;
         return Ok(());
     }
     let (warnings, mut answer) = server.ask(question, format).await?;
-    warnings.iter().for_each(|warning| warn(warning));
+    for warning in &warnings {
+        warn(warning);
+    }
     while let Some(piece) = answer.chunk().await.map_err(cut_off)? {
         to.write_all(&piece)?;
     }

@@ -10,12 +10,63 @@ const SUGGESTIONS_MAX: usize = 200;
 
 /// Words of SQL that are suggested.
 const KEYWORDS: &[&str] = &[
-    "all", "and", "as", "asc", "between", "by", "case", "cast", "count(*)", "cross join", "desc", "describe",
-    "distinct", "else", "end", "except", "exists", "explain", "explain analyze", "false", "filter (where", "from",
-    "full join", "group by", "having", "ilike", "in", "intersect", "interval '1 hour'", "is not null", "is null", "join",
-    "left join", "like", "limit", "not", "null", "nulls last", "offset", "on", "or", "order by", "over",
-    "partition by", "right join", "select", "show tables", "similar to", "then", "true", "union", "union all", "using",
-    "values", "when", "where", "with",
+    "all",
+    "and",
+    "as",
+    "asc",
+    "between",
+    "by",
+    "case",
+    "cast",
+    "count(*)",
+    "cross join",
+    "desc",
+    "describe",
+    "distinct",
+    "else",
+    "end",
+    "except",
+    "exists",
+    "explain",
+    "explain analyze",
+    "false",
+    "filter (where",
+    "from",
+    "full join",
+    "group by",
+    "having",
+    "ilike",
+    "in",
+    "intersect",
+    "interval '1 hour'",
+    "is not null",
+    "is null",
+    "join",
+    "left join",
+    "like",
+    "limit",
+    "not",
+    "null",
+    "nulls last",
+    "offset",
+    "on",
+    "or",
+    "order by",
+    "over",
+    "partition by",
+    "right join",
+    "select",
+    "show tables",
+    "similar to",
+    "then",
+    "true",
+    "union",
+    "union all",
+    "using",
+    "values",
+    "when",
+    "where",
+    "with",
 ];
 
 /// Words after which a table stands.
@@ -43,8 +94,6 @@ pub(crate) struct Vocabulary {
 /// Kind of a suggestion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// A value of an attribute.
-    Value,
     /// A column of events.
     Column,
     /// An attribute.
@@ -78,7 +127,9 @@ pub(crate) fn complete(text: &str, at: usize, vocabulary: &Vocabulary) -> Vec<Su
     let lexemes = lex(before);
     let (from, word) = match lexemes.last() {
         Some(last) if last.piece == Piece::Word => (last.from, &before[last.from..]),
-        Some(last) if matches!(last.piece, Piece::Text | Piece::Quoted | Piece::Comment) => return Vec::new(),
+        Some(last) if matches!(last.piece, Piece::Text | Piece::Quoted | Piece::Comment) => {
+            return Vec::new();
+        }
         Some(last) if last.piece == Piece::Number => return Vec::new(),
         _ => (at, ""),
     };
@@ -107,7 +158,8 @@ pub(crate) fn complete(text: &str, at: usize, vocabulary: &Vocabulary) -> Vec<Su
     }
     let keywords = KEYWORDS.iter().filter(|keyword| fits(keyword, word));
     let is_upper = word.chars().any(char::is_alphabetic) && !word.chars().any(char::is_lowercase);
-    let keywords = keywords.map(|keyword| if is_upper { keyword.to_uppercase() } else { (*keyword).to_owned() });
+    let keywords =
+        keywords.map(|keyword| if is_upper { keyword.to_uppercase() } else { (*keyword).to_owned() });
     let keywords: Vec<_> = keywords.map(|keyword| suggestion(&keyword, Kind::Keyword, "")).collect();
     // After a clause a name is likelier, after a name a word of SQL.
     if previous.is_none_or(|word| CLAUSES.contains(&word.as_str())) || word.contains('.') {
@@ -205,7 +257,11 @@ mod tests {
         assert_eq!(texts("select p9"), ["p99("]);
         assert_eq!(texts("select name from spans WH"), ["WHEN", "WHERE"]);
         assert!(texts("select s").starts_with(&["span_id".to_owned(), "service.name".to_owned()]));
-        assert!(texts("select 'from s").is_empty() && texts("-- from s").is_empty() && texts("limit 1").is_empty());
+        assert!(
+            texts("select 'from s").is_empty()
+                && texts("-- from s").is_empty()
+                && texts("limit 1").is_empty()
+        );
     }
 
     #[test]
@@ -218,7 +274,8 @@ mod tests {
 
     #[test]
     fn values_are_wanted_in_the_quotes_after_a_key_and_an_operator() {
-        let wanted = |text: &str| wanted_values(text, text.len()).map(|(key, place)| (key, text[place].to_owned()));
+        let wanted =
+            |text: &str| wanted_values(text, text.len()).map(|(key, place)| (key, text[place].to_owned()));
         let of = |key: &str, value: &str| Some((key.to_owned(), value.to_owned()));
         assert_eq!(wanted("select 1 from spans where http.route = '/che"), of("http.route", "/che"));
         assert_eq!(wanted("where \"a b\" <> '"), of("\"a b\"", ""));

@@ -121,7 +121,10 @@ mod tests {
         }
         for name in Command::names() {
             assert!(Command::help().contains(name));
-            assert!(Command::parse(&format!("{name} x")).is_ok() || ["\\x", "\\timing", "\\format", "\\limit"].contains(&name));
+            assert!(
+                Command::parse(&format!("{name} x")).is_ok()
+                    || ["\\x", "\\timing", "\\format", "\\limit"].contains(&name)
+            );
         }
     }
 }

@@ -81,7 +81,7 @@ impl Names {
                 Kind::Key => Some(found.detail),
                 Kind::Column => Some("column".to_owned()),
                 Kind::Table => Some("table".to_owned()),
-                Kind::Value | Kind::Function | Kind::Keyword => None,
+                Kind::Function | Kind::Keyword => None,
             };
             suggestion(found.text, detail, found.from, found.to)
         });
@@ -98,7 +98,9 @@ impl Names {
             Some(("\\d", prefix)) => {
                 let words = self.words.lock();
                 let names = words.vocabulary.tables.iter().filter(|name| name.starts_with(prefix));
-                names.map(|name| suggestion(name.clone(), None, text.len() - prefix.len(), text.len())).collect()
+                names
+                    .map(|name| suggestion(name.clone(), None, text.len() - prefix.len(), text.len()))
+                    .collect()
             }
             Some(_) => Vec::new(),
         }

@@ -42,8 +42,12 @@ mod tests {
         let line = "select 'é', 42 from spans -- all";
         let styled = Colours.highlight(line, 0);
         assert_eq!(styled.raw_string(), line);
-        let coloured: Vec<_> =
-            styled.buffer.iter().filter(|(style, _)| *style != Style::new()).map(|(_, text)| text.as_str()).collect();
+        let coloured: Vec<_> = styled
+            .buffer
+            .iter()
+            .filter(|(style, _)| *style != Style::new())
+            .map(|(_, text)| text.as_str())
+            .collect();
         assert_eq!(coloured, ["select", "'é'", "42", "from", "-- all"]);
     }
 }

@@ -26,10 +26,8 @@ use reedline::Signal;
 
 use super::{Globals, logging, units};
 use crate::error::{Error, Result};
-use crate::query::complete::Vocabulary;
-use crate::query::language::lex::{is_blank, statements};
+use crate::query::language::lex::is_blank;
 use crate::query::output::Format;
-use command::Command;
 use completion::Words;
 use session::{Next, Session};
 use source::Source;
@@ -89,19 +87,22 @@ fn text_format(name: &str) -> Result<Format> {
 /// Runs `broadloom sql`.
 pub(super) async fn run(args: SqlArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "warn")?;
-    let source = match &args.url {
-        Some(url) => Source::server(url)?,
-        None => {
-            let mut settings = globals.settings();
-            settings.query.memory_bytes_max = args.query_memory;
-            Source::directory(settings).await?
-        }
+    let source = if let Some(url) = &args.url {
+        Source::server(url)?
+    } else {
+        let mut settings = globals.settings();
+        settings.query.memory_bytes_max = args.query_memory;
+        Source::directory(settings).await?
     };
     let is_terminal = std::io::stdin().is_terminal();
     let is_shown = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if is_shown { Format::Table } else { Format::Csv });
     let mut session = Session::new(source, format, args.limit, args.timeout, is_terminal && is_shown);
-    if is_terminal { converse(session, args.history).await } else { session.run_all(&standard_input()?).await }
+    if is_terminal {
+        converse(session, args.history).await
+    } else {
+        session.run_all(&standard_input()?).await
+    }
 }
 
 fn standard_input() -> Result<String> {
@@ -150,7 +151,8 @@ async fn converse(mut session: Session, history: Option<PathBuf>) -> Result<()> 
 fn greet(session: &Session) {
     let version = env!("CARGO_PKG_VERSION");
     // A greeting that cannot be shown is not an error.
-    let _ = writeln!(std::io::stdout(), "Broadloom {version}, {}. \\? for help, \\q to leave.", session.name());
+    let _ =
+        writeln!(std::io::stdout(), "Broadloom {version}, {}. \\? for help, \\q to leave.", session.name());
 }
 
 /// `broadloom/history` below the directory of state of the user.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reedline::{
-    ColumnarMenu, DefaultHinter, EditCommand, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder, Prompt,
-    PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent, ReedlineMenu, Signal,
-    ValidationResult, Validator, default_emacs_keybindings,
+    ColumnarMenu, DefaultHinter, EditCommand, Emacs, FileBackedHistory, KeyCode, KeyModifiers, MenuBuilder,
+    Prompt, PromptEditMode, PromptHistorySearch, PromptHistorySearchStatus, Reedline, ReedlineEvent,
+    ReedlineMenu, Signal, ValidationResult, Validator, default_emacs_keybindings,
 };
 
 use super::completion::{Names, Values, Words};
@@ -28,7 +28,8 @@ impl Editor {
     /// Creates an editor that completes `words`. Without `history` nothing is kept.
     pub(super) fn new(history: Option<&Path>, words: Arc<Mutex<Words>>, values: Values) -> Result<Self> {
         let mut keys = default_emacs_keybindings();
-        let next = ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext]);
+        let next =
+            ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext]);
         keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, next);
         keys.add_binding(KeyModifiers::SHIFT, KeyCode::BackTab, ReedlineEvent::MenuPrevious);
         let newline = ReedlineEvent::Edit(vec![EditCommand::InsertNewline]);
@@ -46,8 +47,11 @@ impl Editor {
             .use_bracketed_paste(true);
         if let Some(path) = history {
             let kept = FileBackedHistory::with_file(HISTORY_MAX, path.to_owned()).map_err(|e| {
-                Error::invalid(format!("the history {} cannot be read: name another file with --history", path.display()))
-                    .with_source(std::io::Error::other(e.to_string()))
+                Error::invalid(format!(
+                    "the history {} cannot be read: name another file with --history",
+                    path.display()
+                ))
+                .with_source(std::io::Error::other(e.to_string()))
             })?;
             editor = editor.with_history(Box::new(kept));
         }
@@ -99,7 +103,11 @@ struct UntilSemicolon;
 impl Validator for UntilSemicolon {
     fn validate(&self, line: &str) -> ValidationResult {
         let is_command = line.trim_start().starts_with('\\');
-        if is_command || is_blank(statements(line).1) { ValidationResult::Complete } else { ValidationResult::Incomplete }
+        if is_command || is_blank(statements(line).1) {
+            ValidationResult::Complete
+        } else {
+            ValidationResult::Incomplete
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A session: statements and commands one after the other, and the settings that commands change.
 
-use std::io::{IsTerminal, Write};
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -92,15 +92,14 @@ impl Session {
 
     /// Runs an entry, a command or statements. Failures are shown, and the session goes on.
     pub(super) async fn enter(&mut self, text: &str) -> Next {
-        let entered = match text.trim_start().starts_with('\\') {
-            true => self.command(text).await,
-            false => {
-                text.clone_into(&mut self.last);
-                self.run_all(text).await.map(|()| Next::Read)
-            }
+        let entered = if text.trim_start().starts_with('\\') {
+            self.command(text).await
+        } else {
+            text.clone_into(&mut self.last);
+            self.run_all(text).await.map(|()| Next::Read)
         };
         entered.unwrap_or_else(|error| {
-            self.complain(&error);
+            complain(&error);
             Next::Read
         })
     }
@@ -111,14 +110,16 @@ impl Session {
         let question = Question { timeout: self.timeout, ..Question::sql(sql) };
         let found = self.wait(question).await.map_err(|error| point_at(error, sql))?;
         let took = began.elapsed();
-        found.warnings.iter().for_each(|warning| warn(warning));
+        for warning in &found.warnings {
+            warn(warning);
+        }
         let text = document(self.format, self.layout, &found.schema, &found.batches)?;
         pager::show(&String::from_utf8_lossy(&text), self.is_interactive)?;
         if found.is_cut {
-            self.note(&format!("Only the first {} rows: add LIMIT, or raise \\limit.", self.rows_max));
+            note(&format!("Only the first {} rows: add LIMIT, or raise \\limit.", self.rows_max));
         }
         if self.shows_time {
-            self.note(&format!("Time: {}", shown(took)));
+            note(&format!("Time: {}", shown(took)));
         }
         Ok(())
     }
@@ -159,19 +160,19 @@ impl Session {
             Command::Expanded(on) => {
                 let on = on.unwrap_or(self.layout != Layout::Lists);
                 self.layout = if on { Layout::Lists } else { Layout::Fitting };
-                self.note(if on { "Each row is a list." } else { "Rows are a table if they fit." });
+                note(if on { "Each row is a list." } else { "Rows are a table if they fit." });
             }
             Command::Timing(on) => {
                 self.shows_time = on.unwrap_or(!self.shows_time);
-                self.note(if self.shows_time { "Times are shown." } else { "Times are not shown." });
+                note(if self.shows_time { "Times are shown." } else { "Times are not shown." });
             }
             Command::Format(format) => {
                 self.format = format.unwrap_or(self.format);
-                self.note(&format!("Format: {}", self.format));
+                note(&format!("Format: {}", self.format));
             }
             Command::Limit(rows) => {
                 self.rows_max = rows.unwrap_or(self.rows_max);
-                self.note(&format!("At most {} rows are shown.", self.rows_max));
+                note(&format!("At most {} rows are shown.", self.rows_max));
             }
             Command::Edit => return Ok(Next::Edit(edit(&self.last)?)),
             Command::Run(path) => {
@@ -194,24 +195,28 @@ impl Session {
 
     async fn attributes(&self, prefix: &str) -> Result<()> {
         let keys = self.source.vocabulary().await?.keys;
-        let keys: Vec<_> = keys.iter().filter(|(key, _)| key.trim_start_matches('"').starts_with(prefix)).collect();
+        let keys: Vec<_> =
+            keys.iter().filter(|(key, _)| key.trim_start_matches('"').starts_with(prefix)).collect();
         let width = keys.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
-        let lines: String = keys.iter().map(|(key, types)| format!("{key:width$}  {types}\n")).collect();
+        let mut lines = String::new();
+        for (key, types) in &keys {
+            // Writing to a String cannot fail.
+            let _ = writeln!(lines, "{key:width$}  {types}");
+        }
         let count = format!("{} attribute{}\n", keys.len(), if keys.len() == 1 { "" } else { "s" });
         pager::show(&(lines + &count), self.is_interactive)
     }
+}
 
-    /// Prints a note for a person on stderr, so that rows alone are on stdout.
-    fn note(&self, words: &str) {
-        let _ = writeln!(std::io::stderr(), "{words}");
-    }
+/// Prints a note for a person on stderr, so that rows alone are on stdout.
+fn note(words: &str) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
 
-    fn complain(&self, error: &Error) {
-        let words = error.chain();
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        let error = if colour { nu_ansi_term::Color::Red.bold().paint("error:").to_string() } else { "error:".to_owned() };
-        let _ = writeln!(std::io::stderr(), "{error} {words}");
-    }
+fn complain(error: &Error) {
+    let has_colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let sign = if has_colours { nu_ansi_term::Color::Red.bold() } else { nu_ansi_term::Style::new() };
+    let _ = writeln!(std::io::stderr(), "{} {}", sign.paint("error:"), error.chain());
 }
 
 fn running() -> ProgressBar {
@@ -245,7 +250,9 @@ fn edit(text: &str) -> Result<String> {
         Error::from(e).context(format!("the editor {editor} cannot be started: set $EDITOR to another one"))
     })?;
     if !status.success() {
-        return Err(Error::invalid(format!("the editor {editor} failed ({status}): the statement is as it was")));
+        return Err(Error::invalid(format!(
+            "the editor {editor} failed ({status}): the statement is as it was"
+        )));
     }
     Ok(std::fs::read_to_string(file.path())?.trim_end().to_owned())
 }

@@ -10,7 +10,7 @@ use super::super::remote::Server;
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::Result;
-use crate::event::{Level, TypeSet, schema};
+use crate::event::{AttributeType, Level, TypeSet, schema};
 use crate::query::Question;
 use crate::query::complete::{Vocabulary, is_keyword};
 use crate::query::language::lex::{Piece, lex};
@@ -97,8 +97,11 @@ impl Source {
             Self::Directory(database) => {
                 database.refresh().await?;
                 let all = database.snapshot().keys.all();
-                let types = |types: TypeSet| types.iter().map(|ty| ty.name()).collect::<Vec<_>>().join(", ");
-                all.into_iter().map(|(key, of)| (written(&key.key, key.level == Level::Body), types(of))).collect()
+                let types =
+                    |types: TypeSet| types.iter().map(AttributeType::name).collect::<Vec<_>>().join(", ");
+                all.into_iter()
+                    .map(|(key, of)| (written(&key.key, key.level == Level::Body), types(of)))
+                    .collect()
             }
             Self::Server(server) => {
                 let found = server.get("/v1/attributes").await?;

@@ -35,6 +35,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 
 pub use columns::{columns, write_data};
+pub use terminal::Layout;
 
 use super::QueryResult;
 use crate::error::{Error, Result};
@@ -168,12 +169,27 @@ async fn next(mut result: QueryResult, mut encoder: Box<dyn Encoder>) -> (Result
 
 /// Formats rows as a table for a terminal.
 pub fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
-    let mut table = terminal::Table::new(distinct_names(schema));
-    for batch in batches {
-        table.batch(batch)?;
-    }
-    let bytes = table.finish()?;
+    let bytes = document(Format::Table, Layout::Fitting, schema, batches)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Encodes rows as a complete document; `layout` is that of a table.
+pub fn document(
+    format: Format,
+    layout: Layout,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+) -> Result<Vec<u8>> {
+    let mut encoder = match format {
+        Format::Table => Box::new(terminal::Table::new(distinct_names(schema)).with_layout(layout)),
+        other => encoder(other, schema)?,
+    };
+    let mut bytes = encoder.start()?;
+    for batch in batches {
+        bytes.extend(encoder.batch(batch)?);
+    }
+    bytes.extend(encoder.finish()?);
+    Ok(bytes)
 }
 
 /// The schema with equal names numbered.

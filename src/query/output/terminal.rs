@@ -21,9 +21,20 @@ const CELL_CHARS_MAX: usize = 400;
 /// A column narrower than this is not legible.
 const COLUMN_CHARS_MIN: usize = 9;
 
+/// Form of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Columns side by side if they are legible, else lists.
+    #[default]
+    Fitting,
+    /// Each row as a list of its columns.
+    Lists,
+}
+
 /// Collects rows until all widths are known.
 pub(super) struct Table {
     schema: SchemaRef,
+    layout: Layout,
     rows: Vec<Vec<String>>,
     total: usize,
 }
@@ -31,7 +42,12 @@ pub(super) struct Table {
 impl Table {
     /// Creates a table for rows of `schema`.
     pub(super) fn new(schema: SchemaRef) -> Self {
-        Self { schema, rows: Vec::new(), total: 0 }
+        Self { schema, layout: Layout::default(), rows: Vec::new(), total: 0 }
+    }
+
+    /// Sets the form.
+    pub(super) fn with_layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -121,7 +137,8 @@ impl Encoder for Table {
         if self.is_plan() {
             return Ok(self.plan().into_bytes());
         }
-        let mut text = if self.too_wide() { self.lists() } else { self.columns() };
+        let mut text =
+            if self.layout == Layout::Lists || self.too_wide() { self.lists() } else { self.columns() };
         let hidden = self.total - self.rows.len();
         let rows = if self.total == 1 { "row" } else { "rows" };
         let _ = write!(text, "\n{} {rows}", self.total);

@@ -124,6 +124,7 @@ impl Drivers {
             first: None,
             queue: Arc::clone(&queue),
             ended: Some(ended),
+            told: None,
             _left: left.clone().drop_guard(),
         };
         let stop = self.stop.clone();
@@ -195,8 +196,10 @@ async fn hand_over<T>(items: impl Stream<Item = Result<T>>, to: mpsc::Sender<T>)
 pub(in crate::server) struct Items<T> {
     first: Option<T>,
     queue: Arc<Mutex<mpsc::Receiver<T>>>,
-    /// `None` once the end has been reported.
+    /// `None` once the ending is known.
     ended: Option<oneshot::Receiver<Result<()>>>,
+    /// Error of an ending that is known and not yet reported.
+    told: Option<Error>,
     _left: DropGuard,
 }
 
@@ -215,19 +218,22 @@ impl<T: Send + Unpin> Stream for Items<T> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        let item = self.queue.lock().poll_recv(context);
-        if let Poll::Ready(Some(item)) = item {
+        if let Poll::Ready(Some(item)) = self.queue.lock().poll_recv(context) {
             return Poll::Ready(Some(Ok(item)));
         }
-        let Some(ended) = &mut self.ended else { return Poll::Ready(None) };
         // An ending is told although a maker that does not yield keeps the queue open.
+        let Some(ended) = &mut self.ended else { return Poll::Ready(self.told.take().map(Err)) };
         let told = ready!(Pin::new(ended).poll(context));
         self.ended = None;
-        match told {
-            // All items were taken before that was told.
-            Ok(Ok(())) => Poll::Ready(None),
-            Ok(Err(error)) => Poll::Ready(Some(Err(error))),
-            Err(gone) => Poll::Ready(Some(Err(defect(gone)))),
+        self.told = match told {
+            Ok(told) => told.err(),
+            Err(gone) => Some(defect(gone)),
+        };
+        // Items that came meanwhile precede the ending.
+        let last = self.queue.lock().try_recv();
+        match last {
+            Ok(item) => Poll::Ready(Some(Ok(item))),
+            Err(_) => Poll::Ready(self.told.take().map(Err)),
         }
     }
 }
