@@ -55,10 +55,10 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// The next text that may be missing.
-    pub(super) fn optional(&mut self) -> Option<Option<&'a str>> {
+    /// The next text that may be missing, as `read` takes it.
+    pub(super) fn optional<T>(&mut self, read: impl Fn(Option<&'a str>) -> T) -> Option<T> {
         let present = self.number()? == 1;
         let text = self.text()?;
-        Some(present.then_some(text))
+        Some(read(present.then_some(text)))
     }
 }

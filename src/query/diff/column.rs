@@ -240,6 +240,16 @@ impl<T: Tally> Column<T> {
 }
 
 impl<T: Tally> Values<T> {
+    /// Number of values.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Texts(texts) => texts.len(),
+            Self::Integers(numbers) | Self::Doubles(numbers) | Self::Ranges(numbers) => numbers.len(),
+            Self::TooMany | Self::Unread => usize::MAX,
+        }
+    }
+
     fn tag(&self) -> u64 {
         match self {
             Self::None => 0,

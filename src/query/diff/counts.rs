@@ -115,7 +115,9 @@ impl<T: Tally> Counts<T> {
         write::number(&mut out, self.keys.len() as u64);
         for key in &self.keys {
             write::number(&mut out, key.len() as u64);
-            key.iter().for_each(|column| column.encode(&mut out));
+            for column in key {
+                column.encode(&mut out);
+            }
         }
         self.sample.encode(&mut out);
         out
@@ -127,8 +129,8 @@ impl<T: Tally> Counts<T> {
         let mut counts = Self::new(0);
         counts.totals = T::decode(from)?;
         for _ in 0..from.number()? {
-            let name = from.optional()?;
-            counts.service(name);
+            let name: Option<Box<str>> = from.optional(|name| name.map(Box::from))?;
+            counts.service(name.as_deref());
         }
         for _ in 0..from.number()? {
             let columns = from.number()?;

@@ -206,7 +206,9 @@ fn range<T: Tally>(
     let chosen = &sorted[best];
     let ((first, _), (last, _)) = (chosen.first()?, chosen.last()?);
     let mut tally = T::default();
-    chosen.iter().for_each(|(_, other)| tally.merge(other));
+    for (_, other) in chosen {
+        tally.merge(other);
+    }
     let tests = sorted.len().saturating_mul(sorted.len() + 1) / 2;
     Some(totals.entry(What::Range(ends(*first).0, ends(*last).1), tally, tests))
 }

@@ -1,8 +1,11 @@
 //! Which keys differ most? Significant entries of all keys, largest effect first, each cause once.
 //!
 //! A key counts as different if one of its entries has a p value of at most [`P_MAX`], which is corrected (Bonferroni)
-//! for the number of keys and for the number of entries that were tried for the key. A key whose first entry nearly
-//! always occurs together with that of a better key is named there, and has no rows of its own.
+//! for the number of keys and for the number of entries that were tried for the key. Keys whose first entries nearly
+//! always occur together are one difference: the one with few values and a short name stands for the others
+//! (`cloud.region`, not `k8s.pod.ip`), which have no rows of their own.
+
+use std::cmp::Reverse;
 
 use super::column::Column;
 use super::counts::Counts;
@@ -15,6 +18,8 @@ use super::together::{are_together, orient};
 const P_MAX: f64 = 0.01;
 /// Keys that are compared with the better ones, for each key of the result.
 const COMPARED: usize = 8;
+/// Most values of a key with few, and with many values.
+const VARIETIES: [usize; 2] = [16, 256];
 
 /// One row of the result.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +43,21 @@ struct Found<T> {
     key: usize,
     service: Option<Box<str>>,
     entries: Vec<Entry<T>>,
+    /// Number of values of the key, roughly: 0 few, 1 many, 2 very many.
+    variety: usize,
     goes_with: Vec<String>,
+}
+
+impl<T: Tally> Found<T> {
+    /// Keys that are easier to understand are less.
+    fn ease<'s>(&self, settings: &'s Settings) -> impl Ord + use<'s, T> {
+        let first = &self.entries[0];
+        let effect = (first.effect.abs() * 100.0).round() as usize;
+        let [baseline, selection] = first.tally.counts();
+        let name = &settings.keys[self.key].name;
+        let most = (Reverse(effect), Reverse(baseline + selection));
+        (self.variety, most.0, name.len(), name, most.1, self.service.clone())
+    }
 }
 
 /// The rows of the result. There are none if a side is empty.
@@ -73,16 +92,36 @@ pub(super) fn rank<T: Tally>(counts: &Counts<T>, settings: &Settings) -> Vec<Lin
             });
         }
     }
-    let known =
-        |key, service: &Option<Box<str>>| ranked.iter().any(|f| f.key == key && f.service == *service);
-    let unique = columns(counts).filter(|(key, service, column)| column.is_unique() && !known(*key, service));
+    let is_known = |key: usize| {
+        let name = &settings.keys[key].name;
+        ranked.iter().any(|found| found.key == key || found.goes_with.contains(name))
+    };
     let room = settings.shown.saturating_sub(ranked.len());
-    for (rank, (key, service, column)) in (ranked.len() + 1..).zip(unique.take(room)) {
-        let counts = column.present.counts();
-        let what = What::Unique;
+    let unique = unique(counts).filter(|(key, _)| !is_known(*key));
+    for (rank, (key, counts)) in (ranked.len() + 1..).zip(unique.take(room)) {
+        let (what, service) = (What::Unique, None);
         lines.push(Line { rank, what, key, service, effect: None, counts, goes_with: Vec::new() });
     }
     lines
+}
+
+/// Keys with a value of its own for almost each row, and what has one.
+fn unique<T: Tally>(counts: &Counts<T>) -> impl Iterator<Item = (usize, [u64; SIDES])> {
+    counts.keys.iter().enumerate().filter_map(|(key, columns)| {
+        let mut used = columns.iter().filter(|column| column.rows > 0).peekable();
+        used.peek()?;
+        let is_unique = used.all(Column::is_unique);
+        is_unique.then(|| (key, present(columns).counts()))
+    })
+}
+
+/// What has a value in any service.
+fn present<T: Tally>(columns: &[Column<T>]) -> T {
+    let mut present = T::default();
+    for column in columns {
+        present.merge(&column.present);
+    }
+    present
 }
 
 /// Columns that have values, with their keys and services.
@@ -98,12 +137,12 @@ fn all<T: Tally>(counts: &Counts<T>, settings: &Settings, totals: Totals) -> Vec
     let mut all: Vec<Found<T>> = columns(counts)
         .map(|(key, service, column)| {
             let entries = entries(column, totals, settings.values);
-            Found { key, service, entries, goes_with: Vec::new() }
+            let variety = VARIETIES.iter().filter(|most| column.values.len() > **most).count();
+            Found { key, service, entries, variety, goes_with: Vec::new() }
         })
         .collect();
     for (key, columns) in counts.keys.iter().enumerate() {
-        let mut present = T::default();
-        columns.iter().for_each(|column| present.merge(&column.present));
+        let present = present(columns);
         let have = present.counts();
         if have == [0, 0] || have == totals.0 {
             continue;
@@ -111,37 +150,42 @@ fn all<T: Tally>(counts: &Counts<T>, settings: &Settings, totals: Totals) -> Vec
         let absent = totals.absent(present);
         match all.iter_mut().find(|found| found.key == key) {
             Some(found) if settings.across == Across::Rows => found.entries.push(absent),
-            _ => all.push(Found { key, service: None, entries: vec![absent], goes_with: Vec::new() }),
+            _ => {
+                let entries = vec![absent];
+                all.push(Found { key, service: None, entries, variety: 0, goes_with: Vec::new() });
+            }
         }
     }
     all
 }
 
-/// Keeps the first key of those that go together, at most as many as the result shows.
+/// Differences in order, at most as many as the result shows; of keys that go together the easiest.
 fn grouped<T: Tally>(found: Vec<Found<T>>, counts: &Counts<T>, settings: &Settings) -> Vec<Found<T>> {
-    let mut kept: Vec<Found<T>> = Vec::new();
+    let mut groups: Vec<Vec<Found<T>>> = Vec::new();
     let mut oriented = Vec::new();
     for found in found.into_iter().take(settings.shown.saturating_mul(COMPARED)) {
         let own = orient(&found.entries[0], found.key, counts);
-        let better = oriented.iter().position(|other| are_together(other, &own));
-        match better {
-            Some(place) => {
-                let name = &settings.keys[found.key].name;
-                let same = kept[place].service == found.service;
-                let name = match &found.service {
-                    Some(service) if !same => format!("{name} ({service})"),
-                    _ => name.clone(),
-                };
-                if !kept[place].goes_with.contains(&name) && kept[place].key != found.key {
-                    kept[place].goes_with.push(name);
-                }
-            }
-            None if kept.len() < settings.shown => {
+        match oriented.iter().position(|other| are_together(other, &own)) {
+            Some(place) => groups[place].push(found),
+            None if groups.len() < settings.shown => {
                 oriented.push(own);
-                kept.push(found);
+                groups.push(vec![found]);
             }
             None => {}
         }
     }
-    kept
+    groups.into_iter().filter_map(|group| merged(group, settings)).collect()
+}
+
+/// The easiest of keys that go together, with the names of the others.
+fn merged<T: Tally>(mut group: Vec<Found<T>>, settings: &Settings) -> Option<Found<T>> {
+    let easiest = (0..group.len()).min_by_key(|place| group[*place].ease(settings))?;
+    let mut easiest = group.remove(easiest);
+    for other in group {
+        let name = &settings.keys[other.key].name;
+        if other.key != easiest.key && !easiest.goes_with.contains(name) {
+            easiest.goes_with.push(name.clone());
+        }
+    }
+    Some(easiest)
 }

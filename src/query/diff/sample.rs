@@ -71,7 +71,9 @@ impl Sample {
             for (hash, texts) in rows {
                 write::number(out, *hash);
                 write::number(out, texts.len() as u64);
-                texts.iter().for_each(|text| write::optional(out, text.as_deref()));
+                for text in texts {
+                    write::optional(out, text.as_deref());
+                }
             }
         }
     }
@@ -82,7 +84,7 @@ impl Sample {
         for rows in &mut sample.0 {
             for _ in 0..from.number()? {
                 let (hash, texts) = (from.number()?, from.number()?);
-                let texts = (0..texts).map(|_| Some(from.optional()?.map(Box::from)));
+                let texts = (0..texts).map(|_| from.optional(|text| text.map(Box::from)));
                 rows.insert(hash, texts.collect::<Option<Texts>>()?);
             }
         }
