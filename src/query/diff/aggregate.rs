@@ -20,11 +20,11 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 use datafusion::physical_expr::expressions::Literal;
 
-use super::counts::{Counts, Row};
+use super::counts::Counts;
 use super::output;
 use super::ranking::rank;
 use super::settings::{Across, Settings};
-use super::tally::{Rows, Tally, Traces};
+use super::tally::{Row, Rows, Tally, Traces};
 
 /// Name of the function.
 pub(crate) const NAME: &str = "explain_difference";

@@ -54,7 +54,7 @@ const OTHERS: [&str; 11] = [
 /// Columns that say the same as another one.
 const TWINS: [(&str, &str); 2] = [("severity_number", "severity"), ("severity_text", "severity")];
 
-/// Where keys come from.
+/// Sources of keys.
 pub(crate) struct Keys<'a> {
     /// Names that the conditions mention, in lower case.
     pub(crate) without: HashSet<String>,
@@ -125,7 +125,7 @@ fn type_name(types: TypeSet) -> &'static str {
     }
 }
 
-/// What the statement depends on beside the settings.
+/// Properties of a call that the statement depends on, beside the settings.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Form {
     /// True if the call has a baseline.

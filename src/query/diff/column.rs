@@ -23,7 +23,7 @@ const UNIQUE_ROWS_MIN: u64 = 20;
 /// The values of one key, and of one service if services are told apart.
 #[derive(Debug, Clone)]
 pub(super) struct Column<T> {
-    /// What has any value.
+    /// Rows or traces with any value.
     pub(super) present: T,
     /// Number of rows with a value.
     pub(super) rows: u64,

@@ -14,22 +14,10 @@ use super::bytes::{Reader, write};
 use super::column::{Column, Slots, Values};
 use super::number;
 use super::sample::Sample;
-use super::tally::Tally;
+use super::tally::{Row, Tally};
 
 /// Texts of a batch whose place is remembered, so that they are not looked up again.
 const REMEMBERED: usize = 256;
-
-/// A row that is on one of the sides.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Row {
-    /// Its place in the batch.
-    pub(super) at: usize,
-    pub(super) side: usize,
-    /// Number of its trace; 0 if rows are counted.
-    pub(super) member: u32,
-    /// Place of its service.
-    pub(super) service: usize,
-}
 
 /// Everything that is counted.
 #[derive(Debug, Clone)]

@@ -105,7 +105,7 @@ pub(super) fn rank<T: Tally>(counts: &Counts<T>, settings: &Settings) -> Vec<Lin
     lines
 }
 
-/// Keys with a value of its own for almost each row, and what has one.
+/// Keys with a value of its own for almost each row, and how many have one.
 fn unique<T: Tally>(counts: &Counts<T>) -> impl Iterator<Item = (usize, [u64; SIDES])> {
     counts.keys.iter().enumerate().filter_map(|(key, columns)| {
         let mut used = columns.iter().filter(|column| column.rows > 0).peekable();
@@ -115,7 +115,7 @@ fn unique<T: Tally>(counts: &Counts<T>) -> impl Iterator<Item = (usize, [u64; SI
     })
 }
 
-/// What has a value in any service.
+/// Rows or traces with a value in any service.
 fn present<T: Tally>(columns: &[Column<T>]) -> T {
     let mut present = T::default();
     for column in columns {

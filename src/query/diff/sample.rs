@@ -9,8 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
 use super::bytes::{Reader, write};
-use super::counts::Row;
-use super::tally::SIDES;
+use super::tally::{Row, SIDES};
 use crate::query::functions::number;
 
 /// Most rows of a side.

@@ -11,11 +11,23 @@ use super::bytes::{Reader, write};
 /// Number of sides: the baseline, then the selection.
 pub(super) const SIDES: usize = 2;
 
-/// What has a value, on each side.
+/// A row of a batch that is on one of the sides.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row {
+    /// Its place in the batch.
+    pub(super) at: usize,
+    pub(super) side: usize,
+    /// Number of its trace; 0 if rows are counted.
+    pub(super) member: u32,
+    /// Place of its service.
+    pub(super) service: usize,
+}
+
+/// The rows or traces that have a value, on each side.
 pub(super) trait Tally: Clone + Default + Debug + Send + Sync + 'static {
     /// Adds a member of a side; rows need no number.
     fn add(&mut self, side: usize, member: u32);
-    /// Adds what `other` has.
+    /// Adds the members of `other`.
     fn merge(&mut self, other: &Self);
     /// Numbers of members: of the baseline, then of the selection.
     fn counts(&self) -> [u64; SIDES];

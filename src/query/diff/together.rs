@@ -28,7 +28,7 @@ pub(super) struct Oriented<T> {
 enum Members<T> {
     /// Known ones.
     All(T),
-    /// Whether each row of the sample is one.
+    /// True for each row of the sample that is one.
     Sample([Vec<bool>; SIDES]),
 }
 
