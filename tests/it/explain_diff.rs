@@ -10,7 +10,7 @@ use broadloom::ingest::otlp::{Encoding, RequestKind, decode};
 use prost::Message as _;
 use serde_json::Value;
 
-const EVENTS: u64 = 60_000;
+const EVENTS: u64 = 80_000;
 const CHECKOUTS: &str = "(SELECT * FROM spans WHERE http.route = '/checkout' AND http.request.method = 'POST' AND kind = 'server')";
 const SLOW: &str = "duration_ns > 1000000000";
 /// A selection with many rows.

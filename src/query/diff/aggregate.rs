@@ -1,18 +1,20 @@
-//! `explain_difference(settings, side, member, service, values…)`: the differences of two sides, as a list of structs.
+//! `explain_difference(settings, selection, baseline, member, service, values…)`: the differences of two sides, as a
+//! list of structs.
 //!
 //! The resolver writes calls of this aggregate function for `explain_diff`; it is not meant for people.
 //!
-//! | argument   |                                                                                  |
-//! |------------|----------------------------------------------------------------------------------|
-//! | `settings` | [`Settings`] as JSON, a constant                                                 |
-//! | `side`     | 1: selection, 0: baseline, null: neither                                         |
-//! | `member`   | across rows a number by which rows are sampled; across traces the trace's number |
-//! | `service`  | across traces the service of the event, else null                                |
-//! | `values`   | the value of each key of the settings                                            |
+//! | argument    |                                                                                  |
+//! |-------------|----------------------------------------------------------------------------------|
+//! | `settings`  | [`Settings`] as JSON, a constant                                                 |
+//! | `selection` | true if the row, or its trace, is selected                                       |
+//! | `baseline`  | true if it belongs to the baseline, unless it is selected                        |
+//! | `member`    | across rows a number by which rows are sampled; across traces the trace's number |
+//! | `service`   | across traces the service of the event, else null                                |
+//! | `values`    | the value of each key of the settings                                            |
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
@@ -29,7 +31,7 @@ use super::tally::{Row, Rows, Tally, Traces};
 /// Name of the function.
 pub(crate) const NAME: &str = "explain_difference";
 /// Arguments before the values.
-const FIRST_VALUE: usize = 4;
+const FIRST_VALUE: usize = 5;
 /// Batches between two measurements of the memory.
 const MEASURE_EVERY: usize = 16;
 
@@ -57,9 +59,14 @@ impl AggregateUDFImpl for Difference {
             return plan_err!("{NAME} is called by explain_diff: write that");
         }
         let mut types = types.to_vec();
-        types[1] = DataType::Int64;
-        types[2] = DataType::Int64;
-        types[3] = DataType::Utf8View;
+        for (ty, name) in types[1..3].iter_mut().zip(["selection", "baseline"]) {
+            if !matches!(ty, DataType::Boolean | DataType::Null) {
+                return plan_err!("explain_diff takes a condition as {name}, not a value of type {ty}");
+            }
+            *ty = DataType::Boolean;
+        }
+        types[3] = DataType::Int64;
+        types[4] = DataType::Utf8View;
         Ok(types)
     }
 
@@ -112,17 +119,19 @@ impl<T: Tally> Counting<T> {
     }
 
     /// Rows of a batch that are on a side.
-    fn rows(&mut self, sides: &ArrayRef, members: &Int64Array, services: &ArrayRef) -> Vec<Row> {
-        let sides = sides.as_primitive::<Int64Type>();
+    fn rows(&mut self, sides: [&BooleanArray; 2], members: &Int64Array, services: &ArrayRef) -> Vec<Row> {
+        let [selected, compared] = sides;
         let services = services.as_string_view();
         let is_traces = self.settings.across == Across::Traces;
         let nameless = self.counts.service(None);
         let mut last = (None, nameless);
-        let mut rows = Vec::with_capacity(sides.len());
-        for (at, side) in sides.iter().enumerate() {
-            let Some(side) = side.and_then(|side| usize::try_from(side).ok()).filter(|side| *side < 2) else {
+        let mut rows = Vec::with_capacity(members.len());
+        let is_true = |condition: &BooleanArray, at| condition.is_valid(at) && condition.value(at);
+        for at in 0..members.len() {
+            let side = usize::from(is_true(selected, at));
+            if side == 0 && !is_true(compared, at) {
                 continue;
-            };
+            }
             let mut service = nameless;
             if is_traces && services.is_valid(at) {
                 let name = services.value(at);
@@ -140,10 +149,11 @@ impl<T: Tally> Counting<T> {
 
 impl<T: Tally> Accumulator for Counting<T> {
     fn update_batch(&mut self, columns: &[ArrayRef]) -> Result<()> {
-        let [_, sides, members, services, values @ ..] = columns else {
+        let [_, selected, compared, members, services, values @ ..] = columns else {
             return exec_err!("{NAME} has too few arguments");
         };
         let members = members.as_primitive::<Int64Type>();
+        let sides = [selected.as_boolean(), compared.as_boolean()];
         let rows = self.rows(sides, members, services);
         if self.settings.across == Across::Rows {
             let first = self.rows;
@@ -152,7 +162,7 @@ impl<T: Tally> Accumulator for Counting<T> {
             };
             self.counts.sample.offer(&rows, number, values);
         }
-        self.rows += sides.len() as u64;
+        self.rows += members.len() as u64;
         self.counts.add(&rows, values)?;
         self.measure();
         Ok(())

@@ -3,7 +3,7 @@
 //! ```text
 //! explain_diff(spans, duration_ns > 1e9)
 //!
-//! SELECT explain_difference('{"across":"rows",…}', CASE WHEN duration_ns > 1e9 THEN 1 ELSE 0 END, timestamp, NULL,
+//! SELECT explain_difference('{"across":"rows",…}', duration_ns > 1e9, true, timestamp, NULL,
 //!                           "name", "kind", …, "http.route", …) AS entries
 //! FROM spans
 //! ```
@@ -146,32 +146,28 @@ pub(crate) fn statement(settings: &Settings, form: Form) -> String {
     match settings.across {
         Across::Rows => {
             let member = if form.has_timestamp { "timestamp" } else { "NULL" };
-            let (side, only) = if form.has_baseline {
-                ("WHEN $baseline THEN 0", " WHERE $selection OR $baseline")
+            let (baseline, only) = if form.has_baseline {
+                ("$baseline", " WHERE $selection OR $baseline")
             } else {
-                ("ELSE 0", "")
+                ("true", "")
             };
             format!(
-                "SELECT {NAME}('{json}', CASE WHEN $selection THEN 1 {side} END, {member}, NULL{keys}) AS entries \
-                 FROM source{only}"
+                "SELECT {NAME}('{json}', $selection, {baseline}, {member}, NULL{keys}) AS entries FROM source{only}"
             )
         }
         Across::Traces => {
             let service = if form.has_service { "\"service.name\"" } else { "NULL" };
-            let other = if form.has_baseline {
-                "WHEN max(CASE WHEN $baseline THEN 1 ELSE 0 END) = 1 THEN 0"
-            } else {
-                "ELSE 0"
-            };
+            let baseline = if form.has_baseline { "bool_or($baseline)" } else { "true" };
             format!(
-                "SELECT {NAME}('{json}', \"diff side\", \"diff member\", {service}{keys}) AS entries \
+                "SELECT {NAME}('{json}', \"diff selected\", \"diff compared\", \"diff member\", {service}{keys}) \
+                   AS entries \
                  FROM events AS \"diff events\" JOIN (\
-                   SELECT trace_id AS \"diff trace\", side AS \"diff side\", row_number() OVER () AS \"diff member\" \
+                   SELECT trace_id AS \"diff trace\", \"diff selected\", \"diff compared\", \
+                     row_number() OVER () AS \"diff member\" \
                    FROM (\
-                     SELECT trace_id, CASE WHEN max(CASE WHEN $selection THEN 1 ELSE 0 END) = 1 THEN 1 {other} END \
-                       AS side \
+                     SELECT trace_id, bool_or($selection) AS \"diff selected\", {baseline} AS \"diff compared\" \
                      FROM source WHERE trace_id IS NOT NULL GROUP BY trace_id\
-                   ) AS \"diff sides\" WHERE side IS NOT NULL\
+                   ) AS \"diff sides\" WHERE \"diff selected\" OR \"diff compared\"\
                  ) AS \"diff traces\" ON trace_id = \"diff trace\""
             )
         }

@@ -12,6 +12,8 @@ use crate::query::functions::number;
 
 /// Most numbers that are shown one by one; of more, one range is.
 const SINGLE_NUMBERS_MAX: usize = 20;
+/// Least rows, or traces, of a value that is compared: of fewer, no difference can be told from chance.
+const MEMBERS_MIN: u64 = 3;
 /// Most texts whose prefixes are tried.
 const PREFIXED_TEXTS_MAX: usize = 5000;
 /// Most prefixes of one text.
@@ -92,6 +94,12 @@ impl<T: Tally> Entry<T> {
         self.p = (p * self.tests * keys as f64).min(1.0);
     }
 
+    /// True unless all members are in it, or none: then the sides cannot differ.
+    pub(super) fn can_differ(&self, totals: Totals) -> bool {
+        let [all, own] = [totals.0, self.tally.counts()].map(|counts| counts.iter().sum::<u64>());
+        0 < own && own < all
+    }
+
     /// Order of the entries of a key: largest effect first.
     pub(super) fn order(&self, other: &Self) -> Ordering {
         let size = other.effect.abs().total_cmp(&self.effect.abs());
@@ -158,8 +166,9 @@ fn singles<'a, T: Tally>(
     totals: Totals,
     most: usize,
 ) -> Vec<Entry<T>> {
+    let many = values.filter(|(_, tally)| tally.counts().iter().sum::<u64>() >= MEMBERS_MIN);
     let mut all: Vec<(f64, String, &T)> =
-        values.map(|(text, tally)| (totals.effect(tally.counts()), text, tally)).collect();
+        many.map(|(text, tally)| (totals.effect(tally.counts()), text, tally)).collect();
     let order = |a: &(f64, String, &T), b: &(f64, String, &T)| {
         b.0.abs().total_cmp(&a.0.abs()).then_with(|| b.0.total_cmp(&a.0)).then_with(|| a.1.cmp(&b.1))
     };

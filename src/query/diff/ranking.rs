@@ -2,7 +2,7 @@
 //!
 //! A key counts as different if one of its entries has a p value of at most [`P_MAX`], which is corrected (Bonferroni)
 //! for the number of keys and for the number of entries that were tried for the key. Keys whose first entries nearly
-//! always occur together are one difference: the one with few values and a short name stands for the others
+//! always occur together are one difference: the one that people know best, or has few values, stands for the others
 //! (`cloud.region`, not `k8s.pod.ip`), which have no rows of their own.
 
 use std::cmp::Reverse;
@@ -20,6 +20,31 @@ const P_MAX: f64 = 0.01;
 const COMPARED: usize = 8;
 /// Most values of a key with few, and with many values.
 const VARIETIES: [usize; 2] = [16, 256];
+/// Keys by which people tell events apart, from the semantic conventions of OpenTelemetry.
+const FAMILIAR: [&str; 22] = [
+    "service.name",
+    "service.version",
+    "http.route",
+    "http.request.method",
+    "http.response.status_code",
+    "rpc.method",
+    "error.type",
+    "exception.type",
+    "db.query.text",
+    "db.query.summary",
+    "db.system.name",
+    "messaging.destination.name",
+    "cloud.region",
+    "cloud.availability_zone",
+    "deployment.environment.name",
+    "os.name",
+    "os.version",
+    "browser.name",
+    "user_agent.name",
+    "app.version",
+    "host.name",
+    "name",
+];
 
 /// One row of the result.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,8 +80,9 @@ impl<T: Tally> Found<T> {
         let effect = (first.effect.abs() * 100.0).round() as usize;
         let [baseline, selection] = first.tally.counts();
         let name = &settings.keys[self.key].name;
-        let most = (Reverse(effect), Reverse(baseline + selection));
-        (self.variety, most.0, name.len(), name, most.1, self.service.clone())
+        let familiar = FAMILIAR.iter().position(|key| key == name).unwrap_or(FAMILIAR.len());
+        let by_name = (familiar, self.variety, Reverse(effect), name.len(), name);
+        (by_name, Reverse(baseline + selection), self.service.clone())
     }
 }
 
@@ -67,7 +93,10 @@ pub(super) fn rank<T: Tally>(counts: &Counts<T>, settings: &Settings) -> Vec<Lin
         return Vec::new();
     }
     let mut found = all(counts, settings, totals);
-    let keys = found.len();
+    for found in &mut found {
+        found.entries.retain(|entry| entry.can_differ(totals));
+    }
+    let keys = found.iter().filter(|found| !found.entries.is_empty()).count();
     for found in &mut found {
         found.entries.iter_mut().for_each(|entry| entry.test(totals, keys));
         found.entries.retain(|entry| entry.p <= P_MAX);
