@@ -33,7 +33,7 @@ pub(crate) const NAME: &str = "explain_difference";
 /// Arguments before the values.
 const FIRST_VALUE: usize = 5;
 /// Batches between two measurements of the memory.
-const MEASURE_EVERY: usize = 16;
+const MEASURE_EVERY: usize = 8;
 
 /// The function.
 pub(crate) fn function() -> AggregateUDF {

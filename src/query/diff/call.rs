@@ -137,7 +137,7 @@ pub(crate) struct Form {
 }
 
 /// The statement, with the parameters `$selection` and `$baseline` and the table `source`; its only row has the
-/// column `entries`.
+/// column `entries`. Traces come first, so that a join keeps them, and not their events, in memory.
 pub(crate) fn statement(settings: &Settings, form: Form) -> String {
     // A struct of texts and numbers has JSON.
     let json = serde_json::to_string(settings).unwrap_or_default().replace('\'', "''");
@@ -161,14 +161,14 @@ pub(crate) fn statement(settings: &Settings, form: Form) -> String {
             format!(
                 "SELECT {NAME}('{json}', \"diff selected\", \"diff compared\", \"diff member\", {service}{keys}) \
                    AS entries \
-                 FROM events AS \"diff events\" JOIN (\
+                 FROM (\
                    SELECT trace_id AS \"diff trace\", \"diff selected\", \"diff compared\", \
                      row_number() OVER () AS \"diff member\" \
                    FROM (\
                      SELECT trace_id, bool_or($selection) AS \"diff selected\", {baseline} AS \"diff compared\" \
                      FROM source WHERE trace_id IS NOT NULL GROUP BY trace_id\
                    ) AS \"diff sides\" WHERE \"diff selected\" OR \"diff compared\"\
-                 ) AS \"diff traces\" ON trace_id = \"diff trace\""
+                 ) AS \"diff traces\" JOIN events AS \"diff events\" ON trace_id = \"diff trace\""
             )
         }
     }

@@ -13,8 +13,9 @@ use super::tally::Tally;
 
 /// Most values of a key. Beyond it the key is given up.
 const VALUES_MAX: usize = 1 << 18;
-/// Number of values from which a key is given up if nearly each row has its own: there is no need to see more.
-const UNIQUE_VALUES_MIN: usize = 1 << 16;
+/// Number of values from which a key is given up if nearly each row so far has its own: there is no need to see more.
+/// Of rows of 100,000 users, so many are of 8 % fewer users.
+const UNIQUE_VALUES_MIN: usize = 1 << 14;
 /// Most numbers of a key that are counted one by one.
 const NUMBERS_MAX: usize = 4096;
 /// Least rows of a key that is called unique.
@@ -133,7 +134,7 @@ impl<T: Tally> Column<T> {
         let rows = self.rows;
         match &self.values {
             Values::Texts(texts) => {
-                let many = texts.len() >= UNIQUE_VALUES_MIN && is_unique(texts.len(), rows);
+                let many = texts.len() >= UNIQUE_VALUES_MIN && is_share(98, texts.len(), rows);
                 if many || texts.len() > VALUES_MAX {
                     self.values = Values::TooMany;
                 }
@@ -152,7 +153,7 @@ impl<T: Tally> Column<T> {
     pub(super) fn is_unique(&self) -> bool {
         match &self.values {
             Values::TooMany => true,
-            Values::Texts(texts) => self.rows >= UNIQUE_ROWS_MIN && is_unique(texts.len(), self.rows),
+            Values::Texts(texts) => self.rows >= UNIQUE_ROWS_MIN && is_share(90, texts.len(), self.rows),
             _ => false,
         }
     }
@@ -272,8 +273,9 @@ impl<T: Tally> Values<T> {
     }
 }
 
-fn is_unique(values: usize, rows: u64) -> bool {
-    values as u64 * 10 >= rows * 9
+/// True if there are at least `percent` values for 100 rows.
+fn is_share(percent: u64, values: usize, rows: u64) -> bool {
+    values as u64 * 100 >= rows * percent
 }
 
 /// The range of an integer, given by its code.

@@ -254,3 +254,139 @@ fn add_numbers<T: Tally, P: ArrowPrimitiveType>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::{BooleanArray, Float64Array, Int64Array};
+    use proptest::prelude::*;
+
+    use super::super::tally::{Rows, SIDES, Traces};
+    use super::*;
+
+    /// A row: its side, trace and service, a text, an integer, a double and a boolean.
+    type Event = (usize, u32, usize, Option<u8>, Option<i64>, Option<f64>, Option<bool>);
+
+    fn columns(events: &[Event]) -> Vec<ArrayRef> {
+        let text = |value: u8| format!("a text that is not inline {value}");
+        vec![
+            Arc::new(events.iter().map(|event| event.3.map(text)).collect::<StringViewArray>()),
+            Arc::new(events.iter().map(|event| event.4).collect::<Int64Array>()),
+            Arc::new(events.iter().map(|event| event.5).collect::<Float64Array>()),
+            Arc::new(events.iter().map(|event| event.6).collect::<BooleanArray>()),
+        ]
+    }
+
+    /// Counts of parts of the events, in batches, that were bytes before they were merged.
+    fn counted<T: Tally>(events: &[Event], part: usize, batch: usize) -> Counts<T> {
+        let mut whole = Counts::new(4);
+        for part in events.chunks(part) {
+            let mut counts = Counts::<T>::new(4);
+            for batch in part.chunks(batch) {
+                let row = |(at, event): (usize, &Event)| {
+                    let service = counts.service(Some(["a", "b", "c"][event.2]));
+                    Row { at, side: event.0, member: event.1, service }
+                };
+                let rows: Vec<Row> = batch.iter().enumerate().map(row).collect();
+                let columns = columns(batch);
+                counts.sample.offer(&rows, |row| u64::from(row.member), &columns);
+                counts.add(&rows, &columns).unwrap();
+            }
+            whole.merge(Counts::decode(&counts.encode()).unwrap());
+        }
+        whole
+    }
+
+    /// Counts by key, service and text of the value.
+    fn shown<T: Tally>(counts: &Counts<T>) -> BTreeMap<(usize, String, String), [u64; SIDES]> {
+        let mut shown = BTreeMap::new();
+        for (key, columns) in counts.keys.iter().enumerate() {
+            for (service, column) in counts.services.iter().zip(columns) {
+                let values: Vec<(String, [u64; SIDES])> = match &column.values {
+                    Values::None => continue,
+                    Values::Texts(slots) => {
+                        slots.iter().map(|(text, t)| (text.to_string(), t.counts())).collect()
+                    }
+                    Values::Integers(slots) => slots
+                        .iter()
+                        .map(|(code, t)| (number::integer(*code).to_string(), t.counts()))
+                        .collect(),
+                    Values::Doubles(slots) => slots
+                        .iter()
+                        .map(|(code, t)| (number::number(*code).to_string(), t.counts()))
+                        .collect(),
+                    other => panic!("{other:?}"),
+                };
+                let service = service.as_deref().unwrap_or_default();
+                shown.extend(
+                    values.into_iter().map(|(value, counts)| ((key, service.to_owned(), value), counts)),
+                );
+            }
+        }
+        shown
+    }
+
+    /// The same by looking at each event.
+    fn expected(events: &[Event], by_trace: bool) -> BTreeMap<(usize, String, String), [u64; SIDES]> {
+        let mut members: BTreeMap<(usize, String, String), [Vec<u32>; SIDES]> = BTreeMap::new();
+        for event in events {
+            let values = [
+                event.3.map(|value| format!("a text that is not inline {value}")),
+                event.4.map(|value| value.to_string()),
+                event.5.map(|value| value.to_string()),
+                event.6.map(|value| value.to_string()),
+            ];
+            for (key, value) in values.into_iter().enumerate() {
+                let Some(value) = value else { continue };
+                let service = ["a", "b", "c"][event.2].to_owned();
+                members.entry((key, service, value)).or_default()[event.0].push(event.1);
+            }
+        }
+        let count = |mut traces: Vec<u32>| {
+            if by_trace {
+                traces.sort_unstable();
+                traces.dedup();
+            }
+            traces.len() as u64
+        };
+        members.into_iter().map(|(key, sides)| (key, sides.map(count))).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn parts_count_what_the_whole_counts(
+            events in proptest::collection::vec(
+                (
+                    0_usize..2,
+                    0_u32..30,
+                    0_usize..3,
+                    proptest::option::of(0_u8..40),
+                    proptest::option::of(-3_i64..30),
+                    proptest::option::of((1_i8..20).prop_map(f64::from)),
+                    proptest::option::of(any::<bool>()),
+                ),
+                0..200,
+            ),
+            part in 1_usize..200,
+            batch in 1_usize..60,
+        ) {
+            let rows = counted::<Rows>(&events, part, batch);
+            prop_assert_eq!(shown(&rows), expected(&events, false));
+            let traces = counted::<Traces>(&events, part, batch);
+            prop_assert_eq!(shown(&traces), expected(&events, true));
+            let side = |side| events.iter().filter(|event| event.0 == side).count() as u64;
+            prop_assert_eq!(rows.totals.counts(), [side(0), side(1)]);
+        }
+    }
+
+    #[test]
+    fn bytes_that_end_early_are_refused() {
+        let counts = counted::<Traces>(&[(0, 1, 2, Some(3), Some(4), Some(5.0), None)], 1, 1);
+        let bytes = counts.encode();
+        for end in 0..bytes.len() {
+            assert!(Counts::<Traces>::decode(&bytes[..end]).is_none(), "{end}");
+        }
+    }
+}
