@@ -41,6 +41,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
 use super::answer::QueryResult;
+use super::diff;
 use super::functions;
 use super::indexed::column_cache::{Asks, ColumnCache};
 use super::indexed::counts_exec::CountFromBitmaps;
@@ -316,7 +317,8 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
         // A first registration is never refused.
         let _ = datafusion::execution::FunctionRegistry::register_udf(&mut state, function);
     }
-    for function in functions::aggregate_functions() {
+    let difference = Arc::new(diff::aggregate::function());
+    for function in functions::aggregate_functions().into_iter().chain([difference]) {
         let _ = datafusion::execution::FunctionRegistry::register_udaf(&mut state, function);
     }
     state

@@ -11,7 +11,7 @@
 //! 5. DataFusion does the rest, with our [`functions`]. The [`answer`] is a stream of batches, which
 //!    [`output`] turns into bytes.
 //!
-//! [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
+//! [`diff`] compares the attributes of two sets of events (`explain_diff`). [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
 //!
 //! A query sees one snapshot, whatever is written meanwhile. Nothing here writes.
 
@@ -28,6 +28,7 @@ pub mod snapshot;
 mod scan;
 mod indexed;
 mod functions;
+mod diff;
 pub(crate) mod row_matcher;
 pub(crate) mod complete;
 pub mod output;

@@ -32,7 +32,15 @@ const FUNCTIONS: &[(&str, &[Declared], &str)] = &[
     ("heatmap", &[SOURCE, VALUE, STEP, PER_DECADE, WIDTH], include_str!("../../sql/heatmap.sql")),
     ("histogram", &[SOURCE, VALUE, PER_DECADE, WIDTH], include_str!("../../sql/histogram.sql")),
     ("red", &[SOURCE, BY, STEP], include_str!("../../sql/red.sql")),
+    (
+        EXPLAIN_DIFF,
+        &[SOURCE, SELECTION, BASELINE, ACROSS, VALUES, KEYS],
+        include_str!("../../sql/explain_diff.sql"),
+    ),
 ];
+
+/// The function whose query depends on the attributes that exist.
+pub(super) const EXPLAIN_DIFF: &str = "explain_diff";
 
 /// Name, kind and default of a parameter.
 type Declared = (&'static str, Kind, Option<&'static str>);
@@ -43,6 +51,11 @@ const STEP: Declared = ("step", Kind::Constant, Some("INTERVAL '1 minute'"));
 const PER_DECADE: Declared = ("per_decade", Kind::Constant, Some("10"));
 const WIDTH: Declared = ("width", Kind::Constant, Some("NULL"));
 const BY: Declared = ("by", Kind::List, Some("service.name"));
+const SELECTION: Declared = ("selection", Kind::Expression, None);
+const BASELINE: Declared = ("baseline", Kind::Expression, Some("NULL"));
+const ACROSS: Declared = ("across", Kind::Constant, Some("'rows'"));
+const VALUES: Declared = ("values", Kind::Constant, Some("8"));
+const KEYS: Declared = ("keys", Kind::Constant, Some("40"));
 
 /// Kind of a parameter of a function; see [`function`](super::resolve).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +192,8 @@ fn parse_expr(sql: &str) -> Result<Expr> {
     }
 }
 
-fn parse_query(name: &str, sql: &str) -> Result<Query> {
+/// Parses the query of `name`.
+pub(super) fn parse_query(name: &str, sql: &str) -> Result<Query> {
     let statement = parse(sql).map_err(|e| e.context(format!("view {name}")))?;
     match statement {
         Statement::Statement(statement) => match *statement {

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod disk_full;
 mod duckdb;
+mod explain_diff;
 mod formats;
 mod idle;
 mod import;

@@ -36,21 +36,27 @@ pub(super) fn substitute(
     args: &TableFunctionArgs,
 ) -> Result<()> {
     let bound = Call { function, ident }.bind(args)?;
-    let _ = part.visit(&mut Substitute { bound: &bound });
+    put(part, &bound);
     Ok(())
 }
 
+/// Puts arguments in the place of their parameters.
+pub(super) fn put(part: &mut impl VisitMut, bound: &Bound<'_>) {
+    let _ = part.visit(&mut Substitute { bound });
+}
+
 /// Arguments by parameter.
-type Bound<'a> = Vec<(&'a Parameter, Expr)>;
+pub(super) type Bound<'a> = Vec<(&'a Parameter, Expr)>;
 
 /// A call of a function in a statement.
-struct Call<'a> {
-    function: &'a Function,
-    ident: &'a Ident,
+pub(super) struct Call<'a> {
+    pub(super) function: &'a Function,
+    pub(super) ident: &'a Ident,
 }
 
 impl<'a> Call<'a> {
-    fn bind(&self, args: &TableFunctionArgs) -> Result<Bound<'a>> {
+    /// Checks the arguments, and adds the defaults.
+    pub(super) fn bind(&self, args: &TableFunctionArgs) -> Result<Bound<'a>> {
         let parameters = &self.function.parameters;
         let mut bound: Bound<'a> = Vec::with_capacity(parameters.len());
         for (place, arg) in args.args.iter().enumerate() {
@@ -121,7 +127,8 @@ impl<'a> Call<'a> {
         self.wrong(format!("takes {takes} ({}), not {given}", names.join(", ")))
     }
 
-    fn wrong(&self, what: impl std::fmt::Display) -> Error {
+    /// An error about the call, at its place.
+    pub(super) fn wrong(&self, what: impl std::fmt::Display) -> Error {
         let start = self.ident.span.start;
         Error::invalid(format!("{}(…){} {what}", self.function.name, at(start))).at(position(start))
     }

@@ -7,8 +7,9 @@
 //!    `user.id` into names, and gives patterns one escape ([`like`]).
 //! 2. [`relation`], [`select`], [`names`], [`wildcard`]: bottom-up over queries, every relation becomes a
 //!    node ([`node`]); the names of views are replaced by their queries; every name is resolved in the [`scope`]s
-//!    around it; functions that are defined in SQL are macros ([`function`]). An undeclared name is an attribute, **demanded** from the open relation in scope. Demands pass
-//!    down through wildcards to the base table. `*` is expanded. Names may lead into lists and maps ([`nested`]),
+//!    around it; functions that are defined in SQL are macros ([`function`]), and so is [`explain_diff`]. An undeclared name
+//!    is an attribute, **demanded** from the open relation in scope. Demands pass down through wildcards to the base
+//!    table. `*` is expanded. Names may lead into lists and maps ([`nested`]),
 //!    and lists may be unfolded to rows ([`unnest`]).
 //! 3. [`finish`]: every occurrence of the base table gets a name that carries the attributes demanded from
 //!    it ([`table_name`]), and every open SELECT on the path gets its hidden columns.
@@ -27,6 +28,7 @@
 //! read-only statements pass. Not here: types, literals, and ids as text, which are rewrites of the plan.
 
 mod errors;
+mod explain_diff;
 mod finish;
 mod flatten;
 mod function;

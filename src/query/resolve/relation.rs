@@ -25,7 +25,7 @@ use super::table_name::EVENTS;
 use crate::error::{Error, Result};
 use crate::query::functions::JsonReading;
 use crate::query::language::build::{self, binary, call};
-use crate::query::views::Names;
+use crate::query::views::{EXPLAIN_DIFF, Names};
 
 /// Largest depth of views that use views, which stops cycles.
 const VIEW_DEPTH_MAX: usize = 16;
@@ -136,7 +136,7 @@ impl Resolver<'_> {
     }
 
     /// Makes `node` closed if its alias lists columns: then it has these and no others.
-    fn renamed(&mut self, node: NodeId, alias: Option<&TableAlias>) -> NodeId {
+    pub(super) fn renamed(&mut self, node: NodeId, alias: Option<&TableAlias>) -> NodeId {
         let Some(alias) = alias.filter(|a| !a.columns.is_empty()) else { return node };
         let columns = alias.columns.iter().map(|c| normalise(&c.name)).collect();
         self.nodes.add(Node::Closed { columns })
@@ -266,7 +266,7 @@ impl Resolver<'_> {
     }
 
     /// Adds a table under its alias, else under its own, possibly qualified, name.
-    fn add_table(&mut self, alias: &mut Option<TableAlias>, path: Vec<String>, node: NodeId) {
+    pub(super) fn add_table(&mut self, alias: &mut Option<TableAlias>, path: Vec<String>, node: NodeId) {
         if let Some(alias) = alias {
             let name = normalise(&alias.name);
             alias.name = resolved(&name);
@@ -298,7 +298,7 @@ impl Resolver<'_> {
 
     /// Resolves a copy of a view's query, without the scopes around it. `names` says whether it sees the common table
     /// expressions around it.
-    fn resolve_view(&mut self, query: &mut Query, names: Names) -> Result<NodeId> {
+    pub(super) fn resolve_view(&mut self, query: &mut Query, names: Names) -> Result<NodeId> {
         if self.view_depth == VIEW_DEPTH_MAX {
             return Err(Error::invalid(format!("views are nested more than {VIEW_DEPTH_MAX} levels deep")));
         }
@@ -320,6 +320,9 @@ impl Resolver<'_> {
         let ident = name.0.last().and_then(|part| part.as_ident().cloned());
         let Some(ident) = ident else { return Ok(()) };
         let function = ident.value.to_lowercase();
+        if function == EXPLAIN_DIFF {
+            return self.resolve_explain_diff(factor);
+        }
         if let Some(defined) = self.context.views.function(&function) {
             let mut query = Box::new(defined.query.clone());
             flatten_part(query.as_mut())?;
