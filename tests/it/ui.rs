@@ -32,7 +32,9 @@ fn send(server: &Running, request: &ExportTraceServiceRequest) {
 #[test]
 fn every_page_is_a_document_for_browsers_and_a_problem_for_others() {
     let server = Running::start();
-    for path in ["/", "/traces", "/trace/4bf92f3577b34da6a3ce929d0e0e4736", "/logs", "/sql", "/attributes"] {
+    for path in
+        ["/", "/explore", "/traces", "/trace/4bf92f3577b34da6a3ce929d0e0e4736", "/logs", "/sql", "/attributes"]
+    {
         let document = page(&server, path);
         assert_eq!(document.status, 200, "{path}");
         assert_eq!(document.header("cache-control"), Some("no-cache"));

@@ -29,6 +29,13 @@ export function count(value) {
   return WHOLE.format(value);
 }
 
+/** Any number: whole from a thousand on, else four significant digits. @param {number} value */
+export function number(value) {
+  if (!Number.isFinite(value)) return String(value);
+  if (Number.isInteger(value) || Math.abs(value) >= 1000) return Math.abs(value) < 1e15 ? count(value) : value.toExponential(3);
+  return Math.abs(value) < 1e-4 ? value.toExponential(3) : String(Number(value.toPrecision(4)));
+}
+
 /** 1,234 as it is; 12.3 k, 4.5 M beyond. @param {number} value */
 export function short(value) {
   if (Math.abs(value) < 10_000) return Number.isInteger(value) ? count(value) : three(value);
