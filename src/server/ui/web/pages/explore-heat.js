@@ -97,7 +97,7 @@ export function heatPanel({ frame, state, look, cursor }) {
     const [now, range] = [state(), rangeOf(frame.params())];
     const of = heatMapOf(now);
     if (of === null || range === null || answer.rows === 0) return null;
-    grid = new Grid(objects(answer), range, statements.stepOfRange(range), width);
+    grid = new Grid(objects(answer), range, statements.columnOf(range), width);
     const what = now.of === "logs" ? "log record" : now.of.slice(0, -1);
     const name = of === "duration_ns" ? "Duration" : of;
     fill(/** @type {HTMLElement} */ (panel.head.querySelector("h2")), `${name} of ${plural(grid.events, what)}`);

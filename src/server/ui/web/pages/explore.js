@@ -104,7 +104,7 @@ export function explorePage(frame) {
   function drawLines(answer) {
     const [now, times] = [state(), range()];
     if (times === null || answer.rows === 0) return null;
-    const step = statements.stepOfRange(times);
+    const step = statements.pointOf(times);
     const points = count({ range: times, step });
     const rows = objects(answer);
     /** By place: null is all others, or all where there are no groups. @type {Map<number | null, any[]>} */

@@ -12,13 +12,19 @@ import { joined } from "./where.js";
 /** @typedef {import("./range.js").Range} Range */
 
 const STEPS = 120;
+const POINTS = 60;
 const PER_DECADE = 12;
 /** Lines that have a colour of their own; the other groups are one line. */
 export const LINES_MAX = 7;
 
-/** Width of a column of the heat map, and of a point of the lines. @param {Range} range */
-export function stepOfRange(range) {
+/** Width of a column of the heat map. @param {Range} range */
+export function columnOf(range) {
   return stepOf(range, STEPS);
+}
+
+/** Time that a point of the lines stands for. @param {Range} range */
+export function pointOf(range) {
+  return stepOf(range, POINTS);
 }
 
 /** The events that the page is about, as a table. @param {State} state @param {Range} range @param {string} [indent] */
@@ -38,7 +44,7 @@ where ${within(range)}${also(state.where)}`;
  * @param {State} state @param {Range} range @param {string} of @param {number | null} width of a linear cell; null is a logarithmic scale
  */
 export function heatMap(state, range, of, width) {
-  const seconds = stepOfRange(range) / 1_000_000_000n;
+  const seconds = columnOf(range) / 1_000_000_000n;
   const [row, low, high] = width === null
     ? [`case when ${of} > 0 then floor(log10(cast(${of} as double)) * ${PER_DECADE}) end`, `coalesce(power(10.0, row / ${PER_DECADE}), 0.0)`, `coalesce(power(10.0, (row + 1) / ${PER_DECADE}), 0.0)`]
     : [`floor(cast(${of} as double) / ${width})`, `row * ${width}`, `(row + 1) * ${width}`];
@@ -99,7 +105,7 @@ function orderSql(state, seconds) {
 
 /** Figures over time, of the first groups and of all others together (where `place` is null). @param {State} state @param {Range} range */
 export function lines(state, range) {
-  const step = stepOfRange(range);
+  const step = pointOf(range);
   const seconds = stepSeconds(range, step);
   const shown = figures(state).map((figure) => `${sqlOf(figure, state.of, seconds)} as ${quoted(figure.text)}`);
   if (state.by.length === 0) {

@@ -52,7 +52,7 @@ export function logTicks(low, high, unit, max) {
 export function linearTicks(low, high, unit, max) {
   const step = niceStep((high - low) / Math.max(1, max));
   const ticks = [];
-  for (let i = Math.ceil(low / step - 1e-9); i * step <= high * (1 + 1e-9); i += 1) ticks.push({ at: i * step, words: wordsOf(Number((i * step).toPrecision(12)), unit) });
+  for (let i = Math.ceil(low / step - 1e-9) + 0; i * step <= high * (1 + 1e-9); i += 1) ticks.push({ at: i * step, words: wordsOf(Number((i * step).toPrecision(12)), unit) });
   return ticks;
 }
 
