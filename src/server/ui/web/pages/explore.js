@@ -47,8 +47,8 @@ export function explorePage(frame) {
   different.head.after(differentBar);
   different.head.append(h("button.icon", { type: "button", "aria-label": "Close", onclick: () => look({ sel: null, base: null, vs: null }) }, "×"));
   const notes = h("div.panel-notes.page-notes");
-  const content = h("div.explore", null,
-    h("div.explore-map", null, heat.panel.element, selected.element), different.element,
+  const map = h("div.explore-map", null, heat.panel.element, selected.element);
+  const content = h("div.explore", null, map, different.element,
     h("div.explore-figures", null, lines.element, groups.element));
   const element = h("div.page", null, h("h1.off-screen", null, "Explore"), ask.element, notes, content);
 
@@ -75,6 +75,7 @@ export function explorePage(frame) {
       now.base === null || now.sel !== null ? null : h("div.note", null, h("span", null, "Now select the events to compare with those that you kept."), h("button.tool", { type: "button", onclick: () => look({ base: null }) }, "Cancel")));
     if (times === null) return fill(content, rangeIsWrong());
     heat.update();
+    map.hidden = heat.panel.element.hidden && now.sel === null;
     lines.element.hidden = figures(now).length === 0;
     if (!lines.element.hidden) void show(lines, statements.lines(now, times));
     void show(groups, statements.groups(now, times));

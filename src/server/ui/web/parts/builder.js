@@ -130,7 +130,7 @@ async function offerFigures(typed, state) {
 /** What is wrong with a figure. @param {string} term @param {State} state */
 async function checkFigure(term, state) {
   const figure = figureOf(term);
-  const sql = figure.name === "heatmap" ? `max(cast(${figure.argument} as double))` : sqlOf(figure, state.of, "1.0");
+  const sql = figure.name === "heatmap" ? `max(try_cast(${figure.argument} as double))` : sqlOf(figure, state.of, "1.0");
   // In groups, so that what is no aggregate is a mistake here already.
   const problem = await getCheck(`select ${sql} from ${state.of} group by trace_id having count(*) > 0`);
   return problem?.detail ?? null;

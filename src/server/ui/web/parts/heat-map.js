@@ -8,7 +8,7 @@ import { clockOf, dateOf, zoneName } from "../state/time.js";
 import { count, percent, plural } from "../state/units.js";
 import { coloursOfClasses, onRamp, onTheme } from "./colours.js";
 import { fill, h, svg } from "./dom.js";
-import { AXIS, LEFT, RIGHT, cursorLine, timeAt, timeAxis, valueMarks, xOf } from "./plot.js";
+import { AXIS, LEFT, RIGHT, cursorLine, gridLines, timeAt, timeAxis, valueMarks, xOf } from "./plot.js";
 
 const [TOP, HEIGHT] = [8, 260];
 // A pointer that moved less is a click.
@@ -27,13 +27,13 @@ const TIP_PX = 250;
 /** @param {Options} options */
 export function heatMap(options) {
   const canvas = /** @type {HTMLCanvasElement} */ (h("canvas", { "aria-hidden": "true" }));
-  const picture = /** @type {SVGSVGElement} */ (svg("svg", { height: HEIGHT, "aria-hidden": "true" }));
+  const [grounds, picture] = [0, 1].map(() => svg("svg", { height: HEIGHT, "aria-hidden": "true" }));
   const tip = h("div.tip.heat-tip");
   tip.hidden = true;
   const spoken = h("span.off-screen", { role: "status" });
   const element = h("div.heat-map", {
     tabIndex: 0, role: "application", "aria-roledescription": "heat map", "aria-label": "Heat map. Arrows move, Shift with arrows extends, Enter selects, T shows a table",
-  }, canvas, picture, tip, spoken);
+  }, grounds, canvas, picture, tip, spoken);
   const back = svg("g", {});
   const chosen = svg("rect", { class: "heat-selection", visibility: "hidden" });
   const pending = svg("rect", { class: "heat-pending", visibility: "hidden" });
@@ -58,11 +58,12 @@ export function heatMap(options) {
   const draw = () => {
     if (data === null) return;
     const { grid } = data;
-    picture.setAttribute("width", String(width()));
+    for (const one of [grounds, picture]) one.setAttribute("width", String(width()));
     paint(canvas, element, data, width(), { columnX, yOf });
     const ticks = valueTicks(data, room).map(({ at, words }) => ({ y: yOf(grid, grid.rowOf(at)), words }));
-    if (grid.rest > 0) ticks.push({ y: yOf(grid, 0.5) , words: "≤ 0" });
-    back.replaceChildren(...valueMarks(ticks, width()), ...timeAxis(grid.range, width(), TOP + room));
+    if (grid.rest > 0) ticks.push({ y: yOf(grid, 0.5), words: "≤ 0" });
+    grounds.replaceChildren(...gridLines(ticks, width()));
+    back.replaceChildren(...valueMarks(ticks), ...timeAxis(grid.range, width(), TOP + room));
     drawSelection();
     drawKey();
   };
@@ -243,6 +244,7 @@ function put(rect, x, y, width, height) {
  * @param {{columnX: (grid: Grid, column: number) => number, yOf: (grid: Grid, row: number) => number}} at
  */
 function paint(canvas, place, { grid, colour }, width, { columnX, yOf }) {
+  const began = performance.now();
   const ratio = Math.max(1, devicePixelRatio);
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(HEIGHT * ratio);
@@ -260,6 +262,7 @@ function paint(canvas, place, { grid, colour }, width, { columnX, yOf }) {
     const gap = right - x > 5 * ratio && bottom - y > 5 * ratio ? 1 : 0;
     context.fillRect(x, y, Math.max(1, right - x - gap), Math.max(1, bottom - y - gap));
   }
+  performance.measure("heat-map", { start: began });
 }
 
 /** @param {Data} data @param {number} room */

@@ -5,7 +5,7 @@ import { wordsOf } from "../state/figures.js";
 import { linearTicks } from "../state/ticks.js";
 import { clockOf, dateOf, zoneName } from "../state/time.js";
 import { fill, h, svg } from "./dom.js";
-import { AXIS, LEFT, RIGHT, cursorLine, timeAt, timeAxis, valueMarks, xOf } from "./plot.js";
+import { AXIS, LEFT, RIGHT, cursorLine, gridLines, timeAt, timeAxis, valueMarks, xOf } from "./plot.js";
 
 const [TOP, ROOM, MARGIN] = [8, 104, 6];
 const TIP_PX = 250;
@@ -49,7 +49,7 @@ export function lineChart(options) {
     // The greatest last, so that the first group lies on top.
     const paths = [...series].reverse().map(({ place, values }) => svg("path", { class: `line ${lineClass(place)}`, d: pathOf(values, x, y) }));
     const axis = data.hasAxis ? timeAxis(range, width(), bottom) : [svg("line", { class: "axis", x1: LEFT, x2: width() - RIGHT, y1: bottom + 0.5, y2: bottom + 0.5 })];
-    picture.replaceChildren(...valueMarks(ticks, width()), ...axis, ...paths, cursor.line);
+    picture.replaceChildren(...gridLines(ticks, width()), ...valueMarks(ticks), ...axis, ...paths, cursor.line);
   };
 
   /** @param {number} i @param {number} px */

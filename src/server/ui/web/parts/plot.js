@@ -38,12 +38,14 @@ export function timeAxis(range, width, y) {
   return marks;
 }
 
-/** Marks of values at the left edge. @param {{y: number, words: string}[]} ticks @param {number} width */
-export function valueMarks(ticks, width) {
-  return ticks.flatMap(({ y, words }) => [
-    svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }),
-    svg("text", { class: "tick", x: LEFT - 8, y: y + 4, "text-anchor": "end" }, words),
-  ]);
+/** Marks of values at the left edge. @param {{y: number, words: string}[]} ticks */
+export function valueMarks(ticks) {
+  return ticks.map(({ y, words }) => svg("text", { class: "tick", x: LEFT - 8, y: y + 4, "text-anchor": "end" }, words));
+}
+
+/** The lines that go with them, to stand behind the data. @param {{y: number}[]} ticks @param {number} width */
+export function gridLines(ticks, width) {
+  return ticks.map(({ y }) => svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y, y2: y }));
 }
 
 /** The line that all charts of a page show at the same instant. */

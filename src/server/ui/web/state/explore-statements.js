@@ -1,7 +1,7 @@
 // The SQL of the explore page's panels. Pure, like statements.js.
 
 import { figures, orderOfState } from "./explore.js";
-import { figureOf, sqlOf } from "./figures.js";
+import { FAILED, figureOf, sqlOf } from "./figures.js";
 import { parseSpan, stepOf } from "./range.js";
 import { selectionTerms } from "./selection.js";
 import { also, bin, within } from "./statements.js";
@@ -34,7 +34,7 @@ export function source(state, range, indent = "") {
 
 /** The least and the greatest value, by which a linear scale is divided. @param {State} state @param {Range} range @param {string} of */
 export function extent(state, range, of) {
-  return `select min(${of}) as low, max(${of}) as high, count(*) as events
+  return `select min(try_cast(${of} as double)) as low, max(try_cast(${of} as double)) as high, count(*) as events
 from ${state.of}
 where ${within(range)}${also(state.where)}`;
 }
@@ -46,19 +46,21 @@ where ${within(range)}${also(state.where)}`;
 export function heatMap(state, range, of, width) {
   const seconds = columnOf(range) / 1_000_000_000n;
   const [row, low, high] = width === null
-    ? [`case when ${of} > 0 then floor(log10(cast(${of} as double)) * ${PER_DECADE}) end`, `coalesce(power(10.0, row / ${PER_DECADE}), 0.0)`, `coalesce(power(10.0, (row + 1) / ${PER_DECADE}), 0.0)`]
-    : [`floor(cast(${of} as double) / ${width})`, `row * ${width}`, `(row + 1) * ${width}`];
+    ? [`case when value > 0 then floor(log10(value) * ${PER_DECADE}) end`, `coalesce(power(10.0, row / ${PER_DECADE}), 0.0)`, `coalesce(power(10.0, (row + 1) / ${PER_DECADE}), 0.0)`]
+    : [`floor(value / ${width})`, `row * ${width}`, `(row + 1) * ${width}`];
   return `select time, ${low} as low, ${high} as high, count(*) as events,
   count(*) filter (where is_error) as errors,
   first_value(trace_id order by value desc) as trace_id,
   first_value(span_id order by value desc) as span_id
 from (
-  select date_bin(interval '${seconds} seconds', timestamp, timestamp '1970-01-01T00:00:00Z') as time,
-    ${row} as row,
-    ${of} as value, coalesce(status = 'error' or severity_number >= 17, false) as is_error, trace_id, span_id
-  from ${state.of}
-  where ${within(range)}${also(state.where, "  ")}
-    and ${of} is not null
+  select *, ${row} as row
+  from (
+    select date_bin(interval '${seconds} seconds', timestamp, timestamp '1970-01-01T00:00:00Z') as time,
+      try_cast(${of} as double) as value, coalesce(${FAILED[state.of]}, false) as is_error, trace_id, span_id
+    from ${state.of}
+    where ${within(range)}${also(state.where, "    ")}
+  )
+  where value is not null
 )
 group by time, row
 order by time, low`;
