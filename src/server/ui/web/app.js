@@ -148,6 +148,10 @@ const KEYS = {
   "-": () => move((range) => scaled(range, 2)),
   "+": () => move((range) => scaled(range, 0.5)),
   y: () => void copy(location.href, "Link"),
+  v: () => {
+    const panel = [".panel:focus-within", ".panel:hover", "main .panel:not([hidden])"].map((one) => document.querySelector(one)).find((one) => one !== null);
+    /** @type {HTMLAnchorElement | null | undefined} */ (panel?.querySelector("a.statement:not([hidden])"))?.click();
+  },
   u: () => {
     chooseZone(zone() === "UTC" ? "local" : "UTC");
     frame.redraw();

@@ -1,7 +1,7 @@
 // The heat map of the explore page: its statement, its switches, and its cells as a table.
 
 import { ask, objects } from "../data/sql.js";
-import { asProblem } from "../data/request.js";
+import { asProblem, isGivenUp } from "../data/request.js";
 import { heatMapOf } from "../state/explore.js";
 import * as statements from "../state/explore-statements.js";
 import { unitOfValue, wordsOf } from "../state/figures.js";
@@ -10,6 +10,7 @@ import { rangeOf } from "../state/range.js";
 import { niceStep } from "../state/ticks.js";
 import { clockOf, inFull, zoneName } from "../state/time.js";
 import { count, plural, short } from "../state/units.js";
+import { joined, termsOf } from "../state/where.js";
 import { fill, h } from "../parts/dom.js";
 import { rangeIsWrong, whyEmpty } from "../parts/empty.js";
 import { heatMap } from "../parts/heat-map.js";
@@ -18,6 +19,8 @@ import { Panel } from "../parts/panel.js";
 import { traceAddress } from "../parts/search-box.js";
 
 const ROWS = 48;
+// A pointer that only passes by asks for nothing.
+const PAINT_AFTER_MS = 150;
 
 /** @typedef {import("../state/explore.js").State} State */
 /** @typedef {import("../state/heat.js").Cell} Cell */
@@ -56,6 +59,7 @@ export function heatPanel({ frame, state, look, cursor }) {
   let grid = null;
   let width = /** @type {number | null} */ (null);
   let asked = "";
+  let painting = new AbortController();
   let turn = 0;
 
   const update = async () => {
@@ -104,6 +108,7 @@ export function heatPanel({ frame, state, look, cursor }) {
     const unit = unitOfValue(of);
     map.show({ grid, of, unit, colour: now.colour, what });
     map.select(now.sel);
+    void paint(null);
     fill(legend, ...legendOf(now, grid));
     if (!now.isTable) return h("div", null, map.element, legend);
     cells = [...grid.cells.values()].sort((a, b) => a.column - b.column || a.row - b.row);
@@ -126,6 +131,29 @@ export function heatPanel({ frame, state, look, cursor }) {
     return whyEmpty(frame, now.of, range, now.where);
   }
 
+  /**
+   * Paints the events that meet a condition, besides that of the page; null those that are selected by one.
+   * @param {string | null} condition
+   */
+  const paint = async (condition) => {
+    painting.abort();
+    const own = new AbortController();
+    painting = own;
+    const [now, range] = [state(), rangeOf(frame.params())];
+    const [term, of] = [condition ?? now.sel?.where ?? null, heatMapOf(now)];
+    if (term === null || grid === null || range === null || of === null) return map.mark(null);
+    await new Promise((resolve) => setTimeout(resolve, PAINT_AFTER_MS));
+    const on = grid;
+    if (own.signal.aborted) return;
+    try {
+      const answer = await ask(statements.heatMap({ ...now, where: joined([...termsOf(now.where), term]) }, range, of, width), { signal: own.signal });
+      if (!own.signal.aborted && grid === on) map.mark(grid.sharesOf(objects(answer)));
+    } catch (error) {
+      // The map without paint is right too; the panel that the condition is from says what is wrong.
+      if (!isGivenUp(error)) map.mark(null);
+    }
+  };
+
   /** @param {HTMLElement[]} elements @param {Cell} cell */
   function writeCell(elements, cell) {
     if (grid === null) return;
@@ -143,8 +171,12 @@ export function heatPanel({ frame, state, look, cursor }) {
 
   return {
     panel, update: () => void update(),
+    paint: (/** @type {string | null} */ condition) => void paint(condition),
     focus: () => (state().isTable ? found.element : map.element).focus({ focusVisible: true }),
-    close: () => map.close(),
+    close: () => {
+      painting.abort();
+      map.close();
+    },
   };
 }
 

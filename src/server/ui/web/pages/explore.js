@@ -77,6 +77,7 @@ export function explorePage(frame) {
     heat.update();
     map.hidden = heat.panel.element.hidden && now.sel === null;
     lines.element.hidden = figures(now).length === 0;
+    charts.forEach((chart) => chart.select(now.sel?.time ?? null));
     if (!lines.element.hidden) void show(lines, statements.lines(now, times));
     void show(groups, statements.groups(now, times));
     updateDifferent(now, statements.difference(now, times));
@@ -119,7 +120,8 @@ export function explorePage(frame) {
     const all = figures(now);
     charts.forEach((chart) => chart.close());
     charts = all.map(({ text, unit }, i) => {
-      const chart = lineChart({ title: text, hover: cursor.put });
+      const chart = lineChart({ title: text, hover: cursor.put, choose: (time) => look({ sel: { time, value: null, where: null } }) });
+      chart.select(now.sel?.time ?? null);
       chart.show({ range: times, step, unit, hasAxis: i === all.length - 1, series: places.map((place) => {
         /** @type {(number | null)[]} */
         const values = Array(points).fill(["count()", "errors()", "rate()"].includes(text) ? 0 : null);
@@ -170,7 +172,7 @@ export function explorePage(frame) {
     return differences(/** @type {any[]} */ (objects(answer)), {
       across: now.across, others: now.vs !== null ? "before" : now.base !== null ? "kept" : "others",
       add: (term) => change({ where: joined([...termsOf(now.where), term]) }),
-      group: (key) => groupBy(key),
+      paint: heat.paint, group: (key) => groupBy(key),
     });
   }
 

@@ -121,7 +121,7 @@ async function offerFigures(typed, state) {
   const [, name, prefix] = called;
   if (FUNCTIONS[name] !== true) return [];
   const keys = (await allKeys()).filter(({ types }) => name === "distinct" || types.some((type) => NUMBERS.has(type)));
-  const core = name === "distinct" ? CORE : state.of === "logs" ? ["severity_number"] : ["duration_ns", "value"];
+  const core = name === "distinct" ? CORE : state.of === "logs" ? ["severity_number"] : state.of === "spans" ? ["duration_ns"] : ["duration_ns", "value", "severity_number"];
   const names = [...new Set([...core, ...keys.map(({ key }) => nameOf(key))])];
   const chosen = prefix === "" ? names.slice(0, KEYS_MAX) : matching(names, prefix, KEYS_MAX);
   return chosen.map((key) => ({ words: `${name}(${key})`, text: `${name}(${key})`, isWhole: true }));

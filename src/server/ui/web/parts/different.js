@@ -9,7 +9,7 @@ import { h } from "./dom.js";
 
 /** @typedef {import("../state/difference.js").Row} Row */
 /** @typedef {import("../state/difference.js").Entry} Entry */
-/** @typedef {{across: "rows" | "traces", others: string, add: (condition: string) => void, group: (key: string) => void}} Options `others`: what the selection is compared with */
+/** @typedef {{across: "rows" | "traces", others: string, add: (condition: string) => void, paint: (condition: string | null) => void, group: (key: string) => void}} Options `others`: what the selection is compared with */
 
 const SHOWN_MAX = 12;
 const VALUES_MAX = 5;
@@ -53,7 +53,8 @@ function valueRow(row, options) {
   const label = `${row.key} ${words}`;
   const button = (/** @type {string} */ sign, /** @type {"only" | "without"} */ which, /** @type {string} */ name) =>
     h("button.sign", { type: "button", "aria-label": `${sign} ${name} ${label}`, title: `${name} ${label}`, onclick: () => options.add(conditionOf(row, which, options.across)) }, sign);
-  return h("div.difference", null,
+  const paint = (/** @type {boolean} */ is) => () => options.paint(is ? conditionOf(row, "only", options.across) : null);
+  return h("div.difference", { onpointerenter: paint(true), onpointerleave: paint(false), onfocusin: paint(true), onfocusout: paint(false) },
     h("div.difference-value", null,
       h("span.value-name", { title: words.length > 40 ? words : "" }, row.kind === "absent" ? h("em", null, words) : words),
       button("=", "only", "Only"), button("≠", "without", "Without")),

@@ -44,6 +44,8 @@ export function heatMap(options) {
   let data = null;
   /** @type {Selection | null} */
   let selection = null;
+  /** Cells that are painted, by the share of their events that is meant. @type {Map<number, number> | null} */
+  let marks = null;
   /** Where a drag began, in pixels and cells. @type {{x: number, y: number, column: number, row: number} | null} */
   let begun = null;
   /** The keyboard's place, and where its block began. @type {{column: number, row: number, fromColumn: number, fromRow: number} | null} */
@@ -59,7 +61,7 @@ export function heatMap(options) {
     if (data === null) return;
     const { grid } = data;
     for (const one of [grounds, picture]) one.setAttribute("width", String(width()));
-    paint(canvas, element, data, width(), { columnX, yOf });
+    paint(canvas, element, { ...data, marks }, width(), { columnX, yOf });
     const ticks = valueTicks(data, room).map(({ at, words }) => ({ y: yOf(grid, grid.rowOf(at)), words }));
     if (grid.rest > 0) ticks.push({ y: yOf(grid, 0.5), words: "≤ 0" });
     grounds.replaceChildren(...gridLines(ticks, width()));
@@ -208,7 +210,14 @@ export function heatMap(options) {
     /** @param {Data} next */
     show(next) {
       if (data !== null && (data.grid.rows !== next.grid.rows || data.grid.columns !== next.grid.columns)) key = null;
+      if (data?.grid !== next.grid) marks = null;
       data = next;
+      draw();
+    },
+    /** Paints some events, and dims the others. @param {Map<number, number> | null} next */
+    mark(next) {
+      if (marks === next) return;
+      marks = next;
       draw();
     },
     /** @param {Selection | null} next */
@@ -240,10 +249,10 @@ function put(rect, x, y, width, height) {
 
 /**
  * The cells: darker (in the dark: brighter) is more, on a logarithmic scale; or redder is a larger share of errors.
- * @param {HTMLCanvasElement} canvas @param {HTMLElement} place @param {Data} data @param {number} width
- * @param {{columnX: (grid: Grid, column: number) => number, yOf: (grid: Grid, row: number) => number}} at
+ * @param {HTMLCanvasElement} canvas @param {HTMLElement} place @param {Data & {marks: Map<number, number> | null}} data
+ * @param {number} width @param {{columnX: (grid: Grid, column: number) => number, yOf: (grid: Grid, row: number) => number}} at
  */
-function paint(canvas, place, { grid, colour }, width, { columnX, yOf }) {
+function paint(canvas, place, { grid, colour, marks }, width, { columnX, yOf }) {
   const began = performance.now();
   const ratio = Math.max(1, devicePixelRatio);
   canvas.width = Math.round(width * ratio);
@@ -251,6 +260,7 @@ function paint(canvas, place, { grid, colour }, width, { columnX, yOf }) {
   const context = canvas.getContext("2d");
   if (context === null) return;
   const ramp = coloursOfClasses(place, [0, 1, 2, 3, 4].map((i) => (colour === "errors" ? `errors-${i}` : `heat-${i}`)));
+  const [selected] = coloursOfClasses(place, ["selected-colour"]);
   const top = Math.log(Math.max(2, grid.most));
   for (const cell of grid.cells.values()) {
     const share = colour === "errors" ? cell.errors / cell.events : Math.log(cell.events) / top;
@@ -260,6 +270,12 @@ function paint(canvas, place, { grid, colour }, width, { columnX, yOf }) {
     const [right, bottom] = [Math.round(columnX(grid, cell.column + 1) * ratio), Math.round(yOf(grid, cell.row) * ratio)];
     // A hair between cells that are large enough for one.
     const gap = right - x > 5 * ratio && bottom - y > 5 * ratio ? 1 : 0;
+    context.globalAlpha = marks === null ? 1 : 0.3;
+    context.fillRect(x, y, Math.max(1, right - x - gap), Math.max(1, bottom - y - gap));
+    const marked = marks?.get(grid.key(cell.column, cell.row)) ?? 0;
+    if (marked === 0) continue;
+    context.fillStyle = `rgb(${selected.join(" ")})`;
+    context.globalAlpha = 0.3 + 0.7 * marked;
     context.fillRect(x, y, Math.max(1, right - x - gap), Math.max(1, bottom - y - gap));
   }
   performance.measure("heat-map", { start: began });

@@ -23,7 +23,7 @@ export function lineSample(place) {
   return svg("svg", { class: "line-sample", width: 18, height: 10, "aria-hidden": "true" }, svg("path", { class: `line ${lineClass(place)}`, d: "M0 5H18" }));
 }
 
-/** @param {{title: string, hover: (at: bigint | null) => void}} options */
+/** @param {{title: string, hover: (at: bigint | null) => void, choose: (times: import("./plot.js").Times) => void}} options */
 export function lineChart(options) {
   const picture = /** @type {SVGSVGElement} */ (svg("svg", { role: "img", "aria-label": `${options.title} over time` }));
   const tip = h("div.tip");
@@ -31,8 +31,13 @@ export function lineChart(options) {
   const box = h("div.line-box", null, picture, tip);
   const element = h("section.line-chart", null, h("h3", null, options.title), box);
   const cursor = cursorLine();
+  const chosen = svg("rect", { class: "line-selection", visibility: "hidden" });
   /** @type {Data | null} */
   let data = null;
+  /** @type {import("./plot.js").Times | null} */
+  let times = null;
+  /** The point at which a drag began. @type {number | null} */
+  let begun = null;
 
   const width = () => Math.max(200, box.clientWidth);
   const bottom = TOP + ROOM;
@@ -49,7 +54,24 @@ export function lineChart(options) {
     // The greatest last, so that the first group lies on top.
     const paths = [...series].reverse().map(({ place, values }) => svg("path", { class: `line ${lineClass(place)}`, d: pathOf(values, x, y) }));
     const axis = data.hasAxis ? timeAxis(range, width(), bottom) : [svg("line", { class: "axis", x1: LEFT, x2: width() - RIGHT, y1: bottom + 0.5, y2: bottom + 0.5 })];
-    picture.replaceChildren(...gridLines(ticks, width()), ...valueMarks(ticks), ...axis, ...paths, cursor.line);
+    picture.replaceChildren(...gridLines(ticks, width()), ...valueMarks(ticks), ...axis, chosen, ...paths, cursor.line);
+    drawTimes(times);
+  };
+
+  /** @param {import("./plot.js").Times | null} some */
+  const drawTimes = (some) => {
+    chosen.setAttribute("visibility", some === null || data === null ? "hidden" : "visible");
+    if (some === null || data === null) return;
+    const { range } = data;
+    const [left, right] = [some.from, some.to].map((at) => Math.max(LEFT, Math.min(width() - RIGHT, xOf(at, range, width()))));
+    for (const [name, value] of Object.entries({ x: left, width: Math.max(1, right - left), y: TOP, height: ROOM })) chosen.setAttribute(name, String(value));
+  };
+
+  /** @param {number} a @param {number} b points */
+  const between = (a, b) => {
+    const { range, step } = /** @type {Data} */ (data);
+    const to = range.from + step * BigInt(Math.max(a, b) + 1);
+    return { from: range.from + step * BigInt(Math.min(a, b)), to: to < range.to ? to : range.to };
   };
 
   /** @param {number} i @param {number} px */
@@ -66,12 +88,35 @@ export function lineChart(options) {
     tip.style.left = `${Math.max(0, px + 18 + TIP_PX > width() ? px - TIP_PX - 18 : px + 18)}px`;
   };
 
+  /** @param {PointerEvent} event */
+  const place = (event) => {
+    const { range, step } = /** @type {Data} */ (data);
+    const x = event.clientX - picture.getBoundingClientRect().left;
+    const at = timeAt(x, range, width());
+    return { x, at, point: Math.max(0, Math.min(count({ range, step }) - 1, Number((at - range.from) / step))) };
+  };
+
+  box.addEventListener("pointerdown", (event) => {
+    if (data === null || event.button !== 0) return;
+    begun = place(event).point;
+    box.setPointerCapture(event.pointerId);
+  });
   box.addEventListener("pointermove", (event) => {
     if (data === null) return;
-    const at = timeAt(event.clientX - picture.getBoundingClientRect().left, data.range, width());
-    const i = Math.max(0, Math.min(count(data) - 1, Number((at - data.range.from) / data.step)));
-    showTip(i, event.clientX - picture.getBoundingClientRect().left);
-    options.hover(at);
+    const now = place(event);
+    showTip(now.point, now.x);
+    options.hover(now.at);
+    if (begun !== null && begun !== now.point) drawTimes(between(begun, now.point));
+  });
+  box.addEventListener("pointerup", (event) => {
+    if (data === null || begun === null) return;
+    const [from, to] = [begun, place(event).point];
+    begun = null;
+    if (from !== to) options.choose(between(from, to));
+  });
+  box.addEventListener("pointercancel", () => {
+    begun = null;
+    drawTimes(times);
   });
   box.addEventListener("pointerleave", () => {
     tip.hidden = true;
@@ -85,6 +130,11 @@ export function lineChart(options) {
     show(next) {
       data = next;
       draw();
+    },
+    /** The time that is selected. @param {import("./plot.js").Times | null} some */
+    select(some) {
+      times = some;
+      drawTimes(some);
     },
     /** @param {bigint | null} at */
     cursor(at) {

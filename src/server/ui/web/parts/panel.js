@@ -21,7 +21,7 @@ export class Panel {
     /** @type {AbortController | null} */
     this.run = null;
     this.cost = h("span.cost", { "aria-live": "polite" });
-    this.sqlLink = h("a.tool", { title: "The statement that gave these figures" }, "SQL");
+    this.sqlLink = h("a.tool.statement", { title: "The statement that gave these figures  v" }, "SQL");
     this.sqlLink.hidden = true;
     const title = options.title === undefined ? null : h(`h${options.level ?? 2}`, null, options.title);
     this.head = h("header.panel-head", null, title, h("span.grow"), this.cost, ...(options.tools ?? []), this.sqlLink);

@@ -41,10 +41,28 @@ export class Grid {
     this.most = [...this.cells.values()].reduce((most, cell) => Math.max(most, cell.events), 0);
   }
 
+  /** Which row of the grid a row of the answer is in. @param {Record<string, any>} row */
+  placeOf(row) {
+    return this.width === null && !(row.low > 0) ? 0 : this.level(row.low) - this.bottom + this.rest;
+  }
+
+  /**
+   * The share of each cell's events that some of them are, by `key`.
+   * @param {Record<string, any>[]} some rows of the same statement with one more condition @returns {Map<number, number>}
+   */
+  sharesOf(some) {
+    const shares = new Map();
+    for (const row of some) {
+      const key = this.key(Number(((parseInstant(row.time) ?? this.origin) - this.origin) / this.step), this.placeOf(row));
+      const cell = this.cells.get(key);
+      if (cell !== undefined) shares.set(key, Math.min(1, Number(row.events) / cell.events));
+    }
+    return shares;
+  }
+
   /** @param {Record<string, any>} row @param {number} column */
   add(row, column) {
-    const isRest = this.width === null && !(row.low > 0);
-    const place = isRest ? 0 : this.level(row.low) - this.bottom + this.rest;
+    const place = this.placeOf(row);
     const known = this.cells.get(this.key(column, place));
     const cell = { column, row: place, low: Number(row.low), high: Number(row.high), events: Number(row.events), errors: Number(row.errors), trace_id: row.trace_id, span_id: row.span_id };
     if (known !== undefined) {
