@@ -322,6 +322,65 @@ def what_is_different_becomes_conditions(tab):
 
 
 @test
+def what_is_meant_is_painted_on_the_map(tab):
+    one = tab()
+    differing(one)
+    page = explore(one, "by=os.name")
+    pixels = "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer))"
+    plain = page.locator(".heat-map canvas").evaluate(f"c => [...({pixels})(c)]")
+    page.get_by_role("button", name="Actions for os.name").first.click()
+    page.get_by_role("menuitem", name="Compare with the others").click()
+    expect(page.get_by_role("group", name="Selection")).to_contain_text("os.name = ")
+    canvas = page.locator(".heat-map canvas")
+    for _ in range(600):
+        painted = canvas.evaluate(f"c => [...({pixels})(c)]")
+        if set(painted) != set(plain):
+            break
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert set(painted) != set(plain)
+    before = set(painted)
+    page.locator(".difference").nth(2).hover()
+    for _ in range(600):
+        painted = canvas.evaluate(f"c => [...({pixels})(c)]")
+        if set(painted) != before:
+            break
+        page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert set(painted) != before
+
+
+@test
+def a_drag_over_lines_selects_time_and_back_needs_no_request(tab):
+    one = tab()
+    differing(one)
+    page = explore(one)
+    box = page.locator(".line-box").first.bounding_box()
+    page.mouse.move(box["x"] + 400, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 500, box["y"] + 40)
+    page.mouse.move(box["x"] + 600, box["y"] + 40)
+    page.mouse.up()
+    one.settled()
+    assert re.fullmatch(r"2026-01-05T09:\d\d:[03]0Z\.\.2026-01-05T09:\d\d:[03]0Z", param(page, "sel")), param(page, "sel")
+    expect(page.locator(".line-selection").first).to_be_visible()
+    page.keyboard.press("Escape")
+    words = page.locator(".groups tbody").inner_text()
+    page.get_by_role("button", name="Logs", exact=True).click()
+    one.settled()
+    expect(page.locator(".heat")).to_be_hidden()
+    asked = len(one.requests)
+    page.go_back()
+    one.settled()
+    expect(page.locator(".heat-map canvas")).to_be_visible()
+    assert page.locator(".groups tbody").inner_text() == words
+    assert [url for url in one.requests[asked:] if "/v1/sql" in url] == []
+    page.locator(".heat-map").focus()
+    page.keyboard.press("v")
+    expect(page).to_have_url(re.compile("/sql#q="))
+    one.settled()
+    expect(page.get_by_role("grid", name="Rows")).to_be_visible()
+
+
+@test
 def a_selection_narrows_lists_and_is_kept_to_compare(tab):
     one = tab()
     asked = differing(one)

@@ -58,7 +58,6 @@ export function heatPanel({ frame, state, look, cursor }) {
   /** @type {Grid | null} */
   let grid = null;
   let width = /** @type {number | null} */ (null);
-  let asked = "";
   let painting = new AbortController();
   let turn = 0;
 
@@ -76,11 +75,9 @@ export function heatPanel({ frame, state, look, cursor }) {
     if (own !== turn) return;
     width = wide;
     const sql = statements.heatMap(now, range, of, width);
-    const isSame = sql === asked && panel.answer !== null && panel.run === null && panel.notes.querySelector(".problem") === null;
-    asked = sql;
+    if (!panel.has(sql)) await panel.show({ sql });
     // Only its look may have changed.
-    if (isSame && panel.answer !== null) await panel.picture(panel.answer);
-    else await panel.show({ sql });
+    else if (panel.run === null && panel.answer !== null) await panel.picture(panel.answer);
   };
 
   /** Height of a cell on a linear scale. @param {State} now @param {import("../state/range.js").Range} range @param {string} of */

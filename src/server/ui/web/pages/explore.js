@@ -38,7 +38,7 @@ export function explorePage(frame) {
   const ask = builder({ state, change, run: () => panels.forEach((panel) => panel.again()) });
   const heat = heatPanel({ frame, state, look, cursor });
   const selected = selectionBar({ state, change: (changes, more) => change(changes, more, more === undefined ? "replace" : "push"), range: frame.range });
-  const lines = new Panel({ name: "lines", title: "Over time", draw: drawLines, empty });
+  const lines = new Panel({ name: "lines", title: "Over time", draw: drawLines, empty: () => h("p.empty", null, "Nothing to draw.") });
   const groups = new Panel({ name: "groups-panel", title: "Groups", draw: drawGroups, empty });
   const across = ["rows", "traces"].map((one) => h("button", { type: "button", onclick: () => look({ across: one === "rows" ? "rows" : "traces" }) }, one === "rows" ? "Rows" : "Whole traces"));
   const against = /** @type {HTMLSelectElement} */ (h("select", { "aria-label": "Compare with", onchange: () => compareWith(against.value) }));
@@ -52,18 +52,13 @@ export function explorePage(frame) {
     h("div.explore-figures", null, lines.element, groups.element));
   const element = h("div.page", null, h("h1.off-screen", null, "Explore"), ask.element, notes, content);
 
-  /** The statement that each panel shows. @type {Map<Panel, string>} */
-  const shown = new Map();
   /** @type {ReturnType<typeof lineChart>[]} */
   let charts = [];
   cursor.follow((at) => charts.forEach((chart) => chart.cursor(at)));
 
   /** Asks only what is another statement. @param {Panel} panel @param {string} sql */
-  const show = async (panel, sql) => {
-    if (shown.get(panel) === sql) return;
-    shown.delete(panel);
-    await panel.show({ sql });
-    if (panel.question?.sql === sql && panel.answer !== null && panel.run === null && panel.notes.querySelector(".problem") === null) shown.set(panel, sql);
+  const show = (panel, sql) => {
+    if (!panel.has(sql)) void panel.show({ sql });
   };
 
   const update = () => {
@@ -78,8 +73,8 @@ export function explorePage(frame) {
     map.hidden = heat.panel.element.hidden && now.sel === null;
     lines.element.hidden = figures(now).length === 0;
     charts.forEach((chart) => chart.select(now.sel?.time ?? null));
-    if (!lines.element.hidden) void show(lines, statements.lines(now, times));
-    void show(groups, statements.groups(now, times));
+    if (!lines.element.hidden) show(lines, statements.lines(now, times));
+    show(groups, statements.groups(now, times));
     updateDifferent(now, statements.difference(now, times));
   };
 
@@ -93,7 +88,7 @@ export function explorePage(frame) {
     const value = now.vs ?? (now.base === null ? "others" : "base");
     const choices = [["others", "the others"], ...(now.base === null ? [] : [["base", "those kept"]]), ...spans.map((span) => [span, `${spanWords(parseSpan(span) ?? 1n)} before`])];
     fill(against, ...choices.map(([name, words]) => h("option", { value: name, selected: name === value }, words)));
-    void show(different, sql);
+    show(different, sql);
   };
 
   /** @param {string} value */
@@ -179,6 +174,7 @@ export function explorePage(frame) {
   function empty() {
     const times = range();
     fill(/** @type {HTMLElement} */ (groups.head.querySelector("h2")), "Groups");
+    if (!heat.panel.element.hidden) return h("p.empty", null, "No groups.");
     return times === null ? rangeIsWrong() : whyEmpty(frame, state().of, times, state().where);
   }
 

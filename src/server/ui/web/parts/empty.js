@@ -28,6 +28,7 @@ export async function whyEmpty(frame, source, range, where) {
       const there = addressOf(location.pathname, changed(frame.params(), absolute(to - (range.to - range.from), to)));
       lines.push(h("p", null, `The last before it is of ${dateOf(last)} ${clockOf(last, 0)} ${zoneName(last)}. `, h("a", { href: there }, "Go there")));
     }
+    if (last === null && where === "") lines.push(h("p", null, "None came before either. ", h("a", { href: "/" }, "How to send some")));
   } catch {
     // The panel is empty all the same; its own statement worked.
   }

@@ -32,6 +32,8 @@ export class Panel {
     this.question = null;
     /** @type {Answer | null} */
     this.answer = null;
+    /** The statement whose picture is shown, and nothing but it; else "". */
+    this.shown = "";
     this.countdown = 0;
   }
 
@@ -78,6 +80,7 @@ export class Panel {
   cancel() {
     if (this.run === null) return false;
     this.stop();
+    this.shown = "";
     this.element.removeAttribute("aria-busy");
     const again = h("button.tool", { type: "button", onclick: () => this.again() }, "Run again");
     fill(this.notes, h("div.note", null, h("span", null, "Cancelled."), again));
@@ -91,6 +94,7 @@ export class Panel {
   /** @param {Answer} answer */
   async picture(answer) {
     this.answer = answer;
+    this.shown = this.question?.sql ?? "";
     const picture = this.options.draw(answer);
     const shown = picture ?? (await this.options.empty?.()) ?? h("p.empty", null, "Nothing found.");
     this.cost.textContent = costWords(answer);
@@ -100,8 +104,14 @@ export class Panel {
 
   /** @param {unknown} error */
   failed(error) {
+    this.shown = "";
     fill(this.notes, problemNote(asProblem(error), () => this.again()));
     this.cost.textContent = "";
+  }
+
+  /** Is the picture of `sql` shown, or on its way? @param {string} sql */
+  has(sql) {
+    return this.run === null ? this.shown === sql : this.question?.sql === sql;
   }
 
   stop() {
