@@ -110,9 +110,18 @@ def typed_figures_and_groups_give_the_numbers_of_the_api(tab):
         assert (row["os.name"] or "not set") in words and f"{row['n']:,}" in words and f"{row['users']:,}" in words and str(row["items"]) in words, (words, row)
     again = rows(sql_of(page, ".groups-panel"))
     assert [row["count()"] for row in again] == [row["n"] for row in expected]
-    # Lines stand for the same events.
-    lines = rows(sql_of(page, ".lines"))
-    assert sum(row["count()"] for row in lines) == sum(row["n"] for row in expected)
+    # Lines stand for the same events, also of groups of two attributes.
+    for groups in (1, 2):
+        lines = rows(sql_of(page, ".lines"))
+        assert sum(row["count()"] for row in lines) == sum(row["n"] for row in expected)
+        places = {row.get("place") for row in lines}
+        assert places == set(range(1, len(expected) + 1)) if groups == 1 else len(places) > len(expected), places
+        group.fill("substr(os.version, 1, 2)" if groups == 1 else "")
+        group.press("Enter")
+        expect(page.locator(".chip-text", has_text="substr(os.version, 1, 2)")).to_be_visible()
+        one.settled()
+    page.get_by_role("button", name="Remove substr(os.version, 1, 2)").click()
+    one.settled()
     assert page.locator(".line-chart").count() == 7
     page.get_by_role("button", name="distinct(user.id)", exact=True).last.click()
     expect(page.locator(".groups th[aria-sort=descending]")).to_contain_text("distinct(user.id)")

@@ -248,7 +248,8 @@ function put(rect, x, y, width, height) {
 }
 
 /**
- * The cells: darker (in the dark: brighter) is more, on a logarithmic scale; or redder is a larger share of errors.
+ * The cells: darker (in the dark: brighter) is more, on a logarithmic scale; or redder is a larger share of errors, by
+ * its root, since one in twenty matters.
  * @param {HTMLCanvasElement} canvas @param {HTMLElement} place @param {Data & {marks: Map<number, number> | null}} data
  * @param {number} width @param {{columnX: (grid: Grid, column: number) => number, yOf: (grid: Grid, row: number) => number}} at
  */
@@ -263,7 +264,7 @@ function paint(canvas, place, { grid, colour, marks }, width, { columnX, yOf }) 
   const [selected] = coloursOfClasses(place, ["selected-colour"]);
   const top = Math.log(Math.max(2, grid.most));
   for (const cell of grid.cells.values()) {
-    const share = colour === "errors" ? cell.errors / cell.events : Math.log(cell.events) / top;
+    const share = colour === "errors" ? Math.sqrt(cell.errors / cell.events) : Math.log(cell.events) / top;
     const [r, g, b] = onRamp(ramp, share);
     context.fillStyle = `rgb(${r} ${g} ${b})`;
     const [x, y] = [Math.round(columnX(grid, cell.column) * ratio), Math.round(yOf(grid, cell.row + 1) * ratio)];

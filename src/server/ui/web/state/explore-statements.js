@@ -133,7 +133,7 @@ from (
   from ${state.of}
   where ${within(range)}${also(state.where, "  ")}
 ) as e
-left join ranked on ${state.by.map((_, i) => `e.own_${groupName(i)} is not distinct from ranked.${groupName(i)}`).join(" and ")}
+left join ranked on ${state.by.map((_, i) => `(e.own_${groupName(i)} is not distinct from ranked.${groupName(i)})`).join(" and ")}
 group by 1, 2
 order by 1, 2`;
 }
