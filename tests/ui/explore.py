@@ -5,7 +5,7 @@ import math
 import re
 import urllib.parse
 
-from browser import expect, main, picture, rows, test
+from browser import budget, expect, main, picture, rows, test
 
 # Thirty minutes of the demo; its incident begins after eighteen of them.
 RANGE = "t=2026-01-05T09:00:00Z..2026-01-05T09:30:00Z"
@@ -158,6 +158,7 @@ def cells_of_the_heat_map_are_all_events(tab):
     one.settled()
     colours = page.locator(".heat-map canvas").evaluate("c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size")
     assert colours >= 8, colours
+    budget("heat map drawn", one.measure("heat-map"), 30)
     slowest = rows(f"select max(duration_ns) as ns from spans where {WITHIN}")[0]["ns"]
     page = explore(one)
     assert any(cell["low"] <= slowest < cell["high"] for cell in rows(sql_of(page, ".heat"))), "nothing is cut off at the top"
@@ -274,6 +275,14 @@ def the_keyboard_selects_what_a_drag_does(tab):
     page.keyboard.press("Enter")
     one.settled()
     assert param(page, "sel") == by_mouse
+    expect(page.locator(".heat-map")).to_be_focused()
+    # Conditions by keyboard: the focus stays where it was, also when everything is drawn again.
+    button = page.get_by_role("button", name="= Only os.version 17.*", exact=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".chip-text", has_text="os.version like '17.%'")).to_be_visible()
+    one.settled()
+    expect(button).to_be_focused()
 
 
 @test

@@ -221,6 +221,8 @@ test("statements of the explore page have the range, the condition, and what is 
   const sel = "sel=2026-01-05T09:10:00Z..2026-01-05T09:20:00Z%3B1000..2000%3Bduration_ns";
   assert.match(statements.difference(of(`${sel}&across=traces`), range1h), /timestamp < '2026-01-05T09:20:00Z' and duration_ns >= 1000 and duration_ns < 2000,\n {2}across => 'traces'\)/);
   assert.match(statements.difference(of(`${sel}&base=where+x`), range1h), /baseline => x,/);
+  assert.match(statements.difference(of("sel=where+a+--+b"), range1h), /\(a -- b\n\),\n {2}across/);
+  assert.match(statements.difference(of("vs=1h"), range1h), /timestamp >= '2026-01-05T09:00:00Z' and timestamp < '2026-01-05T10:00:00Z',\n {2}baseline => timestamp >= '2026-01-05T08:00:00Z'/);
   const before = statements.difference(of(`${sel}&vs=1d`), range1h);
   assert.match(before, /baseline => timestamp >= '2026-01-04T09:10:00Z' and timestamp < '2026-01-04T09:20:00Z'/);
   assert.match(before, /where \(timestamp >= '2026-01-05T09:10:00Z'/);

@@ -4,7 +4,7 @@ import { objects } from "../data/sql.js";
 import { figures, paramsOf, stateOf } from "../state/explore.js";
 import * as statements from "../state/explore-statements.js";
 import { wordsOf } from "../state/figures.js";
-import { rangeOf, spanWords, parseSpan } from "../state/range.js";
+import { parseSpan, rangeOf, spanText, spanWords } from "../state/range.js";
 import { parseInstant } from "../state/time.js";
 import { oneLine } from "../state/text.js";
 import { joined, termsOf } from "../state/where.js";
@@ -38,7 +38,8 @@ export function explorePage(frame) {
   const ask = builder({ state, change, run: () => panels.forEach((panel) => panel.again()) });
   const heat = heatPanel({ frame, state, look, cursor });
   const selected = selectionBar({ state, change: (changes, more) => change(changes, more, more === undefined ? "replace" : "push"), range: frame.range });
-  const lines = new Panel({ name: "lines", title: "Over time", draw: drawLines, empty: () => h("p.empty", null, "Nothing to draw.") });
+  const before = h("button.tool", { type: "button", onclick: () => compareBefore() }, "Compare with before");
+  const lines = new Panel({ name: "lines", title: "Over time", tools: [before], draw: drawLines, empty: () => h("p.empty", null, "Nothing to draw.") });
   const groups = new Panel({ name: "groups-panel", title: "Groups", draw: drawGroups, empty });
   const across = ["rows", "traces"].map((one) => h("button", { type: "button", onclick: () => look({ across: one === "rows" ? "rows" : "traces" }) }, one === "rows" ? "Rows" : "Whole traces"));
   const against = /** @type {HTMLSelectElement} */ (h("select", { "aria-label": "Compare with", onchange: () => compareWith(against.value) }));
@@ -70,6 +71,7 @@ export function explorePage(frame) {
       now.base === null || now.sel !== null ? null : h("div.note", null, h("span", null, "Now select the events to compare with those that you kept."), h("button.tool", { type: "button", onclick: () => look({ base: null }) }, "Cancel")));
     if (times === null) return fill(content, rangeIsWrong());
     heat.update();
+    before.setAttribute("aria-pressed", String(now.vs !== null && now.sel === null));
     map.hidden = heat.panel.element.hidden && now.sel === null;
     lines.element.hidden = figures(now).length === 0;
     charts.forEach((chart) => chart.select(now.sel?.time ?? null));
@@ -90,6 +92,13 @@ export function explorePage(frame) {
     fill(against, ...choices.map(([name, words]) => h("option", { value: name, selected: name === value }, words)));
     show(different, sql);
   };
+
+  /** The whole range against the same time before it, or no longer. */
+  function compareBefore() {
+    const times = range();
+    if (times === null) return;
+    look({ sel: null, base: null, vs: state().vs !== null && state().sel === null ? null : spanText(times.to - times.from) });
+  }
 
   /** @param {string} value */
   function compareWith(value) {

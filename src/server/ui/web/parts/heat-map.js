@@ -14,6 +14,7 @@ const [TOP, HEIGHT] = [8, 260];
 // A pointer that moved less is a click.
 const CLICK_PX = 4;
 const TIP_PX = 250;
+const COLOURS = 64;
 
 /** @typedef {import("../state/heat.js").Grid} Grid */
 /** @typedef {import("../state/heat.js").Block} Block */
@@ -263,12 +264,13 @@ function paint(canvas, place, { grid, colour, marks }, width, { columnX, yOf }) 
   const ramp = coloursOfClasses(place, [0, 1, 2, 3, 4].map((i) => (colour === "errors" ? `errors-${i}` : `heat-${i}`)));
   const [selected] = coloursOfClasses(place, ["selected-colour"]);
   const top = Math.log(Math.max(2, grid.most));
+  const palette = Array.from({ length: COLOURS }, (_, i) => `rgb(${onRamp(ramp, i / (COLOURS - 1)).join(" ")})`);
+  const edges = Array.from({ length: grid.columns + 1 }, (_, i) => Math.round(columnX(grid, i) * ratio));
   for (const cell of grid.cells.values()) {
     const share = colour === "errors" ? Math.sqrt(cell.errors / cell.events) : Math.log(cell.events) / top;
-    const [r, g, b] = onRamp(ramp, share);
-    context.fillStyle = `rgb(${r} ${g} ${b})`;
-    const [x, y] = [Math.round(columnX(grid, cell.column) * ratio), Math.round(yOf(grid, cell.row + 1) * ratio)];
-    const [right, bottom] = [Math.round(columnX(grid, cell.column + 1) * ratio), Math.round(yOf(grid, cell.row) * ratio)];
+    context.fillStyle = palette[Math.round(share * (COLOURS - 1))];
+    const [x, y] = [edges[cell.column], Math.round(yOf(grid, cell.row + 1) * ratio)];
+    const [right, bottom] = [edges[cell.column + 1], Math.round(yOf(grid, cell.row) * ratio)];
     // A hair between cells that are large enough for one.
     const gap = right - x > 5 * ratio && bottom - y > 5 * ratio ? 1 : 0;
     context.globalAlpha = marks === null ? 1 : 0.3;

@@ -5,7 +5,7 @@ import { asProblem, isGivenUp } from "../data/request.js";
 import { ask } from "../data/sql.js";
 import { bytes, count, plural } from "../state/units.js";
 import { sqlAddress } from "../state/address.js";
-import { fill, h } from "./dom.js";
+import { fill, focusOf, h } from "./dom.js";
 
 const BAR_AFTER_MS = 300;
 
@@ -95,11 +95,13 @@ export class Panel {
   async picture(answer) {
     this.answer = answer;
     this.shown = this.question?.sql ?? "";
+    const restore = focusOf(this.body);
     const picture = this.options.draw(answer);
     const shown = picture ?? (await this.options.empty?.()) ?? h("p.empty", null, "Nothing found.");
     this.cost.textContent = costWords(answer);
     fill(this.notes, ...answer.warnings.map((warning) => h("div.note.warning", null, `▲ ${warning}`)));
     fill(this.body, shown);
+    restore();
   }
 
   /** @param {unknown} error */

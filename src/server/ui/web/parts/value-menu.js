@@ -66,7 +66,7 @@ function entries(named, frame) {
     ]),
     { words: "Traces with this value", act: to("/traces", only) },
     { words: "Logs with this value", act: to("/logs", only) },
-    { words: "Explore with this value", act: explore({ where: joined([...termsOf(here.where), only]) }) },
+    ...(filter?.groupBy ? [] : [{ words: "Explore with this value", act: explore({ where: joined([...termsOf(here.where), only]) }) }]),
     { words: "Group by this attribute", act: filter?.groupBy ? () => filter.groupBy?.(name) : explore({ ...here, by: name }) },
     { words: "Compare with the others", act: filter?.compare ? () => filter.compare?.(only) : explore({ ...here, sel: `where ${only}` }) },
     null,

@@ -170,15 +170,20 @@ export function difference(state, range) {
   const before = state.vs === null ? null : parseSpan(state.vs);
   if (state.sel === null && before === null) return null;
   const across = `across => '${state.across}'`;
-  const own = state.sel === null ? [] : selectionTerms(state.sel);
+  const own = state.sel === null ? [] : selectionTerms(state.sel).map(ended);
   if (before === null) {
-    const baseline = state.base === null ? [] : [`baseline => ${joined(selectionTerms(state.base))}`];
+    const baseline = state.base === null ? [] : [`baseline => ${joined(selectionTerms(state.base).map(ended))}`];
     return call([source(state, range), joined(own), ...baseline, across]);
   }
   const time = { ...range, ...(state.sel?.time ?? {}) };
   const then = earlier(time, before);
   const both = `(\n  select * from ${state.of}\n  where (${within(time)}\n    or ${within(then)})${also(state.where, "  ")}\n)`;
   return call([both, joined([within(time), ...own.filter((term) => !term.startsWith("timestamp "))]), `baseline => ${within(then)}`, across]);
+}
+
+/** A term with a comment, so that nothing behind it belongs to that. @param {string} term */
+function ended(term) {
+  return /--|\/\*/.test(term) ? `(${term}\n)` : term;
 }
 
 /** @param {string[]} parts */
