@@ -182,6 +182,6 @@ function legendOf(state, grid) {
   const [low, high, words] = state.colour === "count" ? ["1", short(grid.most), "events in a cell"] : ["0 %", "100 %", "of the events of a cell failed; 25 % is the middle"];
   return [
     h("span", null, low), h(`span.ramp.${state.colour}`), h("span", null, high), h("span", null, words), h("span.grow"),
-    h("span.heat-hint", null, "drag to select · Shift for one axis · click opens a trace"),
+    h("span.heat-hint", null, "drag: what is different · Shift: one axis only · click: a trace"),
   ];
 }
