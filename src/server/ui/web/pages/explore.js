@@ -162,7 +162,7 @@ export function explorePage(frame) {
     if (now.by.length > 0 && lines.answer !== null && lines.run === null) void lines.picture(lines.answer);
     fill(/** @type {HTMLElement} */ (groups.head.querySelector("h2")), groupWords(now, rows));
     const sampled = sampledWords(rows);
-    return h("div", null, groupTable(now, rows, { frame, change }), sampled === "" ? null : h("p.dim.table-foot", null, sampled));
+    return h("div", null, sampled === "" ? null : h("p.dim.table-note", null, sampled), groupTable(now, rows, { frame, change }));
   }
 
   /** @param {unknown} value */
