@@ -273,6 +273,8 @@ test("a difference becomes a condition, also about whole traces", () => {
   assert.equal(of({ kind: "absent", value: null }, "without"), "os.version is not null");
   assert.equal(of({ kind: "range", key: "a b", low: 5, high: 9.5 }, "only"), '"a b" >= 5 and "a b" < 9.5');
   assert.equal(of({ service: "payment", key: "service.version" }, "only", "traces"), "trace_id in (select trace_id from events where service.version = '17' and service.name = 'payment' and trace_id is not null)");
+  assert.equal(of({ kind: "absent", value: null }, "only", "traces"), "trace_id not in (select trace_id from events where os.version is not null and trace_id is not null)");
+  assert.match(of({}, "without", "traces"), /^trace_id not in/);
   const { entries, unique } = difference.entriesOf([row({ goes_with: ["a"] }), row({ value: "18", effect: -0.7, goes_with: ["a", "b"] }), row({ rank: 2, key: "x" }), row({ rank: 3, key: "id", kind: "unique" })]);
   assert.deepEqual(entries.map(({ key, effect, goesWith, rows }) => [key, effect, goesWith, rows.length]), [["os.version", 0.7, ["a", "b"], 2], ["x", 0.5, [], 1]]);
   assert.deepEqual(unique.map(({ key }) => key), ["id"]);

@@ -37,7 +37,10 @@ export function conditionOf(row, which, across) {
   const isOnly = which === "only";
   if (across === "rows") return isOnly ? holds(row, name) : fails(row, name);
   const service = row.service === null ? "" : ` and service.name = ${literalOf(row.service)}`;
-  return `trace_id ${isOnly ? "" : "not "}in (select trace_id from events where ${holds(row, name)}${service} and trace_id is not null)`;
+  // A trace is without a key if none of its events has it.
+  const isAbsent = row.kind === "absent";
+  const some = isAbsent ? fails(row, name) : holds(row, name);
+  return `trace_id ${isOnly === isAbsent ? "not " : ""}in (select trace_id from events where ${some}${service} and trace_id is not null)`;
 }
 
 /** @param {Row} row @param {string} name */

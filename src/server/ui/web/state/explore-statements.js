@@ -188,5 +188,5 @@ function ended(term) {
 
 /** @param {string[]} parts */
 function call(parts) {
-  return `select * from explain_diff(${parts.join(",\n  ")})\norder by rank`;
+  return `select * from explain_diff(${parts.join(",\n  ")})\norder by rank, abs(effect) desc nulls last, value`;
 }
