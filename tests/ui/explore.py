@@ -298,6 +298,12 @@ def the_table_of_cells_says_what_the_map_shows(tab):
     expect(grid.locator(".list-row").first).to_contain_text("10:00:00")
     page.keyboard.press("T")
     expect(page.locator(".heat-map canvas")).to_be_visible()
+    # Every axis says its zone.
+    assert "CET" in page.locator(".heat-map").text_content() and "CET" in page.locator(".line-chart").last.text_content()
+    page.keyboard.press("u")
+    one.settled()
+    expect(page.locator(".line-chart").last).to_contain_text("UTC")
+    assert "UTC" in page.locator(".heat-map").text_content() and "09:15" in page.locator(".heat-map").text_content()
 
 
 @test

@@ -206,7 +206,7 @@ test("figures are taken as people type them and become SQL", () => {
     assert.equal(figures.asFigure(typed, source), figure, typed);
     if (figure !== null) assert.equal(figures.sqlOf(figures.figureOf(figure), source, "60.0"), sql);
   }
-  for (const [text, value, words] of [["p99(duration_ns)", 4.21e9, "4.21 s"], ["error_rate()", 0.031, "3.1 %"], ["rate()", 412.2, "412/s"], ["max(took_ms)", 1500, "1.5 s"], ["avg(cart.items)", 3.14159, "3.142"], ["max(name)", "z", "z"], ["count()", 31204, "31,204"], ["avg(x)", null, "–"]]) {
+  for (const [text, value, words] of [["p99(duration_ns)", 4.21e9, "4.21 s"], ["error_rate()", 0.031, "3.1 %"], ["rate()", 412.2, "412/s"], ["max(took_ms)", 1500, "1.5 s"], ["avg(cart.items)", 3.14159, "3.142"], ["max(name)", "z", "z"], ["max(os.version)", "15.50", "15.50"], ["sum(x)", "9007199254740993", "9.007e+15"], ["count()", 31204, "31,204"], ["avg(x)", null, "–"]]) {
     assert.equal(figures.wordsOf(value, figures.figureOf(text).unit), words);
   }
 });

@@ -3,7 +3,6 @@
 import { objects } from "../data/sql.js";
 import { figures, paramsOf, stateOf } from "../state/explore.js";
 import * as statements from "../state/explore-statements.js";
-import { wordsOf } from "../state/figures.js";
 import { parseSpan, rangeOf, spanText, spanWords } from "../state/range.js";
 import { parseInstant } from "../state/time.js";
 import { oneLine } from "../state/text.js";
@@ -120,7 +119,7 @@ export function explorePage(frame) {
       byPlace.set(place, [...(byPlace.get(place) ?? []), row]);
     }
     const places = [...byPlace.keys()].sort((a, b) => (a ?? Infinity) - (b ?? Infinity));
-    const names = new Map(places.map((place) => [place, placeName(now, place)]));
+    const names = new Map(places.map((place) => [place, placeName(now, place, byPlace.get(place)?.[0])]));
     const all = figures(now);
     charts.forEach((chart) => chart.close());
     charts = all.map(({ text, unit }, i) => {
@@ -141,25 +140,17 @@ export function explorePage(frame) {
     return h("div.line-charts", null, legend, ...charts.map((chart) => chart.element));
   }
 
-  /** The groups that lines belong to are the first ones of the table, in its order. @param {State} now @param {number | null} place */
-  function placeName(now, place) {
+  /** What a line is of. @param {State} now @param {number | null} place @param {any} row */
+  function placeName(now, place, row) {
     if (now.by.length === 0) return `all ${now.of}`;
-    if (place === null) return "others";
-    const row = names[place - 1];
-    return row === undefined ? `group ${place}` : row;
+    return place === null ? "others" : now.by.map((_, i) => wordsOfGroup(row[statements.groupName(i)])).join(", ");
   }
-
-  /** @type {string[]} */
-  let names = [];
 
   /** @param {import("../data/sql.js").Answer} answer */
   function drawGroups(answer) {
     const now = state();
     const rows = objects(answer);
     if (rows.length === 0 || Number(rows[0].all_events) === 0) return null;
-    names = rows.slice(0, statements.LINES_MAX).map((row) => now.by.map((_, i) => wordsOfGroup(row[statements.groupName(i)])).join(", "));
-    // The lines may be there before the names of their groups are.
-    if (now.by.length > 0 && lines.answer !== null && lines.run === null) void lines.picture(lines.answer);
     fill(/** @type {HTMLElement} */ (groups.head.querySelector("h2")), groupWords(now, rows));
     const sampled = sampledWords(rows);
     return h("div", null, sampled === "" ? null : h("p.dim.table-note", null, sampled), groupTable(now, rows, { frame, change }));
@@ -167,7 +158,7 @@ export function explorePage(frame) {
 
   /** @param {unknown} value */
   function wordsOfGroup(value) {
-    return value === null || value === undefined ? "not set" : oneLine(wordsOf(value, "number"), 40);
+    return value === null || value === undefined ? "not set" : oneLine(typeof value === "object" ? JSON.stringify(value) : String(value), 40);
   }
 
   /** @param {import("../data/sql.js").Answer} answer */

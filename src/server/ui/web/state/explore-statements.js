@@ -118,6 +118,7 @@ group by 1
 order by 1`;
   }
   const order = orderSql(state, secondsOf(range.to - range.from));
+  const names = state.by.map((_, i) => groupName(i));
   return `with ranked as (
   select ${state.by.map((key, i) => `${key} as ${groupName(i)}`).join(", ")},
     row_number() over (order by ${order}) as place
@@ -127,14 +128,14 @@ order by 1`;
   order by ${order}
   limit ${LINES_MAX}
 )
-select ${[`${bin(range, step)} as step`, "ranked.place as place", ...shown].join(",\n  ")}
+select ${[`${bin(range, step)} as step`, "ranked.place as place", ...names.map((name) => `ranked.${name} as ${name}`), ...shown].join(",\n  ")}
 from (
   select *, ${state.by.map((key, i) => `${key} as own_${groupName(i)}`).join(", ")}
   from ${state.of}
   where ${within(range)}${also(state.where, "  ")}
 ) as e
 left join ranked on ${state.by.map((_, i) => `(e.own_${groupName(i)} is not distinct from ranked.${groupName(i)})`).join(" and ")}
-group by 1, 2
+group by ${[1, 2, ...names.map((_, i) => i + 3)].join(", ")}
 order by 1, 2`;
 }
 

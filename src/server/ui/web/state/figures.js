@@ -100,6 +100,8 @@ const NS = { ns: 1, us: 1e3, ms: 1e6, s: 1e9 };
 /** A value of that unit for people. @param {unknown} value @param {Unit} unit */
 export function wordsOf(value, unit) {
   if (value === null || value === undefined) return "–";
+  // Text stays text, also where it looks like a number; integers that JavaScript cannot hold come as text.
+  if (typeof value === "string" && unit === "number" && !/^-?\d{16,}$/.test(value)) return value;
   const size = typeof value === "boolean" || value === "" ? NaN : Number(value);
   if (Number.isNaN(size)) return typeof value === "object" ? JSON.stringify(value) : String(value);
   switch (unit) {
