@@ -266,13 +266,13 @@ function paint(canvas, place, { grid, colour, marks }, width, { columnX, yOf }) 
   const top = Math.log(Math.max(2, grid.most));
   const palette = Array.from({ length: COLOURS }, (_, i) => `rgb(${onRamp(ramp, i / (COLOURS - 1)).join(" ")})`);
   const edges = Array.from({ length: grid.columns + 1 }, (_, i) => Math.round(columnX(grid, i) * ratio));
+  // A hair between cells that are large enough for one.
+  const gap = edges[2] - edges[1] > 6 * ratio && (yOf(grid, 0) - yOf(grid, 1)) * ratio > 6 * ratio ? 1 : 0;
   for (const cell of grid.cells.values()) {
     const share = colour === "errors" ? Math.sqrt(cell.errors / cell.events) : Math.log(cell.events) / top;
     context.fillStyle = palette[Math.round(share * (COLOURS - 1))];
     const [x, y] = [edges[cell.column], Math.round(yOf(grid, cell.row + 1) * ratio)];
     const [right, bottom] = [edges[cell.column + 1], Math.round(yOf(grid, cell.row) * ratio)];
-    // A hair between cells that are large enough for one.
-    const gap = right - x > 5 * ratio && bottom - y > 5 * ratio ? 1 : 0;
     context.globalAlpha = marks === null ? 1 : 0.3;
     context.fillRect(x, y, Math.max(1, right - x - gap), Math.max(1, bottom - y - gap));
     const marked = marks?.get(grid.key(cell.column, cell.row)) ?? 0;
