@@ -42,10 +42,13 @@ def rows(sql):
 def from_disk(route):
     """Answers requests for the page and its files with those on disk, under the page's policy."""
     path = route.request.url.removeprefix(URL).split("?")[0].split("#")[0]
+    pages = re.findall(r'^ {4}\("(/[^"]*)", "pages/', open(f"{FILES}/assets.rs").read(), re.M)
     policy = re.sub(r"\\\n\s*", "", re.search(r'const POLICY: &str = "(.*?)";', open(f"{FILES}/mod.rs").read(), re.S)[1])
     if path.startswith("/ui/"):
         name = path.split("/", 3)[3]
         route.fulfill(path=f"{FILES}/{'' if name.startswith('vendor/') else 'web/'}{name}")
+    elif not any(re.fullmatch(page.replace("{id}", "[^/]+"), path) for page in pages):
+        route.fallback()
     else:
         styles = "".join(f'<link rel="stylesheet" href="/ui/disk/{name}">' for name in sorted(os.listdir(f"{FILES}/web")) if name.endswith(".css"))
         document = open(f"{FILES}/web/index.html").read().replace("STYLES\n", styles).replace("PRELOADS\n", "").replace("VERSION", "disk")
@@ -64,8 +67,7 @@ class Tab:
         self.requests = []
         self.allowed = []
         if FILES:
-            self.context.route(lambda url: url.startswith(f"{URL}/ui/"), from_disk)
-            self.context.route(lambda url: url.startswith(URL) and not url.startswith((f"{URL}/ui/", f"{URL}/v1/", f"{URL}/metrics")), from_disk)
+            self.context.route(lambda url: url.startswith(URL) and not url.startswith(f"{URL}/v1/"), from_disk)
         self.page = self.context.new_page()
         self.page.on("console", self.heard)
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
