@@ -108,6 +108,9 @@ def typed_figures_and_groups_give_the_numbers_of_the_api(tab):
     for i, row in enumerate(expected):
         words = shown.nth(i).inner_text()
         assert (row["os.name"] or "not set") in words and f"{row['n']:,}" in words and f"{row['users']:,}" in words and str(row["items"]) in words, (words, row)
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="CSV").click()
+    assert open(saved.value.path(), newline="").read().count("\r\n") == len(expected) + 1
     again = rows(sql_of(page, ".groups-panel"))
     assert [row["count()"] for row in again] == [row["n"] for row in expected]
     # Lines stand for the same events, also of groups of two attributes.
