@@ -33,7 +33,15 @@ fn send(server: &Running, request: &ExportTraceServiceRequest) {
 #[test]
 fn every_page_is_a_document_for_browsers_and_a_problem_for_others() {
     let server = Running::start();
-    for path in ["/", "/traces", "/trace/4bf92f3577b34da6a3ce929d0e0e4736", "/logs", "/sql", "/attributes"] {
+    for path in [
+        "/",
+        "/explore",
+        "/traces",
+        "/trace/4bf92f3577b34da6a3ce929d0e0e4736",
+        "/logs",
+        "/sql",
+        "/attributes",
+    ] {
         let document = page(&server, path);
         assert_eq!(document.status, 200, "{path}");
         assert_eq!(document.header("cache-control"), Some("no-cache"));
@@ -258,9 +266,9 @@ fn a_fresh_server_shows_how_to_send_and_links_the_first_trace() {
     assert_eq!(server.terminate(), Some(0));
 }
 
-#[test]
-fn the_page_shows_the_incident_of_the_demo() {
-    if clients("demo.py").is_none() {
+/// Runs the tests of a file against a server with the demo's shop and its incident.
+fn on_the_demo(file: &str) {
+    if clients(file).is_none() {
         return;
     }
     let data = tempfile::tempdir().unwrap();
@@ -270,8 +278,18 @@ fn the_page_shows_the_incident_of_the_demo() {
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let server = Served::start(data.path());
-    in_browser("demo.py", &server.http, &[]);
+    in_browser(file, &server.http, &[]);
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn the_page_shows_the_incident_of_the_demo() {
+    on_the_demo("demo.py");
+}
+
+#[test]
+fn the_page_explores_events_by_any_attribute() {
+    on_the_demo("explore.py");
 }
 
 #[test]

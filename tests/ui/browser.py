@@ -2,6 +2,7 @@
 
 A test also fails on a console error, an uncaught exception, a violation of the page's policy, and a request to another
 host. Waiting is Playwright's, never a sleep; the time limits are generous, since machines are shared.
+BROADLOOM_UI_FILES=src/server/ui takes the page's files from there, whatever the server was built with.
 """
 
 import json
@@ -15,6 +16,7 @@ import urllib.request
 from playwright.sync_api import expect, sync_playwright
 
 URL = os.environ["BROADLOOM_URL"]
+FILES = os.environ.get("BROADLOOM_UI_FILES")
 WAIT_MS = 60_000
 SIZES = {"wide": (1440, 900), "narrow": (390, 844)}
 expect.set_options(timeout=WAIT_MS)
@@ -37,6 +39,22 @@ def rows(sql):
     return post("/v1/sql", sql.encode(), "text/plain")
 
 
+def from_disk(route):
+    """Answers requests for the page and its files with those on disk, under the page's policy."""
+    path = route.request.url.removeprefix(URL).split("?")[0].split("#")[0]
+    pages = re.findall(r'^ {4}\("(/[^"]*)", "pages/', open(f"{FILES}/assets.rs").read(), re.M)
+    policy = re.sub(r"\\\n\s*", "", re.search(r'const POLICY: &str = "(.*?)";', open(f"{FILES}/mod.rs").read(), re.S)[1])
+    if path.startswith("/ui/"):
+        name = path.split("/", 3)[3]
+        route.fulfill(path=f"{FILES}/{'' if name.startswith('vendor/') else 'web/'}{name}")
+    elif not any(re.fullmatch(page.replace("{id}", "[^/]+"), path) for page in pages):
+        route.fallback()
+    else:
+        styles = "".join(f'<link rel="stylesheet" href="/ui/disk/{name}">' for name in sorted(os.listdir(f"{FILES}/web")) if name.endswith(".css"))
+        document = open(f"{FILES}/web/index.html").read().replace("STYLES\n", styles).replace("PRELOADS\n", "").replace("VERSION", "disk")
+        route.fulfill(body=document, content_type="text/html; charset=utf-8", headers={"content-security-policy": policy})
+
+
 class Tab:
     """A page in a context of its own, and what it complained about."""
 
@@ -48,6 +66,8 @@ class Tab:
         self.complaints = []
         self.requests = []
         self.allowed = []
+        if FILES:
+            self.context.route(lambda url: url.startswith(URL) and not url.startswith(f"{URL}/v1/"), from_disk)
         self.page = self.context.new_page()
         self.page.on("console", self.heard)
         self.page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))

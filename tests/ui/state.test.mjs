@@ -16,6 +16,13 @@ const units = await import(new URL("state/units.js", web));
 const text = await import(new URL("state/text.js", web));
 const address = await import(new URL("state/address.js", web));
 const compare = await import(new URL("state/compare.js", web));
+const explore = await import(new URL("state/explore.js", web));
+const statements = await import(new URL("state/explore-statements.js", web));
+const figures = await import(new URL("state/figures.js", web));
+const selections = await import(new URL("state/selection.js", web));
+const difference = await import(new URL("state/difference.js", web));
+const ticks = await import(new URL("state/ticks.js", web));
+const { Grid } = await import(new URL("state/heat.js", web));
 const { TraceModel } = await import(new URL("pages/trace-model.js", web));
 
 test("instants are exact to the nanosecond, before and after 1970", () => {
@@ -101,7 +108,7 @@ test("ids are found in what is pasted", () => {
 });
 
 test("figures are short and never round to another unit's thousand", () => {
-  for (const [ns, words] of [[0, "0 ns"], [999, "999 ns"], [1500, "1.5 µs"], [999_700, "1 ms"], [12_345_678, "12.3 ms"], [2_841_000_000, "2.84 s"], [61e9, "1 min 1 s"], [7_260e9, "2 h 1 min"], [-5e6, "−5 ms"], [null, "–"]]) {
+  for (const [ns, words] of [[0, "0 ns"], [999, "999 ns"], [1500, "1.5 µs"], [999_700, "1 ms"], [12_345_678, "12.3 ms"], [2_841_000_000, "2.84 s"], [61e9, "1 min 1 s"], [7_260e9, "2 h 1 min"], [600e9, "10 min"], [-5e6, "−5 ms"], [null, "–"]]) {
     assert.equal(units.duration(ns), words);
   }
   assert.equal(units.percent(0.0001), "< 0.1 %");
@@ -135,6 +142,142 @@ test("a change is bad only where there is enough to say so", () => {
   assert.equal(compare.verdict(figures(1000, 50, 1e8), figures(1000, 1, 1e8)).isBad, true);
   assert.equal(compare.verdict(figures(1000, 4, 1e8), figures(1000, 0, 1e8)).isBad, false);
   assert.equal(compare.verdict(figures(1000, 0, 1e8), null).words, "");
+});
+
+/** Numbers from 0 to 1, the same for a seed. */
+function randomOf(seed) {
+  let state = seed;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32;
+  };
+}
+
+/** Any state of the explore page. */
+function stateOf(random) {
+  const below = (n) => Math.floor(random() * n);
+  const one = (all) => all[below(all.length)];
+  const some = (all, least) => {
+    const shuffled = [...all].sort(() => random() - 0.5);
+    return shuffled.slice(0, least + below(all.length - least));
+  };
+  const wheres = ["", "a = 'x, y; z' and b > 1", "os.version = 'iOS 17' or \"k8s pod\" like '%(50\\%'", "ü = '&#?+%41'"];
+  const shows = ["count()", "p99(duration_ns)", "heatmap(cart.total)", "sum(case when a in (1, 2) then 1 end)", "distinct(\"a,b\")", "max(x) filter (where y = ',)')"];
+  const groups = ["os.version", "\"k8s pod, of\"", "date_trunc('hour', timestamp)", "substr(name, 1, 3)"];
+  const selection = () => {
+    const from = 1_700_000_000_000_000_000n + BigInt(below(2 ** 31)) * BigInt(1 + below(10_000));
+    const time = random() < 0.7 ? { from, to: from + 1n + BigInt(below(2 ** 31)) } : null;
+    const low = random() < 0.2 ? null : (random() - 0.3) * 10 ** below(12);
+    const value = time === null || random() < 0.7 ? { of: one(["duration_ns", "abs(x; y)", "\"a;b\""]), low, high: (low ?? 0) + random() * 1000 + 1e-3 } : null;
+    return one([null, { time, value, where: null }, { time: null, value: null, where: "os.version = '17; a..b'" }]);
+  };
+  const [show, by] = [some(shows, 1), some(groups, 0)];
+  return {
+    where: one(wheres), of: one(["spans", "logs", "events"]), show, by, order: one([null, { what: one([...show, ...by]), isDescending: random() < 0.5 }]),
+    limit: 1 + below(1000), sel: selection(), base: selection(), vs: one([null, "1h", "7d"]), across: one(["rows", "traces"]),
+    scale: one(["log", "linear"]), colour: one(["count", "errors"]), isTable: random() < 0.5, wrong: [],
+  };
+}
+
+test("500 states of the explore page are the same after a way through the address", () => {
+  for (let seed = 1; seed <= 500; seed += 1) {
+    const state = stateOf(randomOf(seed));
+    const params = new URLSearchParams(address.addressOf("/explore", { t: "1h", ...explore.paramsOf(state) }).split("?")[1]);
+    assert.deepEqual(explore.stateOf(params), state, `seed ${seed}`);
+  }
+});
+
+test("an address of the explore page has usual values, and names what it cannot read", () => {
+  const usual = explore.stateOf(new URLSearchParams("t=1h"));
+  assert.deepEqual(usual.show, explore.SHOWN.spans);
+  assert.equal(address.addressOf("/explore", explore.paramsOf(usual)), "/explore");
+  const wrong = explore.stateOf(new URLSearchParams("of=spam&limit=0&sel=yesterday&vs=soon&order=count&spam=1&scale=log"));
+  assert.deepEqual(wrong.wrong.sort(), ["limit", "of", "order", "sel", "spam", "vs"]);
+  assert.deepEqual({ ...wrong, wrong: [] }, usual);
+  for (const text of ["a..b", "*", "*;1..2", ";", "2026-01-01..2025-01-01", "*;2..1;x", "where ", "2026-01-01..2026-01-02;x..1;y"]) assert.equal(selections.parseSelection(text), null, text);
+});
+
+test("figures are taken as people type them and become SQL", () => {
+  for (const [typed, source, figure, sql] of [
+    ["p99", "spans", "p99(duration_ns)", "p99(duration_ns, sample_weight)"], ["p99", "logs", null], ["Count", "logs", "count()", "count(*)"], ["count(*)", "spans", "count()", "count(*)"],
+    ["distinct", "spans", null], ["distinct( user.id )", "spans", "distinct(user.id)", "count(distinct user.id)"], ["errors", "logs", "errors()", "count(*) filter (where severity_number >= 17)"],
+    ["rate()", "spans", "rate()", "sum(sample_weight) / 60.0"], ["sum(a) + sum(b)", "spans", "sum(a) + sum(b)", "sum(a) + sum(b)"], ["max(a) filter (where b)", "spans", "max(a) filter (where b)", "max(a) filter (where b)"], ["", "spans", null],
+  ]) {
+    assert.equal(figures.asFigure(typed, source), figure, typed);
+    if (figure !== null) assert.equal(figures.sqlOf(figures.figureOf(figure), source, "60.0"), sql);
+  }
+  for (const [text, value, words] of [["p99(duration_ns)", 4.21e9, "4.21 s"], ["error_rate()", 0.031, "3.1 %"], ["rate()", 412.2, "412/s"], ["max(took_ms)", 1500, "1.5 s"], ["avg(cart.items)", 3.14159, "3.142"], ["max(name)", "z", "z"], ["max(os.version)", "15.50", "15.50"], ["sum(x)", "9007199254740993", "9.007e+15"], ["count()", 31204, "31,204"], ["avg(x)", null, "–"]]) {
+    assert.equal(figures.wordsOf(value, figures.figureOf(text).unit), words);
+  }
+});
+
+test("statements of the explore page have the range, the condition, and what is asked for", () => {
+  const range1h = range.rangeOf(new URLSearchParams("t=2026-01-05T09:00:00Z..2026-01-05T10:00:00Z"));
+  const of = (query) => explore.stateOf(new URLSearchParams(query));
+  const groups = statements.groups(of("where=a+%3D+1+--+x&by=b&show=p99(c),+count()&limit=7&order=b+asc"), range1h);
+  assert.match(groups, /timestamp < '2026-01-05T10:00:00Z'\n {2}and \(a = 1 -- x\n\)\ngroup by 1\norder by b asc nulls last\nlimit 7$/);
+  assert.match(groups, /b as group_1,\n {2}p99\(c, sample_weight\) as "p99\(c\)"/);
+  assert.equal(statements.difference(of("where=a"), range1h), null);
+  const sel = "sel=2026-01-05T09:10:00Z..2026-01-05T09:20:00Z%3B1000..2000%3Bduration_ns";
+  assert.match(statements.difference(of(`${sel}&across=traces`), range1h), /timestamp < '2026-01-05T09:20:00Z' and duration_ns >= 1000 and duration_ns < 2000,\n {2}across => 'traces'\)/);
+  assert.match(statements.difference(of(`${sel}&base=where+x`), range1h), /baseline => x,/);
+  assert.match(statements.difference(of("sel=where+a+--+b"), range1h), /\(a -- b\n\),\n {2}across/);
+  assert.match(statements.difference(of("vs=1h"), range1h), /timestamp >= '2026-01-05T09:00:00Z' and timestamp < '2026-01-05T10:00:00Z',\n {2}baseline => timestamp >= '2026-01-05T08:00:00Z'/);
+  const before = statements.difference(of(`${sel}&vs=1d`), range1h);
+  assert.match(before, /baseline => timestamp >= '2026-01-04T09:10:00Z' and timestamp < '2026-01-04T09:20:00Z'/);
+  assert.match(before, /where \(timestamp >= '2026-01-05T09:10:00Z'/);
+  // The last point of a range that its step does not divide covers less time.
+  const odd = range.rangeOf(new URLSearchParams("t=2026-01-05T09:00:00Z..2026-01-05T09:59:59Z"));
+  assert.match(statements.lines(of("show=rate()"), odd), /least\(60.0, date_part/);
+  assert.doesNotMatch(statements.lines(of("show=rate()"), range1h), /least/);
+});
+
+test("a heat map knows where its cells are, and a selection of them in units of the data", () => {
+  const [from, step] = [time.parseInstant("2026-01-05T09:00:10Z"), 30_000_000_000n];
+  const times = { from, to: from + 10n * step };
+  const cell = (at, level, events, errors = 0) => ({ time: time.isoOf(time.parseInstant(at)), low: 10 ** (level / 12), high: 10 ** ((level + 1) / 12), events, errors, trace_id: "t", span_id: "s" });
+  const grid = new Grid([cell("2026-01-05T09:00:00Z", 72, 5, 1), cell("2026-01-05T09:00:30Z", 75, 2), { ...cell("2026-01-05T09:05:00Z", 0, 4), low: 0, high: 0 }], times, step, null);
+  assert.deepEqual([grid.columns, grid.rows, grid.events, grid.most, grid.rest], [11, 5, 11, 5, 1]);
+  assert.equal(grid.at(0, 1).errors, 1);
+  assert.equal(grid.at(10, 0).events, 4);
+  assert.equal(time.isoOf(grid.timesOf(0).from), "2026-01-05T09:00:00Z");
+  const selected = grid.select({ columns: [0, 1], rows: [1, 2] }, "duration_ns");
+  assert.deepEqual(selected, { time: { from: grid.origin, to: grid.origin + 2n * step }, value: { of: "duration_ns", low: 1e6, high: 10 ** (74 / 12) }, where: null });
+  assert.deepEqual(selections.parseSelection(selections.selectionText(selected)), selected);
+  assert.ok(Math.abs(grid.rowOf(10 ** (74 / 12)) - 3) < 1e-9);
+  assert.equal(grid.select({ columns: [2, 3], rows: [0, 4] }, "x").value, null);
+  assert.equal(grid.select({ columns: [0, 10], rows: [0, 1] }, "x").time, null);
+  assert.equal(grid.select({ columns: [0, 10], rows: [0, 1] }, "x").value.low, null);
+  const linear = new Grid([{ ...cell("2026-01-05T09:00:00Z", 0, 1), low: -0.2, high: -0.1 }, { ...cell("2026-01-05T09:00:00Z", 0, 3), low: 0.30000000000000004, high: 0.4 }], times, step, 0.1);
+  assert.deepEqual([linear.rows, linear.at(0, 0).events, linear.at(0, 5).events, linear.low], [6, 1, 3, -0.2]);
+});
+
+test("axes have marks that people would choose", () => {
+  assert.deepEqual(ticks.logTicks(1e6, 2e10, "ns", 8).map(({ words }) => words), ["1 ms", "10 ms", "100 ms", "1 s", "10 s"]);
+  assert.deepEqual(ticks.logTicks(5e9, 9e12, "ns", 8).map(({ words }) => words), ["10 s", "1 min", "10 min", "1 h"]);
+  assert.deepEqual(ticks.logTicks(1, 12, "number", 8).map(({ words }) => words), ["1", "2", "5", "10"]);
+  assert.deepEqual(ticks.linearTicks(0, 0.93, "number", 4).map(({ at }) => at), [0, 0.5]);
+  assert.deepEqual([0.3, 1, 70, 0].map(ticks.niceStep), [0.5, 1, 100, 1]);
+  const day = time.parseInstant("2026-01-05T09:00:00Z");
+  time.chooseZone("Asia/Kolkata");
+  assert.deepEqual(ticks.timeTicks(day, day + 3_600_000_000_000n, 4).map(({ words }) => words), ["14:30", "14:45", "15:00", "15:15"]);
+  time.chooseZone("local");
+});
+
+test("a difference becomes a condition, also about whole traces", () => {
+  const row = (more) => ({ rank: 1, kind: "value", key: "os.version", level: "record", type: "text", service: null, value: "17", low: null, high: null, effect: 0.5, p: 0, goes_with: null, ...more });
+  const of = (more, which, across = "rows") => difference.conditionOf(row(more), which, across);
+  assert.equal(of({ value: "it's" }, "only"), "os.version = 'it''s'");
+  assert.equal(of({ type: "integer" }, "without"), "os.version <> 17");
+  assert.equal(of({ type: "prefix", value: "17_.*" }, "only"), "os.version like '17\\_.%'");
+  assert.equal(of({ kind: "absent", value: null }, "without"), "os.version is not null");
+  assert.equal(of({ kind: "range", key: "a b", low: 5, high: 9.5 }, "only"), '"a b" >= 5 and "a b" < 9.5');
+  assert.equal(of({ service: "payment", key: "service.version" }, "only", "traces"), "trace_id in (select trace_id from events where service.version = '17' and service.name = 'payment' and trace_id is not null)");
+  assert.equal(of({ kind: "absent", value: null }, "only", "traces"), "trace_id not in (select trace_id from events where os.version is not null and trace_id is not null)");
+  assert.match(of({}, "without", "traces"), /^trace_id not in/);
+  const { entries, unique } = difference.entriesOf([row({ goes_with: ["a"] }), row({ value: "18", effect: -0.7, goes_with: ["a", "b"] }), row({ rank: 2, key: "x" }), row({ rank: 3, key: "id", kind: "unique" })]);
+  assert.deepEqual(entries.map(({ key, effect, goesWith, rows }) => [key, effect, goesWith, rows.length]), [["os.version", 0.7, ["a", "b"], 2], ["x", 0.5, [], 1]]);
+  assert.deepEqual(unique.map(({ key }) => key), ["id"]);
 });
 
 /** A trace of these depths; every tenth row is an error. */

@@ -187,6 +187,13 @@ const ROUTES: &[Route] = &[
         audience: Audience::Trusted,
     },
     Route {
+        path: "/explore",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: figures of events by any attribute",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
         path: "/traces",
         calls: &[(Verb::Get, |method| on(method, ui::page))],
         about: "web page: list of traces",

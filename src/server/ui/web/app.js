@@ -29,6 +29,7 @@ import { themeButton } from "./parts/theme.js";
 /** Pages by address; each is loaded when it is first shown. @type {[RegExp, () => Promise<(frame: Frame) => Page>][]} */
 const PAGES = [
   [/^\/$/, async () => (await import("./pages/overview.js")).overviewPage],
+  [/^\/explore$/, async () => (await import("./pages/explore.js")).explorePage],
   [/^\/traces$/, async () => (await import("./pages/traces.js")).tracesPage],
   [/^\/trace\/[^/]+$/, async () => (await import("./pages/trace.js")).tracePage],
   [/^\/logs$/, async () => (await import("./pages/logs.js")).logsPage],
@@ -136,7 +137,7 @@ addEventListener("popstate", () => void show("changed"));
 
 let chord = 0;
 /** @type {Record<string, string>} */
-const PLACES = { o: "/", t: "/traces", l: "/logs", s: "/sql", a: "/attributes" };
+const PLACES = { o: "/", e: "/explore", t: "/traces", l: "/logs", s: "/sql", a: "/attributes" };
 
 /** @type {Record<string, () => void>} */
 const KEYS = {
@@ -147,6 +148,10 @@ const KEYS = {
   "-": () => move((range) => scaled(range, 2)),
   "+": () => move((range) => scaled(range, 0.5)),
   y: () => void copy(location.href, "Link"),
+  v: () => {
+    const panel = [".panel:focus-within", ".panel:hover", "main .panel:not([hidden])"].map((one) => document.querySelector(one)).find((one) => one !== null);
+    /** @type {HTMLAnchorElement | null | undefined} */ (panel?.querySelector("a.statement:not([hidden])"))?.click();
+  },
   u: () => {
     chooseZone(zone() === "UTC" ? "local" : "UTC");
     frame.redraw();

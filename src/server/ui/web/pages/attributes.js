@@ -32,7 +32,8 @@ export function attributesPage(frame) {
     level.textContent = key.level;
     types.textContent = key.types.join(", ");
     fill(acts, h("a", { href: sqlAddress(valuesOf(key)), tabIndex: -1 }, "values"), " ", h("a", { href: addressOf("/traces", { where: `${sqlName(key)} is not null` }), tabIndex: -1 }, "traces"),
-      " ", h("a", { href: addressOf("/logs", { where: `${sqlName(key)} is not null` }), tabIndex: -1 }, "logs"));
+      " ", h("a", { href: addressOf("/logs", { where: `${sqlName(key)} is not null` }), tabIndex: -1 }, "logs"),
+      " ", h("a", { href: addressOf("/explore", { of: "events", by: sqlName(key), where: `${sqlName(key)} is not null` }), tabIndex: -1 }, "explore"));
   };
 
   const draw = () => {

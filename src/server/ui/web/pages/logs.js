@@ -2,7 +2,7 @@
 
 import { asProblem, isGivenUp } from "../data/request.js";
 import { ask, objects } from "../data/sql.js";
-import { sqlAddress } from "../state/address.js";
+import { addressOf, sqlAddress } from "../state/address.js";
 import { absolute, rangeOf, stepOf } from "../state/range.js";
 import * as statements from "../state/statements.js";
 import { bothZones, clockOf, dateOf, inFull, now, parseInstant, zoneName } from "../state/time.js";
@@ -33,7 +33,8 @@ export function logsPage(frame) {
   const input = whereInput({ source: "logs", where, set: setWhere, hint: "attribute = value, or body contains timeout   /" });
 
   const chart = histogram({ label: "Log records over time by severity", choose: (from, to) => frame.set(absolute(from, to)) });
-  const course = new Panel({ name: "course", title: "Log records over time", draw: drawCourse });
+  const explore = /** @type {HTMLAnchorElement} */ (h("a.tool", { title: "Figures, heat map, and what is different" }, "Explore"));
+  const course = new Panel({ name: "course", tools: [explore], title: "Log records over time", draw: drawCourse });
   const facets = new Panel({ name: "facets", title: "Facets", draw: drawFacets });
   /** @type {Record<string, any>[]} */
   let rows = [];
@@ -58,6 +59,7 @@ export function logsPage(frame) {
     const range = rangeOf(frame.params());
     if (range === null) return fill(results.body, rangeIsWrong());
     input.update();
+    explore.href = addressOf("/explore", { of: "logs", where: where(), ...frame.range() });
     hideDetail();
     void results.show({ sql: statements.logs(range, where(), limit()) });
     void course.show({ sql: statements.logsByTime(range, where(), stepOf(range, BUCKETS)) });

@@ -8,7 +8,7 @@ import { rangeOf, spanText, spanWords, stepOf } from "../state/range.js";
 import * as statements from "../state/statements.js";
 import { clockOf, dateOf, parseInstant, zoneName } from "../state/time.js";
 import { duration, percent, plural, rate, short } from "../state/units.js";
-import { condition } from "../state/where.js";
+import { condition, joined } from "../state/where.js";
 import { oneLine } from "../state/text.js";
 import { fill, h } from "../parts/dom.js";
 import { Panel } from "../parts/panel.js";
@@ -89,7 +89,7 @@ export function overviewPage(frame) {
         h("td.number", null, rate((row.now?.calls ?? 0) / seconds)), h("td.course", null, spark(course(row.points, (p) => p.calls), "plain")),
         h("td.number", null, percent(share(row.now))), h("td.course", null, spark(course(row.points, (p) => p.errors), "error")),
         h("td.number", null, duration(row.now?.p50_ns)),
-        h("td.number", null, duration(row.now?.p99_ns)), h("td.course", null, spark(course(row.points, (p) => p.p99_ns), "plain")),
+        h("td.number", null, exploreLink(duration(row.now?.p99_ns), row.name)), h("td.course", null, spark(course(row.points, (p) => p.p99_ns), "plain")),
         h("td.change", null, changeWords(row.change)))))));
   }
 
@@ -124,6 +124,13 @@ export function overviewPage(frame) {
     return h("a", { href: addressOf("/traces", { where, ...frame.range() }) }, name === "" ? "(no service.name)" : oneLine(name, 60));
   };
 
+  /** A figure, and the way to what it is made of. @param {string} words @param {unknown} service @param {unknown} [name] of the operation */
+  const exploreLink = (words, service, name) => {
+    const own = condition("service.name", service === "" ? null : service, "only");
+    const where = name === undefined ? own : joined([own, condition("name", name, "only")]);
+    return h("a.explore-link", { href: addressOf("/explore", { where, ...frame.range() }), title: "Explore" }, words);
+  };
+
   /** Panels that show all of their rows. @type {Set<Panel>} */
   const whole = new Set();
   /**
@@ -154,7 +161,7 @@ export function overviewPage(frame) {
     const head = h("thead", null, h("tr", null, ...columns.map((words, i) => h(i > 0 && i < 4 ? "th.number" : "th", { scope: "col" }, words))));
     return figures(operations, "operation", head, rows.map((row) => h(`tr${row.change.isBad ? ".bad" : ""}`, null,
       h("th", { scope: "row" }, h("a", { href: tracesOf(row) }, oneLine(String(row.name ?? "(no name)"), 60)), h("small", null, oneLine(String(row.service ?? ""), 60))),
-      h("td.number", null, short(Math.round(row.now?.calls ?? 0))), h("td.number", null, percent(share(row.now))), h("td.number", null, duration(row.now?.p99_ns)),
+      h("td.number", null, short(Math.round(row.now?.calls ?? 0))), h("td.number", null, percent(share(row.now))), h("td.number", null, exploreLink(duration(row.now?.p99_ns), row.service, row.name)),
       h("td.change", null, changeWords(row.change)))));
   }
 

@@ -3,7 +3,7 @@
 import { ask } from "../data/sql.js";
 import { Problem } from "../data/request.js";
 import { sqlAddress, statementOf } from "../state/address.js";
-import { csvCell } from "../state/text.js";
+import { csvOf } from "../state/text.js";
 import { count, plural } from "../state/units.js";
 import { copy, download } from "../parts/copy.js";
 import { fill, h } from "../parts/dom.js";
@@ -156,13 +156,6 @@ function nearestIn(detail) {
 /** @param {string} sql */
 function curlOf(sql) {
   return `curl -s '${location.origin}/v1/sql' --data-binary @- <<'SQL'\n${sql}\nSQL`;
-}
-
-/** @param {import("../data/sql.js").Answer} answer */
-function csvOf(answer) {
-  const lines = [answer.columns.map((column) => csvCell(column.name)).join(",")];
-  for (let row = 0; row < answer.rows; row += 1) lines.push(answer.data.map((column) => csvCell(column[row])).join(","));
-  return `${lines.join("\r\n")}\r\n`;
 }
 
 /** @param {import("../data/sql.js").Answer} answer */

@@ -1,6 +1,7 @@
 // Traces, or single spans, that meet a condition.
 
 import { objects } from "../data/sql.js";
+import { addressOf } from "../state/address.js";
 import { rangeOf, stepOf } from "../state/range.js";
 import * as statements from "../state/statements.js";
 import { clockOf, dateOf, inFull, now, parseInstant, zoneName } from "../state/time.js";
@@ -39,7 +40,8 @@ export function tracesPage(frame) {
   const bar = h("div.tool-bar", null, h("div.segments", { role: "group", "aria-label": "List" }, ...kinds), orders);
 
   const chart = histogram({ label: "Spans over time", choose: (from, to) => frame.set(absolute(from, to)) });
-  const course = new Panel({ name: "course", title: "Spans over time", level: 2, draw: drawCourse });
+  const explore = /** @type {HTMLAnchorElement} */ (h("a.tool", { title: "Figures, heat map, and what is different" }, "Explore"));
+  const course = new Panel({ name: "course", tools: [explore], title: "Spans over time", level: 2, draw: drawCourse });
   /** @type {Record<string, any>[]} */
   let rows = [];
   let longest = 1;
@@ -61,6 +63,7 @@ export function tracesPage(frame) {
     const range = rangeOf(frame.params());
     if (range === null) return fill(results.body, rangeIsWrong());
     input.update();
+    explore.href = addressOf("/explore", { where: where(), ...frame.range() });
     kinds.forEach((button, i) => button.setAttribute("aria-pressed", String((i === 0) === (of() === "traces"))));
     const choices = Object.entries(statements.ORDERS).filter(([, one]) => one[of()] !== null);
     fill(orders, ...choices.map(([name, one]) => h("option", { value: name, selected: name === order() }, one.words)));

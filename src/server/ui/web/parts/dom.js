@@ -58,10 +58,18 @@ const FOCUSABLE = "a[href], button, input, select, textarea, [tabindex]";
 
 /** Like `fill`, but the focus stays at the same place. @param {Element} element @param {...(Child | Child[])} children */
 export function refill(element, ...children) {
-  const before = [...element.querySelectorAll(FOCUSABLE)].indexOf(/** @type {Element} */ (document.activeElement));
+  const restore = focusOf(element);
   fill(element, ...children);
-  const now = element.querySelectorAll(FOCUSABLE)[before];
-  if (before >= 0 && now instanceof HTMLElement) now.focus();
+  restore();
+}
+
+/** Remembers which element has the focus, and gives it to the one at its place where it was lost. @param {Element} element */
+export function focusOf(element) {
+  const before = [...element.querySelectorAll(FOCUSABLE)].indexOf(/** @type {Element} */ (document.activeElement));
+  return () => {
+    const now = element.querySelectorAll(FOCUSABLE)[before];
+    if (now instanceof HTMLElement && document.activeElement === document.body) now.focus({ preventScroll: true });
+  };
 }
 
 let ids = 0;

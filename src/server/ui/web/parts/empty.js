@@ -14,11 +14,11 @@ export function rangeIsWrong() {
 
 /**
  * Looks for the same rows at earlier times.
- * @param {import("../app.js").Frame} frame @param {"spans" | "logs"} source
+ * @param {import("../app.js").Frame} frame @param {"spans" | "logs" | "events"} source
  * @param {import("../state/range.js").Range} range @param {string} where
  */
 export async function whyEmpty(frame, source, range, where) {
-  const what = source === "spans" ? "spans" : "log records";
+  const what = source === "logs" ? "log records" : source;
   const lines = [h("p", null, where === "" ? `No ${what} in this range.` : `No ${what} in this range meet the condition.`)];
   try {
     const answer = await ask(lastBefore(source, range, where));
@@ -28,6 +28,7 @@ export async function whyEmpty(frame, source, range, where) {
       const there = addressOf(location.pathname, changed(frame.params(), absolute(to - (range.to - range.from), to)));
       lines.push(h("p", null, `The last before it is of ${dateOf(last)} ${clockOf(last, 0)} ${zoneName(last)}. `, h("a", { href: there }, "Go there")));
     }
+    if (last === null && where === "") lines.push(h("p", null, "None came before either. ", h("a", { href: "/" }, "How to send some")));
   } catch {
     // The panel is empty all the same; its own statement worked.
   }

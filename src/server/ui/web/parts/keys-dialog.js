@@ -5,8 +5,8 @@ import { h } from "./dom.js";
 /** @type {[string, [string, string][]][]} */
 const KEYS = [
   ["Everywhere", [
-    ["Ctrl K", "go to a trace, a span or text"], ["g o", "overview"], ["g t", "traces"], ["g l", "logs"], ["g s", "SQL"],
-    ["g a", "attributes"], ["y", "copy the link"], ["u", "times in UTC or local"], ["Esc", "cancel a request"], ["?", "these keys"],
+    ["Ctrl K", "go to a trace, a span or text"], ["g o", "overview"], ["g e", "explore"], ["g t", "traces"], ["g l", "logs"], ["g s", "SQL"],
+    ["g a", "attributes"], ["y", "copy the link"], ["v", "SQL of a panel"], ["u", "times in UTC or local"], ["Esc", "cancel a request"], ["?", "these keys"],
   ]],
   ["Time range", [["r", "to now"], ["[ ]", "back, forward"], ["- +", "double, halve"]]],
   ["Lists and waterfall", [
@@ -15,6 +15,10 @@ const KEYS = [
   ["Waterfall", [
     ["→ ←", "unfold, fold; else child, parent"], ["n N", "next, previous match"], ["e E", "next, previous error"],
     ["z 0", "zoom to the row, to all"], ["c", "critical path"],
+  ]],
+  ["Explore", [
+    ["Ctrl Enter", "run"], ["h", "to the heat map"], ["← ↑ ↓ →", "cell"], ["Shift →", "select more cells"], ["Enter", "what is different about them"],
+    ["t", "trace of the cell"], ["T", "cells as a table"], ["Esc", "clear the selection"],
   ]],
   ["SQL", [["Ctrl Enter", "run"], ["Ctrl Space", "complete"]]],
 ];

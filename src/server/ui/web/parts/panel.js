@@ -5,7 +5,7 @@ import { asProblem, isGivenUp } from "../data/request.js";
 import { ask } from "../data/sql.js";
 import { bytes, count, plural } from "../state/units.js";
 import { sqlAddress } from "../state/address.js";
-import { fill, h } from "./dom.js";
+import { fill, focusOf, h } from "./dom.js";
 
 const BAR_AFTER_MS = 300;
 
@@ -21,7 +21,7 @@ export class Panel {
     /** @type {AbortController | null} */
     this.run = null;
     this.cost = h("span.cost", { "aria-live": "polite" });
-    this.sqlLink = h("a.tool", { title: "The statement that gave these figures" }, "SQL");
+    this.sqlLink = h("a.tool.statement", { title: "The statement that gave these figures  v" }, "SQL");
     this.sqlLink.hidden = true;
     const title = options.title === undefined ? null : h(`h${options.level ?? 2}`, null, options.title);
     this.head = h("header.panel-head", null, title, h("span.grow"), this.cost, ...(options.tools ?? []), this.sqlLink);
@@ -32,6 +32,8 @@ export class Panel {
     this.question = null;
     /** @type {Answer | null} */
     this.answer = null;
+    /** The statement whose picture is shown, and nothing but it; else "". */
+    this.shown = "";
     this.countdown = 0;
   }
 
@@ -78,6 +80,7 @@ export class Panel {
   cancel() {
     if (this.run === null) return false;
     this.stop();
+    this.shown = "";
     this.element.removeAttribute("aria-busy");
     const again = h("button.tool", { type: "button", onclick: () => this.again() }, "Run again");
     fill(this.notes, h("div.note", null, h("span", null, "Cancelled."), again));
@@ -91,17 +94,26 @@ export class Panel {
   /** @param {Answer} answer */
   async picture(answer) {
     this.answer = answer;
+    this.shown = this.question?.sql ?? "";
+    const restore = focusOf(this.body);
     const picture = this.options.draw(answer);
     const shown = picture ?? (await this.options.empty?.()) ?? h("p.empty", null, "Nothing found.");
     this.cost.textContent = costWords(answer);
     fill(this.notes, ...answer.warnings.map((warning) => h("div.note.warning", null, `▲ ${warning}`)));
     fill(this.body, shown);
+    restore();
   }
 
   /** @param {unknown} error */
   failed(error) {
+    this.shown = "";
     fill(this.notes, problemNote(asProblem(error), () => this.again()));
     this.cost.textContent = "";
+  }
+
+  /** Is the picture of `sql` shown, or on its way? @param {string} sql */
+  has(sql) {
+    return this.run === null ? this.shown === sql : this.question?.sql === sql;
   }
 
   stop() {

@@ -3,12 +3,14 @@
 
 import { addressOf } from "../state/address.js";
 import { condition, joined, nameOf, termsOf } from "../state/where.js";
-import { sqlAddress } from "../state/address.js";
 import { copy } from "./copy.js";
 import { h } from "./dom.js";
 
-/** @typedef {{key: string, value: unknown, source: "spans" | "logs"}} Named */
-/** @typedef {{where: string, setWhere: (where: string) => void} | null} Filter where the page has a condition */
+/** @typedef {{key: string, value: unknown, source: "spans" | "logs" | "events"}} Named */
+/**
+ * Where the page has a condition; `groupBy` and `compare` where it groups and compares events itself.
+ * @typedef {{where: string, setWhere: (where: string) => void, groupBy?: (key: string) => void, compare?: (where: string) => void} | null} Filter
+ */
 /** @typedef {{filter: () => Filter, range: () => Record<string, string | null>, go: (address: string) => void}} Frame */
 
 /** A button that opens the menu of a value. @param {Named} named @param {Frame} frame */
@@ -48,11 +50,14 @@ export function openMenu(anchor, named, frame) {
 function entries(named, frame) {
   const { key, value, source } = named;
   const only = condition(key, value, "only");
+  const name = nameOf(key);
   const filter = frame.filter();
   const to = (/** @type {string} */ path, /** @type {string} */ where) => () => frame.go(addressOf(path, { where, ...frame.range() }));
   const add = (/** @type {string} */ term) => () => filter?.setWhere(joined([...termsOf(filter.where), term]));
   const shown = typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "null");
-  const groups = `select ${nameOf(key)}, count(*) as ${source}\nfrom ${source}\ngroup by 1\norder by 2 desc\nlimit 100`;
+  const of = source === "spans" ? null : source;
+  const explore = (/** @type {Record<string, string>} */ params) => () => frame.go(addressOf("/explore", { of, ...frame.range(), ...params }));
+  const here = { where: filter?.where ?? "" };
   return [
     ...(filter === null ? [] : [
       { words: "Only this value", act: add(only) },
@@ -61,7 +66,9 @@ function entries(named, frame) {
     ]),
     { words: "Traces with this value", act: to("/traces", only) },
     { words: "Logs with this value", act: to("/logs", only) },
-    { words: "Count by this attribute", act: () => frame.go(sqlAddress(groups)) },
+    ...(filter?.groupBy ? [] : [{ words: "Explore with this value", act: explore({ where: joined([...termsOf(here.where), only]) }) }]),
+    { words: "Group by this attribute", act: filter?.groupBy ? () => filter.groupBy?.(name) : explore({ ...here, by: name }) },
+    { words: "Compare with the others", act: filter?.compare ? () => filter.compare?.(only) : explore({ ...here, sel: `where ${only}` }) },
     null,
     { words: "Copy value", act: () => void copy(shown, "Value") },
     { words: "Copy as SQL", act: () => void copy(only, "Condition") },

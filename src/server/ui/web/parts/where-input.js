@@ -10,7 +10,7 @@ import { fill, h, newId } from "./dom.js";
 const OFFERED_MAX = 8;
 
 /**
- * @param {{source: "spans" | "logs", where: () => string, set: (where: string) => void, hint: string}} options
+ * @param {{source: "spans" | "logs" | "events", where: () => string, set: (where: string) => void, hint: string}} options
  */
 export function whereInput(options) {
   const listId = newId("keys");

@@ -10,7 +10,7 @@ export function within(range, column = "timestamp") {
 }
 
 /** `and (condition)`, or nothing. @param {string} where @param {string} [indent] */
-function also(where, indent = "") {
+export function also(where, indent = "") {
   return where.trim() === "" ? "" : `\n${indent}  and (${where.trim()}${/--|\/\*/.test(where) ? "\n" : ""})`;
 }
 
@@ -113,7 +113,7 @@ group by 1`;
 }
 
 /** @param {Range} range @param {bigint} step */
-function bin(range, step) {
+export function bin(range, step) {
   return `date_bin(interval '${step / 1_000_000_000n} seconds', timestamp, timestamp '${isoOf(range.from)}')`;
 }
 
@@ -156,7 +156,7 @@ group by grouping sets ((severity), (attributes['service.name']))
 order by records desc`;
 }
 
-/** The last event before a range, for "go there". @param {"spans" | "logs"} source @param {Range} range @param {string} where */
+/** The last event before a range, for "go there". @param {"spans" | "logs" | "events"} source @param {Range} range @param {string} where */
 export function lastBefore(source, range, where) {
   return `select max(timestamp) as last from ${source} where timestamp < '${isoOf(range.from)}'${also(where)}`;
 }

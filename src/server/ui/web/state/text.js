@@ -36,3 +36,10 @@ export function csvCell(value) {
   if (typeof value === "string" && /^[=+\-@\t\r]/.test(text)) text = `'${text}`;
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
+
+/** Rows as CSV with a header. @param {{columns: {name: string}[], data: unknown[][], rows: number}} answer */
+export function csvOf(answer) {
+  const lines = [answer.columns.map((column) => csvCell(column.name)).join(",")];
+  for (let row = 0; row < answer.rows; row += 1) lines.push(answer.data.map((column) => csvCell(column[row])).join(","));
+  return `${lines.join("\r\n")}\r\n`;
+}

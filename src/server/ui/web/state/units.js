@@ -17,9 +17,14 @@ export function duration(ns) {
   if (ns < 999_500_000) return `${three(ns / 1e6)} ms`;
   if (ns < 59_950_000_000) return `${three(ns / 1e9)} s`;
   const seconds = Math.round(ns / 1e9);
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
-  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3600)} h`;
+  if (seconds < 3600) return two(seconds, 60, "min", 1, "s");
+  return seconds < 86_400 ? two(seconds, 3600, "h", 60, "min") : two(seconds, 86_400, "d", 3600, "h");
+}
+
+/** `1 h 5 min`, or `1 h` where the second is 0. @param {number} seconds @param {number} large @param {string} name @param {number} small @param {string} smallName */
+function two(seconds, large, name, small, smallName) {
+  const rest = Math.floor((seconds % large) / small);
+  return `${Math.floor(seconds / large)} ${name}${rest === 0 ? "" : ` ${rest} ${smallName}`}`;
 }
 
 const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
@@ -27,6 +32,13 @@ const WHOLE = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
 /** @param {number} value */
 export function count(value) {
   return WHOLE.format(value);
+}
+
+/** Any number: whole from a thousand on, else four significant digits. @param {number} value */
+export function number(value) {
+  if (!Number.isFinite(value)) return String(value);
+  if (Number.isInteger(value) || Math.abs(value) >= 1000) return Math.abs(value) < 1e15 ? count(value) : value.toExponential(3);
+  return Math.abs(value) < 1e-4 ? value.toExponential(3) : String(Number(value.toPrecision(4)));
 }
 
 /** 1,234 as it is; 12.3 k, 4.5 M beyond. @param {number} value */

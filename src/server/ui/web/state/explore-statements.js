@@ -1,0 +1,193 @@
+// The SQL of the explore page's panels. Pure, like statements.js.
+
+import { figures, orderOfState } from "./explore.js";
+import { FAILED, figureOf, sqlOf } from "./figures.js";
+import { parseSpan, stepOf } from "./range.js";
+import { selectionTerms } from "./selection.js";
+import { also, bin, within } from "./statements.js";
+import { isoOf } from "./time.js";
+import { joined } from "./where.js";
+
+/** @typedef {import("./explore.js").State} State */
+/** @typedef {import("./range.js").Range} Range */
+
+const STEPS = 120;
+const POINTS = 60;
+const PER_DECADE = 12;
+/** Lines that have a colour of their own; the other groups are one line. */
+export const LINES_MAX = 7;
+
+/** Width of a column of the heat map. @param {Range} range */
+export function columnOf(range) {
+  return stepOf(range, STEPS);
+}
+
+/** Time that a point of the lines stands for. @param {Range} range */
+export function pointOf(range) {
+  return stepOf(range, POINTS);
+}
+
+/** The events that the page is about, as a table. @param {State} state @param {Range} range @param {string} [indent] */
+export function source(state, range, indent = "") {
+  return `(\n${indent}  select * from ${state.of}\n${indent}  where ${within(range)}${also(state.where, `${indent}  `)}\n${indent})`;
+}
+
+/** The least and the greatest value, by which a linear scale is divided. @param {State} state @param {Range} range @param {string} of */
+export function extent(state, range, of) {
+  return `select min(try_cast(${of} as double)) as low, max(try_cast(${of} as double)) as high, count(*) as events
+from ${state.of}
+where ${within(range)}${also(state.where)}`;
+}
+
+/**
+ * Cells of the heat map: events by time and value, and the one with the greatest value of each.
+ * @param {State} state @param {Range} range @param {string} of @param {number | null} width of a linear cell; null is a logarithmic scale
+ */
+export function heatMap(state, range, of, width) {
+  const seconds = columnOf(range) / 1_000_000_000n;
+  const [row, low, high] = width === null
+    ? [`case when value > 0 then floor(log10(value) * ${PER_DECADE}) end`, `coalesce(power(10.0, row / ${PER_DECADE}), 0.0)`, `coalesce(power(10.0, (row + 1) / ${PER_DECADE}), 0.0)`]
+    : [`floor(value / ${width})`, `row * ${width}`, `(row + 1) * ${width}`];
+  return `select time, ${low} as low, ${high} as high, count(*) as events,
+  count(*) filter (where is_error) as errors,
+  first_value(trace_id order by value desc) as trace_id,
+  first_value(span_id order by value desc) as span_id
+from (
+  select *, ${row} as row
+  from (
+    select date_bin(interval '${seconds} seconds', timestamp, timestamp '1970-01-01T00:00:00Z') as time,
+      try_cast(${of} as double) as value, coalesce(${FAILED[state.of]}, false) as is_error, trace_id, span_id
+    from ${state.of}
+    where ${within(range)}${also(state.where, "    ")}
+  )
+  where value is not null
+)
+group by time, row
+order by time, low`;
+}
+
+/** Groups with their figures, and an event of each. @param {State} state @param {Range} range */
+export function groups(state, range) {
+  const seconds = secondsOf(range.to - range.from);
+  const shown = figures(state).map((figure) => `${sqlOf(figure, state.of, seconds)} as ${quoted(figure.text)}`);
+  const [by, groupBy] = [state.by.map((key, i) => `${key} as ${groupName(i)}`), state.by.map((_, i) => i + 1).join(", ")];
+  const example = state.of === "spans" ? "duration_ns desc nulls last" : "timestamp desc";
+  return `select ${[...by, ...shown, ...["trace_id", "span_id"].map((id) => exampleOf(id, example)), ...totals(groupBy !== "")].join(",\n  ")}
+from ${state.of}
+where ${within(range)}${also(state.where)}${groupBy === "" ? "" : `
+group by ${groupBy}
+order by ${orderSql(state, seconds)}
+limit ${state.limit}`}`;
+}
+
+/** What a group is called in answers: attributes may have the name of a column. @param {number} i */
+export function groupName(i) {
+  return `group_${i + 1}`;
+}
+
+/** @param {string} id @param {string} order */
+function exampleOf(id, order) {
+  return `first_value(${id} order by ${order}) filter (where trace_id is not null) as example_${id}`;
+}
+
+/** Columns that tell about all events: how many groups and events there are, and how many they stand for. @param {boolean} hasGroups */
+function totals(hasGroups) {
+  if (!hasGroups) return ["count(*) as all_events", "sum(sample_weight) as all_weight"];
+  return ["count(*) over () as all_groups", "sum(count(*)) over () as all_events", "sum(sum(sample_weight)) over () as all_weight"];
+}
+
+/** @param {State} state @param {string} seconds */
+function orderSql(state, seconds) {
+  const { what, isDescending } = orderOfState(state);
+  const at = state.by.indexOf(what);
+  const sql = at >= 0 ? what : sqlOf(figureOf(what), state.of, seconds);
+  // Groups of equal figures stand in the same order in the table and the lines.
+  return [`${sql} ${isDescending ? "desc" : "asc"} nulls last`, ...state.by.filter((_, i) => i !== at)].join(", ");
+}
+
+/** Figures over time, of the first groups and of all others together (where `place` is null). @param {State} state @param {Range} range */
+export function lines(state, range) {
+  const step = pointOf(range);
+  const seconds = stepSeconds(range, step);
+  const shown = figures(state).map((figure) => `${sqlOf(figure, state.of, seconds)} as ${quoted(figure.text)}`);
+  if (state.by.length === 0) {
+    return `select ${[`${bin(range, step)} as step`, ...shown].join(",\n  ")}
+from ${state.of}
+where ${within(range)}${also(state.where)}
+group by 1
+order by 1`;
+  }
+  const order = orderSql(state, secondsOf(range.to - range.from));
+  const names = state.by.map((_, i) => groupName(i));
+  return `with ranked as (
+  select ${state.by.map((key, i) => `${key} as ${groupName(i)}`).join(", ")},
+    row_number() over (order by ${order}) as place
+  from ${state.of}
+  where ${within(range)}${also(state.where, "  ")}
+  group by ${state.by.map((_, i) => i + 1).join(", ")}
+  order by ${order}
+  limit ${LINES_MAX}
+)
+select ${[`${bin(range, step)} as step`, "ranked.place as place", ...names.map((name) => `ranked.${name} as ${name}`), ...shown].join(",\n  ")}
+from (
+  select *, ${state.by.map((key, i) => `${key} as own_${groupName(i)}`).join(", ")}
+  from ${state.of}
+  where ${within(range)}${also(state.where, "  ")}
+) as e
+left join ranked on ${state.by.map((_, i) => `(e.own_${groupName(i)} is not distinct from ranked.${groupName(i)})`).join(" and ")}
+group by ${[1, 2, ...names.map((_, i) => i + 3)].join(", ")}
+order by 1, 2`;
+}
+
+/** SQL of the seconds that a step covers: the last one may be cut by the end of the range. @param {Range} range @param {bigint} step */
+function stepSeconds(range, step) {
+  const whole = secondsOf(step);
+  if ((range.to - range.from) % step === 0n) return whole;
+  return `least(${whole}, date_part('epoch', timestamp '${isoOf(range.to)}' - min(${bin(range, step)})))`;
+}
+
+/** @param {bigint} ns */
+function secondsOf(ns) {
+  const seconds = Number(ns) / 1e9;
+  return Number.isInteger(seconds) ? `${seconds}.0` : String(seconds);
+}
+
+/** @param {string} name */
+function quoted(name) {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** The range of the same length, `ns` earlier. @param {Range} range @param {bigint} ns */
+function earlier(range, ns) {
+  return { ...range, from: range.from - ns, to: range.to - ns };
+}
+
+/**
+ * What is different about the selected events; of the whole range where none are selected. Null when there is nothing
+ * to compare.
+ * @param {State} state @param {Range} range @returns {string | null}
+ */
+export function difference(state, range) {
+  const before = state.vs === null ? null : parseSpan(state.vs);
+  if (state.sel === null && before === null) return null;
+  const across = `across => '${state.across}'`;
+  const own = state.sel === null ? [] : selectionTerms(state.sel).map(ended);
+  if (before === null) {
+    const baseline = state.base === null ? [] : [`baseline => ${joined(selectionTerms(state.base).map(ended))}`];
+    return call([source(state, range), joined(own), ...baseline, across]);
+  }
+  const time = { ...range, ...(state.sel?.time ?? {}) };
+  const then = earlier(time, before);
+  const both = `(\n  select * from ${state.of}\n  where (${within(time)}\n    or ${within(then)})${also(state.where, "  ")}\n)`;
+  return call([both, joined([within(time), ...own.filter((term) => !term.startsWith("timestamp "))]), `baseline => ${within(then)}`, across]);
+}
+
+/** A term with a comment, so that nothing behind it belongs to that. @param {string} term */
+function ended(term) {
+  return /--|\/\*/.test(term) ? `(${term}\n)` : term;
+}
+
+/** @param {string[]} parts */
+function call(parts) {
+  return `select * from explain_diff(${parts.join(",\n  ")})\norder by rank, abs(effect) desc nulls last, value`;
+}
