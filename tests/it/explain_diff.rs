@@ -10,7 +10,7 @@ use broadloom::ingest::otlp::{Encoding, RequestKind, decode};
 use prost::Message as _;
 use serde_json::Value;
 
-const EVENTS: u64 = 80_000;
+const EVENTS: u64 = 70_000;
 const CHECKOUTS: &str = "(SELECT * FROM spans WHERE http.route = '/checkout' AND http.request.method = 'POST' AND kind = 'server')";
 const SLOW: &str = "duration_ns > 1000000000";
 /// A selection with many rows.
@@ -91,7 +91,7 @@ async fn the_cause_is_found(database: &Database) {
     has("cloud.region", "eu-west");
 
     // The version of another service is found across traces.
-    let sql = format!("SELECT * FROM explain_diff({CHECKOUTS}, {SLOW}, across => 'traces') WHERE rank <= 8");
+    let sql = format!("SELECT * FROM explain_diff({CHECKOUTS}, {SLOW}, across => 'traces') WHERE rank <= 3");
     let found = rows(database, &sql).await;
     let version = found.iter().find(|row| text(row, "value") == "4.12.0");
     let version = version.unwrap_or_else(|| panic!("no version in {found:#?}"));

@@ -90,7 +90,8 @@ impl Keys<'_> {
             add(name, "core", "");
         }
         for (name, (level, types)) in self.attributes.map(by_name).unwrap_or_default() {
-            if schema::core_index(&name).is_none() && !is_only_bytes(types) {
+            // SQL has no name for the empty key, and that of a core column means the column.
+            if !name.is_empty() && schema::core_index(&name).is_none() && !is_only_bytes(types) {
                 add(&name, level, type_name(types));
             }
         }
@@ -170,6 +171,69 @@ pub(crate) fn statement(settings: &Settings, form: Form) -> String {
                    ) AS \"diff sides\" WHERE \"diff selected\" OR \"diff compared\"\
                  ) AS \"diff traces\" JOIN events AS \"diff events\" ON trace_id = \"diff trace\""
             )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{AttributeKey, Level};
+
+    fn names(without: &[&str], declared: &[&str], dictionary: Option<&KeyDictionary>) -> Vec<String> {
+        let keys = Keys {
+            without: without.iter().map(ToString::to_string).collect(),
+            declared: declared.iter().map(ToString::to_string).collect(),
+            offers: &|name| name == "scope.name",
+            attributes: dictionary,
+        };
+        keys.list().into_iter().map(|key| format!("{} {} {}", key.name, key.level, key.ty)).collect()
+    }
+
+    #[test]
+    fn each_key_is_compared_once_unless_a_condition_names_it() {
+        let dictionary = KeyDictionary::new();
+        for (level, key, ty) in [
+            (Level::Resource, "service.name", AttributeType::Text),
+            (Level::Record, "size", AttributeType::Int),
+            (Level::Resource, "size", AttributeType::Double),
+            (Level::Record, "Http.Route", AttributeType::Text),
+            (Level::Record, "mixed", AttributeType::Int),
+            (Level::Record, "mixed", AttributeType::Text),
+            (Level::Record, "", AttributeType::Text),
+            (Level::Record, "name", AttributeType::Text),
+            (Level::Record, "bytes", AttributeType::Bytes),
+            (Level::Body, "user", AttributeType::Bool),
+        ] {
+            dictionary.insert(&AttributeKey::new(level, key), ty);
+        }
+        let declared = ["timestamp", "trace_id", "name", "severity", "own", "attributes"];
+        assert_eq!(
+            names(&["http.route", "severity_number"], &declared, Some(&dictionary)),
+            [
+                "name core text",
+                "scope.name core text",
+                "own core ",
+                "body.user body boolean",
+                "mixed record mixed",
+                "service.name resource text",
+                "size record double",
+            ]
+        );
+        assert_eq!(names(&["name"], &["name", "n"], None), ["scope.name core text", "n core "]);
+    }
+
+    #[test]
+    fn the_statement_is_sql_whatever_keys_are_called() {
+        let keys = ["it's", "a\"b", "line\nbreak"];
+        let keys = keys.map(|name| Key { name: name.to_owned(), level: String::new(), ty: String::new() });
+        for across in [Across::Rows, Across::Traces] {
+            for has in [false, true] {
+                let settings = Settings { across, values: 8, shown: 40, keys: keys.to_vec() };
+                let form = Form { has_baseline: has, has_timestamp: has, has_service: has };
+                let sql = statement(&settings, form);
+                crate::query::language::parse(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+            }
         }
     }
 }

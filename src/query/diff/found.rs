@@ -245,7 +245,7 @@ mod tests {
 
     fn texts(values: &[(&str, [u64; 2])]) -> Column<Rows> {
         let mut column = Column::default();
-        let mut slots = Slots::default();
+        let mut slots: Slots<Box<str>, Rows> = Slots::default();
         for (text, counts) in values {
             let place = slots.place_of_text(text);
             for (side, count) in counts.iter().enumerate() {

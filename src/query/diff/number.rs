@@ -6,6 +6,9 @@
 /// Bits that [`coarse`] clears.
 const COARSE_BITS: u32 = 44;
 const SIGN: u64 = 1 << 63;
+/// Codes of the infinities, beyond which are no numbers.
+const LEAST: u64 = !f64::NEG_INFINITY.to_bits();
+const GREATEST: u64 = f64::INFINITY.to_bits() | SIGN;
 
 /// Code of a number; `None` for NaN. The two zeros are one number.
 pub(super) fn code(number: f64) -> Option<u64> {
@@ -31,12 +34,16 @@ pub(super) fn integer(code: u64) -> i64 {
 
 /// Code of the least number of the range that has the number of `code`.
 pub(super) fn coarse(code: u64) -> u64 {
-    code >> COARSE_BITS << COARSE_BITS
+    cleared(code).max(LEAST)
 }
 
-/// Code of the first number beyond the range that begins with `code`.
+/// Code of the first number beyond the range that has the number of `code`; infinity has none.
 pub(super) fn coarse_end(code: u64) -> u64 {
-    code.saturating_add(1 << COARSE_BITS)
+    cleared(code).saturating_add(1 << COARSE_BITS).min(GREATEST)
+}
+
+fn cleared(code: u64) -> u64 {
+    code >> COARSE_BITS << COARSE_BITS
 }
 
 #[cfg(test)]
