@@ -22,5 +22,6 @@ mod ratchet;
 mod running;
 mod ports;
 mod server;
+mod shell;
 mod tidy;
 mod ui;
