@@ -22,7 +22,7 @@ const CYCLES: &[(&str, &str)] = &[
     ("maintenance", "duties, lanes"),
     ("maintenance", "ground, live, sweep"),
     ("query", "indexed, scan"),
-    ("query/resolve", "names, nested, relation, select, unnest"),
+    ("query/resolve", "names, nested, relation, select"),
     ("segment", "mask, meta, writer"),
 ];
 

@@ -32,12 +32,14 @@ fn statements_from_stdin_are_run_in_order_until_one_fails() {
     let server = Running::start();
     send(&server, &spans(3));
     let url = server.url();
-    let found = piped(&["--url", &url], "select 1 as a;\n-- two\nselect count(*) as n from spans; select ';' as s");
+    let found =
+        piped(&["--url", &url], "select 1 as a;\n-- two\nselect count(*) as n from spans; select ';' as s");
     let text = String::from_utf8_lossy(&found.stdout).replace('\r', "");
     assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
     assert_eq!(text, "a\n1\nn\n3\ns\n;\n");
 
-    let cut = piped(&["--url", &url, "--limit", "2", "--format", "ndjson"], "select name from spans order by name");
+    let cut =
+        piped(&["--url", &url, "--limit", "2", "--format", "ndjson"], "select name from spans order by name");
     assert_eq!(String::from_utf8_lossy(&cut.stdout), "{\"name\":\"span 0\"}\n{\"name\":\"span 1\"}\n");
     assert!(String::from_utf8_lossy(&cut.stderr).contains("Only the first 2 rows"));
 
@@ -50,7 +52,10 @@ fn statements_from_stdin_are_run_in_order_until_one_fails() {
     let binary = piped(&["--url", &url, "--format", "parquet"], "select 1");
     assert_eq!(binary.status.code(), Some(2));
     let nowhere = piped(&["--url", "http://127.0.0.1:1"], "select 1");
-    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("cannot query http://127.0.0.1:1"), "{nowhere:?}");
+    assert!(
+        String::from_utf8_lossy(&nowhere.stderr).contains("cannot query http://127.0.0.1:1"),
+        "{nowhere:?}"
+    );
 }
 
 #[test]

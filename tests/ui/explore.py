@@ -349,6 +349,23 @@ def what_is_different_becomes_conditions(tab):
 
 
 @test
+def the_cause_of_the_incident_is_what_is_different(tab):
+    one = tab()
+    page = explore(one, SLOW)
+    panel = page.locator(".different")
+    expect(panel.locator(".difference").first).to_be_visible()
+    one.settled()
+    first = " ".join(panel.locator(".difference").all_text_contents()[:6])
+    assert "os.version" in first and "17" in first, first
+    picture(page, "explore")
+    panel.get_by_role("button", name="Whole traces").click()
+    one.settled()
+    first = " ".join(panel.locator(".difference").all_text_contents()[:6])
+    assert "4.12.0" in first or "wallet" in first, first
+    picture(page, "explore-traces")
+
+
+@test
 def what_is_meant_is_painted_on_the_map(tab):
     one = tab()
     differing(one)

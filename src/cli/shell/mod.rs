@@ -117,16 +117,12 @@ async fn converse(mut session: Session, history: Option<PathBuf>) -> Result<()> 
     let words = Arc::new(Mutex::new(Words::default()));
     session.learn(&words).await;
     let history = history.or_else(default_history);
-    let source = session.name();
     let handle = tokio::runtime::Handle::current();
     let values = completion::Values::new(session.source(), handle);
     let mut editor = prompt::Editor::new(history.as_deref(), Arc::clone(&words), values)?;
     loop {
         // Reading blocks; queries run meanwhile only to complete values.
-        let read = tokio::task::spawn_blocking({
-            let source = source.clone();
-            move || (editor.read(&source), editor)
-        });
+        let read = tokio::task::spawn_blocking(move || (editor.read(), editor));
         let (line, same) =
             read.await.map_err(|e| Error::internal("the line editor failed").with_source(e))?;
         editor = same;

@@ -59,8 +59,8 @@ impl Editor {
     }
 
     /// Reads a text; blocks.
-    pub(super) fn read(&mut self, source: &str) -> Result<Signal> {
-        Ok(self.0.read_line(&Shown { source })?)
+    pub(super) fn read(&mut self) -> Result<Signal> {
+        Ok(self.0.read_line(&Shown)?)
     }
 
     /// Puts `text` into the next line.
@@ -70,13 +70,11 @@ impl Editor {
 }
 
 /// The prompt.
-struct Shown<'a> {
-    source: &'a str,
-}
+struct Shown;
 
-impl Prompt for Shown<'_> {
+impl Prompt for Shown {
     fn render_prompt_left(&self) -> Cow<'_, str> {
-        Cow::Borrowed(self.source)
+        Cow::Borrowed("broadloom")
     }
 
     fn render_prompt_right(&self) -> Cow<'_, str> {

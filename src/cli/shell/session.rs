@@ -20,7 +20,7 @@ use crate::query::output::{Format, Layout, document};
 /// Time after which a running statement is shown to run.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What happens after an entry.
+/// Step after an entry.
 pub(super) enum Next {
     /// Read the next entry.
     Read,

@@ -1,7 +1,7 @@
 // The SQL of the explore page's panels. Pure, like statements.js.
 
 import { figures, orderOfState } from "./explore.js";
-import { FAILED, figureOf, sqlOf } from "./figures.js";
+import { figureOf, sqlOf } from "./figures.js";
 import { parseSpan, stepOf } from "./range.js";
 import { selectionTerms } from "./selection.js";
 import { also, bin, within } from "./statements.js";
@@ -44,26 +44,9 @@ where ${within(range)}${also(state.where)}`;
  * @param {State} state @param {Range} range @param {string} of @param {number | null} width of a linear cell; null is a logarithmic scale
  */
 export function heatMap(state, range, of, width) {
-  const seconds = columnOf(range) / 1_000_000_000n;
-  const [row, low, high] = width === null
-    ? [`case when value > 0 then floor(log10(value) * ${PER_DECADE}) end`, `coalesce(power(10.0, row / ${PER_DECADE}), 0.0)`, `coalesce(power(10.0, (row + 1) / ${PER_DECADE}), 0.0)`]
-    : [`floor(value / ${width})`, `row * ${width}`, `(row + 1) * ${width}`];
-  return `select time, ${low} as low, ${high} as high, count(*) as events,
-  count(*) filter (where is_error) as errors,
-  first_value(trace_id order by value desc) as trace_id,
-  first_value(span_id order by value desc) as span_id
-from (
-  select *, ${row} as row
-  from (
-    select date_bin(interval '${seconds} seconds', timestamp, timestamp '1970-01-01T00:00:00Z') as time,
-      try_cast(${of} as double) as value, coalesce(${FAILED[state.of]}, false) as is_error, trace_id, span_id
-    from ${state.of}
-    where ${within(range)}${also(state.where, "    ")}
-  )
-  where value is not null
-)
-group by time, row
-order by time, low`;
+  const step = `step => interval '${columnOf(range) / 1_000_000_000n} seconds'`;
+  const scale = width === null ? `per_decade => ${PER_DECADE}` : `width => ${width}`;
+  return `select * from heatmap(${source(state, range)}, ${of}, ${step}, ${scale})\norder by time, low`;
 }
 
 /** Groups with their figures, and an event of each. @param {State} state @param {Range} range */
