@@ -164,10 +164,15 @@ impl Globals {
 
 /// Default cache directory for `data`: below the user's cache directory, named by the hash of the URL.
 fn cache_of(data: &Location) -> PathBuf {
-    let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let caches = home("XDG_CACHE_HOME").or_else(|| Some(home("HOME")?.join(".cache")));
+    let caches = directory_of_user("XDG_CACHE_HOME", ".cache");
     let hash = crc32c::crc32c(data.to_string().as_bytes());
     caches.unwrap_or_else(std::env::temp_dir).join(format!("broadloom/{hash:08x}"))
+}
+
+/// Directory that the environment variable `name` has, else `default` below the user's home.
+fn directory_of_user(name: &str, default: &str) -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(name).or_else(|| Some(set("HOME")?.join(default)))
 }
 
 const CONFIG_VARIABLE: &str = "BROADLOOM_CONFIG";

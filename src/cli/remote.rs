@@ -107,10 +107,8 @@ impl Server {
         question: &Question,
     ) -> Result<(Vec<String>, SchemaRef, Vec<RecordBatch>)> {
         let (warnings, answer) = self.ask(question, Format::Arrow).await?;
-        let bytes = answer.bytes().await.map_err(cut_off)?;
-        let reader = StreamReader::try_new(std::io::Cursor::new(bytes), None)?;
-        let schema = reader.schema();
-        Ok((warnings, schema, reader.collect::<std::result::Result<_, _>>()?))
+        let (schema, batches) = read_rows(&answer.bytes().await.map_err(cut_off)?)?;
+        Ok((warnings, schema, batches))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Error {
@@ -121,6 +119,12 @@ impl Server {
         let cause = cause.map_or_else(|| error.to_string(), ToString::to_string);
         Error::new(ErrorKind::Unavailable, format!("cannot query {}: {cause}", self.url)).with_source(error)
     }
+}
+
+/// Reads rows in Arrow's stream format.
+pub(super) fn read_rows(bytes: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let reader = StreamReader::try_new(bytes, None)?;
+    Ok((reader.schema(), reader.collect::<std::result::Result<_, _>>()?))
 }
 
 /// Sends the question to the server at `url` and writes the result to `to`.

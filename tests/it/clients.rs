@@ -3,21 +3,11 @@
 //! `.ci/clients` installs the SDKs for Python and Node.js and sets BROADLOOM_CLIENTS to their folder. Without the
 //! variable, these tests print that they are skipped, and pass.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::running::{Served, get, rows};
-
-/// Folder with the SDKs; prints a note and returns `None` if they are not installed.
-fn sdks(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("\nSKIPPED {test}: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
-    }
-    folder
-}
+use crate::running::{Served, clients, get, rows};
 
 /// Runs a client; returns the ids that it sent.
 fn send(client: &mut Command) -> Value {
@@ -28,13 +18,13 @@ fn send(client: &mut Command) -> Value {
 }
 
 fn python(protocol: &str, endpoint: &str, run: &str) -> Option<Value> {
-    let python = sdks("the SDK for Python")?.join("python/bin/python");
+    let python = clients("the SDK for Python")?.join("python/bin/python");
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/send.py");
     Some(send(Command::new(python).args([script, protocol, endpoint, run])))
 }
 
 fn node(protocol: &str, endpoint: &str, run: &str) -> Option<Value> {
-    let folder = sdks("the SDK for Node.js")?.join("node");
+    let folder = clients("the SDK for Node.js")?.join("node");
     Some(send(Command::new("node").current_dir(folder).args(["send.js", protocol, endpoint, run])))
 }
 

@@ -3,14 +3,14 @@
 //! The servers are moto for S3 and Azurite for Azure; `.ci/clients` installs them.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use serde_json::Value;
 
-use crate::running::{Served, broadloom, post, spans};
+use crate::running::{Served, broadloom, clients, post, spans};
 
 /// Account and key of every Azurite: <https://learn.microsoft.com/azure/storage/common/storage-use-azurite>.
 const AZURE_ACCOUNT: &str = "devstoreaccount1";
@@ -25,15 +25,6 @@ struct Store {
     data: &'static str,
     environment: Vec<(&'static str, String)>,
     caches: tempfile::TempDir,
-}
-
-/// Folder with the servers; prints a note and returns `None` if they are not installed.
-fn clients(test: &str) -> Option<PathBuf> {
-    let clients = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
-    if clients.is_none() {
-        eprintln!("\nSKIPPED {test}: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
-    }
-    clients
 }
 
 /// Starts a server that prints its port; returns its URL.

@@ -1,6 +1,7 @@
 //! Servers for tests: in this process ([`Running`]), and in a process of their own ([`Served`]).
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use broadloom::config::Settings;
@@ -10,6 +11,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -59,6 +61,13 @@ impl Running {
 
     pub(crate) fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
         post(&format!("{}{path}", self.url()), headers, body)
+    }
+
+    /// Sends spans over OTLP/HTTP, all of which must be accepted.
+    pub(crate) fn send(&self, request: &ExportTraceServiceRequest) {
+        let protobuf = ("Content-Type", "application/x-protobuf");
+        let answer = self.post("/v1/traces", &[protobuf], request.encode_to_vec());
+        assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
     /// Runs a statement; returns its rows as JSON.
@@ -265,3 +274,12 @@ pub(crate) fn spans(count: usize) -> ExportTraceServiceRequest {
 
 /// Trace id of [`spans`].
 pub(crate) const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// Folder of what `.ci/clients` installs; `None`, after saying that `test` is skipped, if BROADLOOM_CLIENTS is not set.
+pub(crate) fn clients(test: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
+    if folder.is_none() {
+        eprintln!("\nSKIPPED {test}: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
+    }
+    folder
+}

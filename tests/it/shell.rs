@@ -4,19 +4,10 @@
 //! and pass.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
-
-use crate::running::{Running, broadloom, spans};
-
-fn send(server: &Running, request: &ExportTraceServiceRequest) {
-    let protobuf = ("Content-Type", "application/x-protobuf");
-    let answer = server.post("/v1/traces", &[protobuf], request.encode_to_vec());
-    assert_eq!(answer.status, 200, "{}", answer.text());
-}
+use crate::running::{Running, broadloom, clients, spans};
 
 /// Runs `broadloom sql` with `input` on stdin.
 fn piped(arguments: &[&str], input: &str) -> Output {
@@ -30,7 +21,7 @@ fn piped(arguments: &[&str], input: &str) -> Output {
 #[test]
 fn statements_from_stdin_are_run_in_order_until_one_fails() {
     let server = Running::start();
-    send(&server, &spans(3));
+    server.send(&spans(3));
     let url = server.url();
     let found =
         piped(&["--url", &url], "select 1 as a;\n-- two\nselect count(*) as n from spans; select ';' as s");
@@ -60,12 +51,9 @@ fn statements_from_stdin_are_run_in_order_until_one_fails() {
 
 #[test]
 fn a_person_types_completes_interrupts_and_leaves() {
-    let Some(clients) = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from) else {
-        eprintln!("\nSKIPPED the shell: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
-        return;
-    };
+    let Some(clients) = clients("the shell in a terminal") else { return };
     let server = Running::start();
-    send(&server, &spans(3));
+    server.send(&spans(3));
     let home = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/shell.py");
     let mut command = Command::new(clients.join("python/bin/python"));

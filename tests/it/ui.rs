@@ -3,17 +3,15 @@
 //! The browser is Chromium, driven by `tests/ui/run.py` with what `.ci/clients` has installed; without
 //! BROADLOOM_CLIENTS these tests say so and pass. `BROADLOOM_UI_PICTURES=DIR` also writes every page as a picture.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use broadloom::server::Port;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
 use serde_json::{Value, json};
 
-use crate::running::{Answer, Running, Served, TRACE, broadloom, get, spans};
+use crate::running::{Answer, Running, Served, TRACE, broadloom, clients, get, spans};
 
-const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
 const HTML: (&str, &str) = ("Accept", "text/html,application/xhtml+xml");
 
 fn page(server: &Running, path: &str) -> Answer {
@@ -23,11 +21,6 @@ fn page(server: &Running, path: &str) -> Answer {
 /// The lines of an answer, each a JSON value.
 fn lines(answer: &Answer) -> Vec<Value> {
     answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn send(server: &Running, request: &ExportTraceServiceRequest) {
-    let answer = server.post("/v1/traces", &[PROTOBUF], request.encode_to_vec());
-    assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
 #[test]
@@ -92,7 +85,7 @@ fn files_of_the_page_are_kept_for_ever_and_come_packed_as_asked_for() {
 #[test]
 fn a_streamed_statement_tells_columns_rows_and_cost() {
     let server = Running::start();
-    send(&server, &spans(3));
+    server.send(&spans(3));
     let ask = |options: &str, sql: &str| {
         let answer = server.post(&format!("/v1/sql?format=stream{options}"), &[], sql);
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -133,7 +126,7 @@ fn a_streamed_statement_tells_columns_rows_and_cost() {
 #[test]
 fn a_statement_is_checked_without_being_run() {
     let server = Running::start();
-    send(&server, &spans(1));
+    server.send(&spans(1));
     let check =
         |body: Value| server.post("/v1/check", &[("Content-Type", "application/json")], body.to_string());
     let right = check(json!({ "sql": "select http.route, count(*) as n from spans group by 1" })).json();
@@ -155,7 +148,7 @@ fn attributes_and_status_are_told_without_reading_events() {
     let empty = server.get("/v1/status").json();
     assert_eq!((&empty["events"], &empty["last_event"]), (&json!(0), &Value::Null));
     assert_eq!(empty["addresses"]["http"], server.addresses.get(Port::Http).unwrap().to_string());
-    send(&server, &spans(2));
+    server.send(&spans(2));
     let status = server.get("/v1/status").json();
     assert_eq!((&status["events"], &status["last_event"]), (&json!(2), &json!("2023-11-14T22:13:21Z")));
 
@@ -189,7 +182,7 @@ fn trace_of(shape: &[(u64, u64, u64, u64)]) -> ExportTraceServiceRequest {
 #[test]
 fn the_rows_of_a_trace_come_in_tree_order_by_column() {
     let server = Running::start();
-    send(&server, &trace_of(&[(3, 1, 50, 10), (4, 2, 12, 5), (2, 1, 10, 20), (1, 0, 0, 100), (5, 9, 1, 1)]));
+    server.send(&trace_of(&[(3, 1, 50, 10), (4, 2, 12, 5), (2, 1, 10, 20), (1, 0, 0, 100), (5, 9, 1, 1)]));
     let path = format!("/v1/traces/{TRACE}/rows");
     let found = lines(&server.get(&format!("{path}?span=0000000000000004")));
     let head = &found[0];
@@ -229,15 +222,6 @@ fn the_rows_of_a_trace_come_in_tree_order_by_column() {
     ] {
         assert_eq!(server.get(&path).status, status, "{path}");
     }
-}
-
-/// Folder of the clients, or None after saying that there is none.
-fn clients(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("BROADLOOM_CLIENTS").map(PathBuf::from);
-    if folder.is_none() {
-        eprintln!("\nSKIPPED {test}: BROADLOOM_CLIENTS is not set; run `. .ci/clients` first\n");
-    }
-    folder
 }
 
 /// Runs the tests of a file in `tests/ui` against the server at `url`.

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamReader;
 use bytes::Bytes;
 use prost::Message;
 
-use super::super::remote::Server;
+use super::super::remote::{Server, read_rows};
 use crate::config::{Clock, SystemClock};
 use crate::db::{Database, Importer};
 use crate::demo::{DemoPayload, DemoRequest};
@@ -41,10 +40,7 @@ impl Source {
                 Ok((Arc::clone(&result.schema), result.collect().await?))
             }
             Self::Remote(server) => {
-                let answer = post(server, "/v1/sql?format=arrow", "text/plain", sql.as_bytes()).await?;
-                let reader = StreamReader::try_new(std::io::Cursor::new(answer), None)?;
-                let schema = reader.schema();
-                Ok((schema, reader.collect::<std::result::Result<_, _>>()?))
+                read_rows(&post(server, "/v1/sql?format=arrow", "text/plain", sql.as_bytes()).await?)
             }
         }
     }

@@ -17,13 +17,6 @@ const VALUES_WAIT: Duration = Duration::from_millis(500);
 /// Values of an attribute that are known, the most frequent.
 const VALUES_MAX: usize = 1000;
 
-/// Names that are known to the editor. They are learned after each statement, as new attributes may have come.
-#[derive(Debug, Default)]
-pub(super) struct Words {
-    /// Names of the source.
-    pub(super) vocabulary: Vocabulary,
-}
-
 /// Values of attributes, asked when they are wanted.
 pub(super) struct Values {
     source: Source,
@@ -55,13 +48,13 @@ impl Values {
 
 /// Completes statements and commands.
 pub(super) struct Names {
-    words: Arc<Mutex<Words>>,
+    words: Arc<Mutex<Vocabulary>>,
     values: Values,
 }
 
 impl Names {
     /// Completes `words` and `values`.
-    pub(super) fn new(words: Arc<Mutex<Words>>, values: Values) -> Self {
+    pub(super) fn new(words: Arc<Mutex<Vocabulary>>, values: Values) -> Self {
         Self { words, values }
     }
 
@@ -75,7 +68,7 @@ impl Names {
             let quoted = values.map(|value| format!("{}'", value.replace('\'', "''")));
             return quoted.map(|text| suggestion(text, None, place.start, place.end)).collect();
         }
-        let found = complete(line, at, &self.words.lock().vocabulary);
+        let found = complete(line, at, &self.words.lock());
         let described = found.into_iter().map(|found| {
             let detail = match found.kind {
                 Kind::Key => Some(found.detail),
@@ -97,7 +90,7 @@ impl Names {
             }
             Some(("\\d", prefix)) => {
                 let words = self.words.lock();
-                let names = words.vocabulary.tables.iter().filter(|name| name.starts_with(prefix));
+                let names = words.tables.iter().filter(|name| name.starts_with(prefix));
                 names
                     .map(|name| suggestion(name.clone(), None, text.len() - prefix.len(), text.len()))
                     .collect()

@@ -24,11 +24,11 @@ use clap::Args;
 use parking_lot::Mutex;
 use reedline::Signal;
 
-use super::{Globals, logging, units};
+use super::{Globals, directory_of_user, logging, units};
 use crate::error::{Error, Result};
+use crate::query::complete::Vocabulary;
 use crate::query::language::lex::is_blank;
 use crate::query::output::Format;
-use completion::Words;
 use session::{Next, Session};
 use source::Source;
 
@@ -114,9 +114,10 @@ fn standard_input() -> Result<String> {
 /// Reads lines and runs them until the user leaves.
 async fn converse(mut session: Session, history: Option<PathBuf>) -> Result<()> {
     greet(&session);
-    let words = Arc::new(Mutex::new(Words::default()));
+    let words = Arc::new(Mutex::new(Vocabulary::default()));
     session.learn(&words).await;
-    let history = history.or_else(default_history);
+    let default = || Some(directory_of_user("XDG_STATE_HOME", ".local/state")?.join("broadloom/history"));
+    let history = history.or_else(default);
     let handle = tokio::runtime::Handle::current();
     let values = completion::Values::new(session.source(), handle);
     let mut editor = prompt::Editor::new(history.as_deref(), Arc::clone(&words), values)?;
@@ -130,7 +131,7 @@ async fn converse(mut session: Session, history: Option<PathBuf>) -> Result<()> 
             Signal::Success(text) if is_blank(&text) => Next::Read,
             Signal::Success(text) => {
                 let next = session.enter(&text).await;
-                session.learn(&words).await;
+                session.learn_keys(&words).await;
                 next
             }
             Signal::CtrlD => Next::Leave,
@@ -149,11 +150,4 @@ fn greet(session: &Session) {
     // A greeting that cannot be shown is not an error.
     let _ =
         writeln!(std::io::stdout(), "Broadloom {version}, {}. \\? for help, \\q to leave.", session.name());
-}
-
-/// `broadloom/history` below the directory of state of the user.
-fn default_history() -> Option<PathBuf> {
-    let home = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let state = home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")))?;
-    Some(state.join("broadloom/history"))
 }

@@ -11,9 +11,10 @@ use reedline::{
     ReedlineMenu, Signal, ValidationResult, Validator, default_emacs_keybindings,
 };
 
-use super::completion::{Names, Values, Words};
+use super::completion::{Names, Values};
 use super::highlight::Colours;
 use crate::error::{Error, Result};
+use crate::query::complete::Vocabulary;
 use crate::query::language::lex::{is_blank, statements};
 
 /// Entries that are kept in the history.
@@ -26,7 +27,7 @@ pub(super) struct Editor(Reedline);
 
 impl Editor {
     /// Creates an editor that completes `words`. Without `history` nothing is kept.
-    pub(super) fn new(history: Option<&Path>, words: Arc<Mutex<Words>>, values: Values) -> Result<Self> {
+    pub(super) fn new(history: Option<&Path>, words: Arc<Mutex<Vocabulary>>, values: Values) -> Result<Self> {
         let mut keys = default_emacs_keybindings();
         let next =
             ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.to_owned()), ReedlineEvent::MenuNext]);

@@ -9,16 +9,23 @@ use parking_lot::Mutex;
 
 use super::super::query::{point_at, warn};
 use super::command::Command;
-use super::completion::Words;
 use super::pager;
 use super::source::{Found, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Question;
+use crate::query::complete::Vocabulary;
 use crate::query::language::lex::{is_blank, statements};
 use crate::query::output::{Format, Layout, document};
 
 /// Time after which a running statement is shown to run.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Longest wait for names before a prompt.
+const LEARNING_MAX: Duration = Duration::from_secs(2);
+
+/// Statement of `\d`.
+const TABLES: &str = "SELECT table_name AS name, table_type AS type FROM information_schema.tables \
+    WHERE table_schema <> 'information_schema' AND table_name NOT LIKE '%[%' ORDER BY 1";
 
 /// Step after an entry.
 pub(super) enum Next {
@@ -74,10 +81,17 @@ impl Session {
         self.source.clone()
     }
 
-    /// Learns the names that statements can use now. A source out of reach is reported by the next statement.
-    pub(super) async fn learn(&self, words: &Mutex<Words>) {
-        if let Ok(Ok(vocabulary)) = tokio::time::timeout(PATIENCE * 4, self.source.vocabulary()).await {
-            words.lock().vocabulary = vocabulary;
+    /// Learns the names that statements can use. A source out of reach is reported by the next statement.
+    pub(super) async fn learn(&self, words: &Mutex<Vocabulary>) {
+        if let Ok(Ok(vocabulary)) = tokio::time::timeout(LEARNING_MAX, self.source.vocabulary()).await {
+            *words.lock() = vocabulary;
+        }
+    }
+
+    /// Learns the attributes of events that came meanwhile; the other names stay the same in a session.
+    pub(super) async fn learn_keys(&self, words: &Mutex<Vocabulary>) {
+        if let Ok(Ok(keys)) = tokio::time::timeout(LEARNING_MAX, self.source.keys()).await {
+            words.lock().keys = keys;
         }
     }
 
@@ -150,12 +164,16 @@ impl Session {
 
     async fn command(&mut self, text: &str) -> Result<Next> {
         match Command::parse(text)? {
-            Command::Tables => self.list("SELECT table_name AS name, table_type AS type FROM information_schema.tables WHERE table_schema <> 'information_schema' AND table_name NOT LIKE '%[%' ORDER BY 1").await?,
+            Command::Tables => self.list(TABLES).await?,
             Command::Columns(table) => self.run(&format!("DESCRIBE {table}")).await?,
             Command::Attributes(prefix) => self.attributes(&prefix).await?,
             Command::Functions(prefix) => {
                 let prefix = prefix.replace('\'', "''");
-                self.list(&format!("SELECT DISTINCT routine_name AS name, function_type AS type, description FROM information_schema.routines WHERE starts_with(routine_name, '{prefix}') ORDER BY 1")).await?;
+                self.list(&format!(
+                    "SELECT DISTINCT routine_name AS name, function_type AS type, description \
+                     FROM information_schema.routines WHERE starts_with(routine_name, '{prefix}') ORDER BY 1"
+                ))
+                .await?;
             }
             Command::Expanded(on) => {
                 let on = on.unwrap_or(self.layout != Layout::Lists);
@@ -194,7 +212,7 @@ impl Session {
     }
 
     async fn attributes(&self, prefix: &str) -> Result<()> {
-        let keys = self.source.vocabulary().await?.keys;
+        let keys = self.source.keys().await?;
         let keys: Vec<_> =
             keys.iter().filter(|(key, _)| key.trim_start_matches('"').starts_with(prefix)).collect();
         let width = keys.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);

@@ -92,7 +92,7 @@ impl Source {
     }
 
     /// Attribute keys, as they are written in a statement, and the types of their values.
-    async fn keys(&self) -> Result<Vec<(String, String)>> {
+    pub(super) async fn keys(&self) -> Result<Vec<(String, String)>> {
         let mut keys: Vec<(String, String)> = match self {
             Self::Directory(database) => {
                 database.refresh().await?;
