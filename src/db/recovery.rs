@@ -148,7 +148,7 @@ enum Access {
 
 fn inner(settings: Settings, storage: Storage, access: Access, resources: Resources) -> Inner {
     let keys = Arc::new(KeyDictionary::new());
-    let live = Live::remembering(Arc::default(), Buffer::default(), keys, settings.deliveries);
+    let live = Live::remembering(Arc::default(), keys, settings.deliveries, resources.buffers());
     let (live, engine) = (Arc::new(live), resources.engine().clone());
     let read_only = matches!(access, Access::Read);
     Inner { settings, storage, live, engine, resources, writer: RwLock::new(None), read_only }

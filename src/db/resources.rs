@@ -1,8 +1,8 @@
 //! What do all databases of a process share?
 //!
 //! Everything that is costly and independent of any one database: memory and spill directory of queries; caches of
-//! columns, indexes, footers and masks; the registry of functions and views; limits of background work. Create it
-//! once and pass it to every [`Database::open_with`](crate::Database::open_with): its limits then hold for all these
+//! columns, indexes, footers and masks; the registry of functions and views; memory of buffered events; limits of
+//! background work. Create it once and pass it to every [`Database::open_with`](crate::Database::open_with): its limits then hold for all these
 //! databases together:
 //!
 //! ```no_run
@@ -27,10 +27,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::spill::SpillDirectory;
-use crate::config::{IndexSettings, QuerySettings, Settings};
+use crate::config::{BufferSettings, IndexSettings, QuerySettings, Settings};
 use crate::error::Result;
 use crate::index::IndexCache;
-use crate::maintenance::Capacity;
+use crate::maintenance::{Buffers, Capacity};
 use crate::query::Engine;
 
 /// Limits shared by all databases of a process.
@@ -40,6 +40,10 @@ pub struct ResourceSettings {
     pub query: QuerySettings,
     /// Memory for open indexes, in bytes.
     pub index_bytes_max: usize,
+    /// Memory for buffered events of all databases together, in bytes. Appends beyond it fail with
+    /// [`ErrorKind::Busy`](crate::ErrorKind::Busy), and the databases that hold most are flushed. Each database has its
+    /// own limit too: [`BufferSettings::bytes_max`].
+    pub buffer_bytes_max: usize,
     /// Parent of the private spill directory of queries; none means the system's directory for temporary files.
     pub spill: Option<PathBuf>,
     /// Flushes at one time.
@@ -49,12 +53,14 @@ pub struct ResourceSettings {
 }
 
 impl Default for ResourceSettings {
-    /// One flush per processor, since encoding only computes; half as many merges.
+    /// One flush per processor, since encoding only computes; half as many merges. Buffers may hold twice as much as
+    /// that of one database.
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             query: QuerySettings::default(),
             index_bytes_max: IndexSettings::default().memory_bytes_max,
+            buffer_bytes_max: BufferSettings::default().bytes_max.saturating_mul(2),
             spill: None,
             flushes_max: processors,
             merges_max: processors.div_ceil(2),
@@ -67,6 +73,7 @@ impl Default for ResourceSettings {
 pub struct Resources {
     engine: Engine,
     capacity: Arc<Capacity>,
+    buffers: Arc<Buffers>,
     /// Dropped after the engine, which may still be spilling.
     _spill: Arc<SpillDirectory>,
 }
@@ -97,7 +104,8 @@ impl Resources {
         let indexes = Arc::new(IndexCache::new(settings.index_bytes_max));
         let engine = Engine::new(&settings.query, indexes, spill.path())?;
         let capacity = Arc::new(Capacity::new(settings.flushes_max, settings.merges_max));
-        Ok(Self { engine, capacity, _spill: Arc::new(spill) })
+        let buffers = Arc::new(Buffers::new(settings.buffer_bytes_max));
+        Ok(Self { engine, capacity, buffers, _spill: Arc::new(spill) })
     }
 
     /// Number of wake-ups of background tasks, of all databases. An idle database adds none.
@@ -112,12 +120,17 @@ impl Resources {
     pub(super) fn capacity(&self) -> &Arc<Capacity> {
         &self.capacity
     }
+
+    pub(super) fn buffers(&self) -> &Arc<Buffers> {
+        &self.buffers
+    }
 }
 
 fn limits(settings: &Settings) -> ResourceSettings {
     ResourceSettings {
         query: settings.query,
         index_bytes_max: settings.index.memory_bytes_max,
+        buffer_bytes_max: settings.buffer.bytes_max,
         ..ResourceSettings::default()
     }
 }

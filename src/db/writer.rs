@@ -134,9 +134,7 @@ impl Writer {
         }
         self.catalog().is_owner()?;
         let bytes = batch.memory_bytes();
-        let signals = self.live().signals();
-        let room = self.live().admit(bytes, limits.bytes_max);
-        let _room = room.inspect_err(|_| signals.buffer_is_full())?;
+        let _room = self.live().admit(bytes, limits.bytes_max)?;
         let payload = if bytes <= INLINE_BYTES_MAX {
             encode(&batch, id)?
         } else {
@@ -148,7 +146,7 @@ impl Writer {
         let seq = self.wal.append(payload, arrival).await?;
         let level = self.live().level();
         if level.bytes >= limits.flush_bytes || level.rows >= limits.flush_rows {
-            signals.buffer_is_full();
+            self.live().signals().buffer_is_full();
         }
         Ok(seq)
     }

@@ -160,7 +160,9 @@ impl Maintenance {
     }
 
     fn is_full(&self, level: BufferLevel) -> bool {
-        level.rows > 0 && (level.bytes >= self.buffer.flush_bytes || level.rows >= self.buffer.flush_rows)
+        let limits = &self.buffer;
+        level.rows > 0
+            && (level.bytes >= limits.flush_bytes || level.rows >= limits.flush_rows || level.is_wanted)
     }
 
     /// Time until the oldest event must be flushed.

@@ -1,20 +1,20 @@
 //! Which events are in the database at this moment?
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::births::Births;
+use super::buffers::{Admission, Buffers, Share};
 use super::deliveries::{Claim, Deliveries};
 use super::signals::Signals;
 use super::sweep::names;
 use crate::buffer::{Buffer, Run, Sealed};
 use crate::catalog::{CatalogSnapshot, WalRange};
 use crate::config::DeliverySettings;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::event::{EventBatch, KeyDictionary};
 use crate::segment::{SegmentId, SegmentMeta};
 use crate::wal::SequenceNumber;
@@ -27,8 +27,8 @@ pub struct Live {
     births: Arc<Births>,
     deliveries: Arc<Deliveries>,
     signals: Arc<Signals>,
-    /// Bytes of batches that are on their way through the log.
-    pending_bytes: Arc<AtomicUsize>,
+    /// Memory of the buffer, and of batches that are on their way through the log.
+    share: Share,
 }
 
 #[derive(Debug)]
@@ -59,19 +59,6 @@ impl State {
     }
 }
 
-/// Memory reserved for one batch, released when dropped.
-#[derive(Debug)]
-pub struct Admission {
-    bytes: usize,
-    pending_bytes: Arc<AtomicUsize>,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.pending_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
-
 /// A batch on its way through the log.
 #[derive(Debug)]
 pub struct Arrival {
@@ -92,25 +79,31 @@ pub struct BufferLevel {
     pub bytes: usize,
     /// Time at which the oldest batch arrived.
     pub oldest_ns: Option<i64>,
+    /// True if a batch was refused, here or in another database of the process, and a flush would make room.
+    pub is_wanted: bool,
 }
 
 impl Live {
     /// Creates the state at start: committed segments, and the batches above the watermark in the log.
     pub fn new(catalog: Arc<CatalogSnapshot>, buffer: Buffer, keys: Arc<KeyDictionary>) -> Self {
-        Self::remembering(catalog, buffer, keys, DeliverySettings::default())
+        let live = Self::remembering(catalog, keys, DeliverySettings::default(), &Arc::default());
+        live.share.holds(buffer.bytes());
+        live.state.lock().buffer = buffer;
+        live
     }
 
-    /// Like [`new`](Self::new), with deduplication of messages by `deliveries`.
+    /// Creates the state with an empty buffer, one of `buffers`. Messages are deduplicated by `deliveries`.
     pub fn remembering(
         catalog: Arc<CatalogSnapshot>,
-        buffer: Buffer,
         keys: Arc<KeyDictionary>,
         deliveries: DeliverySettings,
+        buffers: &Arc<Buffers>,
     ) -> Self {
         let deliveries = Arc::new(Deliveries::new(deliveries));
-        let state = Mutex::new(State::new(catalog, buffer));
-        let (births, signals, pending_bytes) = Default::default();
-        Self { state, keys, births, deliveries, signals, pending_bytes }
+        let state = Mutex::new(State::new(catalog, Buffer::default()));
+        let (births, signals) = Default::default();
+        let share = buffers.join(&signals);
+        Self { state, keys, births, deliveries, signals, share }
     }
 
     /// Attribute keys seen so far.
@@ -158,25 +151,17 @@ impl Live {
 
     /// Fill level of the buffer.
     pub fn level(&self) -> BufferLevel {
+        let is_wanted = self.share.is_wanted();
         let buffer = &self.state.lock().buffer;
-        BufferLevel { rows: buffer.rows(), bytes: buffer.bytes(), oldest_ns: buffer.oldest_ns() }
+        BufferLevel { rows: buffer.rows(), bytes: buffer.bytes(), oldest_ns: buffer.oldest_ns(), is_wanted }
     }
 
-    /// Reserves memory for a batch of `bytes`. A single batch of any size fits into an empty buffer.
+    /// Reserves memory for a batch of `bytes`. A single batch of any size fits where nothing else is.
     ///
-    /// Fails with [`ErrorKind::Busy`] when the buffer and the batches in progress would exceed `bytes_max`.
+    /// Fails with [`ErrorKind::Busy`](crate::ErrorKind::Busy) when the buffer and the batches in progress would exceed
+    /// `bytes_max`, or those of all databases of the process their limit, and has the full ones flushed.
     pub fn admit(&self, bytes: usize, bytes_max: usize) -> Result<Admission> {
-        let used = self.state.lock().buffer.bytes() + self.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let admission = Admission { bytes, pending_bytes: Arc::clone(&self.pending_bytes) };
-        if used > 0 && used + bytes > bytes_max {
-            return Err(Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "the buffer holds {used} bytes and may hold {bytes_max} (buffer.bytes_max): retry after the next flush"
-                ),
-            ));
-        }
-        Ok(admission)
+        self.share.reserve(bytes, bytes_max)
     }
 
     /// Adds batches that have become durable: from now on queries see them.
@@ -196,6 +181,7 @@ impl Live {
             state.buffer.push(seq, batch, now_ns);
             arrived.push(under_way);
         }
+        self.share.holds(state.buffer.bytes());
         drop(state);
         drop(arrived);
         self.signals.batches_arrived();
@@ -216,7 +202,9 @@ impl Live {
 
     /// Replaces a run by its merged events; no flush may be running.
     pub fn replace_run(&self, run: &Run, merged: Arc<EventBatch>) {
-        self.state.lock().buffer.replace_run(run, merged);
+        let mut state = self.state.lock();
+        state.buffer.replace_run(run, merged);
+        self.share.holds(state.buffer.bytes());
     }
 
     /// Makes queries see `catalog`, and drops the batches that it has in segments. A snapshot older than the current
@@ -225,6 +213,7 @@ impl Live {
         let mut state = self.state.lock();
         if catalog.version > state.catalog.version {
             state.buffer.remove_through(catalog.wal_watermark);
+            self.share.holds(state.buffer.bytes());
             state.swap(catalog);
             drop(state);
             self.signals.committed(catalog.version);
@@ -241,6 +230,8 @@ impl Live {
             replayed.is_none_or(|first| first > catalog.wal_watermark),
             "segments have no batch of the buffer"
         );
-        *self.state.lock() = State::new(catalog, buffer);
+        let mut state = self.state.lock();
+        self.share.holds(buffer.bytes());
+        *state = State::new(catalog, buffer);
     }
 }

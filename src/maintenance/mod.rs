@@ -19,7 +19,7 @@
 //! - Each background [`Duty`] has its own retries: a failing one does not stop the others.
 //! - An idle database does not run: its duties wait for [`signals`] or deadlines.
 //!
-//! [`live`] is the state that queries see, [`deliveries`] the messages stored in it, [`flush`] the steps above.
+//! [`live`] is the state that queries see, [`buffers`] limits its memory, [`deliveries`] the messages stored in it, [`flush`] the steps above.
 //! [`compaction`] merges segments; [`compaction_policy`] chooses them for a single run, [`tiers`] for merges that go
 //! on for years. [`runs`] merges the indexes of many segments. [`sweep`] deletes unneeded objects, but not those that
 //! are being made: [`births`] lists them. [`masking`] hides deleted rows and [`retention`] expired ones: the rows that
@@ -28,6 +28,7 @@
 
 pub mod deliveries;
 pub mod signals;
+mod buffers;
 pub mod live;
 mod ground;
 pub mod flush;
@@ -51,6 +52,7 @@ mod duties;
 
 pub use backup::{BackupProgress, BackupReport, BackupSource, BackupTarget, Purpose};
 pub use births::{Birth, Births, decide};
+pub use buffers::{Admission, Buffers};
 pub use compaction::{CompactionOptions, CompactionProgress, CompactionReport, Compactor, SegmentTotals};
 pub use condition::Condition;
 pub(crate) use condition::with_stack;
@@ -59,7 +61,7 @@ pub use duties::{Hold, Maintenance};
 pub use duty::{Duty, DutyState};
 pub use flush::{Flushed, Flusher, store_built, store_segment};
 pub use ground::{Capacity, Ground};
-pub use live::{Admission, Arrival, Live};
+pub use live::{Arrival, Live};
 pub use masking::{DeleteRequest, Masker};
 pub use matching::RowMatcher;
 pub use retention::Retainer;

@@ -55,3 +55,26 @@ async fn a_limit_of_memory_holds_for_all_databases_together() {
     drop(taken);
     assert_eq!(sorted().await.unwrap(), 1000);
 }
+
+#[tokio::test]
+async fn a_full_buffer_of_one_database_is_flushed_to_make_room_for_another() {
+    let limit = batch(0..1000).memory_bytes() * 3 / 2;
+    let resources =
+        Resources::new(&ResourceSettings { buffer_bytes_max: limit, ..ResourceSettings::default() }).unwrap();
+    let dirs = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let one = Database::open_with(manual(dirs[0].path()), &resources).await.unwrap();
+    let other = Database::open_with(manual(dirs[1].path()), &resources).await.unwrap();
+    one.append(batch(0..1000)).await.unwrap();
+    let error = other.append(batch(0..1000)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.message().contains("of all databases"), "{error}");
+    // What an agent does: it retries.
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while let Err(error) = other.append(batch(0..1000)).await {
+        assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+        assert!(tokio::time::Instant::now() < deadline, "the other database is never flushed");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(one.stats().segments, 1);
+    assert_eq!(text(&other, "SELECT count(*) FROM events").await, "1000");
+}
