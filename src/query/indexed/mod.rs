@@ -12,7 +12,7 @@
 //!   them;
 //! - [`rows`] evaluates a condition on one segment;
 //! - [`source`] is a Parquet source that consults the indexes when it opens a file, and reads large files in
-//!   [`parts`], and through a [`row_filter`] if many rows match;
+//!   [`parts`], and through a [`row_filter`] if many rows match ([`dense`] bits);
 //! - [`resident`] reads segments whose values are all in memory;
 //! - [`counts_exec`] replaces aggregations that bitmaps alone can answer, by [`counting`];
 //! - [`morsel`] passes all their rows to DataFusion.
@@ -29,6 +29,7 @@ mod inverted;
 pub(crate) mod rows;
 pub(crate) mod source;
 mod morsel;
+mod dense;
 mod row_filter;
 pub(crate) mod parts;
 pub(crate) mod decode;

@@ -26,8 +26,8 @@ use datafusion::physical_expr::{PhysicalExpr, conjunction, split_conjunction};
 use futures::StreamExt;
 use roaring::RoaringBitmap;
 
+use super::dense::dense;
 use super::morsel::FileRows;
-use super::row_filter::bits;
 use super::rows::Context;
 use crate::query::functions::codes::CodeOf;
 use crate::segment::SegmentMeta;
@@ -54,8 +54,8 @@ pub(super) struct ResidentScan {
     output: SchemaRef,
     /// Number of rows of the segment.
     total: usize,
-    /// Rows to scan; `None`: all.
-    rows: Option<RoaringBitmap>,
+    /// Rows to scan, one bit for each row of the segment; `None`: all.
+    rows: Option<BooleanBuffer>,
     /// Rows of the segment per piece.
     piece_rows: usize,
 }
@@ -136,7 +136,10 @@ impl ResidentScan {
             output: Arc::new(projection.project_schema(&context.table)?),
             total: segment.rows as usize,
             piece_rows: rows.map_or(BATCH_ROWS, |rows| piece_rows(rows.len(), segment.rows)),
-            rows: rows.filter(|rows| rows.len() < segment.rows).cloned(),
+            rows: rows
+                .filter(|rows| rows.len() < segment.rows)
+                .map(|rows| dense(rows, segment.rows as usize))
+                .transpose()?,
         }))
     }
 
@@ -154,7 +157,7 @@ impl ResidentScan {
     fn piece(&self, i: usize) -> Option<Picked> {
         let start = i.checked_mul(self.piece_rows).filter(|start| *start < self.total)?;
         let range = start..(start + self.piece_rows).min(self.total);
-        let keep = self.rows.as_ref().map(|rows| bits(rows, std::slice::from_ref(&range)));
+        let keep = self.rows.as_ref().map(|rows| rows.slice(range.start, range.len()));
         Some(Picked { range, keep })
     }
 

@@ -349,7 +349,7 @@ impl ReadPlan {
         match &self.wide {
             Some(wide) if self.residual.is_empty() || self.is_cheap_to_decode(wide) => {
                 let filter = RowFilter {
-                    keep: bits(rows, &pieces),
+                    keep: bits(rows, &pieces)?,
                     residual: wide.residual.clone(),
                     output: Arc::clone(&wide.output),
                 };
