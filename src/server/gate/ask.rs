@@ -1,14 +1,14 @@
 //! How does a question become an answer, within its limits?
 //!
 //! 1. It gets a permit, or is refused ([`permits`](super::permits)).
-//! 2. The database plans it and finds the first rows, before the deadline. Most failures happen here, while the
-//!    protocol can still send an error status.
-//! 3. A driver ([`drive`](super::drive)) finds the other rows, and encodes rows as items of the protocol: chunks of
-//!    a body, messages, or the rows themselves. It ends by the deadline.
+//! 2. A driver ([`drive`](super::drive)) plans it, finds the rows, and encodes them as items of the protocol: chunks
+//!    of a body, messages, or the rows themselves. It ends by the deadline.
+//! 3. The answer begins with the first item. Most failures come before it, while the protocol can still send an error
+//!    status.
 //! 4. When the question ends, for any reason, its permit and memory are freed, and it is counted and audited.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
@@ -70,29 +70,26 @@ impl Caller {
     {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
         let mut asked = Asked::new(self, protocol, question.ask.to_string());
-        let begun = async {
-            let permit = self.gate.0.permits.take()?;
-            let database = self.gate.0.database.clone();
-            // The permit goes along: planning that is cut off may compute on for a while.
-            let plan = async move { Ok((database.query(question).await?, permit)) };
-            deadline.limit(self.gate.0.drivers.run(plan)).await
-        }
-        .await;
-        let result = match begun {
-            Ok((result, permit)) => {
-                asked.permit = Some(permit);
-                result
-            }
+        match self.gate.0.permits.take() {
+            Ok(permit) => asked.permit = Some(permit),
             Err(error) => {
                 asked.failed(&error);
                 return Err(error.into());
             }
+        }
+        let (database, found) = (self.gate.0.database.clone(), Arc::clone(&asked.found));
+        let warnings = Arc::new(OnceLock::new());
+        let warned = Arc::clone(&warnings);
+        let plan = async move {
+            let result = database.query(question).await?;
+            // Fails only if it was set before.
+            let _ = warned.set(result.warnings.clone());
+            Ok::<S, Error>(encode(counted(result, found)))
         };
-        let warnings = result.warnings.clone();
-        let result = counted(result, Arc::clone(&asked.found));
-        let mut items = self.gate.0.drivers.start(encode(result), asked, deadline);
+        let items = futures::stream::once(plan).try_flatten();
+        let mut items = self.gate.0.drivers.start(items, asked, deadline);
         items.begin().await?;
-        Ok(Answer { warnings, items })
+        Ok(Answer { warnings: warnings.get().cloned().unwrap_or_default(), items })
     }
 
     /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).

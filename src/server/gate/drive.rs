@@ -9,10 +9,13 @@
 //!            ▲
 //!          driver: watches the deadline, on the threads of the server
 //! ```
+//! The maker marks the end in the queue, so that a client that has the last item need not wait for any task to be told
+//! so. Taking the mark frees the holdings of the question ([`Held`]): its place is free before the client can ask again.
+//!
 //! The driver ends when the last item has been taken, when [`Items`] is dropped, at the deadline, and when the gate
-//! is closed. It then ends the maker, which frees the stream of items, and frees the holdings of the question
-//! ([`Held`]). In the last two cases it also frees the items in the queue, and the client is told at once. An answer
-//! that is cut off never looks complete: [`Items`] ends with the error.
+//! is closed. It then ends the maker, which frees the stream of items, and frees the holdings. In the last two cases it
+//! also frees the items in the queue, and the client is told at once. An answer that is cut off never looks complete:
+//! [`Items`] ends with the error.
 //!
 //! Queries have threads of their own ([`Workers`]), because some compute long without yielding. Those delay other
 //! queries, but neither deadlines nor anything else that the server does. A maker ends only when it yields, and its
@@ -76,6 +79,18 @@ pub(super) trait Held: Send + 'static {
     fn ended(&mut self, ending: &Ending);
 }
 
+/// What a question holds, until the first who knows its ending takes it.
+struct Holdings(Mutex<Option<Box<dyn Held>>>);
+
+impl Holdings {
+    fn end(&self, ending: &Ending) {
+        let held = self.0.lock().take();
+        if let Some(mut held) = held {
+            held.ended(ending);
+        }
+    }
+}
+
 /// The ending of a question.
 #[derive(Debug)]
 pub(super) enum Ending {
@@ -113,16 +128,18 @@ impl Drivers {
     pub(super) fn start<T: Send + 'static>(
         &self,
         items: impl Stream<Item = Result<T>> + Send + 'static,
-        mut held: impl Held,
+        held: impl Held,
         deadline: Deadline,
     ) -> Items<T> {
         let (to, queue) = mpsc::channel(ITEMS_AHEAD);
         let queue = Arc::new(Mutex::new(queue));
         let (tell, ended) = oneshot::channel();
         let left = CancellationToken::new();
+        let holdings = Arc::new(Holdings(Mutex::new(Some(Box::new(held)))));
         let handed_out = Items {
             first: None,
             queue: Arc::clone(&queue),
+            holdings: Arc::clone(&holdings),
             ended: Some(ended),
             told: None,
             _left: left.clone().drop_guard(),
@@ -144,6 +161,9 @@ impl Drivers {
                 Ending::Failed(error) => Err(Error::new(error.kind(), error.chain()).at(error.position())),
                 Ending::Whole | Ending::Abandoned => Ok(()),
             };
+            if !was_cut_off {
+                holdings.end(&ending);
+            }
             // Fails if the client has left.
             let _ = tell.send(told);
             if was_cut_off {
@@ -153,8 +173,9 @@ impl Drivers {
                 // Frees the items that nobody will take.
                 let mut queue = queue.lock();
                 while queue.try_recv().is_ok() {}
+                drop(queue);
+                holdings.end(&ending);
             }
-            held.ended(&ending);
         });
         handed_out
     }
@@ -176,26 +197,37 @@ fn defect(gone: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::internal("the query hit a defect of the server; see the server's log").with_source(gone)
 }
 
+/// Place in the queue.
+#[derive(Debug)]
+enum Slot<T> {
+    Item(T),
+    /// The item before was the last.
+    End,
+}
+
 /// Makes all items; returns when the last one has been taken.
-async fn hand_over<T>(items: impl Stream<Item = Result<T>>, to: mpsc::Sender<T>) -> Ending {
-    let mut items = std::pin::pin!(items);
-    while let Some(item) = items.next().await {
-        match item {
-            // The queue closes only when it is dropped, after this.
-            Ok(item) => drop(to.send(item).await),
-            Err(error) => return Ending::Failed(error),
+async fn hand_over<T>(items: impl Stream<Item = Result<T>>, to: mpsc::Sender<Slot<T>>) -> Ending {
+    {
+        let mut items = std::pin::pin!(items);
+        while let Some(item) = items.next().await {
+            match item {
+                // The queue closes only when it is dropped, after this.
+                Ok(item) => drop(to.send(Slot::Item(item)).await),
+                Err(error) => return Ending::Failed(error),
+            }
         }
     }
+    drop(to.send(Slot::End).await);
     // All places of the queue are free when it is empty.
     drop(to.reserve_many(ITEMS_AHEAD).await);
     Ending::Whole
 }
 
 /// The items of an answer, as they are made. Dropping it ends the question.
-#[derive(Debug)]
 pub(in crate::server) struct Items<T> {
     first: Option<T>,
-    queue: Arc<Mutex<mpsc::Receiver<T>>>,
+    queue: Arc<Mutex<mpsc::Receiver<Slot<T>>>>,
+    holdings: Arc<Holdings>,
     /// `None` once the ending is known.
     ended: Option<oneshot::Receiver<Result<()>>>,
     /// Error of an ending that is known and not yet reported.
@@ -203,7 +235,24 @@ pub(in crate::server) struct Items<T> {
     _left: DropGuard,
 }
 
+impl<T> std::fmt::Debug for Items<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Items").finish_non_exhaustive()
+    }
+}
+
 impl<T: Send + Unpin> Items<T> {
+    fn taken(&mut self, slot: Slot<T>) -> Option<Result<T>> {
+        match slot {
+            Slot::Item(item) => Some(Ok(item)),
+            Slot::End => {
+                self.ended = None;
+                self.holdings.end(&Ending::Whole);
+                None
+            }
+        }
+    }
+
     /// Waits for the first item, so that earlier failures are returned here. The item stays.
     pub(super) async fn begin(&mut self) -> Result<()> {
         self.first = self.next().await.transpose()?;
@@ -218,8 +267,9 @@ impl<T: Send + Unpin> Stream for Items<T> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        if let Poll::Ready(Some(item)) = self.queue.lock().poll_recv(context) {
-            return Poll::Ready(Some(Ok(item)));
+        let next = self.queue.lock().poll_recv(context);
+        if let Poll::Ready(Some(slot)) = next {
+            return Poll::Ready(self.taken(slot));
         }
         // An ending is told although a maker that does not yield keeps the queue open.
         let Some(ended) = &mut self.ended else { return Poll::Ready(self.told.take().map(Err)) };
@@ -232,7 +282,7 @@ impl<T: Send + Unpin> Stream for Items<T> {
         // Items that came meanwhile precede the ending.
         let last = self.queue.lock().try_recv();
         match last {
-            Ok(item) => Poll::Ready(Some(Ok(item))),
+            Ok(slot) => Poll::Ready(self.taken(slot)),
             Err(_) => Poll::Ready(self.told.take().map(Err)),
         }
     }
@@ -321,10 +371,12 @@ mod tests {
         let (fixture, permits) = (Fixture::default(), Permits::new(1));
         let mut items = fixture.start(&permits, LONG, stream::iter(0..100).map(Ok));
         items.begin().await.unwrap();
-        let numbers: Vec<i32> = items.map(Result::unwrap).collect().await;
+        let numbers: Vec<i32> = items.by_ref().map(Result::unwrap).collect().await;
         assert!(numbers.into_iter().eq(0..100));
-        assert_eq!(fixture.endings(1).await, ["whole"]);
         permits.take().unwrap();
+        assert!(items.next().await.is_none(), "it stays at its end");
+        drop(items);
+        assert_eq!(fixture.endings(1).await, ["whole"]);
     }
 
     #[tokio::test]
