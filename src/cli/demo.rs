@@ -19,7 +19,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
 use self::corpus::Plan;
 use self::source::Source;
 use super::Globals;
-use super::remote::Server;
+use super::remote::{RemoteArgs, Server};
 use super::serve::{self, ServeArgs};
 use crate::config::{Clock, SystemClock};
 use crate::db::Database;
@@ -59,11 +59,10 @@ pub(super) struct DemoArgs {
     /// Only write the events to OTLP files, in a new or empty directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["serve", "url"])]
     write_otlp: Option<PathBuf>,
-    /// Send the events to the server at this URL, http://host:port, and query it instead of --data
-    #[arg(long, value_name = "URL", conflicts_with = "serve")]
-    url: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Then serve the data, and add new events of the shop, until stopped
-    #[arg(long)]
+    #[arg(long, conflicts_with = "url")]
     serve: bool,
     /// New events per second with --serve
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
@@ -99,8 +98,8 @@ pub(super) async fn run(args: DemoArgs, globals: &Globals) -> Result<()> {
         return source::blocking(move || write_files(settings, &directory)).await;
     }
     let mut out = std::io::stdout();
-    match &args.url {
-        Some(url) => remote(&args, settings, url.trim_end_matches('/'), &mut out).await,
+    match args.remote.server()? {
+        Some(server) => remote(&args, settings, server, &mut out).await,
         None => local(args, settings, globals, &mut out).await,
     }
 }
@@ -111,7 +110,7 @@ async fn local(args: DemoArgs, wanted: DemoSettings, globals: &Globals, out: &mu
         let message = "the demo needs a data directory, not an object store: write --data DIR, or send it to a server with --url";
         return Err(Error::invalid(message));
     };
-    let server = if args.serve { Some(serve::Prepared::bind(&args.server).await?) } else { None };
+    let server = if args.serve { Some(serve::Prepared::bind(&args.server, globals).await?) } else { None };
     let database = Database::open(args.server.settings(globals)).await?;
     let source = Source::Local(database.clone());
     let events = database.stats().events;
@@ -155,8 +154,9 @@ fn second_half(settings: DemoSettings) -> String {
 }
 
 /// Sends the demo to a running server.
-async fn remote(args: &DemoArgs, settings: DemoSettings, url: &str, out: &mut impl Write) -> Result<()> {
-    let source = Source::Remote(Server::new(url)?);
+async fn remote(args: &DemoArgs, settings: DemoSettings, server: Server, out: &mut impl Write) -> Result<()> {
+    let url = server.url().to_owned();
+    let source = Source::Remote(server);
     let there =
         source.count("select count(*) from events where attributes['service.namespace'] = 'heddle'").await?;
     if there > 0 {

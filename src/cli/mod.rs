@@ -15,6 +15,7 @@ mod delete;
 mod demo;
 pub(crate) mod import;
 mod inspect;
+mod key;
 mod logging;
 mod progress;
 mod query;
@@ -187,6 +188,8 @@ enum Command {
     Query(query::QueryArgs),
     /// Enter SQL statements one after the other, with completion and history
     Sql(shell::SqlArgs),
+    /// Make, list and revoke the keys that clients of a server need
+    Key(key::KeyArgs),
     /// Merge small and overlapping segments, so that queries open fewer files
     Compact(compact::CompactArgs),
     /// Delete the events that fit an SQL condition
@@ -281,6 +284,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 logging::start(globals, "error")?;
                 inspect::run(args, globals).await
             }
+            Command::Key(args) => key::run(args, globals).map(|()| ExitCode::SUCCESS),
             Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
             Command::Sql(args) => shell::run(args, globals).await.map(|()| ExitCode::SUCCESS),
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use futures::StreamExt;
 
+use super::remote::RemoteArgs;
 use super::{Globals, logging, remote, units};
 use crate::config::Settings;
 use crate::db::Database;
@@ -65,9 +66,8 @@ pub(super) struct QueryArgs {
     /// Default: none; with --url, that of the server (serve --query-timeout).
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     timeout: Option<Duration>,
-    /// Query the server at this URL, http://host:port, instead of --data
-    #[arg(long, value_name = "URL", env = "BROADLOOM_URL")]
-    url: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Memory for the query; beyond it the query spills to disk, then fails
     ///
     /// With --url, the server's --query-memory applies instead.
@@ -116,8 +116,8 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
         ));
     }
     let mut to = Sink::open(args.output)?;
-    let answered = if let Some(url) = args.url {
-        remote::ask(&url, &question, format, &mut to).await
+    let answered = if let Some(server) = args.remote.server()? {
+        remote::ask(&server, &question, format, &mut to).await
     } else {
         let mut settings = globals.settings();
         settings.query.memory_bytes_max = args.query_memory;

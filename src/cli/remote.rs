@@ -2,13 +2,16 @@
 
 use std::error::Error as _;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
+use clap::Args;
 use reqwest::Response;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -28,6 +31,55 @@ struct Statement<'a> {
     params: &'a [Parameter],
 }
 
+/// Options of a command that may ask a server.
+#[derive(Debug, Clone, Args)]
+pub(super) struct RemoteArgs {
+    /// Query the server at this URL, http://host:port or https://host:port, instead of --data
+    #[arg(long, value_name = "URL", env = "BROADLOOM_URL")]
+    url: Option<String>,
+    /// Key for the server, as broadloom key create printed it
+    ///
+    /// Everyone on this machine sees the options of a program: set the environment variable instead.
+    #[arg(long, value_name = "KEY", env = "BROADLOOM_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// PEM file of certificates to trust, besides those of the system
+    #[arg(long = "ca", value_name = "FILE", env = "BROADLOOM_CA")]
+    roots: Option<PathBuf>,
+}
+
+impl RemoteArgs {
+    /// The server to ask; `None` if the data is to be read directly.
+    pub(super) fn server(&self) -> Result<Option<Server>> {
+        self.url.as_deref().map(|url| Server::new(url, self)).transpose()
+    }
+
+    fn client(&self, parsed: &url::Url) -> Result<reqwest::Client> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &self.key {
+            let value = HeaderValue::try_from(format!("Bearer {}", key.trim()));
+            let mut value =
+                value.map_err(|_| Error::invalid("--key is not a key: it has characters of no key"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        // Reading the system's certificates takes longer than a query.
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(PATIENCE)
+            .default_headers(headers)
+            .tls_built_in_root_certs(parsed.scheme() == "https");
+        if let Some(file) = &self.roots {
+            let wrong = |e: String| Error::invalid(format!("--ca {}: {e}", file.display()));
+            let pem = std::fs::read(file).map_err(|e| wrong(e.to_string()))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| wrong(e.to_string()))?;
+            if roots.is_empty() {
+                return Err(wrong("it has no certificates".to_owned()));
+            }
+            builder = roots.into_iter().fold(builder, reqwest::ClientBuilder::add_root_certificate);
+        }
+        builder.build().map_err(|e| Error::internal("the HTTP client cannot be made").with_source(e))
+    }
+}
+
 /// A server, and the connections to it; cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
@@ -37,14 +89,8 @@ pub(super) struct Server {
 
 impl Server {
     /// The server at `url`, `http://host:port`. Connects when it is used.
-    pub(super) fn new(url: &str) -> Result<Self> {
-        let parsed = parse(url)?;
-        // Reading the system's certificates takes longer than a query.
-        let client = reqwest::Client::builder()
-            .connect_timeout(PATIENCE)
-            .tls_built_in_root_certs(parsed.scheme() == "https")
-            .build()
-            .map_err(|e| Error::internal("the HTTP client cannot be made").with_source(e))?;
+    fn new(url: &str, args: &RemoteArgs) -> Result<Self> {
+        let client = args.client(&parse(url)?)?;
         Ok(Self { url: url.trim_end_matches('/').into(), client })
     }
 
@@ -127,9 +173,13 @@ pub(super) fn read_rows(bytes: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     Ok((reader.schema(), reader.collect::<std::result::Result<_, _>>()?))
 }
 
-/// Sends the question to the server at `url` and writes the result to `to`.
-pub(super) async fn ask(url: &str, question: &Question, format: Format, to: &mut impl Write) -> Result<()> {
-    let server = Server::new(url)?;
+/// Sends the question to the server and writes the result to `to`.
+pub(super) async fn ask(
+    server: &Server,
+    question: &Question,
+    format: Format,
+    to: &mut impl Write,
+) -> Result<()> {
     if format == Format::Table {
         let (warnings, schema, batches) = server.rows(question).await?;
         for warning in &warnings {
@@ -202,9 +252,13 @@ mod tests {
         let timeout = Some(Duration::from_millis(1500));
         let question = Question { timeout, row_limit: Some(7), ..Question::sql("select 1") };
         assert_eq!(path(&question, Format::Arrow), "/v1/sql?format=arrow&timeout=1s+500ms&limit=7");
-        assert_eq!(Server::new("http://h:1/").unwrap().url(), "http://h:1");
-        assert!(Server::new("localhost:8080").is_err());
-        assert!(Server::new("nonsense").is_err());
+        let server = |url: &str| {
+            let args = RemoteArgs { url: Some(url.to_owned()), key: Some("bl_1".to_owned()), roots: None };
+            args.server().map(Option::unwrap)
+        };
+        assert_eq!(server("http://h:1/").unwrap().url(), "http://h:1");
+        assert!(server("localhost:8080").is_err());
+        assert!(server("nonsense").is_err());
     }
 
     #[test]

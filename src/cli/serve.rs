@@ -3,22 +3,24 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
+use super::key::KeyPlace;
 use super::logging::LogFormat;
 use super::{Globals, logging, units};
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::{Error, ErrorKind, Result};
-use crate::server::{Endpoints, Limits, Listeners, Port, Server, Signals};
+use crate::server::{Endpoints, Limits, Listeners, Port, Server, Signals, TlsSource};
 
 const AFTER_HELP: &str = "\
 Examples:
   broadloom serve
-  broadloom serve --data /var/lib/broadloom --http 0.0.0.0:8080 --otlp-grpc off
+  broadloom serve --data /var/lib/broadloom --http 0.0.0.0:8080 --tls-cert server.pem --tls-key server.key
   broadloom serve --config /etc/broadloom.toml --log-format json
 
 Send telemetry (any OpenTelemetry SDK or Collector):
@@ -33,8 +35,9 @@ Look at it:
   open http://127.0.0.1:8080/ in a browser
 
 When it is ready, it prints its addresses: `listening http=127.0.0.1:8080 otlp-grpc=… otlp-http=…`.
-By default it listens on the loopback interface only; there is no authentication yet. So that web pages cannot read
-data, programs on this machine must use localhost, an IP address, or a name given with --allowed-host.
+By default it listens on the loopback interface only, and clients need no key until broadloom key create makes the
+first. So that web pages cannot read data, programs on this machine must use localhost, an IP address, or a name given
+with --allowed-host.
 SIGTERM or Ctrl-C lets running requests end, writes buffered events to segments, and exits with 0.
 A second signal stops at once; acknowledged events are in the write-ahead log.";
 
@@ -98,6 +101,26 @@ pub(super) struct ServeArgs {
     /// Web pages from these hosts may read data too. A proxy that passes on the name that it was asked for needs this.
     #[arg(long, value_name = "NAME", env = "BROADLOOM_ALLOWED_HOST", value_delimiter = ',')]
     allowed_host: Vec<String>,
+    #[command(flatten)]
+    keys: KeyPlace,
+    /// Certificate for encrypted connections (TLS): a PEM file, or "dev" for one that this server signs itself
+    ///
+    /// The file begins with the server's certificate; those that lead to a root follow. It is read again when it
+    /// changes. "dev" is for trying: clients must be told not to verify it.
+    #[arg(long, value_name = "FILE", env = "BROADLOOM_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE", env = "BROADLOOM_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// PEM file of roots: only clients with a certificate that leads to one of them may connect
+    #[arg(long, value_name = "FILE", env = "BROADLOOM_TLS_CLIENT_CA", requires = "tls_key")]
+    tls_client_ca: Option<PathBuf>,
+    /// Listen on addresses that other machines reach although clients need no keys or connections are not encrypted
+    ///
+    /// Everyone who reaches such an address can read and write everything, or read along. For networks that are
+    /// closed otherwise, and behind a proxy that does both.
+    #[arg(long, env = "BROADLOOM_INSECURE")]
+    insecure: bool,
     /// Connections of each port; beyond it the connection that is idle longest is closed
     #[arg(long, value_name = "COUNT", env = "BROADLOOM_CONNECTIONS_MAX", default_value_t = Limits::default().connections_max, value_parser = connections)]
     connections_max: usize,
@@ -170,12 +193,36 @@ fn redelivery_window(text: &str) -> Result<Duration, String> {
 }
 
 impl ServeArgs {
-    fn endpoints(&self) -> Endpoints {
-        let endpoints = Endpoints::default().with_allowed_hosts(&self.allowed_host);
-        self.ports.addresses.iter().fold(endpoints, |endpoints, (port, address)| match address.as_str() {
+    fn endpoints(&self, globals: &Globals) -> Result<Endpoints> {
+        let mut endpoints =
+            Endpoints::default().with_allowed_hosts(&self.allowed_host).allowing_insecure(self.insecure);
+        if let Some(source) = self.tls()? {
+            endpoints = endpoints.with_tls(source);
+        }
+        if let Some(file) = self.keys.named() {
+            endpoints = endpoints.with_keys(file);
+        } else if let Some(file) = KeyPlace::default_of(globals) {
+            endpoints = endpoints.with_keys_once_made(file);
+        }
+        Ok(self.ports.addresses.iter().fold(endpoints, |endpoints, (port, address)| match address.as_str() {
             "off" => endpoints.without(*port),
             _ => endpoints.with(*port, address),
-        })
+        }))
+    }
+
+    fn tls(&self) -> Result<Option<TlsSource>> {
+        match (&self.tls_cert, &self.tls_key) {
+            (None, _) => Ok(None),
+            (Some(name), None) if name.as_os_str() == "dev" => Ok(Some(TlsSource::Development)),
+            (Some(_), None) => {
+                Err(Error::invalid("--tls-cert FILE needs --tls-key FILE, the key of the certificate"))
+            }
+            (Some(certificate), Some(key)) => Ok(Some(TlsSource::Files {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_roots: self.tls_client_ca.clone(),
+            })),
+        }
     }
 
     fn limits(&self) -> Limits {
@@ -207,7 +254,7 @@ impl ServeArgs {
 /// Runs `broadloom serve`.
 pub(super) async fn run(args: ServeArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "info")?;
-    let prepared = Prepared::bind(&args).await?;
+    let prepared = Prepared::bind(&args, globals).await?;
     let database = Database::open(args.settings(globals)).await?;
     prepared.serve(&args, database, globals, std::future::pending()).await
 }
@@ -221,14 +268,15 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Installs the signal handlers and binds the ports.
-    pub(super) async fn bind(args: &ServeArgs) -> Result<Self> {
+    pub(super) async fn bind(args: &ServeArgs, globals: &Globals) -> Result<Self> {
         let signals = Signals::install()?;
-        Ok(Self { signals, listeners: Listeners::bind(&args.endpoints()).await? })
+        Ok(Self { signals, listeners: Listeners::bind(&args.endpoints(globals)?).await? })
     }
 
     /// The web page that will be there, for a browser on this machine.
     pub(super) fn page(&self) -> Result<Option<String>> {
-        Ok(self.listeners.addresses()?.get(Port::Http).map(page))
+        let is_encrypted = self.listeners.is_encrypted();
+        Ok(self.listeners.addresses()?.get(Port::Http).map(|address| page(address, is_encrypted)))
     }
 
     /// Serves `database` until a signal, and runs `beside` meanwhile; serving ends if that fails.
@@ -281,13 +329,14 @@ async fn end(server: Server, database: &Database) -> Result<()> {
 }
 
 /// The web page of a server that listens on `address`, for a browser on this machine.
-fn page(address: SocketAddr) -> String {
+fn page(address: SocketAddr, is_encrypted: bool) -> String {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    format!("http://{}/", SocketAddr::new(ip, address.port()))
+    let scheme = if is_encrypted { "https" } else { "http" };
+    format!("{scheme}://{}/", SocketAddr::new(ip, address.port()))
 }
 
 /// Reports the addresses: in the log and on stderr for people, on stdout for programs.
@@ -300,7 +349,7 @@ fn announce(server: &Server, globals: &Globals) {
         "listening"
     );
     // A closed stderr or stdout does not stop the server.
-    if let Some(page) = addresses.get(Port::Http).map(page)
+    if let Some(page) = addresses.get(Port::Http).map(|address| page(address, server.is_encrypted()))
         && globals.log_format == LogFormat::Text
     {
         let _ = writeln!(std::io::stderr(), "open {page}");
@@ -322,7 +371,16 @@ mod tests {
     }
 
     fn endpoints(arguments: &[&str]) -> Endpoints {
-        Serve::parse_from([&["serve"], arguments].concat()).args.endpoints()
+        #[derive(Debug, Parser)]
+        struct Whole {
+            #[command(flatten)]
+            globals: Globals,
+            #[command(flatten)]
+            serve: Serve,
+        }
+        let store = ["serve", "--data", "s3://bucket"];
+        let whole = Whole::parse_from([&store[..], arguments].concat());
+        whole.serve.args.endpoints(&whole.globals).unwrap()
     }
 
     #[test]

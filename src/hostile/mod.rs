@@ -69,6 +69,7 @@ pub const DECODERS: &[Decoder] = &[
     decoder("csv", ingest::csv, 4 * MIB, 4 * KIB),
     decoder("jaeger", ingest::jaeger, 256 * MIB, 4 * KIB),
     decoder("import", ingest::import, 1280 * MIB, 4 * KIB),
+    decoder("credentials", crate::server::read_headers, MIB, KIB),
     decoder("unpack", ingest::unpack, 48 * MIB, 16),
     decoder("typed-json", ingest::typed_json, MIB, 4 * KIB),
     decoder("batch", storage::batch, MIB, 256),

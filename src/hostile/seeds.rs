@@ -45,6 +45,10 @@ pub(super) fn of(decoder: &str) -> Vec<Vec<u8>> {
         "jaeger" => jaeger(),
         "import" => import(),
         "unpack" => vec![gzip(b"wide events"), zstd(b"wide events"), [gzip(b"a"), gzip(b"b")].concat()],
+        "credentials" => texts(&[
+            "Bearer bl_00112233_0011223344556677889900112233445566778899001122334455667788990011",
+            "Basic OmJsXzE=\na=b; broadloom_session=00; c",
+        ]),
         "typed-json" => texts(&[
             r#"{"a":[1,-2.5e3,true,null,{"$double":"NaN"}],"$$k":{"$bytes":"AAE="}}"#,
             r#""text \u0041\n""#,

@@ -19,7 +19,7 @@ use crate::event::{AttributeKey, AttributeType, Level, TypeSet};
 /// `GET /v1/attributes`.
 pub(super) async fn get(caller: Caller, uri: Uri) -> Result<Json<Value>, Problem> {
     let prefix = prefix(uri.query().unwrap_or_default())?;
-    let mut keys = caller.attributes();
+    let mut keys = caller.attributes()?;
     keys.retain(|(key, _)| key.key.starts_with(&prefix));
     keys.sort_by(|(a, _), (b, _)| (&a.key, a.level as u8).cmp(&(&b.key, b.level as u8)));
     Ok(Json(json!({ "attributes": keys.iter().map(attribute).collect::<Value>() })))

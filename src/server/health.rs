@@ -43,6 +43,7 @@ mod tests {
 
     use super::*;
     use crate::db::tests::duties::{about_to_be_poisoned, poison, with_a_failing_rule};
+    use crate::server::auth::Authenticator;
     use crate::server::{Addresses, Limits};
 
     async fn answers(state: &ServerState) -> [StatusCode; 2] {
@@ -53,7 +54,13 @@ mod tests {
     #[tokio::test]
     async fn a_poisoned_writer_is_neither_ready_nor_alive() {
         let (database, _directory) = about_to_be_poisoned().await;
-        let state = ServerState::new(database.clone(), Limits::default(), Addresses::default()).unwrap();
+        let state = ServerState::new(
+            database.clone(),
+            Limits::default(),
+            Addresses::default(),
+            Authenticator::default(),
+        )
+        .unwrap();
         assert_eq!(answers(&state).await, [StatusCode::OK; 2]);
         poison(&database).await;
         assert_eq!(answers(&state).await, [StatusCode::SERVICE_UNAVAILABLE; 2]);
@@ -62,7 +69,9 @@ mod tests {
     #[tokio::test]
     async fn a_duty_that_fails_is_told_and_takes_no_server_out_of_rotation() {
         let (database, _directory) = with_a_failing_rule().await;
-        let state = ServerState::new(database, Limits::default(), Addresses::default()).unwrap();
+        let state =
+            ServerState::new(database, Limits::default(), Addresses::default(), Authenticator::default())
+                .unwrap();
         assert_eq!(answers(&state).await, [StatusCode::OK; 2]);
         let body = ready(State(state)).await.into_body();
         let body = axum::body::to_bytes(body, 10_000).await.unwrap();
@@ -77,7 +86,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_stops_is_alive_and_not_ready() {
         let (database, _directory) = about_to_be_poisoned().await;
-        let state = ServerState::new(database, Limits::default(), Addresses::default()).unwrap();
+        let state =
+            ServerState::new(database, Limits::default(), Addresses::default(), Authenticator::default())
+                .unwrap();
         state.drain();
         assert_eq!(answers(&state).await, [StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE]);
     }

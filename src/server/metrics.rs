@@ -25,12 +25,15 @@ pub(super) async fn get(State(state): State<ServerState>, headers: HeaderMap) ->
 mod tests {
     use super::*;
     use crate::db::tests::duties::with_a_failing_rule;
+    use crate::server::auth::Authenticator;
     use crate::server::{Addresses, Limits};
 
     #[tokio::test]
     async fn duties_that_fail_are_counted_by_name() {
         let (database, _directory) = with_a_failing_rule().await;
-        let state = ServerState::new(database, Limits::default(), Addresses::default()).unwrap();
+        let state =
+            ServerState::new(database, Limits::default(), Addresses::default(), Authenticator::default())
+                .unwrap();
         let text = state.gate.metrics().unwrap();
         for line in [
             "broadloom_maintenance_failures_total{duty=\"retention_rule_1\"} 0",

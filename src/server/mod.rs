@@ -8,6 +8,7 @@
 //! | `/v1/sql` | `sql.rs` |
 //! | `/v1/sql?format=stream`, `/v1/check` | `sql_stream.rs`, `check.rs` |
 //! | `/v1/attributes`, `/v1/status` | `attributes.rs`, `status.rs` |
+//! | `/v1/session` | `session.rs` |
 //! | `/v1/traces/{id}` | `traces.rs` |
 //! | `/v1/traces/{id}/rows`, `…/{row}` | `trace/` |
 //! | `/`, `/traces`, …, `/ui/…` | `ui/` |
@@ -24,10 +25,12 @@
 //! included, has a permit and a deadline; nothing is acknowledged before [`Database::deliver`] has returned; nothing
 //! here knows Parquet; no state outside [`Server`].
 //!
-//! Not here: authentication and TLS. By default the server listens only on the loopback interface.
+//! `auth` knows who clients are, `port/tls` encrypts their connections. By default the server listens only on the
+//! loopback interface; beyond it, it wants both.
 
 mod answer;
 mod attributes;
+mod auth;
 mod check;
 mod content;
 mod gate;
@@ -37,6 +40,7 @@ mod limits;
 mod metrics;
 mod otlp;
 mod port;
+mod session;
 mod shutdown;
 mod sql;
 mod sql_stream;
@@ -49,15 +53,19 @@ mod ui;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use auth::{KeyFile, KeyRecord, NewKey, Right, Rights};
 pub use limits::Limits;
-pub use port::{Addresses, Endpoints, Listeners, Port};
+pub use port::{Addresses, Endpoints, Listeners, Port, TlsSource};
 pub use shutdown::Signals;
 
 use crate::db::Database;
 use crate::error::{Error, Result};
 #[cfg(any(test, fuzzing))]
+pub(crate) use auth::read_headers;
+#[cfg(any(test, fuzzing))]
 pub(crate) use gate::unpack_all;
 
+use auth::Authenticator;
 use http::{Hosts, Surroundings};
 use port::{Acceptor, Lingerers};
 use state::ServerState;
@@ -67,6 +75,7 @@ use state::ServerState;
 pub struct Server {
     state: ServerState,
     addresses: Addresses,
+    is_encrypted: bool,
     stop: CancellationToken,
     lingerers: Lingerers,
     ports: JoinSet<()>,
@@ -75,8 +84,9 @@ pub struct Server {
 impl Server {
     /// Serves `database` on `listeners` until [`Server::stop`].
     pub fn start(listeners: Listeners, database: Database, limits: Limits) -> Result<Self> {
-        let addresses = listeners.addresses()?;
-        let state = ServerState::new(database, limits, addresses.clone())?;
+        let (addresses, is_encrypted) = (listeners.addresses()?, listeners.is_encrypted());
+        let authenticator = Authenticator::new(listeners.ring);
+        let state = ServerState::new(database, limits, addresses.clone(), authenticator)?;
         let stop = CancellationToken::new();
         let lingerers = Lingerers::new(stop.clone());
         let hosts = Hosts::new(&listeners.allowed_hosts)?;
@@ -84,14 +94,20 @@ impl Server {
         let mut ports = JoinSet::new();
         for (port, socket) in listeners.sockets {
             let router = http::router(port, &state, &around);
-            ports.spawn(Acceptor::new(port, router, limits.connections_max, stop.clone()).serve(socket));
+            let acceptor = Acceptor::new(port, router, limits.connections_max, stop.clone());
+            ports.spawn(acceptor.encrypted(listeners.tls.clone()).serve(socket));
         }
-        Ok(Self { state, addresses, stop, lingerers, ports })
+        Ok(Self { state, addresses, is_encrypted, stop, lingerers, ports })
     }
 
     /// Returns the addresses that the server listens on.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// True if connections are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 
     /// Returns the error when a listener ends although the server is not stopping.

@@ -7,11 +7,12 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::answer::Problem;
+use super::auth::Authenticator;
 use super::gate::{Caller, Gate};
 use super::limits::Limits;
 use super::port::Addresses;
 use crate::db::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// State that all handlers of one server share; cheap to clone. The data is behind the [`Gate`].
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub(super) struct ServerState(Arc<Shared>);
 pub(super) struct Shared {
     /// Access to the data.
     pub(super) gate: Gate,
+    /// Knows who clients are.
+    pub(super) authenticator: Arc<Authenticator>,
     /// Addresses that the server listens on.
     pub(super) addresses: Addresses,
     draining: AtomicBool,
@@ -38,9 +41,15 @@ impl std::ops::Deref for ServerState {
 impl ServerState {
     /// Creates the state of a server of `database` that listens on `addresses`. Fails if the system has no threads
     /// left.
-    pub(super) fn new(database: Database, limits: Limits, addresses: Addresses) -> Result<Self> {
+    pub(super) fn new(
+        database: Database,
+        limits: Limits,
+        addresses: Addresses,
+        authenticator: Authenticator,
+    ) -> Result<Self> {
         let gate = Gate::new(database, limits)?;
-        Ok(Self(Arc::new(Shared { gate, addresses, draining: AtomicBool::new(false) })))
+        let (authenticator, draining) = (Arc::new(authenticator), AtomicBool::new(false));
+        Ok(Self(Arc::new(Shared { gate, authenticator, addresses, draining })))
     }
 
     /// Makes the server not ready: it finishes running requests.
@@ -57,7 +66,9 @@ impl ServerState {
 impl FromRequestParts<ServerState> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(_: &mut Parts, state: &ServerState) -> Result<Self, Problem> {
-        Ok(state.gate.anonymous())
+    /// The caller that `http/authenticate.rs` has found. A route without that layer has no callers.
+    async fn from_request_parts(parts: &mut Parts, _: &ServerState) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Error::internal("a request was not authenticated").into())
     }
 }

@@ -26,7 +26,7 @@ use crate::query::Question;
 /// `GET /v1/status`.
 pub(super) async fn get(caller: Caller, State(state): State<ServerState>) -> Result<Json<Value>, Problem> {
     let last_event = last_event(&caller).await?;
-    let stats = caller.stats();
+    let stats = caller.stats()?;
     let address = |port| state.addresses.get(port).map(|address| address.to_string());
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),

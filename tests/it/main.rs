@@ -19,6 +19,7 @@ mod soak;
 mod cli;
 mod clients;
 mod ratchet;
+mod security;
 mod running;
 mod ports;
 mod server;

@@ -134,6 +134,12 @@ pub(crate) fn post(url: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) 
     answer(request.send(body.as_ref()).unwrap())
 }
 
+pub(crate) fn delete(url: &str, headers: &[(&str, &str)]) -> Answer {
+    let request =
+        headers.iter().fold(agent().delete(url), |request, (name, value)| request.header(*name, *value));
+    answer(request.call().unwrap())
+}
+
 /// Runs a statement on the server at `url`; returns its rows as JSON.
 pub(crate) fn rows(url: &str, sql: &str) -> serde_json::Value {
     let answer = post(&format!("{url}/v1/sql"), &[], sql);

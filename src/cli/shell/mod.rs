@@ -24,6 +24,7 @@ use clap::Args;
 use parking_lot::Mutex;
 use reedline::Signal;
 
+use super::remote::RemoteArgs;
 use super::{Globals, directory_of_user, logging, units};
 use crate::error::{Error, Result};
 use crate::query::complete::Vocabulary;
@@ -45,9 +46,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct SqlArgs {
-    /// Query the server at this URL, http://host:port, instead of --data
-    #[arg(long, value_name = "URL", env = "BROADLOOM_URL")]
-    url: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
     /// Format of the rows: table, json, ndjson or csv
     ///
     /// Default: table on a terminal, else csv.
@@ -87,8 +87,8 @@ fn text_format(name: &str) -> Result<Format> {
 /// Runs `broadloom sql`.
 pub(super) async fn run(args: SqlArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "warn")?;
-    let source = if let Some(url) = &args.url {
-        Source::server(url)?
+    let source = if let Some(server) = args.remote.server()? {
+        Source::server(server)
     } else {
         let mut settings = globals.settings();
         settings.query.memory_bytes_max = args.query_memory;

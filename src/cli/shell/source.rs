@@ -43,9 +43,9 @@ impl Source {
         Ok(Self::Directory(Database::open_read_only(settings).await?))
     }
 
-    /// The server at `url`.
-    pub(super) fn server(url: &str) -> Result<Self> {
-        Ok(Self::Server(Server::new(url)?))
+    /// A server.
+    pub(super) fn server(server: Server) -> Self {
+        Self::Server(server)
     }
 
     /// Name for people: a directory or a URL.

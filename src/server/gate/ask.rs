@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::super::answer::log;
 use super::audit::{Audit, AuditRecord};
-use super::caller::{Caller, Principal};
+use super::caller::Caller;
 use super::drive::{Deadline, Ending, Held, Items};
 use super::metrics::{ABANDONED, Metrics, OK};
 use super::permits::Permit;
@@ -27,6 +27,7 @@ use crate::db::DatabaseStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, TypeSet};
 use crate::query::{Checked, QueryResult, Question};
+use crate::server::auth::{Identity, Right};
 
 /// An answer whose first item is ready. Dropping it cancels the question.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Caller {
     {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
         let mut asked = Asked::new(self, protocol, question.ask.to_string());
-        match self.gate.0.permits.take() {
+        match self.must_have(Right::Read).and_then(|()| self.gate.0.permits.take()) {
             Ok(permit) => asked.permit = Some(permit),
             Err(error) => {
                 asked.failed(&error);
@@ -94,6 +95,7 @@ impl Caller {
 
     /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
     pub(in crate::server) async fn check(&self, question: Question) -> Result<Checked, Refusal> {
+        self.must_have(Right::Read)?;
         let permit = self.gate.0.permits.take()?;
         let deadline = Deadline::after(self.query_timeout());
         let database = self.gate.0.database.clone();
@@ -105,14 +107,16 @@ impl Caller {
         Ok(deadline.limit(self.gate.0.drivers.run(plan)).await?)
     }
 
-    /// Attribute keys of all events that the caller may see, with the types of their values.
-    pub(in crate::server) fn attributes(&self) -> Vec<(AttributeKey, TypeSet)> {
-        self.gate.0.database.snapshot().keys.all()
+    /// Attribute keys of all events, with the types of their values.
+    pub(in crate::server) fn attributes(&self) -> Result<Vec<(AttributeKey, TypeSet)>, Refusal> {
+        self.must_have(Right::Read)?;
+        Ok(self.gate.0.database.snapshot().keys.all())
     }
 
     /// Counts of the database.
-    pub(in crate::server) fn stats(&self) -> DatabaseStats {
-        self.gate.0.database.stats()
+    pub(in crate::server) fn stats(&self) -> Result<DatabaseStats, Refusal> {
+        self.must_have(Right::Read)?;
+        Ok(self.gate.0.database.stats())
     }
 }
 
@@ -166,7 +170,7 @@ fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
 struct Asked {
     metrics: Arc<Metrics>,
     audit: Arc<dyn Audit>,
-    principal: Principal,
+    principal: Identity,
     protocol: Protocol,
     text: String,
     began: Instant,
@@ -182,7 +186,7 @@ impl Asked {
         Self {
             metrics,
             audit,
-            principal: caller.principal,
+            principal: caller.identity.clone(),
             protocol,
             text,
             began: Instant::now(),
@@ -215,7 +219,7 @@ impl Drop for Asked {
         let (outcome, took) = (self.outcome.unwrap_or(otherwise), self.began.elapsed());
         self.metrics.ended(self.protocol, outcome, took);
         self.audit.record(&AuditRecord {
-            principal: self.principal,
+            principal: self.principal.clone(),
             protocol: self.protocol.name(),
             question: std::mem::take(&mut self.text),
             outcome,
@@ -233,11 +237,13 @@ mod tests {
 
     use parking_lot::Mutex;
 
-    use super::super::{Gate, Limits};
+    use super::super::{Compression, Delivery, Gate, Limits};
     use super::*;
     use crate::config::Settings;
     use crate::db::Database;
     use crate::error::Position;
+    use crate::ingest::otlp::{Encoding, RequestKind};
+    use bytes::Bytes;
 
     #[derive(Debug, Default)]
     struct Records(Mutex<Vec<AuditRecord>>);
@@ -264,7 +270,7 @@ mod tests {
 
     async fn ask(gate: &Gate, sql: &str) -> Result<Answer<RecordBatch>, Refusal> {
         let rows = |found: QueryResult| found.stream.map_err(Error::from);
-        gate.anonymous().ask(Protocol::Sql, Question::sql(sql), rows).await
+        gate.caller(Identity::anonymous()).ask(Protocol::Sql, Question::sql(sql), rows).await
     }
 
     /// A statement with more rows than any test reads.
@@ -280,7 +286,7 @@ mod tests {
         assert_eq!((record.outcome, record.protocol, record.rows), ("ok", "sql", 20_000));
         assert_eq!(record.question, "SELECT * FROM generate_series(1, 20000)");
         assert_eq!((record.batches, record.bytes), (rows.len() as u64, 160_000));
-        assert_eq!(record.principal, Principal::Anonymous);
+        assert_eq!(record.principal, Identity::anonymous());
 
         let wrong = ask(&gate, "SELECT nam FROM spans").await.unwrap_err();
         assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
@@ -295,6 +301,29 @@ mod tests {
         {
             assert!(metrics.contains(&format!("broadloom_queries_total{line}\n")), "{metrics}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_may_not_read_gets_nothing_and_is_audited() {
+        let (gate, records, _data) = gate(1).await;
+        let caller = gate.caller(Identity::nobody());
+        let rows = |found: QueryResult| found.stream.map_err(Error::from);
+        let refusal = caller.ask(Protocol::Sql, Question::sql("SELECT 1"), rows).await.unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::Forbidden);
+        assert_eq!(records.last().outcome, "forbidden");
+        assert_eq!(caller.check(Question::sql("SELECT 1")).await.unwrap_err().kind(), ErrorKind::Forbidden);
+        assert_eq!(caller.attributes().unwrap_err().kind(), ErrorKind::Forbidden);
+        assert_eq!(caller.stats().unwrap_err().kind(), ErrorKind::Forbidden);
+        let delivery = Delivery {
+            protocol: Protocol::OtlpHttp,
+            kind: RequestKind::Traces,
+            encoding: Encoding::Protobuf,
+            compression: Compression::Identity,
+            body: Bytes::new(),
+            reservation: caller.message_reservation(),
+        };
+        let receipt = caller.receive(delivery).await.unwrap_err();
+        assert_eq!(receipt.kind(), ErrorKind::Forbidden);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use super::caller::Principal;
+use crate::server::auth::Identity;
 
 /// Most characters of a question that are logged.
 const TEXT_CHARS_MAX: usize = 2_000;
@@ -12,7 +12,7 @@ const TEXT_CHARS_MAX: usize = 2_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AuditRecord {
     /// Identity of the caller.
-    pub(super) principal: Principal,
+    pub(super) principal: Identity,
     /// Name of the protocol.
     pub(super) protocol: &'static str,
     /// Text of the question: the statement, or `trace 4bf9…`.

@@ -1,41 +1,27 @@
 //! Who sends a request, and what may it do?
 //!
-//! A [`Caller`] is made from the credentials of a connection or a request, and is the only access to the data. Rights
-//! and limits are decided here. Today every caller is anonymous and has all rights.
+//! A [`Caller`] is made for the identity of a connection or a request, and is the only access to the data. Its rights
+//! are enforced by the gate, whatever the protocol.
 
-use std::fmt;
 use std::time::Duration;
 
 use super::budget::Reservation;
 use super::{Gate, Protocol, Refusal};
+use crate::error::Result;
 use crate::ingest::otlp::RequestKind;
-
-/// Identity of a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Principal {
-    /// A caller without credentials.
-    Anonymous,
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Anonymous => f.write_str("anonymous"),
-        }
-    }
-}
+use crate::server::auth::{Identity, Right};
 
 /// A party with access to the data; cheap to clone.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Caller {
     pub(super) gate: Gate,
-    pub(super) principal: Principal,
+    pub(super) identity: Identity,
 }
 
 impl Caller {
-    /// Creates a caller without credentials.
-    pub(super) fn anonymous(gate: Gate) -> Self {
-        Self { gate, principal: Principal::Anonymous }
+    /// Fails with [`ErrorKind::Forbidden`](crate::ErrorKind::Forbidden) if it does not have `right`.
+    pub(super) fn must_have(&self, right: Right) -> Result<()> {
+        self.identity.must_have(right)
     }
 
     /// Largest message that it may send, packed or unpacked, in bytes.

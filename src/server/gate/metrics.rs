@@ -57,11 +57,17 @@ pub(super) const OK: &str = "ok";
 /// Outcome of a question whose client left before the end.
 pub(super) const ABANDONED: &str = "abandoned";
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeptOut {
+    kind: &'static str,
+}
+
 /// Counters and gauges of one server.
 #[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
     http_requests: Family<HttpRequest, Counter>,
+    kept_out: Family<KeptOut, Counter>,
     ingest_requests: Family<MessageOutcome, Counter>,
     ingest_events: Family<Channel, Counter>,
     ingest_duplicates: Family<Channel, Counter>,
@@ -96,6 +102,7 @@ impl Metrics {
         let metrics = Self {
             registry: Registry::default(),
             http_requests: Family::default(),
+            kept_out: Family::default(),
             ingest_requests: Family::default(),
             ingest_events: Family::default(),
             ingest_duplicates: Family::default(),
@@ -109,6 +116,11 @@ impl Metrics {
         };
         let r = &mut registry;
         r.register("http_requests", "Requests answered, by route", metrics.http_requests.clone());
+        r.register(
+            "kept_out",
+            "Requests refused because of missing credentials or rights",
+            metrics.kept_out.clone(),
+        );
         r.register("ingest_requests", "Messages of producers, by outcome", metrics.ingest_requests.clone());
         r.register("ingest_events", "Events accepted", metrics.ingest_events.clone());
         r.register(
@@ -154,6 +166,11 @@ impl Metrics {
     /// Counts a request over HTTP, gRPC included, whose answer has begun.
     pub(super) fn http_answered(&self, route: &'static str, method: &'static str, status: u16) {
         self.http_requests.get_or_create(&HttpRequest { route, method, status }).inc();
+    }
+
+    /// Counts a request that was refused because of its credentials or rights.
+    pub(super) fn kept_out(&self, kind: &'static str) {
+        self.kept_out.get_or_create(&KeptOut { kind }).inc();
     }
 
     /// Counts an accepted message.

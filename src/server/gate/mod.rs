@@ -34,8 +34,9 @@ use tokio::sync::Semaphore;
 
 use super::Limits;
 use super::answer::Refusal;
+use super::auth::Identity;
 use crate::db::{Database, DutyState};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 pub(in crate::server) use ask::memory_bytes;
 pub(in crate::server) use budget::Reservation;
@@ -124,9 +125,14 @@ impl Gate {
         })))
     }
 
-    /// Caller of a connection without credentials: it has all rights.
-    pub(in crate::server) fn anonymous(&self) -> Caller {
-        Caller::anonymous(self.clone())
+    /// The caller of this identity, with its rights.
+    pub(in crate::server) fn caller(&self, identity: Identity) -> Caller {
+        Caller { gate: self.clone(), identity }
+    }
+
+    /// Counts a request that was refused because of its credentials or rights.
+    pub(in crate::server) fn kept_out(&self, why: ErrorKind) {
+        self.0.metrics.kept_out(why.name());
     }
 
     /// All metrics, in the text format of OpenMetrics.

@@ -20,6 +20,7 @@ use super::{Gate, Protocol, Refusal};
 use crate::error::{Error, Result};
 use crate::ingest::otlp::{self, Encoding, RequestKind};
 use crate::ingest::{Ingested, Rejected};
+use crate::server::auth::Right;
 use crate::wal::DeliveryId;
 
 /// A message, whole and still encoded.
@@ -45,7 +46,11 @@ impl Caller {
     pub(in crate::server) async fn receive(&self, delivery: Delivery) -> Result<Rejected, Refusal> {
         let (protocol, kind) = (delivery.protocol, delivery.kind);
         let began = Instant::now();
-        match take_in(&self.gate, delivery).await {
+        let taken = async {
+            self.must_have(Right::Write)?;
+            take_in(&self.gate, delivery).await
+        };
+        match taken.await {
             Ok((rejected, received)) => {
                 self.gate.0.metrics.received(protocol, kind, received, began.elapsed());
                 Ok(rejected)

@@ -1,7 +1,7 @@
 //! How are web pages in a browser kept from reading the data of a server on the same machine or network?
 //!
-//! There is no authentication, so every client that reaches the server can read everything. A browser reaches servers
-//! that the author of a page does not: those on its own machine and network. There are two attacks. *DNS rebinding*:
+//! Without keys, every client that reaches the server can read everything, and with keys, a browser whose user has
+//! signed in. A browser reaches servers that the author of a page does not: those on its own machine and network. There are two attacks. *DNS rebinding*:
 //! the page's own host name is changed to resolve to the server; the request has the same origin, and its `Host` is
 //! that name. *Requests to another origin*: the browser hides the answer from the page, but the statement runs.
 //!
@@ -21,7 +21,7 @@
 //! any `Host` and `Origin` on routes that take telemetry or report health ([`Audience::Anyone`]), since they return
 //! no data; a request without `Host`, which no browser sends; gRPC, which no browser speaks.
 //!
-//! Not here: authentication. These checks distinguish browsers from programs, not permitted from other clients.
+//! Not here: authentication (`authenticate.rs`). These checks distinguish browsers from programs, not permitted from other clients.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ mod tests {
             .iter()
             .fold(Request::builder().uri("/v1/sql"), |request, (name, value)| request.header(*name, *value));
         let mut request = request.body(Body::empty()).unwrap();
-        request.extensions_mut().insert(LocalAddress { is_loopback });
+        request.extensions_mut().insert(LocalAddress { is_loopback, is_encrypted: false });
         Hosts::new(&names).unwrap().check(&request).err().map(|problem| problem.status().as_u16())
     }
 

@@ -1,7 +1,7 @@
 //! Which layers are around every route?
 //!
 //! ```text
-//! request ─▶ trace ─▶ count ─▶ linger ─▶ guard ─▶ panic ─▶ compression ─▶ route
+//! request ─▶ trace ─▶ count ─▶ linger ─▶ guard ─▶ authenticate ─▶ panic ─▶ compression ─▶ route
 //! ```
 //!
 //! Each layer sees the responses of the layers inside it: a panic is counted as the 500 that it becomes, and a
@@ -18,6 +18,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::trace::TraceLayer;
 
+use super::authenticate::{Entrance, authenticate};
 use super::hosts::{Hosts, guard};
 use super::routes::{self, Route};
 use crate::error::Error;
@@ -38,6 +39,8 @@ pub(in crate::server) struct Surroundings {
 
 /// The routes of `port` with all layers.
 pub(in crate::server) fn router(port: Port, state: &ServerState, around: &Surroundings) -> Router {
+    let (gate, authenticator) = (state.gate.clone(), Arc::clone(&state.authenticator));
+    let entrance = Entrance { port, gate, authenticator };
     routes::of_port(port)
         .layer(Extension(Arc::new(PackedAssets::default())))
         .layer(CompressionLayer::new().compress_when(is_worth_packing))
@@ -46,6 +49,7 @@ pub(in crate::server) fn router(port: Port, state: &ServerState, around: &Surrou
             Problem::from(Error::internal("the request hit a defect of the server; see the server's log"))
                 .into_response()
         }))
+        .layer(from_fn_with_state(entrance, authenticate))
         .layer(from_fn_with_state(around.hosts.clone(), guard))
         .layer(from_fn_with_state(around.lingerers.clone(), linger))
         .layer(from_fn_with_state(state.clone(), count))

@@ -11,9 +11,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use crate::error::{Error, ErrorKind};
 use crate::server::answer::Problem;
+use crate::server::auth::Right;
 use crate::server::port::{Port, Wire};
 use crate::server::state::ServerState;
-use crate::server::{attributes, check, health, metrics, otlp, sql, status, trace, traces, ui};
+use crate::server::{attributes, check, health, metrics, otlp, session, sql, status, trace, traces, ui};
 
 /// A method that a route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ enum Verb {
     Get,
     /// POST.
     Post,
+    /// DELETE.
+    Delete,
 }
 
 impl Verb {
@@ -29,6 +32,7 @@ impl Verb {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Delete => "DELETE",
         }
     }
 
@@ -36,6 +40,7 @@ impl Verb {
         match self {
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
+            Self::Delete => MethodFilter::DELETE,
         }
     }
 }
@@ -61,6 +66,8 @@ pub(super) struct Route {
     ports: &'static [Port],
     /// Clients that may use it.
     pub(super) audience: Audience,
+    /// Right that its callers need, where keys are needed; `None` if anyone may use it.
+    pub(super) needs: Option<Right>,
 }
 
 const OTLP_HTTP: &[Port] = &[Port::Http, Port::OtlpHttp];
@@ -73,6 +80,7 @@ const ROUTES: &[Route] = &[
         about: "rows of one SQL statement, in `?query=` or the body",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/v1/traces/{id}",
@@ -80,6 +88,7 @@ const ROUTES: &[Route] = &[
         about: "a trace as OTLP JSON",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/v1/traces",
@@ -87,6 +96,7 @@ const ROUTES: &[Route] = &[
         about: "takes spans (OTLP)",
         ports: OTLP_HTTP,
         audience: Audience::Anyone,
+        needs: Some(Right::Write),
     },
     Route {
         path: "/v1/logs",
@@ -94,6 +104,7 @@ const ROUTES: &[Route] = &[
         about: "takes log records (OTLP)",
         ports: OTLP_HTTP,
         audience: Audience::Anyone,
+        needs: Some(Right::Write),
     },
     Route {
         path: "/v1/metrics",
@@ -101,6 +112,7 @@ const ROUTES: &[Route] = &[
         about: "takes metric points (OTLP)",
         ports: OTLP_HTTP,
         audience: Audience::Anyone,
+        needs: Some(Right::Write),
     },
     Route {
         path: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -108,6 +120,7 @@ const ROUTES: &[Route] = &[
         about: "takes spans (OTLP/gRPC)",
         ports: &[Port::OtlpGrpc],
         audience: Audience::Anyone,
+        needs: Some(Right::Write),
     },
     Route {
         path: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
@@ -115,6 +128,7 @@ const ROUTES: &[Route] = &[
         about: "takes log records (OTLP/gRPC)",
         ports: &[Port::OtlpGrpc],
         audience: Audience::Anyone,
+        needs: Some(Right::Write),
     },
     Route {
         path: "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
@@ -122,6 +136,7 @@ const ROUTES: &[Route] = &[
         about: "takes metric points (OTLP/gRPC)",
         ports: &[Port::OtlpGrpc],
         audience: Audience::Anyone,
+        needs: Some(Right::Write),
     },
     Route {
         path: "/healthz",
@@ -129,6 +144,7 @@ const ROUTES: &[Route] = &[
         about: "200 unless only a restart helps",
         ports: OTLP_HTTP,
         audience: Audience::Anyone,
+        needs: None,
     },
     Route {
         path: "/readyz",
@@ -136,6 +152,7 @@ const ROUTES: &[Route] = &[
         about: "200 while requests are taken, else 503 and the reason",
         ports: OTLP_HTTP,
         audience: Audience::Anyone,
+        needs: None,
     },
     Route {
         path: "/metrics",
@@ -143,6 +160,7 @@ const ROUTES: &[Route] = &[
         about: "metrics of the server, for Prometheus",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/v1/check",
@@ -150,6 +168,7 @@ const ROUTES: &[Route] = &[
         about: "columns of a statement, or what is wrong with it, without running it",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/v1/attributes",
@@ -157,6 +176,7 @@ const ROUTES: &[Route] = &[
         about: "attribute keys, in `?prefix=`",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/v1/status",
@@ -164,6 +184,19 @@ const ROUTES: &[Route] = &[
         about: "version, addresses and counts",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/session",
+        calls: &[
+            (Verb::Get, |method| on(method, session::get)),
+            (Verb::Post, |method| on(method, session::post)),
+            (Verb::Delete, |method| on(method, session::delete)),
+        ],
+        about: "signs the user of the web page in and out",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/v1/traces/{id}/rows",
@@ -171,6 +204,7 @@ const ROUTES: &[Route] = &[
         about: "spans of a trace in tree order, by column",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/v1/traces/{id}/rows/{row}",
@@ -178,6 +212,7 @@ const ROUTES: &[Route] = &[
         about: "one span with its events and logs",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/",
@@ -185,6 +220,7 @@ const ROUTES: &[Route] = &[
         about: "web page: overview of services",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/explore",
@@ -192,6 +228,7 @@ const ROUTES: &[Route] = &[
         about: "web page: figures of events by any attribute",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/traces",
@@ -199,6 +236,7 @@ const ROUTES: &[Route] = &[
         about: "web page: list of traces",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/trace/{id}",
@@ -206,6 +244,7 @@ const ROUTES: &[Route] = &[
         about: "web page: a trace",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/logs",
@@ -213,6 +252,7 @@ const ROUTES: &[Route] = &[
         about: "web page: list of log records",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/sql",
@@ -220,6 +260,7 @@ const ROUTES: &[Route] = &[
         about: "web page: a statement and its rows",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/attributes",
@@ -227,6 +268,7 @@ const ROUTES: &[Route] = &[
         about: "web page: attribute keys",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
     Route {
         path: "/ui/{version}/{*path}",
@@ -234,6 +276,7 @@ const ROUTES: &[Route] = &[
         about: "files of the web page",
         ports: &[Port::Http],
         audience: Audience::Trusted,
+        needs: None,
     },
 ];
 
@@ -319,14 +362,15 @@ mod tests {
 
     /// The table of the documentation.
     fn table() -> String {
-        let mut table = "| route | methods | ports | answer |\n|---|---|---|---|\n".to_owned();
+        let mut table = "| route | methods | ports | right | answer |\n|---|---|---|---|---|\n".to_owned();
         let row = |route: &Route| {
             let ports: Vec<_> = route.ports.iter().map(|port| port.name()).collect();
             format!(
-                "| `{}` | {} | {} | {} |\n",
+                "| `{}` | {} | {} | {} | {} |\n",
                 route.path,
                 route.methods(", "),
                 ports.join(", "),
+                route.needs.map_or("", Right::name),
                 route.about
             )
         };

@@ -232,6 +232,7 @@ mod tests {
     use crate::config::Settings;
     use crate::db::Database;
     use crate::server::Limits;
+    use crate::server::auth::Identity;
     use crate::server::gate::Gate;
 
     #[tokio::test]
@@ -242,7 +243,7 @@ mod tests {
         let (send, pieces) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(1);
         let pieces =
             futures::stream::unfold(pieces, |mut pieces| async { Some((pieces.recv().await?, pieces)) });
-        let arrival = Arc::new(Arrival::new(gate.anonymous(), RequestKind::Traces));
+        let arrival = Arc::new(Arrival::new(gate.caller(Identity::anonymous()), RequestKind::Traces));
         let body = arrival.read(axum::body::Body::from_stream(pieces));
         let mut whole = axum::body::Body::new(body).into_data_stream();
         let announced = [0, 3, 0, 0, 0].as_slice();

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::activity::Activity;
 use super::clock::Clock;
 use super::connection::{self, LocalAddress, Requests};
+use super::tls::Tls;
 use super::{Port, Wire};
 
 /// Default limit of connections of a port: more than a machine has producers (a Collector has one or two), and at
@@ -36,6 +37,7 @@ pub(in crate::server) struct Acceptor {
     port: Port,
     router: Router,
     connections_max: usize,
+    tls: Option<Tls>,
     connections: JoinSet<()>,
     activities: HashMap<Id, Arc<Activity>>,
     stop: CancellationToken,
@@ -51,7 +53,13 @@ impl Acceptor {
     ) -> Self {
         let connections_max = connections_max.max(1);
         let (connections, activities) = (JoinSet::new(), HashMap::new());
-        Self { port, router, connections_max, connections, activities, stop }
+        Self { port, router, connections_max, tls: None, connections, activities, stop }
+    }
+
+    /// Encrypts the connections.
+    #[must_use]
+    pub(in crate::server) fn encrypted(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Accepts connections until `stop`, and returns when all of them have ended. Dropping the future ends all
@@ -94,10 +102,17 @@ impl Acceptor {
         let requests = Requests {
             router: self.router.clone(),
             activity: Arc::clone(&activity),
-            local: LocalAddress { is_loopback },
+            local: LocalAddress { is_loopback, is_encrypted: self.tls.is_some() },
         };
         let wire: Wire = self.port.wire();
-        let serving = self.connections.spawn(connection::serve(stream, wire, requests, self.stop.clone()));
+        let stop = self.stop.clone();
+        let serving = match &self.tls {
+            None => self.connections.spawn(connection::serve(stream, wire, requests, stop)),
+            Some(tls) => {
+                let accepted = tls.acceptor(wire).accept(stream);
+                self.connections.spawn(connection::serve_encrypted(accepted, wire, requests, stop))
+            }
+        };
         self.activities.insert(serving.id(), activity);
     }
 

@@ -17,6 +17,8 @@ use hyper::rt::Timer;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::Accept;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -28,6 +30,8 @@ use super::table::Wire;
 /// Longest time between two requests of HTTP/1, and for the head of one: hyper has one timer for both. Longer than the
 /// 60 s between two exports of metrics, so that a producer keeps its connection.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(75);
+/// Longest time until client and server have agreed on keys.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// Longest time that the server waits for a client: without a request, or with an unread response.
 const QUIET_MAX: Duration = Duration::from_mins(2);
 /// Time for a client to close a connection without requests after the notice.
@@ -44,6 +48,8 @@ const STREAMS_MAX: u32 = 256;
 pub(in crate::server) struct LocalAddress {
     /// True if only programs on this machine reach the address.
     pub(in crate::server) is_loopback: bool,
+    /// True if the connection is encrypted.
+    pub(in crate::server) is_encrypted: bool,
 }
 
 /// State that the requests of one connection share.
@@ -68,6 +74,26 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Requests {
         request.extensions_mut().insert(self.local);
         let answer = self.router.clone().call(request);
         Box::pin(async move { Ok(answer.await?.map(|body| Body::new(Outgoing::new(body, open)))) })
+    }
+}
+
+/// Serves the requests of one connection, after its client and the server have agreed on keys.
+pub(super) async fn serve_encrypted(
+    accepted: Accept<TcpStream>,
+    wire: Wire,
+    requests: Requests,
+    stop: CancellationToken,
+) {
+    let activity = Arc::clone(&requests.activity);
+    let stream = tokio::select! {
+        stream = accepted => stream,
+        () = activity.evicted.cancelled() => return,
+        () = stop.cancelled() => return,
+        () = activity.clock.sleep(HANDSHAKE_MAX) => return,
+    };
+    match stream {
+        Ok(stream) => serve(stream, wire, requests, stop).await,
+        Err(error) => tracing::debug!(%error, "a client did not agree on an encryption"),
     }
 }
 
@@ -180,7 +206,7 @@ mod tests {
         let time = Manual::new();
         let (mut client, server) = tokio::io::duplex(8 << 10);
         let (activity, stop) = (Activity::new(time.clock()), CancellationToken::new());
-        let local = LocalAddress { is_loopback: true };
+        let local = LocalAddress { is_loopback: true, is_encrypted: false };
         let requests = Requests { router: router(time.clock()), activity: Arc::clone(&activity), local };
         let serving = tokio::spawn(serve(server, wire, requests, stop.clone()));
         client.write_all(sent.as_bytes()).await.unwrap();

@@ -6,13 +6,27 @@ use std::net::SocketAddr;
 use tokio::net::TcpListener;
 
 use super::Port;
+use super::tls::{Tls, TlsSource};
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::auth::{KeyFile, Ring};
 
 /// Addresses to listen on, `host:port` for each [`Port`]; port 0 takes any free one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
     addresses: BTreeMap<Port, String>,
     allowed_hosts: Vec<String>,
+    tls: Option<TlsSource>,
+    keys: Option<Keys>,
+    is_insecure: bool,
+}
+
+/// Source of the keys of clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Keys {
+    /// A file that must exist.
+    Of(KeyFile),
+    /// A file that may be made later.
+    OnceMade(KeyFile),
 }
 
 impl Default for Endpoints {
@@ -30,7 +44,7 @@ impl Endpoints {
 
     fn all(address: fn(Port) -> &'static str) -> Self {
         let addresses = Port::ALL.iter().map(|port| (*port, address(*port).to_owned())).collect();
-        Self { addresses, allowed_hosts: Vec::new() }
+        Self { addresses, allowed_hosts: Vec::new(), tls: None, keys: None, is_insecure: false }
     }
 
     /// Sets the address of `port`.
@@ -52,6 +66,30 @@ impl Endpoints {
     pub fn with_allowed_hosts(mut self, names: &[String]) -> Self {
         names.clone_into(&mut self.allowed_hosts);
         self
+    }
+
+    /// Encrypts all connections.
+    #[must_use]
+    pub fn with_tls(self, source: TlsSource) -> Self {
+        Self { tls: Some(source), ..self }
+    }
+
+    /// Requires clients to have a key of `file`, which must exist.
+    #[must_use]
+    pub fn with_keys(self, file: KeyFile) -> Self {
+        Self { keys: Some(Keys::Of(file)), ..self }
+    }
+
+    /// Requires clients to have a key of `file` as soon as it exists.
+    #[must_use]
+    pub fn with_keys_once_made(self, file: KeyFile) -> Self {
+        Self { keys: Some(Keys::OnceMade(file)), ..self }
+    }
+
+    /// Allows addresses that other machines reach although connections are not encrypted or clients need no keys.
+    #[must_use]
+    pub fn allowing_insecure(self, is_insecure: bool) -> Self {
+        Self { is_insecure, ..self }
     }
 }
 
@@ -85,16 +123,37 @@ pub struct Listeners {
     pub(in crate::server) sockets: BTreeMap<Port, TcpListener>,
     /// Names of `--allowed-host`.
     pub(in crate::server) allowed_hosts: Vec<String>,
+    /// Keys of clients.
+    pub(in crate::server) ring: Ring,
+    /// Encryption of connections.
+    pub(in crate::server) tls: Option<Tls>,
 }
 
 impl Listeners {
-    /// Binds the addresses. Fails with [`ErrorKind::Conflict`] if one is in use.
+    /// Binds the addresses, and reads the keys and the certificate. Fails with [`ErrorKind::Conflict`] if an address is
+    /// in use, and with [`ErrorKind::InvalidInput`] if other machines reach one without encryption or keys.
     pub async fn bind(endpoints: &Endpoints) -> Result<Self> {
+        let tls = endpoints.tls.clone().map(Tls::new).transpose()?;
+        let ring = match endpoints.keys.clone() {
+            None => Ring::default(),
+            Some(Keys::Of(file)) => Ring::of(file)?,
+            Some(Keys::OnceMade(file)) => Ring::once_made(file)?,
+        };
+        let is_secure = endpoints.is_insecure || (tls.is_some() && ring.is_on());
         let mut sockets = BTreeMap::new();
         for (port, address) in &endpoints.addresses {
-            sockets.insert(*port, bind(*port, address).await?);
+            let socket = bind(*port, address).await?;
+            if !is_secure && !socket.local_addr()?.ip().to_canonical().is_loopback() {
+                return Err(exposed(*port, address, tls.is_some(), ring.is_on()));
+            }
+            sockets.insert(*port, socket);
         }
-        Ok(Self { sockets, allowed_hosts: endpoints.allowed_hosts.clone() })
+        Ok(Self { sockets, allowed_hosts: endpoints.allowed_hosts.clone(), ring, tls })
+    }
+
+    /// True if connections are encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Returns the bound addresses.
@@ -102,6 +161,22 @@ impl Listeners {
         let taken = self.sockets.iter().map(|(port, socket)| Ok((*port, socket.local_addr()?)));
         Ok(Addresses(taken.collect::<Result<_>>()?))
     }
+}
+
+/// The error of an address that strangers reach.
+fn exposed(port: Port, address: &str, is_encrypted: bool, needs_keys: bool) -> Error {
+    let mut missing = Vec::new();
+    if !is_encrypted {
+        missing.push("connections are not encrypted (--tls-cert and --tls-key)");
+    }
+    if !needs_keys {
+        missing.push("clients need no key (broadloom key create)");
+    }
+    Error::invalid(format!(
+        "other machines reach {address} of {port}, but {}; with --insecure the server listens there all the same, and \
+         everyone who reaches it can read and write everything, or read along",
+        missing.join(", and ")
+    ))
 }
 
 async fn bind(port: Port, address: &str) -> Result<TcpListener> {
@@ -132,6 +207,35 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.message().contains(&taken.to_string()), "{error}");
         assert!(error.message().contains("--otlp-grpc"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn other_machines_are_let_in_only_with_keys_and_encryption() {
+        let open = Endpoints::any().with(Port::Http, "0.0.0.0:0");
+        let directory = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(directory.path().join("keys.json"));
+        let watched = open.clone().with_keys_once_made(file.clone());
+        let encrypted = watched.clone().with_tls(TlsSource::Development);
+        for (endpoints, missing) in
+            [(&open, "and clients"), (&watched, "and clients"), (&encrypted, "but clients")]
+        {
+            let error = Listeners::bind(endpoints).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert!(error.message().contains(missing) && error.message().contains("--insecure"), "{error}");
+        }
+        Listeners::bind(&open.clone().allowing_insecure(true)).await.unwrap();
+        assert_eq!(
+            Listeners::bind(&open.with_keys(file.clone())).await.unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+        let rights = vec![crate::server::Right::Read];
+        file.create(crate::server::NewKey { name: "a".to_owned(), rights, lifetime: None }).unwrap();
+        Listeners::bind(&encrypted).await.unwrap();
+        let error = Listeners::bind(&watched).await.unwrap_err();
+        assert!(
+            error.message().contains("not encrypted") && !error.message().contains("clients need"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | limit | value | beyond it |
 //! |---|---|---|
 //! | connections of a port | `connections-max` | the connection that has waited longest for its client closes |
+//! | time to agree on an encryption | 10 s | the connection is closed |
 //! | time for the head of an HTTP/1 request, and between two requests | 75 s | the connection is closed |
 //! | time without a byte of a request body | 30 s | the request is refused, its memory is released |
 //! | time that the server waits for a client: no request, or an unread response | 2 min | the connection is closed |
@@ -21,7 +22,7 @@
 //! Invariants: every connection is a task of its port's `accept`, which ends them all; a connection has no memory
 //! for bytes that have not arrived; every time limit uses `clock.rs`, so tests do not wait.
 //!
-//! Not here: routes (`http`), limits of messages and statements (`budget`, `sql`), TLS.
+//! Not here: routes (`http`), limits of messages and statements (`budget`, `sql`).
 
 mod accept;
 mod activity;
@@ -31,6 +32,7 @@ mod connection;
 mod linger;
 mod listen;
 mod table;
+mod tls;
 
 pub(super) use accept::{Acceptor, CONNECTIONS_MAX};
 pub(super) use body::is_stalled;
@@ -41,3 +43,5 @@ pub(super) use linger::{Lingerers, linger};
 pub use listen::{Addresses, Endpoints, Listeners};
 pub use table::Port;
 pub(super) use table::Wire;
+
+pub use tls::TlsSource;

@@ -94,6 +94,7 @@ pub(super) const ASSETS: &[Asset] = web![
     "parts/search-box.js" JAVASCRIPT,
     "parts/selection-bar.js" JAVASCRIPT,
     "parts/service-colour.js" JAVASCRIPT,
+    "parts/sign-in.js" JAVASCRIPT,
     "parts/spark.js" JAVASCRIPT,
     "parts/sql-editor.js" JAVASCRIPT,
     "parts/statement-examples.js" JAVASCRIPT,

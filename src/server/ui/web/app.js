@@ -1,6 +1,6 @@
 // The frame of the page: which page an address means, the address's changes, the keys that work everywhere.
 
-import { watchReachable } from "./data/request.js";
+import { identifyBy, watchReachable } from "./data/request.js";
 import { addressOf, changed, rangeParams } from "./state/address.js";
 import { rangeOf, scaled, shifted } from "./state/range.js";
 import { chooseZone, isoOf, now, zone } from "./state/time.js";
@@ -10,6 +10,7 @@ import { banner } from "./parts/gone.js";
 import { keysDialog } from "./parts/keys-dialog.js";
 import { rangePicker, toNow } from "./parts/range-picker.js";
 import { searchBox } from "./parts/search-box.js";
+import { signIn, signOutButton } from "./parts/sign-in.js";
 import { themeButton } from "./parts/theme.js";
 
 /**
@@ -187,6 +188,8 @@ document.addEventListener("keydown", (event) => {
 /** @type {HTMLElement} */ (document.getElementById("tools")).append(
   h("button.icon", { type: "button", "aria-label": "Keys", title: "Keys  ?", onclick: () => keysDialog() }, "?"),
   themeButton(),
+  signOutButton(),
 );
+identifyBy(signIn);
 banner(watchReachable, () => frame.redraw());
 void show("changed");

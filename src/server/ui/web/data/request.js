@@ -55,6 +55,14 @@ export function watchReachable(watcher) {
   watchers.add(watcher);
 }
 
+/** @type {(() => Promise<void>) | null} */
+let identify = null;
+
+/** Has requests that need a key wait for `ask`, and sends them again. @param {() => Promise<void>} ask */
+export function identifyBy(ask) {
+  identify = ask;
+}
+
 /**
  * Asks, and hands the answer to `read` while it holds one of the four places.
  * @template T
@@ -68,7 +76,11 @@ export async function request(path, options, read) {
   const done = await turn(signal);
   try {
     signal?.throwIfAborted();
-    const response = await reach(path, options);
+    let response = await reach(path, options);
+    if (response.status === 401 && identify !== null) {
+      await identify();
+      response = await reach(path, options);
+    }
     if (!response.ok) throw await problemOf(response);
     return await read(response);
   } finally {
