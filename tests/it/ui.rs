@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use broadloom::server::Port;
+use broadloom::server::{Endpoints, KeyFile, Limits, NewKey, Port, Right};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use serde_json::{Value, json};
 
@@ -248,6 +248,19 @@ fn a_fresh_server_shows_how_to_send_and_links_the_first_trace() {
     let ports = [("BROADLOOM_OTLP_GRPC", &*server.otlp_grpc), ("BROADLOOM_OTLP_HTTP", &*server.otlp_http)];
     in_browser("first_run.py", &server.http, &ports);
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_page_of_a_server_that_needs_keys_asks_for_one() {
+    if clients("sign_in.py").is_none() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = KeyFile::new(directory.path().join("keys.json"));
+    let key = NewKey { name: "anna".to_owned(), rights: vec![Right::Read], lifetime: None };
+    let key = file.create(key).unwrap();
+    let server = Running::with(&Endpoints::any().with_keys(file), Limits::default());
+    in_browser("sign_in.py", &server.url(), &[("BROADLOOM_TEST_KEY", &key)]);
 }
 
 /// Runs the tests of a file against a server with the demo's shop and its incident.
