@@ -15,6 +15,8 @@
 //! | `POST /v1/traces`, `/v1/logs`, `/v1/metrics` | `otlp/http.rs` |
 //! | `…TraceService/Export` and the other two | `otlp/grpc.rs` |
 //!
+//! Clients of PostgreSQL have a port of their own: `postgres/`.
+//!
 //! A producer's message goes `otlp/http` or `otlp/grpc` → `gate/receive` (unpack, decode, deliver) →
 //! `otlp/answer`. A question goes `sql` or `traces` → `gate/ask` (permit, deadline, rows) → the protocol's items. A
 //! refused request becomes an `answer::Refusal`; `answer` maps the kind of its error to the codes of each protocol.
@@ -37,6 +39,8 @@ mod limits;
 mod metrics;
 mod otlp;
 mod port;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod shutdown;
 mod sql;
 mod sql_stream;
@@ -57,9 +61,11 @@ use crate::db::Database;
 use crate::error::{Error, Result};
 #[cfg(any(test, fuzzing))]
 pub(crate) use gate::unpack_all;
+#[cfg(all(feature = "postgres", any(test, fuzzing)))]
+pub(crate) use postgres::{decode_messages, decode_parameter};
 
 use http::{Hosts, Surroundings};
-use port::{Acceptor, Lingerers};
+use port::{Acceptor, HttpService, Lingerers, Wire};
 use state::ServerState;
 
 /// A running server of one database.
@@ -83,8 +89,18 @@ impl Server {
         let around = Surroundings { hosts, lingerers: lingerers.clone() };
         let mut ports = JoinSet::new();
         for (port, socket) in listeners.sockets {
-            let router = http::router(port, &state, &around);
-            ports.spawn(Acceptor::new(port, router, limits.connections_max, stop.clone()).serve(socket));
+            let (connections_max, stop) = (limits.connections_max, stop.clone());
+            match port.wire() {
+                Wire::Http | Wire::Grpc => {
+                    let service = HttpService::new(port, http::router(port, &state, &around));
+                    ports.spawn(Acceptor::new(port, service, connections_max, stop).serve(socket));
+                }
+                #[cfg(feature = "postgres")]
+                Wire::Postgres => {
+                    let service = postgres::Door::new(state.gate.anonymous());
+                    ports.spawn(Acceptor::new(port, service, connections_max, stop).serve(socket));
+                }
+            }
         }
         Ok(Self { state, addresses, stop, lingerers, ports })
     }

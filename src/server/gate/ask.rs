@@ -26,6 +26,8 @@ use super::{Protocol, Refusal};
 use crate::db::DatabaseStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, TypeSet};
+#[cfg(feature = "postgres")]
+use crate::query::{Ask, Prepared};
 use crate::query::{Checked, QueryResult, Question};
 
 /// An answer whose first item is ready. Dropping it cancels the question.
@@ -69,12 +71,47 @@ impl Caller {
         S: Stream<Item = Result<T>> + Send + 'static,
     {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
-        let mut asked = Asked::new(self, protocol, question.ask.to_string());
+        let asked = Asked::new(self, protocol, question.ask.to_string());
+        let database = self.gate.0.database.clone();
+        let plan = async move { database.query(question).await };
+        self.carry(asked, deadline, plan, encode).await
+    }
+
+    /// Like [`ask`](Self::ask), of a question whose rows `plan` finds without the database: about the catalogue.
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn ask_catalogue<T, S>(
+        &self,
+        protocol: Protocol,
+        question: Question,
+        plan: impl Future<Output = Result<QueryResult>> + Send + 'static,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
+        let deadline = Deadline::after(question.timeout.unwrap_or(self.query_timeout()));
+        let asked = Asked::new(self, protocol, question.ask.to_string());
+        let begun = |found| futures::stream::once(begin(found, encode)).try_flatten();
+        self.carry(asked, deadline, plan, begun).await
+    }
+
+    /// Carries a question from its plan to its first item.
+    async fn carry<T, S>(
+        &self,
+        mut asked: Asked,
+        deadline: Deadline,
+        plan: impl Future<Output = Result<QueryResult>> + Send + 'static,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
         let begun = async {
             let permit = self.gate.0.permits.take()?;
-            let database = self.gate.0.database.clone();
             // The permit goes along: planning that is cut off may compute on for a while.
-            let plan = async move { Ok((database.query(question).await?, permit)) };
+            let plan = async move { Ok((plan.await?, permit)) };
             deadline.limit(self.gate.0.drivers.run(plan)).await
         }
         .await;
@@ -104,6 +141,25 @@ impl Caller {
             let checked = database.check(&question).await;
             drop(permit);
             checked
+        };
+        Ok(deadline.limit(self.gate.0.drivers.run(plan)).await?)
+    }
+
+    /// Plans a statement whose parameters have no values yet; see
+    /// [`Database::prepare`](crate::db::Database::prepare).
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn prepare(
+        &self,
+        ask: Ask,
+        declared: Vec<Option<DataType>>,
+    ) -> Result<Prepared, Refusal> {
+        let permit = self.gate.0.permits.take()?;
+        let deadline = Deadline::after(self.query_timeout());
+        let database = self.gate.0.database.clone();
+        let plan = async move {
+            let prepared = database.prepare(ask, &declared).await;
+            drop(permit);
+            prepared
         };
         Ok(deadline.limit(self.gate.0.drivers.run(plan)).await?)
     }

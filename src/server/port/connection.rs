@@ -1,4 +1,4 @@
-//! How long does a connection live, and which time limits does it have?
+//! How long does a connection of HTTP live, and which time limits does it have?
 //!
 //! It ends when its client leaves, when the server has waited for the client for [`QUIET_MAX`], when it is closed for
 //! another (`accept.rs`), and when the server stops: then at once if no request is open, else after the last of them.
@@ -18,12 +18,13 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::Service as _;
 
 use super::activity::Activity;
 use super::body::{Incoming, Outgoing};
 use super::clock::Clock;
-use super::table::Wire;
+use super::service::{Accepted, Service};
+use super::table::{Port, Wire};
 
 /// Longest time between two requests of HTTP/1, and for the head of one: hyper has one timer for both. Longer than the
 /// 60 s between two exports of metrics, so that a producer keeps its connection.
@@ -46,15 +47,39 @@ pub(in crate::server) struct LocalAddress {
     pub(in crate::server) is_loopback: bool,
 }
 
+/// Serves requests over HTTP by a router.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct HttpService {
+    wire: Wire,
+    router: Router,
+}
+
+impl HttpService {
+    /// Serves requests to `port` by `router`.
+    pub(in crate::server) fn new(port: Port, router: Router) -> Self {
+        Self { wire: port.wire(), router }
+    }
+}
+
+impl Service for HttpService {
+    async fn serve(self, accepted: Accepted) {
+        let Accepted { stream, activity, stop } = accepted;
+        // Without an address the connection is closed already.
+        let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        let requests = Requests { router: self.router, activity, local: LocalAddress { is_loopback } };
+        serve(stream, self.wire, requests, stop).await;
+    }
+}
+
 /// State that the requests of one connection share.
 #[derive(Clone)]
-pub(super) struct Requests {
+struct Requests {
     /// Router that serves them.
-    pub(super) router: Router,
+    router: Router,
     /// Activity of the connection.
-    pub(super) activity: Arc<Activity>,
+    activity: Arc<Activity>,
     /// Local address of the connection.
-    pub(super) local: LocalAddress,
+    local: LocalAddress,
 }
 
 impl hyper::service::Service<Request<hyper::body::Incoming>> for Requests {
@@ -72,7 +97,7 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Requests {
 }
 
 /// Serves the requests of one connection until it ends.
-pub(super) async fn serve<I>(io: I, wire: Wire, requests: Requests, stop: CancellationToken)
+async fn serve<I>(io: I, wire: Wire, requests: Requests, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
