@@ -42,9 +42,13 @@ pub use error::query_error;
 pub use language::{Ask, Tree};
 pub use parameter::Parameter;
 pub use prepare::Prepared;
+#[cfg(feature = "postgres")]
+pub(crate) use prepare::prepared;
 pub use progress::{Progress, ReadCounts};
 pub use question::Question;
 pub use snapshot::ReadSnapshot;
+#[cfg(feature = "postgres")]
+pub(crate) use views::relation_names;
 
 #[cfg(test)]
 mod tests;

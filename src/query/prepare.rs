@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::LogicalPlan;
 
 use super::engine::{Engine, explain_types};
 use super::language::Ask;
@@ -42,32 +43,40 @@ impl Engine {
     ) -> Result<Prepared> {
         let state = self.state(snapshot);
         let (plan, warnings, hints) = Box::pin(self.unbound_plan(&state, snapshot, ask)).await?;
-        let hint = |e: DataFusionError| explain_types(e.into(), &hints);
-        let inferred = plan.get_parameter_types().map_err(hint)?;
-        let numbers = inferred.keys().map(|name| name.trim_start_matches('$').parse::<usize>());
-        let count = numbers.map(|number| number.unwrap_or(0)).max().unwrap_or(0).max(declared.len());
-        if count > PARAMETERS_MAX {
-            let message =
-                format!("the statement has {count} parameters; at most {PARAMETERS_MAX} are allowed");
-            return Err(Error::invalid(message));
-        }
-        let of = |index: usize| {
-            let declared = declared.get(index).cloned().flatten();
-            let inferred = || inferred.get(&format!("${}", index + 1)).cloned().flatten();
-            let known = declared.or_else(inferred).filter(|ty| *ty != DataType::Null);
-            known.unwrap_or(DataType::Utf8)
-        };
-        let parameters: Vec<DataType> = (0..count).map(of).collect();
-        let columns = || -> Result<SchemaRef, DataFusionError> {
-            let nulls = parameters.iter().map(ScalarValue::try_new_null).collect::<Result<Vec<_>, _>>()?;
-            let plan =
-                if nulls.is_empty() { plan } else { plan.with_param_values(ParamValues::from(nulls))? };
-            let plan = state.optimize(&rewrite_plan(plan)?)?;
-            Ok(Arc::new(plan.schema().as_arrow().clone()))
-        };
-        match columns().map_err(hint) {
-            Err(error) if parameters.is_empty() => Err(error),
-            columns => Ok(Prepared { parameters, columns, warnings }),
-        }
+        let rewritten = |plan| state.optimize(&rewrite_plan(plan)?);
+        let prepared = prepared(plan, declared, rewritten).map_err(|e| explain_types(e, &hints))?;
+        let columns = prepared.columns.map_err(|e| explain_types(e, &hints));
+        Ok(Prepared { columns, warnings, ..prepared })
+    }
+}
+
+/// Parameters and columns of `plan`; `optimize` is what is done to a plan with values.
+pub(crate) fn prepared(
+    plan: LogicalPlan,
+    declared: &[Option<DataType>],
+    optimize: impl FnOnce(LogicalPlan) -> Result<LogicalPlan, DataFusionError>,
+) -> Result<Prepared> {
+    let inferred = plan.get_parameter_types()?;
+    let numbers = inferred.keys().map(|name| name.trim_start_matches('$').parse::<usize>());
+    let count = numbers.map(|number| number.unwrap_or(0)).max().unwrap_or(0).max(declared.len());
+    if count > PARAMETERS_MAX {
+        let message = format!("the statement has {count} parameters; at most {PARAMETERS_MAX} are allowed");
+        return Err(Error::invalid(message));
+    }
+    let of = |index: usize| {
+        let declared = declared.get(index).cloned().flatten();
+        let inferred = || inferred.get(&format!("${}", index + 1)).cloned().flatten();
+        let known = declared.or_else(inferred).filter(|ty| *ty != DataType::Null);
+        known.unwrap_or(DataType::Utf8)
+    };
+    let parameters: Vec<DataType> = (0..count).map(of).collect();
+    let columns = || -> Result<SchemaRef, DataFusionError> {
+        let nulls = parameters.iter().map(ScalarValue::try_new_null).collect::<Result<Vec<_>, _>>()?;
+        let plan = if nulls.is_empty() { plan } else { plan.with_param_values(ParamValues::from(nulls))? };
+        Ok(Arc::new(optimize(plan)?.schema().as_arrow().clone()))
+    };
+    match columns().map_err(Error::from) {
+        Err(error) if parameters.is_empty() => Err(error),
+        columns => Ok(Prepared { parameters, columns, warnings: Vec::new() }),
     }
 }

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+#[cfg(feature = "postgres")]
+use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -134,13 +136,21 @@ impl Caller {
 
     /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
     pub(in crate::server) async fn check(&self, question: Question) -> Result<Checked, Refusal> {
+        let database = self.gate.0.database.clone();
+        self.plan(async move { database.check(&question).await }).await
+    }
+
+    /// Plans something with a permit and a deadline.
+    async fn plan<T: Send + 'static>(
+        &self,
+        plan: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T, Refusal> {
         let permit = self.gate.0.permits.take()?;
         let deadline = Deadline::after(self.query_timeout());
-        let database = self.gate.0.database.clone();
         let plan = async move {
-            let checked = database.check(&question).await;
+            let planned = plan.await;
             drop(permit);
-            checked
+            planned
         };
         Ok(deadline.limit(self.gate.0.drivers.run(plan)).await?)
     }
@@ -153,15 +163,23 @@ impl Caller {
         ask: Ask,
         declared: Vec<Option<DataType>>,
     ) -> Result<Prepared, Refusal> {
-        let permit = self.gate.0.permits.take()?;
-        let deadline = Deadline::after(self.query_timeout());
         let database = self.gate.0.database.clone();
-        let plan = async move {
-            let prepared = database.prepare(ask, &declared).await;
-            drop(permit);
-            prepared
-        };
-        Ok(deadline.limit(self.gate.0.drivers.run(plan)).await?)
+        self.plan(async move { database.prepare(ask, &declared).await }).await
+    }
+
+    /// Like [`prepare`](Self::prepare), of a statement that `plan` plans without the database.
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn prepare_catalogue(
+        &self,
+        plan: impl Future<Output = Result<Prepared>> + Send + 'static,
+    ) -> Result<Prepared, Refusal> {
+        self.plan(plan).await
+    }
+
+    /// Columns of a statement, within a question about the catalogue, which has a permit and a deadline.
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn columns(&self, ask: Ask) -> Result<SchemaRef> {
+        self.gate.0.database.prepare(ask, &[]).await?.columns
     }
 
     /// Attribute keys of all events that the caller may see, with the types of their values.

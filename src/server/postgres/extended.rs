@@ -162,7 +162,8 @@ where
         let Self { door, incoming, settings, .. } = self;
         let planning = async {
             if catalogue::concerns(question) {
-                return Ok(door.0.catalogue.prepare(question, &declared, settings).await?);
+                let plan = door.0.catalogue.prepare(question, declared, settings);
+                return Ok(door.0.caller.prepare_catalogue(plan).await?);
             }
             Ok(door.0.caller.prepare(Ask::Sql(question.to_owned()), declared).await?)
         };
@@ -248,16 +249,15 @@ where
     }
 
     async fn describe_portal(&mut self, name: &str) -> Result<(), Failure> {
+        // To PostgreSQL a cursor is a portal, too.
+        if self.cursors.contains_key(name) && !self.portals.contains_key(name) {
+            return self.describe_cursor(name);
+        }
         let portal = self.take_portal(name)?;
         if let Some(Command::Fetch(cursor, _)) = &portal.statement.command {
-            let running = self.cursors.remove_entry(cursor.as_str());
+            let cursor = cursor.clone();
             self.portals.insert(name.to_owned(), portal);
-            let Some((cursor, running)) = running else {
-                return self.outgoing.put(Backend::NoData(NoData::new()));
-            };
-            let described = self.describe_rows(&running);
-            self.cursors.insert(cursor, running);
-            return described;
+            return self.describe_cursor(&cursor);
         }
         // Only a question and SHOW have rows, and change nothing.
         let has_rows = matches!(&portal.statement.command, Some(Command::Question(..) | Command::Show(_)));
@@ -268,6 +268,15 @@ where
         }
         self.portals.insert(name.to_owned(), portal);
         Ok(())
+    }
+
+    pub(super) fn describe_cursor(&mut self, name: &str) -> Result<(), Failure> {
+        let Some((name, running)) = self.cursors.remove_entry(name) else {
+            return self.outgoing.put(Backend::NoData(NoData::new()));
+        };
+        let described = self.describe_rows(&running);
+        self.cursors.insert(name, running);
+        described
     }
 
     fn take_portal(&mut self, name: &str) -> Result<Portal, Failure> {

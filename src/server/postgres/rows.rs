@@ -113,7 +113,7 @@ pub(super) fn encode(
 ) -> impl Stream<Item = Result<Encoded>> + Send + 'static {
     let begun = columns(&found.schema, &layout).map(|columns| {
         let head = Encoded::Columns(Arc::clone(&columns));
-        let rows = Rows { found, writer: Writer { layout, columns }, batch: None, step: Step::Head };
+        let rows = Rows { found, writer: Writer::new(layout, columns), batch: None, step: Step::Head };
         futures::stream::once(std::future::ready(Ok(head))).chain(chunks(rows))
     });
     match begun {
@@ -125,7 +125,7 @@ pub(super) fn encode(
 /// Chunks of rows that are there already.
 pub(super) fn encode_batch(batch: &RecordBatch, layout: Layout) -> Result<(Arc<[Column]>, Chunk)> {
     let columns = columns(batch.schema_ref(), &layout)?;
-    let writer = Writer { layout, columns: Arc::clone(&columns) };
+    let mut writer = Writer::new(layout, Arc::clone(&columns));
     let (mut out, mut ends) = (Vec::new(), Vec::new());
     let batch = Batch::of(batch)?;
     for row in 0..batch.rows {
@@ -218,18 +218,22 @@ impl Batch {
 struct Writer {
     layout: Layout,
     columns: Arc<[Column]>,
+    /// Bytes that the first message begins with: clients expect the header of COPY there.
+    prefix: &'static [u8],
 }
 
 impl Writer {
-    /// Appends what comes before the rows.
+    fn new(layout: Layout, columns: Arc<[Column]>) -> Self {
+        let prefix = match &layout {
+            Layout::Copy(style) if style.format == CopyFormat::Binary => BINARY_HEADER,
+            _ => &[],
+        };
+        Self { layout, columns, prefix }
+    }
+
+    /// Appends the line before the rows.
     fn write_head(&self, out: &mut Vec<u8>) -> Result<()> {
         let Layout::Copy(style) = &self.layout else { return Ok(()) };
-        if style.format == CopyFormat::Binary {
-            return message(out, b'd', |out| {
-                out.extend_from_slice(BINARY_HEADER);
-                Ok(())
-            });
-        }
         if !style.has_header {
             return Ok(());
         }
@@ -243,9 +247,11 @@ impl Writer {
     }
 
     /// Appends what comes after the rows.
-    fn write_tail(&self, out: &mut Vec<u8>) -> Result<()> {
+    fn write_tail(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        let prefix = std::mem::take(&mut self.prefix);
         match &self.layout {
             Layout::Copy(style) if style.format == CopyFormat::Binary => message(out, b'd', |out| {
+                out.extend_from_slice(prefix);
                 out.extend_from_slice(BINARY_TRAILER);
                 Ok(())
             }),
@@ -253,7 +259,8 @@ impl Writer {
         }
     }
 
-    fn write_row(&self, out: &mut Vec<u8>, batch: &Batch, row: usize) -> Result<()> {
+    fn write_row(&mut self, out: &mut Vec<u8>, batch: &Batch, row: usize) -> Result<()> {
+        let prefix = std::mem::take(&mut self.prefix);
         match &self.layout {
             Layout::Copy(style) if style.format != CopyFormat::Binary => message(out, b'd', |out| {
                 let mut value = String::new();
@@ -270,7 +277,10 @@ impl Writer {
             }),
             layout => {
                 let kind = if matches!(layout, Layout::Copy(_)) { b'd' } else { b'D' };
-                message(out, kind, |out| self.write_values(out, batch, row))
+                message(out, kind, |out| {
+                    out.extend_from_slice(prefix);
+                    self.write_values(out, batch, row)
+                })
             }
         }
     }

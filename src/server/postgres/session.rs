@@ -177,11 +177,8 @@ where
         let command = Command::parse(text)?;
         self.allow(&command)?;
         if let Command::Fetch(name, rows_max) = &command {
-            let cursor = self.cursors.remove_entry(name.as_str());
-            if let Some((name, running)) = cursor {
-                let described = self.describe_rows(&running);
-                self.cursors.insert(name, running);
-                described?;
+            if self.cursors.contains_key(name) {
+                self.describe_cursor(name)?;
             }
             return self.fetch_rows(token, name, *rows_max).await;
         }
