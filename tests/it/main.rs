@@ -21,6 +21,8 @@ mod clients;
 mod ratchet;
 mod running;
 mod ports;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod server;
 mod shell;
 mod tidy;
