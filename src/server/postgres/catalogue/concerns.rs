@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Expr, ObjectName, Visit, Visitor};
 
 use super::INFORMATION_SCHEMA;
-use super::rewrite::{FUNCTIONS, last_name};
+use super::rewrite::{FUNCTIONS, is_word, last_name};
 use crate::query::language::lex::{Piece, lex};
 use crate::query::language::{parse_postgres, with_stack};
 
@@ -56,7 +56,7 @@ impl Visitor for Names {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         let name = match expr {
             Expr::Function(function) => last_name(&function.name),
-            Expr::Identifier(ident) if ident.quote_style.is_none() => ident.value.to_ascii_lowercase(),
+            Expr::Identifier(ident) if is_word(ident) => ident.value.to_ascii_lowercase(),
             _ => return ControlFlow::Continue(()),
         };
         self.has_function |= FUNCTIONS.contains(&name.as_str()) || name.starts_with("pg_");

@@ -17,7 +17,7 @@ mod tables;
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{
     CatalogProvider, MemTable, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider,
     SchemaProvider,
@@ -86,7 +86,8 @@ impl Catalogue {
             let physical = session.state.create_physical_plan(&plan).await?;
             let progress = Progress::of(Arc::clone(&physical));
             let stream = execute_stream(physical, session.state.task_ctx())?;
-            Ok(QueryResult { schema: stream.schema(), stream, warnings: Vec::new(), progress })
+            let schema = shown(&stream.schema());
+            Ok(QueryResult { schema, stream, warnings: Vec::new(), progress })
         }
     }
 
@@ -101,7 +102,9 @@ impl Catalogue {
         async move {
             let session = catalogue.session().await?;
             let plan = session.plan(&sql, &settings).await?;
-            prepared(plan, &declared, |plan| session.state.optimize(&plan))
+            let mut prepared = prepared(plan, &declared, |plan| session.state.optimize(&plan))?;
+            prepared.columns = prepared.columns.map(|schema| shown(&schema));
+            Ok(prepared)
         }
     }
 
@@ -119,6 +122,12 @@ impl Catalogue {
         *self.made.lock() = Some((keys, session.clone()));
         Ok(session)
     }
+}
+
+/// Columns with the names that clients see.
+fn shown(schema: &Schema) -> SchemaRef {
+    let field = |field: &Arc<Field>| field.as_ref().clone().with_name(rewrite::shown_name(field.name()));
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
 impl Session {

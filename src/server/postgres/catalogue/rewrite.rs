@@ -11,7 +11,8 @@
 //! | a query that joins a relation without rows | a query without rows |
 //! | `(SELECT …)` as a value | NULL if it has no rows, else with `min`, as correlated queries need an aggregate |
 //!
-//! Columns without a name get the one that PostgreSQL gives them.
+//! Columns without a name get the one that PostgreSQL gives them. There, columns may have equal names; here, all but one
+//! of them end in [`MARK`]s, which [`shown_name`] removes.
 
 use std::ops::ControlFlow;
 
@@ -28,9 +29,20 @@ use super::tables::{Tables, type_oid};
 use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::query::language::build;
 
+/// End of names that would else be equal.
+const MARK: char = '\u{1}';
+
+/// The name of a column as clients see it.
+pub(super) fn shown_name(name: &str) -> &str {
+    name.trim_end_matches(MARK)
+}
+
+/// Functions of sessions that are called without parentheses.
+const WORDS: [&str; 6] =
+    ["current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"];
+
 /// Functions of sessions, besides those that begin with `pg_`.
 pub(super) const FUNCTIONS: [&str; 33] = [
-    "array_to_regtype",
     "col_description",
     "current_catalog",
     "current_database",
@@ -51,6 +63,7 @@ pub(super) const FUNCTIONS: [&str; 33] = [
     "inet_server_addr",
     "inet_server_port",
     "obj_description",
+    "parse_ident",
     "quote_ident",
     "quote_literal",
     "row_security_active",
@@ -131,13 +144,28 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args, .. } = factor
+            && self.is_empty(name)
+        {
+            // `pg_get_keywords()` is a relation without rows here.
+            *args = None;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Subquery(query) if self.has_no_rows(query) => *expr = null(),
             Expr::Subquery(query) => aggregate(query),
             Expr::Exists { subquery, negated } if self.has_no_rows(subquery) => *expr = boolean(*negated),
             Expr::Function(function) if matches!(function.args, FunctionArguments::Subquery(_)) => {
-                *expr = null()
+                *expr = null();
+            }
+            // The schemas of the search path, unfolded.
+            Expr::InSubquery { expr: tested, subquery, negated } if subquery.to_string().contains("'search_path'") => {
+                let tested = Box::new(std::mem::replace(tested.as_mut(), null()));
+                *expr = Expr::InList { expr: tested, list: vec![build::text("public")], negated: *negated };
             }
             _ => {}
         }
@@ -165,7 +193,7 @@ impl Rewriter<'_> {
                 }
                 Expr::CompoundIdentifier(parts)
             }
-            Expr::Identifier(ident) if ident.quote_style.is_none() => {
+            Expr::Identifier(ident) if is_word(&ident) => {
                 self.value(&ident.value.to_ascii_lowercase(), &[]).unwrap_or(Expr::Identifier(ident))
             }
             Expr::Function(function) => self.function(function),
@@ -204,6 +232,15 @@ impl Rewriter<'_> {
                 self.settings.get(&name).map_or_else(null, build::text)
             }
             "set_config" => args.get(1).cloned()?,
+            "parse_ident" => {
+                let name = args.first().and_then(literal)?;
+                build::call("make_array", name.split('.').map(|part| build::text(part.trim_matches('"'))).collect())
+            }
+            "array_lower" => number(1),
+            "array_upper" => match args.first().and_then(items) {
+                Some(items) => number(i32::try_from(items.len()).ok()?),
+                None => build::call("array_length", vec![args.first()?.clone(), number(1)]),
+            },
             "to_regclass" => {
                 self.tables.oids().get(&bare(&literal(args.first()?)?)).map_or_else(null, |oid| number(*oid))
             }
@@ -390,6 +427,7 @@ fn items(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Nested(expr) | Expr::Cast { expr, .. } => items(expr),
         Expr::Array(array) => Some(array.elem.clone()),
+        Expr::Function(function) if last_name(&function.name) == "make_array" => Some(arguments(function)),
         other => {
             let text = literal(other)?;
             let list = text.strip_prefix('{')?.strip_suffix('}')?;
@@ -463,20 +501,33 @@ fn aggregate(query: &mut Query) {
 
 /// Gives columns the names that PostgreSQL gives them: that of the function, of the cast value, or none.
 fn name_columns(select: &mut Select) {
+    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let has_wildcard = select.projection.iter().any(is_wildcard);
     let mut taken = Vec::new();
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else { continue };
-        if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !is_session_value(expr) {
+        let is_column =
+            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !is_session_value(expr);
+        if is_column && !has_wildcard {
             continue;
         }
-        let name = unused(&mut taken, column_name(expr));
+        let mut name = unused(&mut taken, column_name(expr));
+        if is_column {
+            // `c.oid, c.*` has two columns of this name.
+            name.push(MARK);
+        }
         let value = std::mem::replace(expr, null());
         *item = build::aliased(value, &name);
     }
 }
 
 fn is_session_value(expr: &Expr) -> bool {
-    matches!(expr, Expr::Identifier(name) if name.quote_style.is_none() && FUNCTIONS.contains(&name.value.to_ascii_lowercase().as_str()))
+    matches!(expr, Expr::Identifier(name) if is_word(name))
+}
+
+/// True for a word such as `current_user`.
+pub(super) fn is_word(ident: &Ident) -> bool {
+    ident.quote_style.is_none() && WORDS.contains(&ident.value.to_ascii_lowercase().as_str())
 }
 
 fn column_name(expr: &Expr) -> String {
@@ -500,9 +551,9 @@ fn column_name(expr: &Expr) -> String {
     }
 }
 
-/// `name`, or with a number if it is taken: two columns of one name cannot be planned.
+/// `name`, with marks if it is taken: two columns of one name cannot be planned.
 fn unused(taken: &mut Vec<String>, name: String) -> String {
     let count = taken.iter().filter(|other| **other == name).count();
     taken.push(name.clone());
-    if count == 0 { name } else { format!("{name}_{}", count + 1) }
+    name + &MARK.to_string().repeat(count)
 }

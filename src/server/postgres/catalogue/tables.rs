@@ -29,7 +29,7 @@ const TABLESPACE_OID: i32 = 1_663;
 const HEAP_OID: i32 = 2;
 
 /// Relations of PostgreSQL's catalogue about things that do not exist here.
-const EMPTY: [(&str, &str); 46] = [
+const EMPTY: [(&str, &str); 48] = [
     ("pg_attrdef", "oid:i adrelid:i adnum:h adbin:t"),
     ("pg_cast", "oid:i castsource:i casttarget:i castfunc:i castcontext:t castmethod:t"),
     (
@@ -51,6 +51,7 @@ const EMPTY: [(&str, &str); 46] = [
     ("pg_foreign_data_wrapper", "oid:i fdwname:t fdwowner:i fdwhandler:i fdwvalidator:i fdwoptions:T"),
     ("pg_foreign_server", "oid:i srvname:t srvowner:i srvfdw:i srvtype:t srvversion:t srvoptions:T"),
     ("pg_foreign_table", "ftrelid:i ftserver:i ftoptions:T"),
+    ("pg_get_keywords", "word:t catcode:t catdesc:t"),
     (
         "pg_index",
         "indexrelid:i indrelid:i indnatts:h indnkeyatts:h indisunique:b indnullsnotdistinct:b indisprimary:b indisexclusion:b indimmediate:b indisclustered:b indisvalid:b indcheckxmin:b indisready:b indislive:b indisreplident:b indkey:H indcollation:I indclass:I indoption:H indexprs:t indpred:t",
@@ -88,6 +89,7 @@ const EMPTY: [(&str, &str); 46] = [
         "pg_range",
         "rngtypid:i rngsubtype:i rngmultitypid:i rngcollation:i rngsubopc:i rngcanonical:t rngsubdiff:t",
     ),
+    ("pg_replication_slots", "slot_name:t plugin:t slot_type:t datoid:i database:t active:b"),
     ("pg_rewrite", "oid:i rulename:t ev_class:i ev_type:t ev_enabled:t is_instead:b"),
     ("pg_rules", "schemaname:t tablename:t rulename:t definition:t"),
     ("pg_seclabel", "objoid:i classoid:i objsubid:i provider:t label:t"),
