@@ -208,3 +208,9 @@ SELECT * FROM unnest(current_schemas(true))
 -- at least 1 rows
 SELECT typname AS name, oid, typarray AS array_oid, oid::regtype::text AS regtype, typdelim AS delimiter
 FROM pg_type t WHERE t.oid = to_regtype('int8') ORDER BY t.oid
+
+-- Grafana: a series over time, as its macros expand
+-- at least 1 rows
+SELECT floor(extract(epoch from "timestamp")/60)*60 AS "time", count(*) AS "value"
+FROM spans WHERE "timestamp" BETWEEN '2026-01-05T09:00:00Z' AND '2026-01-05T11:00:00Z'
+GROUP BY 1 ORDER BY 1

@@ -17,6 +17,11 @@ const JSONB: u32 = 3802;
 
 /// Decodes the value of parameter `$number`, of type `oid`.
 pub(super) fn decode(number: usize, oid: u32, format: Format, bytes: &[u8]) -> Result<Parameter, Failure> {
+    if Scalar::ALL.iter().any(|scalar| scalar.array_oid() == oid) {
+        let message =
+            format!("parameter ${number} is an array; write a parameter for each item: x IN ($1, $2)");
+        return Err(Failure::refused("0A000", message));
+    }
     let value = match format {
         Format::Text => std::str::from_utf8(bytes).ok().and_then(|text| of_text(oid, text)),
         Format::Binary => of_binary(oid, bytes),
@@ -195,6 +200,7 @@ mod tests {
         let interval = [&3_000_000_i64.to_be_bytes()[..], &[0, 0, 0, 2, 0, 0, 0, 1]].concat();
         assert_eq!(binary(Scalar::Interval, &interval), Some(text("1 months 2 days 3000000 microseconds")));
         assert!(decode(1, 600, Format::Binary, b"x").is_err());
+        assert!(decode(1, 1016, Format::Text, b"{1}").unwrap_err().to_string().contains("x IN ($1, $2)"));
         assert!(decode(2, 23, Format::Text, b"seven").unwrap_err().to_string().contains("$2"));
     }
 }

@@ -163,7 +163,9 @@ impl VisitorMut for Rewriter<'_> {
                 *expr = null();
             }
             // The schemas of the search path, unfolded.
-            Expr::InSubquery { expr: tested, subquery, negated } if subquery.to_string().contains("'search_path'") => {
+            Expr::InSubquery { expr: tested, subquery, negated }
+                if subquery.to_string().contains("'search_path'") =>
+            {
                 let tested = Box::new(std::mem::replace(tested.as_mut(), null()));
                 *expr = Expr::InList { expr: tested, list: vec![build::text("public")], negated: *negated };
             }
@@ -234,7 +236,10 @@ impl Rewriter<'_> {
             "set_config" => args.get(1).cloned()?,
             "parse_ident" => {
                 let name = args.first().and_then(literal)?;
-                build::call("make_array", name.split('.').map(|part| build::text(part.trim_matches('"'))).collect())
+                build::call(
+                    "make_array",
+                    name.split('.').map(|part| build::text(part.trim_matches('"'))).collect(),
+                )
             }
             "array_lower" => number(1),
             "array_upper" => match args.first().and_then(items) {
@@ -501,7 +506,8 @@ fn aggregate(query: &mut Query) {
 
 /// Gives columns the names that PostgreSQL gives them: that of the function, of the cast value, or none.
 fn name_columns(select: &mut Select) {
-    let is_wildcard = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let is_wildcard =
+        |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
     let has_wildcard = select.projection.iter().any(is_wildcard);
     let mut taken = Vec::new();
     for item in &mut select.projection {

@@ -364,25 +364,6 @@ fn of_catalog_itself(relations: &[Relation]) -> Result<Vec<(String, RecordBatch)
             ("definition", t("")),
         ]
     });
-    let role = vec![
-        ("oid", i(OWNER)),
-        ("rolname", t(DATABASE)),
-        ("rolinherit", yes()),
-        ("rolcanlogin", yes()),
-        ("rolconnlimit", i(-1)),
-    ];
-    let database = vec![
-        ("oid", i(DATABASE_OID)),
-        ("datname", t(DATABASE)),
-        ("datdba", i(OWNER)),
-        ("encoding", i(6)),
-        ("datlocprovider", t("c")),
-        ("datallowconn", yes()),
-        ("datconnlimit", i(-1)),
-        ("dattablespace", i(TABLESPACE_OID)),
-        ("datcollate", t("C")),
-        ("datctype", t("C")),
-    ];
     let named = |name: &str, spec: &str, rows: Vec<Row>| Ok((name.to_owned(), table(spec, &rows)?));
     let tablespace = vec![("oid", i(TABLESPACE_OID)), ("spcname", t("pg_default")), ("spcowner", i(OWNER))];
     let heap = vec![
@@ -399,18 +380,43 @@ fn of_catalog_itself(relations: &[Relation]) -> Result<Vec<(String, RecordBatch)
         named("pg_type", PG_TYPE, types()),
         named("pg_tables", "schemaname:t tablename:t tableowner:t tablespace:t hasindexes:b hasrules:b hastriggers:b rowsecurity:b", tables.collect()),
         named("pg_views", "schemaname:t viewname:t viewowner:t definition:t", views.collect()),
-        named("pg_roles", PG_ROLES, vec![role.clone()]),
-        named("pg_authid", PG_ROLES, vec![role]),
+        named("pg_roles", PG_ROLES, vec![role()]),
+        named("pg_authid", PG_ROLES, vec![role()]),
         named("pg_auth_members", "oid:i roleid:i member:i grantor:i admin_option:b", Vec::new()),
         named("pg_user", "usename:t usesysid:i usecreatedb:b usesuper:b userepl:b usebypassrls:b passwd:t", vec![user]),
         named("pg_group", "groname:t grosysid:i grolist:I", Vec::new()),
-        named("pg_database", PG_DATABASE, vec![database]),
+        named("pg_database", PG_DATABASE, vec![database()]),
         named("pg_tablespace", "oid:i spcname:t spcowner:i spcacl:T spcoptions:T", vec![tablespace]),
         named("pg_am", "oid:i amname:t amhandler:t amtype:t", vec![heap]),
         named("pg_settings", "name:t setting:t unit:t category:t short_desc:t context:t vartype:t source:t min_val:t max_val:t enumvals:T boot_val:t reset_val:t", Vec::new()),
     ]
     .into_iter()
     .collect()
+}
+
+fn role() -> Row {
+    vec![
+        ("oid", i(OWNER)),
+        ("rolname", t(DATABASE)),
+        ("rolinherit", yes()),
+        ("rolcanlogin", yes()),
+        ("rolconnlimit", i(-1)),
+    ]
+}
+
+fn database() -> Row {
+    vec![
+        ("oid", i(DATABASE_OID)),
+        ("datname", t(DATABASE)),
+        ("datdba", i(OWNER)),
+        ("encoding", i(6)),
+        ("datlocprovider", t("c")),
+        ("datallowconn", yes()),
+        ("datconnlimit", i(-1)),
+        ("dattablespace", i(TABLESPACE_OID)),
+        ("datcollate", t("C")),
+        ("datctype", t("C")),
+    ]
 }
 
 fn class(relation: &Relation) -> Row {
