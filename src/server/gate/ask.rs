@@ -169,10 +169,10 @@ impl Caller {
 
     /// Like [`prepare`](Self::prepare), of a statement that `plan` plans without the database.
     #[cfg(feature = "postgres")]
-    pub(in crate::server) async fn prepare_catalogue(
+    pub(in crate::server) async fn prepare_catalogue<T: Send + 'static>(
         &self,
-        plan: impl Future<Output = Result<Prepared>> + Send + 'static,
-    ) -> Result<Prepared, Refusal> {
+        plan: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T, Refusal> {
         self.plan(plan).await
     }
 

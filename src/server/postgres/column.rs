@@ -169,6 +169,15 @@ fn scalar(ty: &DataType, field: &Field) -> Scalar {
     }
 }
 
+/// Names of items and numbers of arrays that no column has, but parameters may have.
+pub(super) const OTHER_ARRAYS: [(&str, u32); 3] = [("name", 1003), ("varchar", 1015), ("oid", 1028)];
+
+/// True for the type of arrays.
+pub(super) fn is_array(oid: u32) -> bool {
+    let other = || OTHER_ARRAYS.iter().any(|(_, array)| *array == oid);
+    Scalar::ALL.iter().any(|scalar| scalar.array_oid() == oid) || other()
+}
+
 /// The Arrow type of a parameter that a client declares as `oid`; `None` if the type is to be found out.
 pub(super) fn declared(oid: u32) -> Option<DataType> {
     let scalar = Scalar::ALL.iter().find(|scalar| scalar.oid() == oid)?;

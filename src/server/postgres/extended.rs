@@ -25,7 +25,7 @@ use pgwire::messages::extendedquery::{
 use pgwire::messages::response::EmptyQueryResponse;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::catalogue;
+use super::catalogue::{self, Arrays};
 use super::column::{self, Column, Format, Kind, Scalar};
 use super::command::{self, Command};
 use super::failure::{Failure, Report};
@@ -50,6 +50,8 @@ pub(super) struct Statement {
     parameters: Vec<u32>,
     /// Its columns, or why they are not known yet; `None` if it has none.
     columns: Option<Result<Vec<Column>, Report>>,
+    /// True if it is about the catalogue, where parameters may be arrays.
+    is_about_catalogue: bool,
     /// True once the client was told its columns.
     is_described: AtomicBool,
 }
@@ -141,9 +143,11 @@ where
         if let Some(question) = question {
             let prepared = self.plan(question, oids).await;
             let before = from.and_then(|from| text.get(..from));
-            let prepared = prepared.map_err(|failure| failure.moved(before))?;
-            let own = |index: usize, ty: &DataType| match oids.get(index) {
-                Some(oid) if *oid != 0 => *oid,
+            let (prepared, arrays) = prepared.map_err(|failure| failure.moved(before))?;
+            statement.is_about_catalogue = catalogue::concerns(question);
+            let own = |index: usize, ty: &DataType| match (oids.get(index), arrays.get(&index)) {
+                (Some(oid), _) if *oid != 0 => *oid,
+                (_, Some(oid)) => *oid,
                 _ => Kind::of(&Field::new("", ty.clone(), true)).oid(),
             };
             statement.parameters = prepared.parameters.iter().enumerate().map(|(i, ty)| own(i, ty)).collect();
@@ -156,7 +160,7 @@ where
         Ok(statement)
     }
 
-    async fn plan(&mut self, question: &str, oids: &[u32]) -> Result<Prepared, Failure> {
+    async fn plan(&mut self, question: &str, oids: &[u32]) -> Result<(Prepared, Arrays), Failure> {
         let declared: Vec<Option<DataType>> = oids.iter().map(|oid| column::declared(*oid)).collect();
         let token = self.cancel.begin();
         let Self { door, incoming, settings, .. } = self;
@@ -165,7 +169,7 @@ where
                 let plan = door.0.catalogue.prepare(question, declared, settings);
                 return Ok(door.0.caller.prepare_catalogue(plan).await?);
             }
-            Ok(door.0.caller.prepare(Ask::Sql(question.to_owned()), declared).await?)
+            Ok((door.0.caller.prepare(Ask::Sql(question.to_owned()), declared).await?, Arrays::new()))
         };
         until_cancelled(incoming, &token, planning).await
     }
@@ -203,7 +207,7 @@ where
             let format = formats.get(index).or(formats.first()).copied().unwrap_or(Format::Text);
             params.push(match value {
                 None => Parameter::Null,
-                Some(bytes) => parameter::decode(index + 1, statement.parameters[index], format, bytes)?,
+                Some(bytes) => statement.decode(index, format, bytes)?,
             });
         }
         let params_bytes = bind.parameters.iter().flatten().map(bytes::Bytes::len).sum();
@@ -339,8 +343,18 @@ impl Statement {
             command: None,
             parameters: Vec::new(),
             columns: None,
+            is_about_catalogue: false,
             is_described: AtomicBool::new(false),
         }
+    }
+
+    /// The value of a parameter.
+    fn decode(&self, index: usize, format: Format, bytes: &[u8]) -> Result<Parameter, Failure> {
+        let oid = self.parameters[index];
+        if self.is_about_catalogue && column::is_array(oid) {
+            return parameter::decode_array(index + 1, format, bytes);
+        }
+        parameter::decode(index + 1, oid, format, bytes)
     }
 
     /// The types that the client was told.

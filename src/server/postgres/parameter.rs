@@ -5,7 +5,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::binary;
-use super::column::{Format, Scalar};
+use super::column::{self, Format, Scalar};
 use super::failure::Failure;
 use super::time::{EPOCH_DAYS, EPOCH_MICROSECONDS};
 use crate::query::Parameter;
@@ -17,7 +17,7 @@ const JSONB: u32 = 3802;
 
 /// Decodes the value of parameter `$number`, of type `oid`.
 pub(super) fn decode(number: usize, oid: u32, format: Format, bytes: &[u8]) -> Result<Parameter, Failure> {
-    if Scalar::ALL.iter().any(|scalar| scalar.array_oid() == oid) {
+    if column::is_array(oid) {
         let message =
             format!("parameter ${number} is an array; write a parameter for each item: x IN ($1, $2)");
         return Err(Failure::refused("0A000", message));
@@ -36,6 +36,45 @@ pub(super) fn decode(number: usize, oid: u32, format: Format, bytes: &[u8]) -> R
         let message = format!("parameter ${number} is no value of {ty} in the {form} format, or of a type that parameters cannot have");
         Failure::refused(code, message)
     })
+}
+
+/// Decodes the value of parameter `$number`, an array of one dimension, to a text such as `{1,2}`.
+pub(super) fn decode_array(number: usize, format: Format, bytes: &[u8]) -> Result<Parameter, Failure> {
+    let text = match format {
+        Format::Text => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        Format::Binary => items(bytes).map(|items| format!("{{{}}}", items.join(","))),
+    };
+    // Items are told apart by their commas.
+    let is_simple = |text: &String| !text.contains(['"', '\\']) && text.matches(['{', '}']).count() == 2;
+    text.filter(is_simple).map(Parameter::Text).ok_or_else(|| {
+        let message = format!("parameter ${number} is no array of simple items");
+        Failure::refused("22P02", message)
+    })
+}
+
+/// The items of an array in binary, as texts.
+fn items(bytes: &[u8]) -> Option<Vec<String>> {
+    let (head, mut rest) = bytes.split_first_chunk::<12>()?;
+    let [dimensions, _, oid] =
+        [0, 4, 8].map(|at| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
+    if dimensions == 0 {
+        return Some(Vec::new());
+    }
+    (dimensions == 1).then_some(())?;
+    let (_, after) = rest.split_first_chunk::<8>()?;
+    rest = after;
+    let mut items = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+        let value = after.get(..length)?;
+        items.push(match of_binary(oid, value)? {
+            Parameter::Integer(number) => number.to_string(),
+            Parameter::Text(text) if !text.contains([',', '{', '}']) => text,
+            _ => return None,
+        });
+        rest = &after[length..];
+    }
+    Some(items)
 }
 
 fn scalar(oid: u32) -> Option<Scalar> {
@@ -165,6 +204,7 @@ pub(crate) fn decode_any(bytes: &[u8]) {
     for scalar in Scalar::ALL {
         let _ = decode(1, scalar.oid(), format, value);
     }
+    let _ = decode_array(1, format, value);
 }
 
 #[cfg(test)]
@@ -201,6 +241,11 @@ mod tests {
         assert_eq!(binary(Scalar::Interval, &interval), Some(text("1 months 2 days 3000000 microseconds")));
         assert!(decode(1, 600, Format::Binary, b"x").is_err());
         assert!(decode(1, 1016, Format::Text, b"{1}").unwrap_err().to_string().contains("x IN ($1, $2)"));
+        let list: Vec<u8> = [1_i32, 0, 26, 2, 1, 4, 7, 4, 8].iter().flat_map(|n| n.to_be_bytes()).collect();
+        assert_eq!(decode_array(1, Format::Binary, &list).unwrap(), text("{7,8}"));
+        assert_eq!(decode_array(1, Format::Text, b"{a,b}").unwrap(), text("{a,b}"));
+        assert!(decode_array(1, Format::Binary, &list[..30]).is_err());
+        assert!(decode_array(1, Format::Text, b"{{1},{2}}").is_err());
         assert!(decode(2, 23, Format::Text, b"seven").unwrap_err().to_string().contains("$2"));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, StringArray};
+use arrow::array::{ArrayRef, AsArray, Int32Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type};
 use datafusion::error::Result;
@@ -11,7 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::tables::{Tables, type_names};
+use super::rewrite::{REGCLASS_TEXT, bare};
+use super::tables::{Tables, type_names, type_oids};
 
 /// Every function.
 pub(super) fn all(tables: &Tables) -> Vec<Arc<ScalarUDF>> {
@@ -21,6 +22,8 @@ pub(super) fn all(tables: &Tables) -> Vec<Arc<ScalarUDF>> {
     let functions = [
         ("format_type", Task::NameOf(types)),
         (REGCLASS_TEXT, Task::NameOf(relations)),
+        ("to_regtype", Task::NumberOf(Arc::new(type_oids()))),
+        ("to_regclass", Task::NumberOf(Arc::new(tables.oids().clone()))),
         ("quote_ident", Task::QuoteName),
         ("quote_literal", Task::QuoteText),
     ];
@@ -30,9 +33,6 @@ pub(super) fn all(tables: &Tables) -> Vec<Arc<ScalarUDF>> {
     };
     functions.into_iter().map(make).collect()
 }
-
-/// Name of the function that stands for `::regclass`.
-pub(super) const REGCLASS_TEXT: &str = "regclass_text";
 
 /// A function of its first argument.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -46,6 +46,8 @@ struct Function {
 enum Task {
     /// The name of a number.
     NameOf(Arc<BTreeMap<i64, String>>),
+    /// The number of a name.
+    NumberOf(Arc<BTreeMap<String, i32>>),
     /// A name, in quotes where it needs them.
     QuoteName,
     /// A text in quotes.
@@ -62,7 +64,7 @@ impl ScalarUDFImpl for Function {
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Utf8)
+        Ok(if matches!(self.task, Task::NumberOf(_)) { DataType::Int32 } else { DataType::Utf8 })
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -82,6 +84,11 @@ impl Task {
                 let numbers = numbers.as_primitive::<Int64Type>();
                 let name = |number| names.get(&number).cloned().unwrap_or_else(|| "???".to_owned());
                 numbers.iter().map(|number| number.map(name)).collect()
+            }
+            Self::NumberOf(numbers) => {
+                let number = |text: &str| numbers.get(&bare(text)).copied();
+                let found: Int32Array = texts(array)?.iter().map(|text| text.and_then(number)).collect();
+                return Ok(Arc::new(found));
             }
             Self::QuoteName => texts(array)?.iter().map(|text| text.map(quote_name)).collect(),
             Self::QuoteText => {

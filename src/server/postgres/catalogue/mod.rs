@@ -37,6 +37,7 @@ use crate::event::{AttributeKey, TypeSet};
 use crate::query::language::{parse_postgres, with_stack};
 use crate::query::{Prepared, Progress, QueryResult, Question, prepared};
 use crate::server::gate::Caller;
+pub(super) use rewrite::Arrays;
 use tables::Tables;
 
 /// Name of the one database.
@@ -78,7 +79,7 @@ impl Catalogue {
         let (catalogue, settings) = (self.clone(), settings.clone());
         async move {
             let session = catalogue.session().await?;
-            let mut plan = session.plan(&question.ask.to_string(), &settings).await?;
+            let (mut plan, _) = session.plan(&question.ask.to_string(), &settings).await?;
             if !question.params.is_empty() {
                 let values: Vec<ScalarValue> = question.params.iter().map(ScalarValue::from).collect();
                 plan = plan.with_param_values(ParamValues::from(values))?;
@@ -97,14 +98,14 @@ impl Catalogue {
         sql: &str,
         declared: Vec<Option<DataType>>,
         settings: &Settings,
-    ) -> impl Future<Output = Result<Prepared>> + Send + 'static {
+    ) -> impl Future<Output = Result<(Prepared, Arrays)>> + Send + 'static {
         let (catalogue, sql, settings) = (self.clone(), sql.to_owned(), settings.clone());
         async move {
             let session = catalogue.session().await?;
-            let plan = session.plan(&sql, &settings).await?;
+            let (plan, arrays) = session.plan(&sql, &settings).await?;
             let mut prepared = prepared(plan, &declared, |plan| session.state.optimize(&plan))?;
             prepared.columns = prepared.columns.map(|schema| shown(&schema));
-            Ok(prepared)
+            Ok((prepared, arrays))
         }
     }
 
@@ -162,12 +163,12 @@ impl Session {
         Ok(Self { state: Arc::new(state), tables: Arc::new(tables) })
     }
 
-    async fn plan(&self, sql: &str, settings: &Settings) -> Result<LogicalPlan> {
-        let statement = with_stack(|| {
+    async fn plan(&self, sql: &str, settings: &Settings) -> Result<(LogicalPlan, Arrays)> {
+        let (statement, arrays) = with_stack(|| {
             let mut statement = parse_postgres(sql)?;
-            rewrite::rewrite(&mut statement, settings, &self.tables);
-            Ok::<_, crate::Error>(statement)
+            let arrays = rewrite::rewrite(&mut statement, settings, &self.tables);
+            Ok::<_, crate::Error>((statement, arrays))
         })?;
-        Ok(self.state.statement_to_plan(statement).await?)
+        Ok((self.state.statement_to_plan(statement).await?, arrays))
     }
 }

@@ -7,6 +7,9 @@
 //! | `'pg_class'::regclass`, `c.oid::regclass` | the number, the name |
 //! | `::name`, `::oid`, `::regtype`, … | text, integer, the name of the type |
 //! | `= ANY ('{r,v}')`, `= ANY (ARRAY[…])` | IN |
+//! | `= ANY ($1::oid[])` | membership in a list that is a text, `{1,2}` |
+//! | `CASE WHEN typtype = 'd' THEN …` | without what is about types that do not exist here |
+//! | `typreceive <> 0` | `typreceive <> '-'` |
 //! | `version()`, `current_schema()`, `pg_table_is_visible(…)`, … | their value |
 //! | a query that joins a relation without rows | a query without rows |
 //! | `(SELECT …)` as a value | NULL if it has no rows, else with `min`, as correlated queries need an aggregate |
@@ -14,20 +17,23 @@
 //! Columns without a name get the one that PostgreSQL gives them. There, columns may have equal names; here, all but one
 //! of them end in [`MARK`]s, which [`shown_name`] removes.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Value,
-    VisitMut, VisitorMut,
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
+    TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use super::super::settings::Settings;
-use super::functions::REGCLASS_TEXT;
-use super::tables::{Tables, type_oid};
+use super::tables::{Tables, array_oid, type_oid};
 use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::query::language::build;
+
+/// Name of the function that stands for `::regclass`.
+pub(super) const REGCLASS_TEXT: &str = "regclass_text";
 
 /// End of names that would else be equal.
 const MARK: char = '\u{1}';
@@ -93,16 +99,20 @@ const AGGREGATES: [&str; 11] = [
     "json_agg",
 ];
 
-/// Rewrites a statement about the catalogue.
-pub(super) fn rewrite(statement: &mut Statement, settings: &Settings, tables: &Tables) {
-    let mut rewriter = Rewriter { settings, tables };
+/// Types of parameters that are arrays, by the number of the parameter less one.
+pub(in super::super) type Arrays = BTreeMap<usize, u32>;
+
+/// Rewrites a statement about the catalogue. Returns which of its parameters are arrays.
+pub(super) fn rewrite(statement: &mut Statement, settings: &Settings, tables: &Tables) -> Arrays {
+    let mut rewriter = Rewriter { settings, tables, arrays: Arrays::new() };
     match statement {
         Statement::Statement(statement) => {
             let _: ControlFlow<()> = statement.visit(&mut rewriter);
         }
-        Statement::Explain(explain) => rewrite(&mut explain.statement, settings, tables),
+        Statement::Explain(explain) => return rewrite(&mut explain.statement, settings, tables),
         _ => {}
     }
+    rewriter.arrays
 }
 
 /// The last part of a name, in lower case.
@@ -116,6 +126,7 @@ pub(super) fn last_name(name: &ObjectName) -> String {
 struct Rewriter<'a> {
     settings: &'a Settings,
     tables: &'a Tables,
+    arrays: Arrays,
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -156,6 +167,13 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
+            Expr::AnyOp { right, .. } => self.arrays.extend(array_type(right)),
+            Expr::Case { conditions, else_result, .. } => {
+                conditions.retain(|when| !is_about_other_types(&when.condition));
+                if conditions.is_empty() {
+                    *expr = else_result.take().map_or_else(null, |otherwise| *otherwise);
+                }
+            }
             Expr::Subquery(query) if self.has_no_rows(query) => *expr = null(),
             Expr::Subquery(query) => aggregate(query),
             Expr::Exists { subquery, negated } if self.has_no_rows(subquery) => *expr = boolean(*negated),
@@ -200,10 +218,18 @@ impl Rewriter<'_> {
             }
             Expr::Function(function) => self.function(function),
             Expr::Cast { expr, data_type, .. } => self.cast(*expr, data_type),
-            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some } => match items(&right) {
-                Some(list) => Expr::InList { expr: left, list, negated: false },
-                None => Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some },
-            },
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some } => {
+                if let Some(list) = items(&right) {
+                    return Expr::InList { expr: left, list, negated: false };
+                }
+                if is_parameter(&right) {
+                    return in_text(*left, *right);
+                }
+                Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some }
+            }
+            Expr::BinaryOp { left, op, right } if is_procedure(&left) && is_zero(&right) => {
+                Expr::BinaryOp { left, op, right: Box::new(build::text("-")) }
+            }
             Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => match items(&right) {
                 Some(list) => Expr::InList { expr: left, list, negated: true },
                 None => Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right },
@@ -241,6 +267,7 @@ impl Rewriter<'_> {
                     name.split('.').map(|part| build::text(part.trim_matches('"'))).collect(),
                 )
             }
+            "array_to_string" if args.first().is_some_and(is_null) => null_text(),
             "array_lower" => number(1),
             "array_upper" => match args.first().and_then(items) {
                 Some(items) => number(i32::try_from(items.len()).ok()?),
@@ -423,7 +450,7 @@ fn literal(expr: &Expr) -> Option<String> {
 }
 
 /// A name in a text, without schema and quotes.
-fn bare(name: &str) -> String {
+pub(super) fn bare(name: &str) -> String {
     name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_lowercase()
 }
 
@@ -443,6 +470,83 @@ fn items(expr: &Expr) -> Option<Vec<Expr>> {
                     .collect(),
             )
         }
+    }
+}
+
+fn is_parameter(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(expr) => is_parameter(expr),
+        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
+        _ => false,
+    }
+}
+
+/// The number of the parameter in `$1` or `$1::oid[]`, less one, and the type of the array.
+fn array_type(expr: &Expr) -> Option<(usize, u32)> {
+    match expr {
+        Expr::Nested(expr) => array_type(expr),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)), .. } => {
+            let (index, of_text) = array_type(expr)?;
+            let item = item.to_string().to_lowercase();
+            Some((index, array_oid(item.rsplit('.').next()?).unwrap_or(of_text)))
+        }
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => {
+                Some((name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?, array_oid("text")?))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// True if `left` is an item of `list`, which is a text such as `{1,2}`.
+fn in_text(left: Expr, list: Expr) -> Expr {
+    let text = |expr| Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type: DataType::Text,
+        array: false,
+        format: None,
+    };
+    let inner = build::call("btrim", vec![text(list), build::text("{}")]);
+    let items = build::call("string_to_array", vec![inner, build::text(",")]);
+    build::call("array_has", vec![items, text(left)])
+}
+
+fn is_null(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if value.value == Value::Null)
+}
+
+fn is_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits == "0"))
+}
+
+fn ends_in(expr: &Expr, names: &[&str]) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(name) => name,
+            None => return false,
+        },
+        _ => return false,
+    };
+    names.contains(&name.value.to_ascii_lowercase().as_str())
+}
+
+/// True for a column with the name of a procedure, which in PostgreSQL is a number, too.
+fn is_procedure(expr: &Expr) -> bool {
+    ends_in(expr, &["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"])
+}
+
+/// True for a condition such as `typtype = 'd'`: there are only base types here.
+fn is_about_other_types(condition: &Expr) -> bool {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            ends_in(left, &["typtype"])
+                && literal(right).is_some_and(|kind| ["c", "d", "e", "r", "m"].contains(&kind.as_str()))
+        }
+        _ => false,
     }
 }
 
@@ -479,13 +583,37 @@ fn arguments(function: &Function) -> Vec<Expr> {
 
 fn has_aggregate(item: &SelectItem) -> bool {
     let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return false };
-    let found = sqlparser::ast::visit_expressions(expr, |expr| match expr {
-        Expr::Function(function) if AGGREGATES.contains(&last_name(&function.name).as_str()) => {
-            ControlFlow::Break(())
+    expr.visit(&mut Aggregates { depth: 0 }).is_break()
+}
+
+/// Looks for aggregates outside of subqueries.
+struct Aggregates {
+    depth: usize,
+}
+
+impl Visitor for Aggregates {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function)
+                if self.depth == 0 && AGGREGATES.contains(&last_name(&function.name).as_str()) =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
         }
-        _ => ControlFlow::Continue(()),
-    });
-    found.is_break()
+    }
 }
 
 /// Makes a correlated query that yields one value an aggregate.

@@ -10,7 +10,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions, new_empty_array};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
 
-use super::super::column::{Kind, Scalar};
+use super::super::column::{self, Kind, Scalar};
 use super::relations::Relation;
 use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::error::{Error, Result};
@@ -278,6 +278,27 @@ pub(super) fn type_oid(name: &str) -> Option<i32> {
     own.map(|scalar| scalar.oid().cast_signed()).or_else(other)
 }
 
+/// Numbers of types by their names.
+pub(super) fn type_oids() -> BTreeMap<String, i32> {
+    let own = Scalar::ALL.iter().flat_map(|scalar| [scalar.name(), scalar.standard_name()]);
+    let names = own.chain(OTHER_TYPES.iter().map(|(_, name, _)| *name));
+    names.filter_map(|name| Some((name.to_owned(), type_oid(name)?))).collect()
+}
+
+/// Number of the type of arrays of `name`.
+pub(super) fn array_oid(name: &str) -> Option<u32> {
+    let own = Scalar::ALL.iter().find(|scalar| [scalar.name(), scalar.standard_name()].contains(&name));
+    let other = || column::OTHER_ARRAYS.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid);
+    own.map(|scalar| scalar.array_oid()).or_else(other)
+}
+
+/// Name of a type's function: some have an underscore in between.
+fn function(name: &str, what: &str) -> String {
+    let is_apart =
+        ["date", "interval", "json", "jsonb", "numeric", "time", "timestamp", "timestamptz", "uuid", "void"];
+    format!("{name}{}{what}", if is_apart.contains(&name) { "_" } else { "" })
+}
+
 /// A row: its values by column.
 type Row = Vec<(&'static str, ScalarValue)>;
 
@@ -471,10 +492,10 @@ fn types() -> Vec<Row> {
             ("typisdefined", yes()),
             ("typdelim", t(",")),
             ("typarray", i(array)),
-            ("typinput", t(&format!("{name}in"))),
-            ("typoutput", t(&format!("{name}out"))),
-            ("typreceive", t(&format!("{name}recv"))),
-            ("typsend", t(&format!("{name}send"))),
+            ("typinput", t(&function(name, "in"))),
+            ("typoutput", t(&function(name, "out"))),
+            ("typreceive", t(&function(name, "recv"))),
+            ("typsend", t(&function(name, "send"))),
             ("typalign", t("i")),
             ("typstorage", t("p")),
             ("typtypmod", i(-1)),
