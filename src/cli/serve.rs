@@ -30,6 +30,7 @@ Query it:
   curl '127.0.0.1:8080/v1/sql?format=csv' -H 'Content-Type: application/json' \\
        -d '{\"query\": \"select * from logs where service.name = $1\", \"params\": [\"cart\"]}'
   broadloom query --url http://127.0.0.1:8080 'select * from traces limit 5'
+  psql -h 127.0.0.1 -c 'select * from traces limit 5'     with serve --postgres 127.0.0.1:5432
 
 Look at it:
   open http://127.0.0.1:8080/ in a browser
@@ -51,14 +52,13 @@ impl Args for PortArgs {
     fn augment_args(command: Command) -> Command {
         Port::ALL.iter().enumerate().fold(command, |command, (index, port)| {
             let all = if index == 0 { "; port 0 takes any free one, \"off\" none" } else { "" };
-            command.arg(
-                Arg::new(port.name())
-                    .long(port.name())
-                    .value_name("HOST:PORT")
-                    .env(port.variable())
-                    .default_value(port.default_address())
-                    .help(format!("{}{all}", port.about())),
-            )
+            let arg = Arg::new(port.name())
+                .long(port.name())
+                .value_name("HOST:PORT")
+                .env(port.variable())
+                .default_value(port.default_address())
+                .help(format!("{}{all}", port.about()));
+            command.arg(arg)
         })
     }
 

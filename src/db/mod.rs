@@ -43,6 +43,7 @@ pub mod overview;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
 use datafusion::prelude::SessionContext;
 use parking_lot::RwLock;
 
@@ -51,7 +52,7 @@ use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
 use crate::maintenance::Live;
-use crate::query::{Checked, Engine, QueryResult, Question, ReadSnapshot};
+use crate::query::{Ask, Checked, Engine, Prepared, QueryResult, Question, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
 pub use crate::catalog::Deletion;
@@ -243,6 +244,11 @@ impl Database {
     /// Plans a statement without running it: its columns, or what is wrong with it. See [`Engine::check`].
     pub async fn check(&self, question: &Question) -> Result<Checked> {
         self.inner.engine.check(&self.snapshot(), question).await
+    }
+
+    /// Plans a statement whose parameters have no values yet; see [`Engine::prepare`].
+    pub async fn prepare(&self, ask: Ask, declared: &[Option<DataType>]) -> Result<Prepared> {
+        self.inner.engine.prepare(&self.snapshot(), ask, declared).await
     }
 
     /// [`query`](Self::query) without parameters or limits.

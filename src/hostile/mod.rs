@@ -19,6 +19,8 @@ mod ingest;
 mod storage;
 mod catalog;
 mod sql;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(test)]
 mod seeds;
 #[cfg(test)]
@@ -82,4 +84,8 @@ pub const DECODERS: &[Decoder] = &[
     decoder("commit", catalog::commit, MIB, KIB),
     decoder("checkpoint", catalog::checkpoint, 16 * MIB, KIB),
     decoder("sql", sql::resolve, 4 * MIB, 16 * KIB),
+    #[cfg(feature = "postgres")]
+    decoder("postgres-message", postgres::message, MIB, KIB),
+    #[cfg(feature = "postgres")]
+    decoder("postgres-parameter", postgres::parameter, MIB, KIB),
 ];

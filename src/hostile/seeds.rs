@@ -64,6 +64,8 @@ pub(super) fn of(decoder: &str) -> Vec<Vec<u8>> {
         "commit" => commits(),
         "checkpoint" => checkpoints(),
         "sql" => sql(),
+        "postgres-message" => postgres_messages(),
+        "postgres-parameter" => postgres_parameters(),
         other => panic!("{other} has no seeds"),
     }
 }
@@ -469,4 +471,42 @@ fn sql() -> Vec<Vec<u8>> {
         "DESCRIBE spans",
     ]));
     seeds
+}
+
+fn postgres_messages() -> Vec<Vec<u8>> {
+    let message = |kind: &[u8], body: &[u8]| [kind, &(body.len() as u32 + 4).to_be_bytes(), body].concat();
+    let startup = message(b"", b"\0\x03\0\0user\0test\0options\0-c a=b\0\0");
+    let cancel = message(b"", b"\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x02");
+    let tls = message(b"", b"\x04\xd2\x16\x2f");
+    let bind = message(b"B", b"p\0s\0\0\x01\0\x01\0\x02\0\0\0\x02ab\xff\xff\xff\xff\0\x01\0\x01");
+    let messages = [
+        message(b"Q", b"select 1\0"),
+        message(b"P", b"s\0select $1, $2\0\0\x02\0\0\0\x19\0\0\0\x14"),
+        bind,
+        message(b"D", b"Ss\0"),
+        message(b"E", b"p\0\0\0\0\x05"),
+        message(b"C", b"Pp\0"),
+        message(b"S", b""),
+        message(b"d", b"data"),
+        message(b"p", b"word\0"),
+        message(b"X", b""),
+    ];
+    let beginnings = [startup, cancel, tls].map(|packet| [b"\0", packet.as_slice()].concat());
+    let each = messages.iter().map(|message| [b"\x01", message.as_slice()].concat());
+    let all = [b"\x01", messages.concat().as_slice()].concat();
+    beginnings.into_iter().chain(each).chain([all]).collect()
+}
+
+fn postgres_parameters() -> Vec<Vec<u8>> {
+    let value = |format: u8, oid: u32, value: &[u8]| [&[format][..], &oid.to_be_bytes(), value].concat();
+    vec![
+        value(0, 1184, b"2026-01-05 10:00:00.5+01:30"),
+        value(0, 1700, b"-12345678901234567890.123"),
+        value(0, 701, b"1e300"),
+        value(0, 17, b"\\x00ff"),
+        value(1, 1700, &[0, 2, 0, 0, 0x40, 0, 0, 2, 0, 12, 0x13, 0x88]),
+        value(1, 1184, &1_i64.to_be_bytes()),
+        value(1, 1186, &[1; 16]),
+        value(1, 3802, b"\x01{}"),
+    ]
 }

@@ -215,10 +215,8 @@ impl Engine {
         snapshot: &ReadSnapshot,
         question: &Question,
     ) -> Result<(LogicalPlan, Vec<String>, Vec<String>)> {
-        let Resolved { statement, warnings } = self.resolve(snapshot, question.ask.clone()).await?;
-        let hints = attribute_types(state, &statement, snapshot);
+        let (mut plan, warnings, hints) = self.unbound_plan(state, snapshot, question.ask.clone()).await?;
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
-        let mut plan = state.statement_to_plan(statement).await.map_err(hint)?;
         if !question.params.is_empty() {
             let values: Vec<ScalarValue> = question.params.iter().map(ScalarValue::from).collect();
             plan = plan.with_param_values(ParamValues::from(values)).map_err(hint)?;
@@ -229,6 +227,20 @@ impl Engine {
             plan = builder.limit(0, Some(limit.saturating_add(1))).and_then(LogicalPlanBuilder::build)?;
         }
         Ok((plan, warnings, hints))
+    }
+
+    /// Returns the plan of a statement whose parameters have no values yet, its warnings, and the types of the
+    /// attributes in it.
+    pub(super) async fn unbound_plan(
+        &self,
+        state: &SessionState,
+        snapshot: &ReadSnapshot,
+        ask: Ask,
+    ) -> Result<(LogicalPlan, Vec<String>, Vec<String>)> {
+        let Resolved { statement, warnings } = self.resolve(snapshot, ask).await?;
+        let hints = attribute_types(state, &statement, snapshot);
+        let plan = state.statement_to_plan(statement).await;
+        Ok((plan.map_err(|e| explain_types(e.into(), &hints))?, warnings, hints))
     }
 
     async fn resolve(&self, snapshot: &ReadSnapshot, ask: Ask) -> Result<Resolved> {
@@ -367,7 +379,7 @@ fn attribute_types(state: &SessionState, statement: &Statement, snapshot: &ReadS
 }
 
 /// Adds the types of the columns to an error about types.
-fn explain_types(error: Error, hints: &[String]) -> Error {
+pub(super) fn explain_types(error: Error, hints: &[String]) -> Error {
     const SIGNS: [&str; 8] =
         ["coerc", "cast", "Cast", "type", "signature", "argument", "compar", "Cannot parse"];
     let about_types = SIGNS.iter().any(|sign| error.message().contains(sign));

@@ -23,6 +23,7 @@ pub mod language;
 pub mod resolve;
 pub mod views;
 pub mod engine;
+mod prepare;
 mod plan;
 pub mod snapshot;
 mod scan;
@@ -40,9 +41,14 @@ pub use engine::{Checked, Engine};
 pub use error::query_error;
 pub use language::{Ask, Tree};
 pub use parameter::Parameter;
+pub use prepare::Prepared;
+#[cfg(feature = "postgres")]
+pub(crate) use prepare::prepared;
 pub use progress::{Progress, ReadCounts};
 pub use question::Question;
 pub use snapshot::ReadSnapshot;
+#[cfg(feature = "postgres")]
+pub(crate) use views::relation_names;
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, SecondsFormat};
 use datafusion::common::ScalarValue;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -29,6 +30,8 @@ pub enum Parameter {
     Double(f64),
     /// A text.
     Text(String),
+    /// A time, in nanoseconds since 1970, UTC. As JSON it is a text.
+    Timestamp(i64),
 }
 
 impl Parameter {
@@ -82,6 +85,7 @@ impl From<&Parameter> for ScalarValue {
             },
             Parameter::Double(value) => Self::Float64(Some(*value)),
             Parameter::Text(text) => Self::Utf8(Some(text.clone())),
+            Parameter::Timestamp(ns) => Self::TimestampNanosecond(Some(*ns), Some("UTC".into())),
         }
     }
 }
@@ -94,6 +98,10 @@ impl fmt::Display for Parameter {
             Self::Integer(value) => write!(f, "{value}"),
             Self::Double(value) => write!(f, "{}", Value::from(*value)),
             Self::Text(text) => write!(f, "{}", Value::from(text.as_str())),
+            Self::Timestamp(ns) => {
+                let time = DateTime::from_timestamp_nanos(*ns);
+                write!(f, "\"{}\"", time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ pub struct ReadCounts {
 
 impl Progress {
     /// Progress of the execution of `plan`.
-    pub(super) fn of(plan: Arc<dyn ExecutionPlan>) -> Self {
+    pub(crate) fn of(plan: Arc<dyn ExecutionPlan>) -> Self {
         Self { plan: Some(plan) }
     }
 

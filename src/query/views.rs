@@ -112,6 +112,13 @@ impl Function {
     }
 }
 
+/// Names of the table of events and of the views: the table first, the views as they are listed in the documentation.
+#[cfg(feature = "postgres")]
+pub(crate) fn relation_names() -> Vec<String> {
+    let views = VIEWS.iter().map(|(name, _)| *name);
+    std::iter::once(super::resolve::EVENTS).chain(views).map(str::to_owned).collect()
+}
+
 /// Views and functions by name.
 #[derive(Debug, Clone)]
 pub struct Views {

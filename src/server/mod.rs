@@ -16,6 +16,8 @@
 //! | `POST /v1/traces`, `/v1/logs`, `/v1/metrics` | `otlp/http.rs` |
 //! | `…TraceService/Export` and the other two | `otlp/grpc.rs` |
 //!
+//! Clients of PostgreSQL have a port of their own: `postgres/`.
+//!
 //! A producer's message goes `otlp/http` or `otlp/grpc` → `gate/receive` (unpack, decode, deliver) →
 //! `otlp/answer`. A question goes `sql` or `traces` → `gate/ask` (permit, deadline, rows) → the protocol's items. A
 //! refused request becomes an `answer::Refusal`; `answer` maps the kind of its error to the codes of each protocol.
@@ -40,6 +42,8 @@ mod limits;
 mod metrics;
 mod otlp;
 mod port;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod session;
 mod shutdown;
 mod sql;
@@ -64,10 +68,12 @@ use crate::error::{Error, Result};
 pub(crate) use auth::read_headers;
 #[cfg(any(test, fuzzing))]
 pub(crate) use gate::unpack_all;
+#[cfg(all(feature = "postgres", any(test, fuzzing)))]
+pub(crate) use postgres::{decode_messages, decode_parameter};
 
 use auth::Authenticator;
 use http::{Hosts, Surroundings};
-use port::{Acceptor, Lingerers};
+use port::{Acceptor, HttpService, Lingerers, Wire};
 use state::ServerState;
 
 /// A running server of one database.
@@ -93,9 +99,18 @@ impl Server {
         let around = Surroundings { hosts, lingerers: lingerers.clone() };
         let mut ports = JoinSet::new();
         for (port, socket) in listeners.sockets {
-            let router = http::router(port, &state, &around);
-            let acceptor = Acceptor::new(port, router, limits.connections_max, stop.clone());
-            ports.spawn(acceptor.encrypted(listeners.tls.clone()).serve(socket));
+            let (connections_max, stop, tls) = (limits.connections_max, stop.clone(), listeners.tls.clone());
+            match port.wire() {
+                Wire::Http | Wire::Grpc => {
+                    let service = HttpService::new(port, http::router(port, &state, &around), tls);
+                    ports.spawn(Acceptor::new(port, service, connections_max, stop).serve(socket));
+                }
+                #[cfg(feature = "postgres")]
+                Wire::Postgres => {
+                    let service = postgres::Door::new(&state, tls);
+                    ports.spawn(Acceptor::new(port, service, connections_max, stop).serve(socket));
+                }
+            }
         }
         Ok(Self { state, addresses, is_encrypted, stop, lingerers, ports })
     }

@@ -1,7 +1,7 @@
 //! What does this server hold, and where does it listen? `GET /v1/status`.
 //!
 //! ```jsonc
-//! {"version": "0.2.0", "addresses": {"http": "127.0.0.1:8080", "otlp_grpc": "127.0.0.1:4317", "otlp_http": null},
+//! {"version": "0.2.0", "addresses": {"http": "127.0.0.1:8080", "otlp_grpc": "127.0.0.1:4317", "otlp_http": null, …},
 //!  "events": 200000, "last_event": "2026-11-29T15:00:03.12Z", "segments": 4, "segment_bytes": 9000000,
 //!  "buffer_events": 312, "attribute_keys": 161, "snapshot": "41"}
 //! ```
@@ -28,13 +28,10 @@ pub(super) async fn get(caller: Caller, State(state): State<ServerState>) -> Res
     let last_event = last_event(&caller).await?;
     let stats = caller.stats()?;
     let address = |port| state.addresses.get(port).map(|address| address.to_string());
+    let addresses = Port::ALL.iter().map(|port| (port.name().replace('-', "_"), json!(address(*port))));
     Ok(Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "addresses": {
-            "http": address(Port::Http),
-            "otlp_grpc": address(Port::OtlpGrpc),
-            "otlp_http": address(Port::OtlpHttp),
-        },
+        "addresses": addresses.collect::<Value>(),
         "events": stats.events,
         "last_event": last_event,
         "segments": stats.segments,

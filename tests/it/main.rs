@@ -22,6 +22,8 @@ mod ratchet;
 mod security;
 mod running;
 mod ports;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod server;
 mod shell;
 mod tidy;

@@ -9,7 +9,7 @@ pub(crate) enum Piece {
     Space,
     /// `-- …` and `/* … */`.
     Comment,
-    /// `'…'`.
+    /// `'…'`, `E'…'`, `$$…$$`.
     Text,
     /// `"…"`.
     Quoted,
@@ -81,6 +81,17 @@ fn first(text: &str) -> (Piece, usize, bool) {
             let (length, is_closed) = quoted(text, start);
             (piece, length, is_closed)
         }
+        'e' | 'E' if text[1..].starts_with('\'') => {
+            let (length, is_closed) = escaped(text);
+            (Piece::Text, length, is_closed)
+        }
+        '$' if dollar_tag(text).is_some() => {
+            let tag = dollar_tag(text).unwrap_or_default();
+            match text[tag.len()..].find(tag) {
+                Some(end) => (Piece::Text, end + 2 * tag.len(), true),
+                None => (Piece::Text, text.len(), false),
+            }
+        }
         c if c.is_ascii_digit() => {
             let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
             (Piece::Number, while_is(is_part), true)
@@ -92,6 +103,28 @@ fn first(text: &str) -> (Piece, usize, bool) {
         ';' => (Piece::End, 1, true),
         other => (Piece::Sign, other.len_utf8(), true),
     }
+}
+
+/// Length of a text such as `E'it\'s'`, in which a backslash takes the next character along.
+fn escaped(text: &str) -> (usize, bool) {
+    let mut chars = text.char_indices().skip(2).peekable();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '\'' if chars.next_if(|(_, next)| *next == '\'').is_none() => return (at + 1, true),
+            _ => {}
+        }
+    }
+    (text.len(), false)
+}
+
+/// The `$$` or `$tag$` that a text in dollars begins with.
+fn dollar_tag(text: &str) -> Option<&str> {
+    let length = text[1..].find('$')?;
+    let tag = &text[1..=length];
+    let is_name = tag.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !tag.starts_with(|c: char| c.is_ascii_digit());
+    is_name.then(|| &text[..length + 2])
 }
 
 /// Length of a quoted text; two quotes in it are one character.
@@ -119,6 +152,8 @@ mod tests {
         assert_eq!(all, ["select ';' -- ;", "select \"a;b\" /* ; */"]);
         assert_eq!(rest, "select 1");
         assert_eq!(statements("select 'it''s; "), (vec![], "select 'it''s;"));
+        assert_eq!(statements("select E'it\\'s;''\\\\'; x").0, ["select E'it\\'s;''\\\\'"]);
+        assert_eq!(statements("select $$;'$$, $a$;$$;$a$; $1").0, ["select $$;'$$, $a$;$$;$a$"]);
         assert!(is_blank(" -- nothing\n/* open"));
         assert!(!is_blank("-- a\n1"));
     }

@@ -18,5 +18,7 @@ mod tree;
 
 pub(crate) use crate::maintenance::with_stack;
 pub use ask::Ask;
+#[cfg(feature = "postgres")]
+pub(crate) use parse::parse_postgres;
 pub(crate) use parse::{parse, parse_condition};
 pub use tree::Tree;

@@ -6,13 +6,19 @@
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement};
 use sqlparser::ast::Expr;
-use sqlparser::dialect::GenericDialect;
+#[cfg(feature = "postgres")]
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::dialect::{Dialect, GenericDialect};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::with_stack;
 use crate::error::{Error, Position, Result};
 
 static DIALECT: GenericDialect = GenericDialect {};
+
+/// Dialect of statements about PostgreSQL's catalogue.
+#[cfg(feature = "postgres")]
+static POSTGRES: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Most operators in one statement. Each may nest the tree by one level, and walking the tree recurses.
 pub(super) const OPERATORS_MAX: usize = 1000;
@@ -25,7 +31,17 @@ const PARENTHESES_MAX: usize = 200;
 
 /// Parses `sql`, which must be exactly one statement.
 pub(crate) fn parse(sql: &str) -> Result<Statement> {
-    let mut statements = parser(sql)?.parse_statements().map_err(|e| explained(&e))?;
+    parse_in(sql, &DIALECT)
+}
+
+/// Parses `sql` as PostgreSQL does, which must be exactly one statement. The tree is for [`with_stack`].
+#[cfg(feature = "postgres")]
+pub(crate) fn parse_postgres(sql: &str) -> Result<Statement> {
+    parse_in(sql, &POSTGRES)
+}
+
+fn parse_in(sql: &str, dialect: &'static dyn Dialect) -> Result<Statement> {
+    let mut statements = parser(sql, dialect)?.parse_statements().map_err(|e| explained(&e))?;
     match (statements.pop_front(), statements.len()) {
         (None, _) => Err(Error::invalid("the text has no statement")),
         (Some(statement), 0) => Ok(statement),
@@ -35,7 +51,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
 
 /// Parses `text`, which must be exactly one expression, as after WHERE.
 pub(crate) fn parse_condition(text: &str) -> Result<Expr> {
-    let parse = || parser(text)?.parse_into_expr().map_err(|e| explained(&e));
+    let parse = || parser(text, &DIALECT)?.parse_into_expr().map_err(|e| explained(&e));
     let parsed = with_stack(parse).map_err(|e| e.context("the condition"))?;
     match parsed.alias {
         None => Ok(parsed.expr),
@@ -46,12 +62,12 @@ pub(crate) fn parse_condition(text: &str) -> Result<Expr> {
 }
 
 /// Creates a parser of `text`; fails if `text` is nested too deeply.
-fn parser(text: &str) -> Result<DFParser<'static>> {
-    let tokens = Tokenizer::new(&DIALECT, text)
+fn parser(text: &str, dialect: &'static dyn Dialect) -> Result<DFParser<'static>> {
+    let tokens = Tokenizer::new(dialect, text)
         .tokenize_with_location()
         .map_err(|e| syntax_error(&sqlparser::parser::ParserError::from(e)))?;
     check_depth(&tokens)?;
-    let builder = DFParserBuilder::new(tokens).with_dialect(&DIALECT).with_recursion_limit(NESTING_MAX);
+    let builder = DFParserBuilder::new(tokens).with_dialect(dialect).with_recursion_limit(NESTING_MAX);
     builder.build().map_err(|e| explained(&e))
 }
 

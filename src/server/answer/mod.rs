@@ -6,6 +6,8 @@
 pub(super) mod grpc;
 mod problem;
 mod refusal;
+#[cfg(feature = "postgres")]
+pub(super) mod sqlstate;
 
 pub(super) use problem::Problem;
 pub(super) use refusal::{Refusal, log};

@@ -12,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
+#[cfg(feature = "postgres")]
+use arrow::datatypes::SchemaRef;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
@@ -26,6 +28,8 @@ use super::{Protocol, Refusal};
 use crate::db::DatabaseStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, TypeSet};
+#[cfg(feature = "postgres")]
+use crate::query::{Ask, Prepared};
 use crate::query::{Checked, QueryResult, Question};
 use crate::server::auth::{Identity, Right};
 
@@ -70,7 +74,43 @@ impl Caller {
         S: Stream<Item = Result<T>> + Send + 'static,
     {
         let deadline = Deadline::after(question.timeout.take().unwrap_or(self.query_timeout()));
-        let mut asked = Asked::new(self, protocol, question.ask.to_string());
+        let asked = Asked::new(self, protocol, question.ask.to_string());
+        let database = self.gate.0.database.clone();
+        let plan = async move { database.query(question).await };
+        self.carry(asked, deadline, plan, encode).await
+    }
+
+    /// Like [`ask`](Self::ask), of a question whose rows `plan` finds without the database: about the catalogue.
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn ask_catalogue<T, S>(
+        &self,
+        protocol: Protocol,
+        question: Question,
+        plan: impl Future<Output = Result<QueryResult>> + Send + 'static,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
+        let deadline = Deadline::after(question.timeout.unwrap_or(self.query_timeout()));
+        let asked = Asked::new(self, protocol, question.ask.to_string());
+        let begun = |found| futures::stream::once(begin(found, encode)).try_flatten();
+        self.carry(asked, deadline, plan, begun).await
+    }
+
+    /// Carries a question from its plan to its first item.
+    async fn carry<T, S>(
+        &self,
+        mut asked: Asked,
+        deadline: Deadline,
+        plan: impl Future<Output = Result<QueryResult>> + Send + 'static,
+        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+    ) -> Result<Answer<T>, Refusal>
+    where
+        T: Send + Unpin + 'static,
+        S: Stream<Item = Result<T>> + Send + 'static,
+    {
         match self.must_have(Right::Read).and_then(|()| self.gate.0.permits.take()) {
             Ok(permit) => asked.permit = Some(permit),
             Err(error) => {
@@ -78,11 +118,11 @@ impl Caller {
                 return Err(error.into());
             }
         }
-        let (database, found) = (self.gate.0.database.clone(), Arc::clone(&asked.found));
+        let found = Arc::clone(&asked.found);
         let warnings = Arc::new(OnceLock::new());
         let warned = Arc::clone(&warnings);
         let plan = async move {
-            let result = database.query(question).await?;
+            let result = plan.await?;
             // Fails only if it was set before.
             let _ = warned.set(result.warnings.clone());
             Ok::<S, Error>(encode(counted(result, found)))
@@ -95,26 +135,61 @@ impl Caller {
 
     /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
     pub(in crate::server) async fn check(&self, question: Question) -> Result<Checked, Refusal> {
+        let database = self.gate.0.database.clone();
+        self.plan(async move { database.check(&question).await }).await
+    }
+
+    /// Plans something with a permit and a deadline.
+    async fn plan<T: Send + 'static>(
+        &self,
+        plan: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T, Refusal> {
         self.must_have(Right::Read)?;
         let permit = self.gate.0.permits.take()?;
         let deadline = Deadline::after(self.query_timeout());
-        let database = self.gate.0.database.clone();
         let plan = async move {
-            let checked = database.check(&question).await;
+            let planned = plan.await;
             drop(permit);
-            checked
+            planned
         };
         Ok(deadline.limit(self.gate.0.drivers.run(plan)).await?)
     }
 
+    /// Plans a statement whose parameters have no values yet; see
+    /// [`Database::prepare`](crate::db::Database::prepare).
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn prepare(
+        &self,
+        ask: Ask,
+        declared: Vec<Option<DataType>>,
+    ) -> Result<Prepared, Refusal> {
+        let database = self.gate.0.database.clone();
+        self.plan(async move { database.prepare(ask, &declared).await }).await
+    }
+
+    /// Like [`prepare`](Self::prepare), of a statement that `plan` plans without the database.
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn prepare_catalogue<T: Send + 'static>(
+        &self,
+        plan: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.plan(plan).await
+    }
+
+    /// Columns of a statement, within a question about the catalogue, which has a permit and a deadline.
+    #[cfg(feature = "postgres")]
+    pub(in crate::server) async fn columns(&self, ask: Ask) -> Result<SchemaRef> {
+        self.gate.0.database.prepare(ask, &[]).await?.columns
+    }
+
     /// Attribute keys of all events, with the types of their values.
-    pub(in crate::server) fn attributes(&self) -> Result<Vec<(AttributeKey, TypeSet)>, Refusal> {
+    pub(in crate::server) fn attributes(&self) -> Result<Vec<(AttributeKey, TypeSet)>> {
         self.must_have(Right::Read)?;
         Ok(self.gate.0.database.snapshot().keys.all())
     }
 
     /// Counts of the database.
-    pub(in crate::server) fn stats(&self) -> Result<DatabaseStats, Refusal> {
+    pub(in crate::server) fn stats(&self) -> Result<DatabaseStats> {
         self.must_have(Right::Read)?;
         Ok(self.gate.0.database.stats())
     }

@@ -69,6 +69,9 @@ pub(in crate::server) enum Protocol {
     Trace,
     /// `/v1/status`.
     Status,
+    /// PostgreSQL's.
+    #[cfg(feature = "postgres")]
+    Postgres,
 }
 
 impl Protocol {
@@ -80,6 +83,8 @@ impl Protocol {
             Self::Sql => "sql",
             Self::Trace => "trace",
             Self::Status => "status",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "postgres",
         }
     }
 }

@@ -316,10 +316,10 @@ pub(super) fn of_port(port: Port) -> Router<ServerState> {
 
 fn no_such_route(port: Port, path: &str) -> Response {
     let message = not_found_text(port, path);
-    match port.wire() {
-        Wire::Http => Problem::from(Error::new(ErrorKind::NotFound, message)).into_response(),
-        Wire::Grpc => tonic::Status::unimplemented(message).into_http::<axum::body::Body>(),
+    if port.wire() == Wire::Grpc {
+        return tonic::Status::unimplemented(message).into_http::<axum::body::Body>();
     }
+    Problem::from(Error::new(ErrorKind::NotFound, message)).into_response()
 }
 
 /// Text of a 404: the nearest route to `path`, and all routes of the port.

@@ -8,17 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::rt::Timer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::Port;
 use super::activity::Activity;
 use super::clock::Clock;
-use super::connection::{self, LocalAddress, Requests};
-use super::tls::Tls;
-use super::{Port, Wire};
+use super::service::{Accepted, Service};
 
 /// Default limit of connections of a port: more than a machine has producers (a Collector has one or two), and at
 /// worst 400 MiB of buffers.
@@ -33,33 +31,26 @@ const CROWDED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts the connections of one port.
 #[derive(Debug)]
-pub(in crate::server) struct Acceptor {
+pub(in crate::server) struct Acceptor<S> {
     port: Port,
-    router: Router,
+    service: S,
     connections_max: usize,
-    tls: Option<Tls>,
     connections: JoinSet<()>,
     activities: HashMap<Id, Arc<Activity>>,
     stop: CancellationToken,
 }
 
-impl Acceptor {
-    /// Serves requests to `port` by `router`, on at most `connections_max` connections, until `stop`.
+impl<S: Service> Acceptor<S> {
+    /// Serves connections to `port` by `service`, on at most `connections_max` connections, until `stop`.
     pub(in crate::server) fn new(
         port: Port,
-        router: Router,
+        service: S,
         connections_max: usize,
         stop: CancellationToken,
     ) -> Self {
         let connections_max = connections_max.max(1);
         let (connections, activities) = (JoinSet::new(), HashMap::new());
-        Self { port, router, connections_max, tls: None, connections, activities, stop }
-    }
-
-    /// Encrypts the connections.
-    #[must_use]
-    pub(in crate::server) fn encrypted(self, tls: Option<Tls>) -> Self {
-        Self { tls, ..self }
+        Self { port, service, connections_max, connections, activities, stop }
     }
 
     /// Accepts connections until `stop`, and returns when all of them have ended. Dropping the future ends all
@@ -96,23 +87,9 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        // Without an address the connection is closed already.
-        let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
         let activity = Activity::new(Clock::system());
-        let requests = Requests {
-            router: self.router.clone(),
-            activity: Arc::clone(&activity),
-            local: LocalAddress { is_loopback, is_encrypted: self.tls.is_some() },
-        };
-        let wire: Wire = self.port.wire();
-        let stop = self.stop.clone();
-        let serving = match &self.tls {
-            None => self.connections.spawn(connection::serve(stream, wire, requests, stop)),
-            Some(tls) => {
-                let accepted = tls.acceptor(wire).accept(stream);
-                self.connections.spawn(connection::serve_encrypted(accepted, wire, requests, stop))
-            }
-        };
+        let accepted = Accepted { stream, activity: Arc::clone(&activity), stop: self.stop.clone() };
+        let serving = self.connections.spawn(self.service.clone().serve(accepted));
         self.activities.insert(serving.id(), activity);
     }
 
@@ -154,6 +131,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinHandle;
 
+    use super::super::connection::HttpService;
     use super::*;
 
     const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -162,8 +140,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let router = Router::new().route("/", get(|| async { "yes" }));
-        let acceptor = Acceptor::new(Port::Http, router, connections_max, stop.clone());
+        let router = axum::Router::new().route("/", get(|| async { "yes" }));
+        let acceptor =
+            Acceptor::new(Port::Http, HttpService::new(Port::Http, router), connections_max, stop.clone());
         (address, stop, tokio::spawn(acceptor.serve(listener)))
     }
 

@@ -16,12 +16,12 @@ use super::clock::Clock;
 
 /// State of one connection, shared by its requests and by the code that may end it.
 #[derive(Debug)]
-pub(super) struct Activity {
+pub(in crate::server) struct Activity {
     requests: Mutex<Requests>,
     /// Clock of the connection.
-    pub(super) clock: Clock,
+    pub(in crate::server) clock: Clock,
     /// Token that ends the connection at once.
-    pub(super) evicted: CancellationToken,
+    pub(in crate::server) evicted: CancellationToken,
 }
 
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Activity {
     }
 
     /// Opens a request; it ends when the last handle is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> Arc<OpenRequest> {
+    pub(in crate::server) fn begin(self: &Arc<Self>) -> Arc<OpenRequest> {
         let mut requests = self.requests.lock();
         requests.open += 1;
         requests.worked_on += 1;
@@ -72,7 +72,7 @@ impl Activity {
 
 /// An open request.
 #[derive(Debug)]
-pub(super) struct OpenRequest {
+pub(in crate::server) struct OpenRequest {
     activity: Arc<Activity>,
     is_waiting: AtomicBool,
     is_answered: AtomicBool,
@@ -96,14 +96,14 @@ impl OpenRequest {
     }
 
     /// Marks that the server waits for the client.
-    pub(super) fn wait(&self) {
+    pub(in crate::server) fn wait(&self) {
         if !self.is_waiting.swap(true, Ordering::AcqRel) {
             self.activity.pause();
         }
     }
 
     /// Marks that the server works.
-    pub(super) fn work(&self) {
+    pub(in crate::server) fn work(&self) {
         if self.is_waiting.swap(false, Ordering::AcqRel) {
             self.activity.requests.lock().worked_on += 1;
         }

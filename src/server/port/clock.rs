@@ -9,11 +9,11 @@ use hyper_util::rt::TokioTimer;
 
 /// Source of time, for hyper and the code around it; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Clock(Arc<dyn Timer + Send + Sync>);
+pub(in crate::server) struct Clock(Arc<dyn Timer + Send + Sync>);
 
 impl Clock {
     /// Clock of the runtime.
-    pub(super) fn system() -> Self {
+    pub(in crate::server) fn system() -> Self {
         Self(Arc::new(TokioTimer::new()))
     }
 }

@@ -1,4 +1,4 @@
-//! How long does a connection live, and which time limits does it have?
+//! How long does a connection of HTTP live, and which time limits does it have?
 //!
 //! It ends when its client leaves, when the server has waited for the client for [`QUIET_MAX`], when it is closed for
 //! another (`accept.rs`), and when the server stops: then at once if no request is open, else after the last of them.
@@ -20,12 +20,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::Accept;
 use tokio_util::sync::CancellationToken;
-use tower::Service;
+use tower::Service as _;
 
 use super::activity::Activity;
 use super::body::{Incoming, Outgoing};
 use super::clock::Clock;
-use super::table::Wire;
+use super::service::{Accepted, Service};
+use super::table::{Port, Wire};
+use super::tls::Tls;
 
 /// Longest time between two requests of HTTP/1, and for the head of one: hyper has one timer for both. Longer than the
 /// 60 s between two exports of metrics, so that a producer keeps its connection.
@@ -52,15 +54,47 @@ pub(in crate::server) struct LocalAddress {
     pub(in crate::server) is_encrypted: bool,
 }
 
+/// Serves requests over HTTP by a router.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct HttpService {
+    wire: Wire,
+    router: Router,
+    tls: Option<Tls>,
+}
+
+impl HttpService {
+    /// Serves requests to `port` by `router`, encrypted by `tls`.
+    pub(in crate::server) fn new(port: Port, router: Router, tls: Option<Tls>) -> Self {
+        Self { wire: port.wire(), router, tls }
+    }
+}
+
+impl Service for HttpService {
+    async fn serve(self, accepted: Accepted) {
+        let Accepted { stream, activity, stop } = accepted;
+        // Without an address the connection is closed already.
+        let is_loopback = stream.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback());
+        let local = LocalAddress { is_loopback, is_encrypted: self.tls.is_some() };
+        let requests = Requests { router: self.router, activity, local };
+        match &self.tls {
+            None => serve(stream, self.wire, requests, stop).await,
+            Some(tls) => {
+                let accepted = tls.acceptor(self.wire).accept(stream);
+                serve_encrypted(accepted, self.wire, requests, stop).await;
+            }
+        }
+    }
+}
+
 /// State that the requests of one connection share.
 #[derive(Clone)]
-pub(super) struct Requests {
+struct Requests {
     /// Router that serves them.
-    pub(super) router: Router,
+    router: Router,
     /// Activity of the connection.
-    pub(super) activity: Arc<Activity>,
+    activity: Arc<Activity>,
     /// Local address of the connection.
-    pub(super) local: LocalAddress,
+    local: LocalAddress,
 }
 
 impl hyper::service::Service<Request<hyper::body::Incoming>> for Requests {
@@ -78,7 +112,7 @@ impl hyper::service::Service<Request<hyper::body::Incoming>> for Requests {
 }
 
 /// Serves the requests of one connection, after its client and the server have agreed on keys.
-pub(super) async fn serve_encrypted(
+async fn serve_encrypted(
     accepted: Accept<TcpStream>,
     wire: Wire,
     requests: Requests,
@@ -98,7 +132,7 @@ pub(super) async fn serve_encrypted(
 }
 
 /// Serves the requests of one connection until it ends.
-pub(super) async fn serve<I>(io: I, wire: Wire, requests: Requests, stop: CancellationToken)
+async fn serve<I>(io: I, wire: Wire, requests: Requests, stop: CancellationToken)
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

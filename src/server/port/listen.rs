@@ -30,7 +30,7 @@ enum Keys {
 }
 
 impl Default for Endpoints {
-    /// Every port on its default address.
+    /// Every port that is on by default, on its default address.
     fn default() -> Self {
         Self::all(Port::default_address)
     }
@@ -39,11 +39,12 @@ impl Default for Endpoints {
 impl Endpoints {
     /// Any free port of the loopback interface for each protocol.
     pub fn any() -> Self {
-        Self::all(|_| "127.0.0.1:0")
+        Self::all(|_| Some("127.0.0.1:0"))
     }
 
-    fn all(address: fn(Port) -> &'static str) -> Self {
-        let addresses = Port::ALL.iter().map(|port| (*port, address(*port).to_owned())).collect();
+    fn all(address: fn(Port) -> Option<&'static str>) -> Self {
+        let on = Port::ALL.iter().filter_map(|port| Some((*port, address(*port)?.to_owned())));
+        let addresses = on.collect();
         Self { addresses, allowed_hosts: Vec::new(), tls: None, keys: None, is_insecure: false }
     }
 

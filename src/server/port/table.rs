@@ -7,42 +7,47 @@ pub(in crate::server) enum Wire {
     Http,
     /// gRPC, which is HTTP/2 only.
     Grpc,
+    /// PostgreSQL's frontend/backend protocol, version 3.
+    #[cfg(feature = "postgres")]
+    Postgres,
 }
 
 /// One line of the table.
 struct Row {
     name: &'static str,
-    address: &'static str,
+    address: Option<&'static str>,
     wire: Wire,
     about: &'static str,
 }
 
 macro_rules! ports {
-    ($($port:ident: $name:literal, $address:literal, $wire:ident, $about:literal;)*) => {
+    ($($(#[$condition:meta])* $port:ident: $name:literal, $address:expr, $wire:ident, $about:literal;)*) => {
         /// A port that a server may listen on. Ports are listed in this order.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Port {
-            $(#[doc = $about] $port,)*
+            $($(#[$condition])* #[doc = $about] $port,)*
         }
 
         impl Port {
             /// Every port, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$port),*];
+            pub const ALL: &'static [Self] = &[$($(#[$condition])* Self::$port),*];
 
             const fn row(self) -> Row {
                 match self {
-                    $(Self::$port => Row { name: $name, address: $address, wire: Wire::$wire, about: $about },)*
+                    $($(#[$condition])* Self::$port => Row { name: $name, address: $address, wire: Wire::$wire, about: $about },)*
                 }
             }
         }
     };
 }
 
-// Variant: name, default address, protocol, one line of help.
+// Variant: name, default address if it is on by default, protocol, one line of help.
 ports! {
-    Http: "http", "127.0.0.1:8080", Http, "SQL, health, metrics, and OTLP/HTTP too";
-    OtlpGrpc: "otlp-grpc", "127.0.0.1:4317", Grpc, "OTLP/gRPC";
-    OtlpHttp: "otlp-http", "127.0.0.1:4318", Http, "OTLP/HTTP on its usual port";
+    Http: "http", Some("127.0.0.1:8080"), Http, "SQL, health, metrics, and OTLP/HTTP too";
+    OtlpGrpc: "otlp-grpc", Some("127.0.0.1:4317"), Grpc, "OTLP/gRPC";
+    OtlpHttp: "otlp-http", Some("127.0.0.1:4318"), Http, "OTLP/HTTP on its usual port";
+    #[cfg(feature = "postgres")]
+    Postgres: "postgres", None, Postgres, "SQL for clients of PostgreSQL, such as 127.0.0.1:5432; off by default";
 }
 
 impl Port {
@@ -51,9 +56,9 @@ impl Port {
         self.row().name
     }
 
-    /// Default address. It is on the loopback interface, so that a server is reachable from outside only if
-    /// configured so.
-    pub const fn default_address(self) -> &'static str {
+    /// Default address; `None` for a port that is off by default. It is on the loopback interface, so that a server
+    /// is reachable from outside only if configured so.
+    pub const fn default_address(self) -> Option<&'static str> {
         self.row().address
     }
 
@@ -90,8 +95,9 @@ mod tests {
     fn names_and_default_addresses_are_unique_and_on_loopback() {
         let names: BTreeSet<&str> = Port::ALL.iter().map(|port| port.name()).collect();
         let addresses: BTreeSet<SocketAddr> =
-            Port::ALL.iter().map(|port| port.default_address().parse().unwrap()).collect();
-        assert_eq!((names.len(), addresses.len()), (Port::ALL.len(), Port::ALL.len()));
+            Port::ALL.iter().filter_map(|port| Some(port.default_address()?.parse().unwrap())).collect();
+        let on = Port::ALL.iter().filter(|port| port.default_address().is_some()).count();
+        assert_eq!((names.len(), addresses.len()), (Port::ALL.len(), on));
         assert!(addresses.iter().all(|address| address.ip().is_loopback()), "{addresses:?}");
         assert!(Port::ALL.is_sorted());
         assert_eq!(Port::OtlpGrpc.variable(), "BROADLOOM_OTLP_GRPC");

@@ -138,7 +138,7 @@ impl Tls {
     }
 
     /// Encryption of the next connection of `wire`.
-    pub(super) fn acceptor(&self, wire: Wire) -> TlsAcceptor {
+    pub(in crate::server) fn acceptor(&self, wire: Wire) -> TlsAcceptor {
         let mut seen = self.0.seen.lock();
         if seen.at.elapsed() >= FRESH_FOR {
             self.0.look(&mut seen);
@@ -147,6 +147,8 @@ impl Tls {
         config.alpn_protocols = match wire {
             Wire::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Wire::Grpc => vec![b"h2".to_vec()],
+            #[cfg(feature = "postgres")]
+            Wire::Postgres => vec![b"postgresql".to_vec()],
         };
         TlsAcceptor::from(Arc::new(config))
     }

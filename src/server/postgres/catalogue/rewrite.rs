@@ -1,0 +1,693 @@
+//! What of PostgreSQL's dialect does DataFusion not have?
+//!
+//! | written | becomes |
+//! |---|---|
+//! | `pg_catalog.pg_class`, `pg_catalog.format_type(…)` | the name alone |
+//! | `OPERATOR(pg_catalog.~)`, `COLLATE pg_catalog.default` | the operator, nothing |
+//! | `'pg_class'::regclass`, `c.oid::regclass` | the number, the name |
+//! | `::name`, `::oid`, `::regtype`, … | text, integer, the name of the type |
+//! | `= ANY ('{r,v}')`, `= ANY (ARRAY[…])` | IN |
+//! | `= ANY ($1::oid[])` | membership in a list that is a text, `{1,2}` |
+//! | `CASE WHEN typtype = 'd' THEN …` | without what is about types that do not exist here |
+//! | `typreceive <> 0` | `typreceive <> '-'` |
+//! | `version()`, `current_schema()`, `pg_table_is_visible(…)`, … | their value |
+//! | a query that joins a relation without rows | a query without rows |
+//! | `(SELECT …)` as a value | NULL if it has no rows, else with `min`, as correlated queries need an aggregate |
+//!
+//! Columns without a name get the one that PostgreSQL gives them. There, columns may have equal names; here, all but one
+//! of them end in [`MARK`]s, which [`shown_name`] removes.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use sqlparser::ast::{
+    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
+    TableFactor, Value, VisitMut, VisitorMut,
+};
+
+use super::super::settings::Settings;
+use super::tables::{Tables, array_oid, type_oid};
+use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG};
+use crate::query::language::build;
+
+/// Name of the function that stands for `::regclass`.
+pub(super) const REGCLASS_TEXT: &str = "regclass_text";
+
+/// End of names that would else be equal.
+const MARK: char = '\u{1}';
+
+/// The name of a column as clients see it.
+pub(super) fn shown_name(name: &str) -> &str {
+    name.trim_end_matches(MARK)
+}
+
+/// Functions of sessions that are called without parentheses.
+const WORDS: [&str; 6] =
+    ["current_catalog", "current_role", "current_schema", "current_user", "session_user", "user"];
+
+/// Functions of sessions, besides those that begin with `pg_`.
+pub(super) const FUNCTIONS: [&str; 33] = [
+    "col_description",
+    "current_catalog",
+    "current_database",
+    "current_role",
+    "current_schema",
+    "current_schemas",
+    "current_setting",
+    "current_user",
+    "format_type",
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_database_privilege",
+    "has_function_privilege",
+    "has_schema_privilege",
+    "has_sequence_privilege",
+    "has_table_privilege",
+    "inet_client_addr",
+    "inet_server_addr",
+    "inet_server_port",
+    "obj_description",
+    "parse_ident",
+    "quote_ident",
+    "quote_literal",
+    "row_security_active",
+    "session_user",
+    "set_config",
+    "shobj_description",
+    "to_regclass",
+    "to_regtype",
+    "txid_current",
+    "txid_current_if_assigned",
+    "user",
+    "version",
+];
+
+/// Aggregates, of which a query without rows has a row.
+const AGGREGATES: [&str; 11] = [
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "array_agg",
+    "string_agg",
+    "bool_and",
+    "bool_or",
+    "every",
+    "json_agg",
+];
+
+/// Types of parameters that are arrays, by the number of the parameter less one.
+pub(in super::super) type Arrays = BTreeMap<usize, u32>;
+
+/// Rewrites a statement about the catalogue. Returns which of its parameters are arrays.
+pub(super) fn rewrite(statement: &mut Statement, settings: &Settings, tables: &Tables) -> Arrays {
+    let mut rewriter = Rewriter { settings, tables, arrays: Arrays::new() };
+    match statement {
+        Statement::Statement(statement) => {
+            let _: ControlFlow<()> = statement.visit(&mut rewriter);
+        }
+        Statement::Explain(explain) => return rewrite(&mut explain.statement, settings, tables),
+        _ => {}
+    }
+    rewriter.arrays
+}
+
+/// The last part of a name, in lower case.
+pub(super) fn last_name(name: &ObjectName) -> String {
+    name.0
+        .last()
+        .and_then(|part| part.as_ident())
+        .map_or_else(String::new, |ident| ident.value.to_ascii_lowercase())
+}
+
+struct Rewriter<'a> {
+    settings: &'a Settings,
+    tables: &'a Tables,
+    arrays: Arrays,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let order_is_gone = match query.body.as_mut() {
+            SetExpr::Select(select) => self.empty(select),
+            _ => false,
+        };
+        if order_is_gone {
+            query.order_by = None;
+        }
+        query.locks.clear();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.empty(select);
+        name_columns(select);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_relation(&mut self, relation: &mut ObjectName) -> ControlFlow<()> {
+        strip_schema(relation);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Table { name, args, .. } = factor
+            && self.is_empty(name)
+        {
+            // `pg_get_keywords()` is a relation without rows here.
+            *args = None;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::AnyOp { right, .. } => self.arrays.extend(array_type(right)),
+            Expr::Case { conditions, else_result, .. } => {
+                conditions.retain(|when| !is_about_other_types(&when.condition));
+                if conditions.is_empty() {
+                    *expr = else_result.take().map_or_else(null, |otherwise| *otherwise);
+                }
+            }
+            Expr::Subquery(query) if self.has_no_rows(query) => *expr = null(),
+            Expr::Subquery(query) => aggregate(query),
+            Expr::Exists { subquery, negated } if self.has_no_rows(subquery) => *expr = boolean(*negated),
+            Expr::Function(function) if matches!(function.args, FunctionArguments::Subquery(_)) => {
+                *expr = null();
+            }
+            // The schemas of the search path, unfolded.
+            Expr::InSubquery { expr: tested, subquery, negated }
+                if subquery.to_string().contains("'search_path'") =>
+            {
+                let tested = Box::new(std::mem::replace(tested.as_mut(), null()));
+                *expr = Expr::InList { expr: tested, list: vec![build::text("public")], negated: *negated };
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let taken = std::mem::replace(expr, null());
+        *expr = self.rewritten(taken);
+        ControlFlow::Continue(())
+    }
+}
+
+impl Rewriter<'_> {
+    fn rewritten(&self, expr: Expr) -> Expr {
+        match expr {
+            Expr::Collate { expr, .. } => *expr,
+            Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(parts), right } => {
+                let op = operator(parts.last().map_or("", String::as_str));
+                Expr::BinaryOp { left, op, right }
+            }
+            Expr::CompoundIdentifier(mut parts) if parts.len() > 2 => {
+                if parts[0].value.eq_ignore_ascii_case(PG_CATALOG) {
+                    parts.remove(0);
+                }
+                Expr::CompoundIdentifier(parts)
+            }
+            Expr::Identifier(ident) if is_word(&ident) => {
+                self.value(&ident.value.to_ascii_lowercase(), &[]).unwrap_or(Expr::Identifier(ident))
+            }
+            Expr::Function(function) => self.function(function),
+            Expr::Cast { expr, data_type, .. } => self.cast(*expr, data_type),
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some } => {
+                if let Some(list) = items(&right) {
+                    return Expr::InList { expr: left, list, negated: false };
+                }
+                if is_parameter(&right) {
+                    return in_text(*left, *right);
+                }
+                Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some }
+            }
+            Expr::BinaryOp { left, op, right } if is_procedure(&left) && is_zero(&right) => {
+                Expr::BinaryOp { left, op, right: Box::new(build::text("-")) }
+            }
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => match items(&right) {
+                Some(list) => Expr::InList { expr: left, list, negated: true },
+                None => Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right },
+            },
+            other => other,
+        }
+    }
+
+    fn function(&self, mut function: Function) -> Expr {
+        strip_schema(&mut function.name);
+        let name = last_name(&function.name);
+        let args = arguments(&function);
+        self.value(&name, &args).unwrap_or(Expr::Function(function))
+    }
+
+    /// The value of a function of sessions.
+    fn value(&self, name: &str, args: &[Expr]) -> Option<Expr> {
+        Some(match name {
+            "version" => build::text(self.version()),
+            "current_database" | "current_catalog" => build::text(DATABASE),
+            "current_schema" => build::text("public"),
+            "current_schemas" => {
+                build::call("make_array", vec![build::text(PG_CATALOG), build::text("public")])
+            }
+            "current_user" | "session_user" | "current_role" | "user" => build::text(self.settings.user()),
+            "current_setting" => {
+                let name = args.first().and_then(literal)?;
+                self.settings.get(&name).map_or_else(null, build::text)
+            }
+            "set_config" => args.get(1).cloned()?,
+            "parse_ident" => {
+                let name = args.first().and_then(literal)?;
+                build::call(
+                    "make_array",
+                    name.split('.').map(|part| build::text(part.trim_matches('"'))).collect(),
+                )
+            }
+            "array_to_string" if args.first().is_some_and(is_null) => null_text(),
+            "array_lower" => number(1),
+            "array_upper" => match args.first().and_then(items) {
+                Some(items) => number(i32::try_from(items.len()).ok()?),
+                None => build::call("array_length", vec![args.first()?.clone(), number(1)]),
+            },
+            "to_regclass" => {
+                self.tables.oids().get(&bare(&literal(args.first()?)?)).map_or_else(null, |oid| number(*oid))
+            }
+            "to_regtype" => type_oid(&bare(&literal(args.first()?)?)).map_or_else(null, number),
+            "pg_backend_pid" | "pg_my_temp_schema" | "inet_server_port" => number(0),
+            "pg_is_in_recovery" | "pg_is_other_temp_schema" | "row_security_active" => boolean(false),
+            "pg_get_userbyid" => build::text(DATABASE),
+            "pg_encoding_to_char" | "pg_client_encoding" => build::text("UTF8"),
+            "pg_relation_size"
+            | "pg_total_relation_size"
+            | "pg_table_size"
+            | "pg_indexes_size"
+            | "pg_database_size" => number(0),
+            "txid_current" | "txid_current_if_assigned" => number(1),
+            _ if name.starts_with("has_") && name.ends_with("_privilege") => boolean(true),
+            _ if name.starts_with("pg_") && name.ends_with("_is_visible") => boolean(true),
+            "pg_has_role" => boolean(true),
+            "obj_description" | "col_description" | "shobj_description" | "inet_server_addr"
+            | "inet_client_addr" => null_text(),
+            _ if name.starts_with("pg_") => null_text(),
+            _ => return None,
+        })
+    }
+
+    fn version(&self) -> String {
+        format!("PostgreSQL {}", self.settings.get("server_version").unwrap_or_default())
+    }
+
+    fn cast(&self, expr: Expr, data_type: DataType) -> Expr {
+        let cast = |expr, data_type| Expr::Cast {
+            kind: CastKind::DoubleColon,
+            expr: Box::new(expr),
+            data_type,
+            array: false,
+            format: None,
+        };
+        let name = match &data_type {
+            DataType::Regclass => "regclass".to_owned(),
+            DataType::Custom(name, _) => last_name(name),
+            DataType::Array(_) => "array".to_owned(),
+            _ => return cast(expr, data_type),
+        };
+        match (name.as_str(), literal(&expr)) {
+            ("regclass", Some(text)) => match text.parse::<i32>() {
+                Ok(_) => build::call(REGCLASS_TEXT, vec![expr]),
+                Err(_) => self.tables.oids().get(&bare(&text)).map_or_else(null, |oid| number(*oid)),
+            },
+            ("regclass", None) => build::call(REGCLASS_TEXT, vec![expr]),
+            ("regtype", Some(text)) => type_oid(&bare(&text)).map_or_else(null, number),
+            ("regtype", None) => build::call("format_type", vec![expr, null()]),
+            ("oid" | "xid" | "cid" | "cardinal_number" | "int4", _) => cast(expr, DataType::Integer(None)),
+            ("int8", _) => cast(expr, DataType::BigInt(None)),
+            ("int2", _) => cast(expr, DataType::SmallInt(None)),
+            ("bool", _) => cast(expr, DataType::Boolean),
+            ("float8", _) => cast(expr, DataType::Double(sqlparser::ast::ExactNumberInfo::None)),
+            ("array" | "int2vector" | "oidvector" | "anyarray", _) => expr,
+            _ => cast(expr, DataType::Text),
+        }
+    }
+
+    /// True if the query joins a relation without rows, and has no rows for that reason.
+    fn has_no_rows(&self, query: &Query) -> bool {
+        match query.body.as_ref() {
+            SetExpr::Select(select) => self.selects_nothing(select),
+            _ => false,
+        }
+    }
+
+    fn selects_nothing(&self, select: &Select) -> bool {
+        let is_empty = |factor: &TableFactor| match factor {
+            TableFactor::Table { name, args: None, .. } => self.is_empty(name),
+            TableFactor::Derived { subquery, .. } => self.has_no_rows(subquery),
+            _ => false,
+        };
+        let is_inner = |operator: &JoinOperator| {
+            matches!(operator, JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_))
+        };
+        let is_missing = select.from.iter().any(|from| {
+            let is_right_kept = |operator: &JoinOperator| {
+                !is_inner(operator) && !matches!(operator, JoinOperator::Left(_) | JoinOperator::LeftOuter(_))
+            };
+            let joins = || from.joins.iter();
+            is_empty(&from.relation) && !joins().any(|join| is_right_kept(&join.join_operator))
+                || joins().any(|join| is_inner(&join.join_operator) && is_empty(&join.relation))
+                    && !joins().any(|join| is_right_kept(&join.join_operator))
+        });
+        let is_grouped = match &select.group_by {
+            GroupByExpr::Expressions(list, _) => !list.is_empty(),
+            GroupByExpr::All(_) => true,
+        };
+        is_missing && (is_grouped || !select.projection.iter().any(has_aggregate))
+    }
+
+    fn is_empty(&self, name: &ObjectName) -> bool {
+        let is_standard = name
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident())
+            .any(|part| part.value.eq_ignore_ascii_case(INFORMATION_SCHEMA));
+        let schema = if is_standard { INFORMATION_SCHEMA } else { PG_CATALOG };
+        self.tables.is_empty(schema, &last_name(name))
+    }
+
+    /// Replaces a query that joins a relation without rows by one without rows and with the same columns; true if it
+    /// did.
+    fn empty(&self, select: &mut Select) -> bool {
+        let is_named =
+            |item: &SelectItem| matches!(item, SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. });
+        if select.from.is_empty() || !select.projection.iter().all(is_named) || !self.selects_nothing(select)
+        {
+            return false;
+        }
+        name_columns(select);
+        let mut taken = Vec::new();
+        for item in &mut select.projection {
+            let name = match item {
+                SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+                SelectItem::UnnamedExpr(Expr::Identifier(name)) => name.value.clone(),
+                SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => {
+                    parts.last().map_or_else(String::new, |part| part.value.clone())
+                }
+                _ => "?column?".to_owned(),
+            };
+            *item = build::aliased(null_text(), &unused(&mut taken, name));
+        }
+        select.from.clear();
+        select.selection = Some(boolean(false));
+        select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
+        select.having = None;
+        select.distinct = None;
+        true
+    }
+}
+
+/// Removes `pg_catalog` from a name.
+fn strip_schema(name: &mut ObjectName) {
+    let is_schema = |ident: &Ident| ident.value.eq_ignore_ascii_case(PG_CATALOG);
+    if name.0.len() > 1 && name.0[0].as_ident().is_some_and(is_schema) {
+        name.0.remove(0);
+    }
+}
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.with_empty_span())
+}
+
+fn null_text() -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(null()),
+        data_type: DataType::Text,
+        array: false,
+        format: None,
+    }
+}
+
+fn boolean(value: bool) -> Expr {
+    Expr::Value(Value::Boolean(value).with_empty_span())
+}
+
+fn number(value: i32) -> Expr {
+    Expr::Value(Value::Number(value.to_string(), false).with_empty_span())
+}
+
+/// The text of a literal.
+fn literal(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text.clone()),
+            _ => None,
+        },
+        Expr::Nested(expr) | Expr::Cast { expr, .. } => literal(expr),
+        _ => None,
+    }
+}
+
+/// A name in a text, without schema and quotes.
+pub(super) fn bare(name: &str) -> String {
+    name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_lowercase()
+}
+
+/// The items of an array that is written out.
+fn items(expr: &Expr) -> Option<Vec<Expr>> {
+    match expr {
+        Expr::Nested(expr) | Expr::Cast { expr, .. } => items(expr),
+        Expr::Array(array) => Some(array.elem.clone()),
+        Expr::Function(function) if last_name(&function.name) == "make_array" => Some(arguments(function)),
+        other => {
+            let text = literal(other)?;
+            let list = text.strip_prefix('{')?.strip_suffix('}')?;
+            Some(
+                list.split(',')
+                    .filter(|item| !item.is_empty())
+                    .map(|item| build::text(item.trim_matches('"')))
+                    .collect(),
+            )
+        }
+    }
+}
+
+fn is_parameter(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(expr) => is_parameter(expr),
+        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
+        _ => false,
+    }
+}
+
+/// The number of the parameter in `$1` or `$1::oid[]`, less one, and the type of the array.
+fn array_type(expr: &Expr) -> Option<(usize, u32)> {
+    match expr {
+        Expr::Nested(expr) => array_type(expr),
+        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)), .. } => {
+            let (index, of_text) = array_type(expr)?;
+            let item = item.to_string().to_lowercase();
+            Some((index, array_oid(item.rsplit('.').next()?).unwrap_or(of_text)))
+        }
+        Expr::Value(value) => match &value.value {
+            Value::Placeholder(name) => {
+                Some((name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?, array_oid("text")?))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// True if `left` is an item of `list`, which is a text such as `{1,2}`.
+fn in_text(left: Expr, list: Expr) -> Expr {
+    let text = |expr| Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type: DataType::Text,
+        array: false,
+        format: None,
+    };
+    let inner = build::call("btrim", vec![text(list), build::text("{}")]);
+    let items = build::call("string_to_array", vec![inner, build::text(",")]);
+    build::call("array_has", vec![items, text(left)])
+}
+
+fn is_null(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if value.value == Value::Null)
+}
+
+fn is_zero(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits == "0"))
+}
+
+fn ends_in(expr: &Expr, names: &[&str]) -> bool {
+    let name = match expr {
+        Expr::Identifier(name) => name,
+        Expr::CompoundIdentifier(parts) => match parts.last() {
+            Some(name) => name,
+            None => return false,
+        },
+        _ => return false,
+    };
+    names.contains(&name.value.to_ascii_lowercase().as_str())
+}
+
+/// True for a column with the name of a procedure, which in PostgreSQL is a number, too.
+fn is_procedure(expr: &Expr) -> bool {
+    ends_in(expr, &["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"])
+}
+
+/// True for a condition such as `typtype = 'd'`: there are only base types here.
+fn is_about_other_types(condition: &Expr) -> bool {
+    match condition {
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            ends_in(left, &["typtype"])
+                && literal(right).is_some_and(|kind| ["c", "d", "e", "r", "m"].contains(&kind.as_str()))
+        }
+        _ => false,
+    }
+}
+
+fn operator(name: &str) -> BinaryOperator {
+    match name {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "~~*" => BinaryOperator::PGILikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "!~~*" => BinaryOperator::PGNotILikeMatch,
+        "<>" | "!=" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "||" => BinaryOperator::StringConcat,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        _ => BinaryOperator::Eq,
+    }
+}
+
+fn arguments(function: &Function) -> Vec<Expr> {
+    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
+    let argument = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+        _ => None,
+    };
+    list.args.iter().filter_map(argument).collect()
+}
+
+fn has_aggregate(item: &SelectItem) -> bool {
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return false };
+    expr.visit(&mut Aggregates { depth: 0 }).is_break()
+}
+
+/// Looks for aggregates outside of subqueries.
+struct Aggregates {
+    depth: usize,
+}
+
+impl Visitor for Aggregates {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function)
+                if self.depth == 0 && AGGREGATES.contains(&last_name(&function.name).as_str()) =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// Makes a correlated query that yields one value an aggregate.
+fn aggregate(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_mut() else { return };
+    let [item] = select.projection.as_mut_slice() else { return };
+    let is_plain = matches!(&select.group_by, GroupByExpr::Expressions(list, _) if list.is_empty());
+    if select.from.is_empty() || !is_plain || has_aggregate(item) {
+        return;
+    }
+    if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+        let value = std::mem::replace(expr, null());
+        *expr = build::call("min", vec![value]);
+        query.order_by = None;
+        query.limit_clause = None;
+    }
+}
+
+/// Gives columns the names that PostgreSQL gives them: that of the function, of the cast value, or none.
+fn name_columns(select: &mut Select) {
+    let is_wildcard =
+        |item: &SelectItem| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..));
+    let has_wildcard = select.projection.iter().any(is_wildcard);
+    let mut taken = Vec::new();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        let is_column =
+            matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !is_session_value(expr);
+        if is_column && !has_wildcard {
+            continue;
+        }
+        let mut name = unused(&mut taken, column_name(expr));
+        if is_column {
+            // `c.oid, c.*` has two columns of this name.
+            name.push(MARK);
+        }
+        let value = std::mem::replace(expr, null());
+        *item = build::aliased(value, &name);
+    }
+}
+
+fn is_session_value(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(name) if is_word(name))
+}
+
+/// True for a word such as `current_user`.
+pub(super) fn is_word(ident: &Ident) -> bool {
+    ident.quote_style.is_none() && WORDS.contains(&ident.value.to_ascii_lowercase().as_str())
+}
+
+fn column_name(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(name) => name.value.clone(),
+        Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |part| part.value.clone()),
+        Expr::Function(function) => last_name(&function.name),
+        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::Collate { expr, .. } => column_name(expr),
+        Expr::Case { .. } => "case".to_owned(),
+        Expr::Exists { .. } => "exists".to_owned(),
+        Expr::Array(_) => "array".to_owned(),
+        Expr::Subquery(query) => match query.body.as_ref() {
+            SetExpr::Select(select) => match select.projection.first() {
+                Some(SelectItem::UnnamedExpr(expr)) => column_name(expr),
+                Some(SelectItem::ExprWithAlias { alias, .. }) => alias.value.clone(),
+                _ => "?column?".to_owned(),
+            },
+            _ => "?column?".to_owned(),
+        },
+        _ => "?column?".to_owned(),
+    }
+}
+
+/// `name`, with marks if it is taken: two columns of one name cannot be planned.
+fn unused(taken: &mut Vec<String>, name: String) -> String {
+    let count = taken.iter().filter(|other| **other == name).count();
+    taken.push(name.clone());
+    name + &MARK.to_string().repeat(count)
+}
