@@ -60,7 +60,9 @@ use super::resolve::{EVENTS, ResolveContext, Resolved, decode_table_name, resolv
 use super::scan::metadata::MetadataCache;
 use super::scan::occurrence::ScanShared;
 use super::scan::table::EventsTable;
+use super::series;
 use super::snapshot::ReadSnapshot;
+use super::trees;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
@@ -313,12 +315,14 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     let mut planners = vec![Arc::new(JsonText::new()) as Arc<dyn ExprPlanner>];
     planners.extend(state.expr_planners().iter().cloned());
     let mut state = SessionStateBuilder::new_from_existing(state).with_expr_planners(planners).build();
-    for function in functions::scalar_functions() {
+    for function in functions::scalar_functions().into_iter().chain(series::scalar_functions()) {
         // A first registration is never refused.
         let _ = datafusion::execution::FunctionRegistry::register_udf(&mut state, function);
     }
     let difference = Arc::new(diff::aggregate::function());
-    for function in functions::aggregate_functions().into_iter().chain([difference]) {
+    let aggregates = functions::aggregate_functions().into_iter().chain([difference]);
+    let aggregates = aggregates.chain(series::aggregate_functions()).chain(trees::aggregate_functions());
+    for function in aggregates {
         let _ = datafusion::execution::FunctionRegistry::register_udaf(&mut state, function);
     }
     state

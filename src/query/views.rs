@@ -29,9 +29,31 @@ const VIEWS: &[(&str, &str)] = &[
 /// Name, parameters with their defaults, and SQL of the built-in table functions.
 const FUNCTIONS: &[(&str, &[Declared], &str)] = &[
     ("trace", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace.sql")),
+    ("trace_rows", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace_rows.sql")),
+    ("critical_path", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/critical_path.sql")),
+    ("trace_links", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace_links.sql")),
+    (
+        "trace_diff",
+        &[("a", Kind::Constant, None), ("b", Kind::Constant, None)],
+        include_str!("../../sql/trace_diff.sql"),
+    ),
+    ("find_traces", FIND, include_str!("../../sql/find_traces.sql")),
     ("heatmap", &[SOURCE, VALUE, STEP, PER_DECADE, WIDTH], include_str!("../../sql/heatmap.sql")),
     ("histogram", &[SOURCE, VALUE, PER_DECADE, WIDTH], include_str!("../../sql/histogram.sql")),
-    ("red", &[SOURCE, BY, STEP], include_str!("../../sql/red.sql")),
+    ("red", &[SOURCE, BY, STEP, FILL], include_str!("../../sql/red.sql")),
+    (
+        "golden_signals",
+        &[SOURCE, BY, STEP, CALLS, SATURATION, FILL],
+        include_str!("../../sql/golden_signals.sql"),
+    ),
+    ("rate", COUNTER, include_str!("../../sql/rate.sql")),
+    ("increase", COUNTER, include_str!("../../sql/increase.sql")),
+    ("delta", COUNTER, include_str!("../../sql/delta.sql")),
+    (
+        "histogram_quantile",
+        &[SOURCE, QUANTILE, BY_METRIC, STEP, SERIES, FILL],
+        include_str!("../../sql/histogram_quantile.sql"),
+    ),
     (
         EXPLAIN_DIFF,
         &[SOURCE, SELECTION, BASELINE, ACROSS, VALUES, KEYS],
@@ -51,6 +73,23 @@ const STEP: Declared = ("step", Kind::Constant, Some("INTERVAL '1 minute'"));
 const PER_DECADE: Declared = ("per_decade", Kind::Constant, Some("10"));
 const WIDTH: Declared = ("width", Kind::Constant, Some("NULL"));
 const BY: Declared = ("by", Kind::List, Some("service.name"));
+const BY_METRIC: Declared = ("by", Kind::List, Some("name"));
+const FILL: Declared = ("fill", Kind::Constant, Some("false"));
+const CALLS: Declared = ("calls", Kind::Expression, Some("true"));
+const SATURATION: Declared = ("saturation", Kind::Constant, Some("NULL"));
+const NUMBER: Declared = ("value", Kind::Expression, Some("value"));
+/// Names the attributes of all levels as they are, so that equal texts are equal attributes.
+const SERIES: Declared = ("series", Kind::List, Some("(name, scope.name, scope.version, typed_attributes)"));
+const QUANTILE: Declared = ("q", Kind::Constant, Some("0.99"));
+const COUNTER: &[Declared] = &[SOURCE, BY_METRIC, STEP, NUMBER, SERIES, FILL];
+const FIND: &[Declared] = &[
+    SOURCE,
+    ("shape", Kind::Constant, None),
+    ("a", Kind::Expression, None),
+    ("b", Kind::Expression, None),
+    ("c", Kind::Expression, Some("NULL")),
+    ("d", Kind::Expression, Some("NULL")),
+];
 const SELECTION: Declared = ("selection", Kind::Expression, None);
 const BASELINE: Declared = ("baseline", Kind::Expression, Some("NULL"));
 const ACROSS: Declared = ("across", Kind::Constant, Some("'rows'"));
