@@ -24,11 +24,14 @@ const VIEWS: &[(&str, &str)] = &[
     ("services", include_str!("../../sql/services.sql")),
     ("operations", include_str!("../../sql/operations.sql")),
     ("service_graph", include_str!("../../sql/service_graph.sql")),
+    ("attributes", include_str!("../../sql/attributes.sql")),
 ];
 
 /// Name, parameters with their defaults, and SQL of the built-in table functions.
 const FUNCTIONS: &[(&str, &[Declared], &str)] = &[
     ("trace", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace.sql")),
+    ("attribute_values", &[KEY, PREFIX, FROM_EVENTS], include_str!("../../sql/attribute_values.sql")),
+    ("keys_of", &[SOURCE], include_str!("../../sql/keys_of.sql")),
     ("trace_rows", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace_rows.sql")),
     ("critical_path", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/critical_path.sql")),
     ("trace_links", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace_links.sql")),
@@ -82,6 +85,9 @@ const NUMBER: Declared = ("value", Kind::Expression, Some("value"));
 const SERIES: Declared = ("series", Kind::List, Some("(name, scope.name, scope.version, typed_attributes)"));
 const QUANTILE: Declared = ("q", Kind::Constant, Some("0.99"));
 const COUNTER: &[Declared] = &[SOURCE, BY_METRIC, STEP, NUMBER, SERIES, FILL];
+const KEY: Declared = ("key", Kind::Name, None);
+const PREFIX: Declared = ("prefix", Kind::Constant, Some("''"));
+const FROM_EVENTS: Declared = ("source", Kind::Source, Some("events"));
 const FIND: &[Declared] = &[
     SOURCE,
     ("shape", Kind::Constant, None),
@@ -105,6 +111,8 @@ pub(super) enum Kind {
     Expression,
     /// One expression, or several.
     List,
+    /// A name of an attribute or column, also as text.
+    Name,
     /// A table.
     Source,
 }

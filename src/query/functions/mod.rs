@@ -51,7 +51,7 @@ pub(crate) use json_extreme::ListExtreme;
 pub(crate) use json_list::{JsonList, JsonReading};
 pub(crate) use mixed::{Mixed, Reading, is_marked, mark};
 pub(crate) use mixed_choice::{Choice, MixedChoice};
-pub(crate) use overflow::OverflowGet;
+pub(crate) use overflow::{OverflowGet, display as display_json};
 pub(crate) use sum::SUM_STATE;
 pub(crate) use text::{DisplayText, PlainJson, SAFE};
 pub(crate) use unary_minus::{UNARY_MINUS, UnaryMinus};

@@ -8,6 +8,7 @@
 //! | constant   | a value, `$1`, or an interval                   | `$name`                                 |
 //! | expression | any expression over the columns of the source   | `$name`                                 |
 //! | list       | an expression, or several in parentheses        | `$name` in SELECT and in GROUP BY, and its [forms](ListForm) |
+//! | name       | an attribute or column, or its name as text     | `$name`                                 |
 //!
 //! Arguments come in the order of the parameters, or by name: `step => interval '1 hour'`. Those with a default may
 //! be left out.
@@ -74,7 +75,7 @@ impl<'a> Call<'a> {
                 return Err(self.wrong(format!("takes {} once", parameter.name)));
             }
             self.check(parameter, expr)?;
-            bound.push((parameter, expr.clone()));
+            bound.push((parameter, named(parameter, expr)));
         }
         for parameter in parameters {
             if bound.iter().any(|(other, _)| other.name == parameter.name) {
@@ -111,7 +112,11 @@ impl<'a> Call<'a> {
                 "takes the name of a table as {}, or a query in parentheses, not {expr}",
                 parameter.name
             ))),
-            Kind::Constant | Kind::Source | Kind::Expression | Kind::List => Ok(()),
+            Kind::Name if !is_name(expr) => Err(self.wrong(format!(
+                "takes the name of an attribute as {}, such as http.route or 'http.route', not {expr}",
+                parameter.name
+            ))),
+            Kind::Constant | Kind::Source | Kind::Expression | Kind::List | Kind::Name => Ok(()),
         }
     }
 
@@ -132,6 +137,26 @@ impl<'a> Call<'a> {
     pub(super) fn wrong(&self, what: impl std::fmt::Display) -> Error {
         let start = self.ident.span.start;
         Error::invalid(format!("{}(…){} {what}", self.function.name, at(start))).at(position(start))
+    }
+}
+
+fn is_name(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_)),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. } => true,
+        _ => false,
+    }
+}
+
+/// An argument as its parameter reads it: a text in the place of a name is the name.
+fn named(parameter: &Parameter, expr: &Expr) -> Expr {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. })
+            if parameter.kind == Kind::Name =>
+        {
+            build::name(text)
+        }
+        other => other.clone(),
     }
 }
 

@@ -275,3 +275,54 @@ fn edge_columns(spans: &Spans) -> Vec<ArrayRef> {
         flags(edges.iter().map(|edge| edge.is_message)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Array;
+
+    use super::*;
+    use crate::query::functions::collected::Collected;
+    use crate::query::trees::tree::Span;
+
+    /// A trace of `count` spans, each the parent of the next for `levels` levels, and then of the root again.
+    fn deep(count: u64, levels: u64) -> Spans {
+        let spans = (1..=count).map(|i| Span {
+            id: i,
+            parent: (i > 1).then_some(if i % levels == 1 { 1 } else { i - 1 }),
+            start_ns: i as i64,
+            duration_ns: Some(2 * (count - i) as i64),
+            kind: (i % 6) as u8,
+        });
+        let mut all = Spans::default();
+        for span in spans {
+            all.all.push(span);
+            all.services.push((span.id % 2) as u32);
+            all.names.push(2);
+            all.statuses.push(if span.id == count { 2 } else { 0 });
+            all.weights.push(1.0);
+            all.links.push(0);
+            all.is_first.push(span.id % 2 == 0);
+        }
+        all.strings = ["web", "db", "GET"].map(str::to_owned).to_vec();
+        all
+    }
+
+    #[test]
+    fn a_hundred_thousand_spans_of_five_thousand_levels_are_one_trace() {
+        let spans = deep(100_000, 5_000);
+        assert!(spans.heap_bytes() < 16 << 20, "{}", spans.heap_bytes());
+        for (function, rows) in [(ROWS, 100_000), (EDGES, 99_999)] {
+            assert_eq!(function.finish(&(), &spans).unwrap().len(), rows, "{}", function.name);
+        }
+        // Levels 0 to 4,999 of one chain, and of the others what differs: they all have the same path of names.
+        let paths = diff(&spans, &deep(10, 5));
+        assert_eq!(paths.iter().map(|path| path.depth).max(), Some(5_000));
+        let all_levels = CRITICAL_PATH.finish(&(), &spans).unwrap();
+        assert!(all_levels.len() > 5_000);
+        let mut bytes = Vec::new();
+        spans.write(&mut bytes);
+        let mut copy = Spans::default();
+        copy.merge(&bytes).unwrap();
+        assert_eq!(copy.all, spans.all);
+    }
+}

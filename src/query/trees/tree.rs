@@ -205,10 +205,37 @@ pub(crate) fn rows(spans: &[Span]) -> Vec<Row> {
         walk.down(i, ORPHAN);
     }
     // Spans that no root leads to are in a circle, or below one.
-    for &i in &by_start {
-        walk.down(i, CYCLE);
+    for top in circles(&by_start, &parents, &walk.seen) {
+        walk.down(top, CYCLE);
     }
     walk.rows
+}
+
+/// The earliest span of each circle of parents, in the order of their starts. `seen` are the spans in none.
+fn circles(by_start: &[u32], parents: &[Option<u32>], seen: &[bool]) -> Vec<u32> {
+    let mut rank = vec![0_u32; by_start.len()];
+    for (&i, place) in by_start.iter().zip(0_u32..) {
+        rank[i as usize] = place;
+    }
+    // Number of the walk that came by first; 0 for none.
+    let mut walked = vec![0_u32; by_start.len()];
+    let mut tops = Vec::new();
+    for (&i, walk) in by_start.iter().zip(1_u32..).filter(|(i, _)| !seen[**i as usize]) {
+        let mut at = i;
+        while walked[at as usize] == 0 {
+            walked[at as usize] = walk;
+            // A span without a parent was seen.
+            let Some(parent) = parents[at as usize] else { break };
+            at = parent;
+        }
+        if walked[at as usize] == walk {
+            let round = std::iter::successors(parents[at as usize], |i| parents[*i as usize]);
+            let others = round.take_while(|i| *i != at);
+            tops.extend(others.chain([at]).min_by_key(|i| rank[*i as usize]));
+        }
+    }
+    tops.sort_by_key(|i| rank[*i as usize]);
+    tops
 }
 
 struct Walk<'a> {
@@ -341,6 +368,9 @@ mod tests {
         assert_eq!(shape(&orphan), [(1, 0, 0), (2, 0, ORPHAN), (3, 1, 0)]);
         let circle = [span(1, 2, 5, 5), span(2, 1, 3, 5), span(3, 1, 6, 1), span(4, 4, 9, 1)];
         assert_eq!(shape(&circle), [(2, 0, CYCLE), (1, 1, 0), (3, 2, 0), (4, 0, CYCLE)]);
+        // A span below a circle is in none, however early it is.
+        let below = [span(1, 2, 5, 5), span(2, 1, 6, 5), span(3, 1, 0, 1)];
+        assert_eq!(shape(&below), [(1, 0, CYCLE), (3, 1, EARLY), (2, 1, 0)]);
         let early = [span(1, 0, 10, 5), span(2, 1, 9, 5)];
         assert_eq!(shape(&early), [(1, 0, 0), (2, 1, EARLY)]);
         let twins = [span(1, 0, 0, 9), span(1, 0, 5, 9), span(2, 1, 6, 1)];
