@@ -14,6 +14,7 @@ mod idle;
 mod import;
 mod nezha;
 mod object_store;
+mod series;
 mod slt;
 mod soak;
 mod cli;

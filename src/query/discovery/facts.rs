@@ -22,10 +22,22 @@ pub(super) struct Fact {
     pub(super) time: Option<TimeRange>,
 }
 
-/// Lists all keys, by name and level.
-pub(super) async fn facts(snapshot: &ReadSnapshot) -> Vec<Fact> {
+/// All keys with their types, by name and level.
+fn keys(snapshot: &ReadSnapshot) -> Vec<(AttributeKey, TypeSet)> {
     let mut keys = snapshot.keys.all();
     keys.sort_unstable_by(|(a, _), (b, _)| (&a.key, a.level).cmp(&(&b.key, b.level)));
+    keys
+}
+
+/// Lists all keys, by name and level, without counting anything.
+pub(super) fn names(snapshot: &ReadSnapshot) -> Vec<Fact> {
+    let fact = |(key, types)| Fact { key, types, events: 0, is_exact: false, time: None };
+    keys(snapshot).into_iter().map(fact).collect()
+}
+
+/// Lists all keys, by name and level.
+pub(super) async fn facts(snapshot: &ReadSnapshot) -> Vec<Fact> {
+    let keys = keys(snapshot);
     let names: Vec<String> = keys.iter().map(|(key, _)| key.physical_name()).collect();
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     let Usages { columns, is_open } = snapshot.catalog.usages(&wanted).await;

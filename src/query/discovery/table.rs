@@ -20,7 +20,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
-use super::facts::{Fact, facts};
+use super::facts::{Fact, facts, names};
 use super::summary::{level_name, top_type, type_names};
 use crate::event::schema::timestamp_type;
 use crate::query::snapshot::ReadSnapshot;
@@ -31,6 +31,8 @@ pub(in crate::query) const ATTRIBUTE_FACTS: &str = "attribute_facts";
 /// Events of the sample.
 const SAMPLE_EVENTS: usize = 10_000;
 
+/// Position of the first column for which events are counted.
+const FIRST_COUNTED: usize = 3;
 /// Position of the first column that the sample is asked for.
 const FIRST_SAMPLED: usize = 8;
 
@@ -79,8 +81,11 @@ impl AttributeFacts {
         Self { ask, snapshot, schema: Arc::new(Schema::new(fields())) }
     }
 
-    async fn batch(&self, needs_sample: bool) -> Result<RecordBatch> {
-        let facts = facts(&self.snapshot).await;
+    /// All rows, with the columns up to `last`; nothing is found out for those after it.
+    async fn batch(&self, last: usize) -> Result<RecordBatch> {
+        let needs_sample = last >= FIRST_SAMPLED;
+        let facts =
+            if last >= FIRST_COUNTED { facts(&self.snapshot).await } else { names(&self.snapshot) };
         let total = self.snapshot.rows();
         let integers = |of: fn(&Fact) -> u64| -> ArrayRef {
             Arc::new(facts.iter().map(|fact| i64::try_from(of(fact)).ok()).collect::<Int64Array>())
@@ -189,9 +194,8 @@ impl TableProvider for AttributeFacts {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let needs_sample =
-            projection.is_none_or(|columns| columns.iter().any(|column| *column >= FIRST_SAMPLED));
-        let batch = self.batch(needs_sample).await?;
+        let last = projection.map_or(usize::MAX, |columns| columns.iter().copied().max().unwrap_or(0));
+        let batch = self.batch(last).await?;
         let table = MemTable::try_new(Arc::clone(&self.schema), vec![vec![batch]])?;
         table.scan(session, projection, filters, limit).await
     }

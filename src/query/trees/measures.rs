@@ -85,11 +85,7 @@ mod tests {
             duration_ns: Some(duration_ns),
             kind: 0,
         };
-        Spans {
-            all: all.iter().map(span).collect(),
-            statuses: all.iter().map(|span| span.4).collect(),
-            ..Spans::default()
-        }
+        Spans::of(all.iter().map(span).collect(), all.iter().map(|span| span.4).collect())
     }
 
     #[test]

@@ -139,6 +139,12 @@ impl Batch {
 }
 
 impl Spans {
+    /// Spans without texts.
+    #[cfg(test)]
+    pub(super) fn of(all: Vec<Span>, statuses: Vec<u8>) -> Self {
+        Self { all, statuses, ..Self::default() }
+    }
+
     /// Number of spans that failed.
     pub(crate) fn errors(&self) -> usize {
         self.statuses.iter().filter(|status| **status == STATUS_ERROR).count()
