@@ -96,7 +96,8 @@ impl Source {
         let found = self.ask(Question::sql(sql), NAMES_MAX).await?;
         let mut keys = Vec::new();
         for batch in found.batches {
-            let columns = batch.columns().iter().map(|column| arrow::compute::cast(column, &DataType::Utf8View));
+            let columns =
+                batch.columns().iter().map(|column| arrow::compute::cast(column, &DataType::Utf8View));
             let columns = columns.collect::<Result<Vec<_>, _>>()?;
             let [names, levels, types] = columns.as_slice() else { continue };
             let text = |column: &ArrayRef, row| column.as_string_view().value(row).to_owned();

@@ -22,6 +22,13 @@ pub(super) struct Fact {
     pub(super) time: Option<TimeRange>,
 }
 
+impl Fact {
+    /// Number of events with a value; `None` if it is so rare that none was counted.
+    pub(super) fn counted(&self) -> Option<u64> {
+        Some(self.events).filter(|events| *events > 0 || self.is_exact)
+    }
+}
+
 /// All keys with their types, by name and level.
 fn keys(snapshot: &ReadSnapshot) -> Vec<(AttributeKey, TypeSet)> {
     let mut keys = snapshot.keys.all();

@@ -29,7 +29,7 @@ use crate::query::snapshot::ReadSnapshot;
 pub(in crate::query) const ATTRIBUTE_FACTS: &str = "attribute_facts";
 
 /// Events of the sample.
-const SAMPLE_EVENTS: usize = 10_000;
+const SAMPLE_EVENTS: usize = 2_000;
 
 /// Position of the first column for which events are counted.
 const FIRST_COUNTED: usize = 3;
@@ -84,24 +84,22 @@ impl AttributeFacts {
     /// All rows, with the columns up to `last`; nothing is found out for those after it.
     async fn batch(&self, last: usize) -> Result<RecordBatch> {
         let needs_sample = last >= FIRST_SAMPLED;
-        let facts =
-            if last >= FIRST_COUNTED { facts(&self.snapshot).await } else { names(&self.snapshot) };
+        let facts = if last >= FIRST_COUNTED { facts(&self.snapshot).await } else { names(&self.snapshot) };
         let total = self.snapshot.rows();
-        let integers = |of: fn(&Fact) -> u64| -> ArrayRef {
-            Arc::new(facts.iter().map(|fact| i64::try_from(of(fact)).ok()).collect::<Int64Array>())
-        };
+        let events = facts.iter().map(|fact| i64::try_from(fact.counted()?).ok());
         let times = |of: fn(&crate::event::TimeRange) -> i64| -> ArrayRef {
             let times =
                 facts.iter().map(|fact| fact.time.as_ref().map(of)).collect::<TimestampNanosecondArray>();
             Arc::new(times.with_timezone("UTC"))
         };
-        let shares = facts.iter().map(|fact| (total > 0).then(|| fact.events as f64 / total as f64));
+        let share = |events: u64| events as f64 / total as f64;
+        let shares = facts.iter().map(|fact| fact.counted().filter(|_| total > 0).map(share));
         let types = facts.iter().map(|fact| Some(type_names(fact.types)));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(facts.iter().map(|fact| Some(&*fact.key.key)).collect::<StringViewArray>()),
             Arc::new(facts.iter().map(|fact| Some(level_name(fact.key.level))).collect::<StringViewArray>()),
             Arc::new(types.collect::<StringViewArray>()),
-            integers(|fact| fact.events),
+            Arc::new(events.collect::<Int64Array>()),
             Arc::new(shares.collect::<Float64Array>()),
             Arc::new(facts.iter().map(|fact| Some(fact.is_exact)).collect::<BooleanArray>()),
             times(|time| time.min_ns),

@@ -13,7 +13,7 @@ use arrow::datatypes::{
     DataType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimestampNanosecondType,
 };
 use chrono::{DateTime, Months};
-use datafusion::common::exec_err;
+use datafusion::common::{exec_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility};
 
@@ -33,10 +33,7 @@ pub(super) struct FilledSteps {
 impl FilledSteps {
     /// Creates the function.
     pub(super) fn new() -> Self {
-        let time = timestamp_type;
-        let interval = DataType::Interval(IntervalUnit::MonthDayNano);
-        let types = vec![time(), time(), time(), time(), time(), interval, DataType::Boolean];
-        Self { signature: Signature::exact(types, Volatility::Immutable) }
+        Self { signature: Signature::user_defined(Volatility::Immutable) }
     }
 
     fn result() -> DataType {
@@ -77,6 +74,19 @@ impl ScalarUDFImpl for FilledSteps {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let [.., fill] = types else { return plan_err!("filled_steps takes 7 arguments, not 0") };
+        if !matches!(fill, DataType::Boolean | DataType::Null) {
+            return plan_err!("a function over time takes true or false as fill, not a value of type {fill}");
+        }
+        let mut wanted = vec![timestamp_type(); 5];
+        wanted.extend([DataType::Interval(IntervalUnit::MonthDayNano), DataType::Boolean]);
+        if types.len() != wanted.len() {
+            return plan_err!("filled_steps takes {} arguments, not {}", wanted.len(), types.len());
+        }
+        Ok(wanted)
     }
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
