@@ -30,7 +30,7 @@ FROM (
     SELECT unnest(all_edges) AS edge
     FROM (
       SELECT service_edges(span_id, parent_span_id, timestamp, duration_ns, kind, status, attributes['service.name'],
-        name, sample_weight, 0, true) AS all_edges
+        '', sample_weight, 0, true) AS all_edges
       FROM events
       WHERE signal = 'span' AND trace_id IS NOT NULL
       GROUP BY trace_id

@@ -14,7 +14,7 @@ use datafusion::common::{ScalarValue, exec_err};
 use datafusion::error::Result;
 
 use super::tally::Tally;
-use crate::event::{AttributeKey, AttributeType, Level, TypeSet, typed_json};
+use crate::event::{AttributeKey, AttributeType, TypeSet, typed_json};
 use crate::query::bytes::{Reader, write};
 use crate::query::functions::collected::{Collected, Collecting, exactly};
 use crate::query::functions::display_json;
@@ -108,16 +108,6 @@ impl Collected for Keys {
     }
 }
 
-/// Name of a level.
-pub(super) fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Record => "record",
-        Level::Scope => "scope",
-        Level::Resource => "resource",
-        Level::Body => "body",
-    }
-}
-
 /// Names of types, as messages call them.
 pub(super) fn type_names(types: TypeSet) -> String {
     types.iter().map(AttributeType::name).collect::<Vec<_>>().join(", ")
@@ -185,7 +175,7 @@ impl Collecting for SummarizeKeys {
         let shares = found.iter().map(|(_, tally)| Some(tally.events as f64 / keys.events as f64));
         let columns: Vec<ArrayRef> = vec![
             Arc::new(found.iter().map(|(key, _)| Some(&*key.key)).collect::<StringViewArray>()),
-            Arc::new(found.iter().map(|(key, _)| Some(level_name(key.level))).collect::<StringViewArray>()),
+            Arc::new(found.iter().map(|(key, _)| Some(key.level.name())).collect::<StringViewArray>()),
             Arc::new(types.collect::<StringViewArray>()),
             integers(|tally| tally.events),
             Arc::new(shares.collect::<Float64Array>()),

@@ -21,7 +21,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::future::BoxFuture;
 
 use super::facts::{Fact, facts, names};
-use super::summary::{level_name, top_type, type_names};
+use super::summary::{top_type, type_names};
 use crate::event::schema::timestamp_type;
 use crate::query::snapshot::ReadSnapshot;
 
@@ -97,7 +97,7 @@ impl AttributeFacts {
         let types = facts.iter().map(|fact| Some(type_names(fact.types)));
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(facts.iter().map(|fact| Some(&*fact.key.key)).collect::<StringViewArray>()),
-            Arc::new(facts.iter().map(|fact| Some(level_name(fact.key.level))).collect::<StringViewArray>()),
+            Arc::new(facts.iter().map(|fact| Some(fact.key.level.name())).collect::<StringViewArray>()),
             Arc::new(types.collect::<StringViewArray>()),
             Arc::new(events.collect::<Int64Array>()),
             Arc::new(shares.collect::<Float64Array>()),
@@ -137,7 +137,7 @@ fn of_sample(facts: &[Fact], sampled: Option<&RecordBatch>) -> Result<Vec<ArrayR
     let (keys, levels) = (keys.as_string_view(), levels.as_string_view());
     let places: HashMap<(&str, &str), u32> =
         (0..sampled.num_rows()).map(|row| ((keys.value(row), levels.value(row)), row as u32)).collect();
-    let place = |fact: &Fact| places.get(&(&*fact.key.key, level_name(fact.key.level))).copied();
+    let place = |fact: &Fact| places.get(&(&*fact.key.key, fact.key.level.name())).copied();
     let [events, distinct, once] = [events, distinct, once].map(|column| column.as_primitive::<Int64Type>());
     let estimates = facts.iter().map(|fact| {
         let row = place(fact)? as usize;

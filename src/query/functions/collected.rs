@@ -5,6 +5,7 @@
 //! them. [`Aggregate`] makes an aggregate function of both: parallel, with partial results as bytes, and with its
 //! memory accounted for.
 
+use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -23,6 +24,14 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::expressions::Literal;
 
 use super::quantile::selected;
+
+/// Arrays that are put into one at once: each has a kilobyte of its own, and there may be a million groups.
+const JOINED_AT_ONCE: usize = 1024;
+
+fn join(arrays: &[ArrayRef]) -> Result<ArrayRef> {
+    let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+    Ok(arrow::compute::concat(&arrays)?)
+}
 
 /// Rows of one group.
 pub(crate) trait Collected: Debug + Default + Send + Sync + 'static {
@@ -156,24 +165,25 @@ impl<C: Collecting> Many<C> {
         taken
     }
 
-    fn values(&self, groups: &[C::Rows]) -> Result<ArrayRef> {
-        let found = groups.iter().map(|rows| self.collecting.finish(&self.settings, rows));
-        let found: Vec<ArrayRef> = found.collect::<Result<_>>()?;
-        let arrays: Vec<&dyn Array> = found.iter().map(AsRef::as_ref).collect();
+    /// Results of groups. Groups that are given away are dropped as soon as they are done.
+    fn values<R: Borrow<C::Rows>>(&self, groups: impl Iterator<Item = R>) -> Result<ArrayRef> {
+        let (mut lengths, mut joined, mut loose) = (Vec::new(), Vec::new(), Vec::new());
+        for rows in groups {
+            let found = self.collecting.finish(&self.settings, rows.borrow())?;
+            lengths.push(found.len());
+            loose.push(found);
+            if loose.len() == JOINED_AT_ONCE {
+                joined.push(join(&loose)?);
+                loose.clear();
+            }
+        }
+        joined.append(&mut loose);
         let result = self.collecting.result();
         let DataType::List(item) = &result else {
-            return if arrays.is_empty() {
-                Ok(new_empty_array(&result))
-            } else {
-                Ok(arrow::compute::concat(&arrays)?)
-            };
+            return if joined.is_empty() { Ok(new_empty_array(&result)) } else { join(&joined) };
         };
-        let items = if arrays.is_empty() {
-            new_empty_array(item.data_type())
-        } else {
-            arrow::compute::concat(&arrays)?
-        };
-        let offsets = OffsetBuffer::from_lengths(found.iter().map(Array::len));
+        let items = if joined.is_empty() { new_empty_array(item.data_type()) } else { join(&joined)? };
+        let offsets = OffsetBuffer::from_lengths(lengths);
         Ok(Arc::new(ListArray::try_new(Arc::clone(item), offsets, items, None)?))
     }
 
@@ -221,7 +231,7 @@ impl<C: Collecting> GroupsAccumulator for Many<C> {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let groups = self.take(emit_to);
-        self.values(&groups)
+        self.values(groups.into_iter())
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -266,7 +276,7 @@ impl<C: Collecting> Accumulator for One<C> {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         self.0.grow(1);
-        let values = self.0.values(&self.0.groups)?;
+        let values = self.0.values(self.0.groups.iter())?;
         let values = if values.is_empty() { new_null_array(values.data_type(), 1) } else { values };
         ScalarValue::try_from_array(&values, 0)
     }

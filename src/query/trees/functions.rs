@@ -17,7 +17,7 @@ use super::diff::{Entry, Side, diff};
 use super::edges::edges;
 use super::measures::Measured;
 use super::spans::{KINDS, STATUSES, Spans, types};
-use super::tree::{CYCLE, EARLY, ORPHAN, SHARED};
+use super::tree::{CYCLE, Critical, EARLY, ORPHAN, SHARED};
 use crate::event::schema::timestamp_type;
 use crate::query::functions::collected::Collecting;
 
@@ -224,10 +224,10 @@ fn critical_columns(spans: &Spans) -> Result<Vec<ArrayRef>> {
     let measured = Measured::new(spans);
     let mut parts = measured.critical.clone();
     parts.sort_by_key(|part| (part.from_ns, part.row));
-    let length = |part: &super::tree::Critical| part.to_ns.saturating_sub(part.from_ns);
+    let length = |part: &Critical| part.to_ns.saturating_sub(part.from_ns);
     let total: i64 = parts.iter().map(length).fold(0, i64::saturating_add);
-    let row = |part: &super::tree::Critical| measured.rows[part.row as usize];
-    let index = |part: &super::tree::Critical| row(part).span as usize;
+    let row = |part: &Critical| measured.rows[part.row as usize];
+    let index = |part: &Critical| row(part).span as usize;
     let shares = parts.iter().map(|part| Some(length(part) as f64 / total as f64));
     Ok(vec![
         times(parts.iter().map(|part| part.from_ns)),
@@ -303,7 +303,7 @@ mod tests {
             all.links.push(0);
             all.is_first.push(span.id % 2 == 0);
         }
-        all.strings = ["web", "db", "GET"].map(str::to_owned).to_vec();
+        all.strings = ["web", "db", "GET"].map(Box::from).to_vec();
         all
     }
 

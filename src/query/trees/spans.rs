@@ -48,6 +48,9 @@ pub(crate) fn types() -> [DataType; 11] {
     ]
 }
 
+/// Texts of a trace that are found by looking at all of them: most traces have fewer.
+const LISTED_MAX: usize = 32;
+
 /// The spans of one trace, or two.
 #[derive(Debug, Default)]
 pub(crate) struct Spans {
@@ -66,8 +69,9 @@ pub(crate) struct Spans {
     /// True for spans of the first of two traces.
     pub(super) is_first: Vec<bool>,
     /// Services and names, each once; the empty text stands for none.
-    pub(crate) strings: Vec<String>,
-    known: HashMap<String, u32>,
+    pub(crate) strings: Vec<Box<str>>,
+    /// Numbers of the texts, once there are so many that looking at all takes longer.
+    known: HashMap<Box<str>, u32>,
     text_bytes: usize,
 }
 
@@ -152,7 +156,7 @@ impl Spans {
 
     /// Text of a number of `services` or `names`.
     pub(crate) fn string(&self, number: u32) -> &str {
-        self.strings.get(number as usize).map_or("", String::as_str)
+        self.strings.get(number as usize).map_or("", AsRef::as_ref)
     }
 
     /// Adds rows with the columns of [`COLUMNS`].
@@ -177,13 +181,24 @@ impl Spans {
     }
 
     fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.known.get(text) {
-            return *number;
+        let known = if self.known.is_empty() {
+            self.strings.iter().position(|known| &**known == text).map(|place| place as u32)
+        } else {
+            self.known.get(text).copied()
+        };
+        if let Some(number) = known {
+            return number;
         }
         let number = self.strings.len() as u32;
-        self.strings.push(text.to_owned());
-        self.known.insert(text.to_owned(), number);
-        self.text_bytes += 2 * text.len();
+        self.strings.push(text.into());
+        self.text_bytes += text.len();
+        if self.known.is_empty() && self.strings.len() == LISTED_MAX {
+            self.known = self.strings.iter().cloned().zip(0..).collect();
+            self.text_bytes *= 2;
+        } else if !self.known.is_empty() {
+            self.known.insert(text.into(), number);
+            self.text_bytes += text.len();
+        }
         number
     }
 
@@ -298,11 +313,13 @@ impl Collected for Spans {
     fn heap_bytes(&self) -> usize {
         /// Bytes of a span beside its `Span`.
         const REST_BYTES: usize = 4 + 4 + 1 + 8 + 4 + 1;
-        /// Bytes of a text beside its characters, in the list and in the map.
-        const TEXT_BYTES: usize = 64;
+        /// Bytes of a text in the list and in the map, beside its characters.
+        const LISTED_BYTES: usize = 16;
+        const KNOWN_BYTES: usize = 40;
         self.all.capacity() * (size_of::<Span>() + REST_BYTES)
             + self.text_bytes
-            + self.strings.len() * TEXT_BYTES
+            + self.strings.capacity() * LISTED_BYTES
+            + self.known.capacity() * KNOWN_BYTES
     }
 }
 

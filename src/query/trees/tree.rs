@@ -435,9 +435,12 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_parents_say_each_span_stands_once_and_the_path_covers_its_root_once(
-            spans in prop::collection::vec((0_u64..12, 0_u64..14, 0_i64..50, -3_i64..50), 0..40)
+            spans in prop::collection::vec((0_u64..12, 0_u64..14, 0_i64..50, -3_i64..50, 0_u8..6), 0..40)
         ) {
-            let spans: Vec<Span> = spans.into_iter().map(|(id, parent, start, duration)| span(id, parent, start, duration)).collect();
+            let spans: Vec<Span> = spans
+                .into_iter()
+                .map(|(id, parent, start, duration, kind)| Span { kind, ..span(id, parent, start, duration) })
+                .collect();
             let rows = rows(&spans);
             let mut seen: Vec<u32> = rows.iter().map(|row| row.span).collect();
             seen.sort_unstable();

@@ -129,7 +129,7 @@ impl Trace {
 
     fn head(&self, id: TraceId, logs: usize, at: Option<usize>) -> Value {
         let first = self.rows.first().map_or(0, |row| row.span as usize);
-        let string = |number: u32| self.spans.strings[number as usize].as_str();
+        let string = |number: u32| self.spans.string(number);
         let mut services = self.spans.services.clone();
         services.sort_unstable();
         services.dedup();
