@@ -288,7 +288,7 @@ mod tests {
     fn deep(count: u64, levels: u64) -> Spans {
         let spans = (1..=count).map(|i| Span {
             id: i,
-            parent: (i > 1).then_some(if i % levels == 1 { 1 } else { i - 1 }),
+            parent: (i > 1).then(|| if i % levels == 1 { 1 } else { i - 1 }),
             start_ns: i as i64,
             duration_ns: Some(2 * (count - i) as i64),
             kind: (i % 6) as u8,

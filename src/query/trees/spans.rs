@@ -333,7 +333,7 @@ mod tests {
         for i in 0..3_u64 {
             let span = Span {
                 id: i,
-                parent: (i > 0).then_some(i - 1),
+                parent: i.checked_sub(1),
                 start_ns: -5 + i as i64,
                 duration_ns: (i != 1).then_some(i as i64 - 1),
                 kind: i as u8,
