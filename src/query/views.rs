@@ -5,10 +5,12 @@
 //! `SELECT *`, so that any attribute can be read through them; views that aggregate have fixed columns.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::sql::parser::Statement;
-use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement, VisitMut, VisitorMut};
+use sqlparser::tokenizer::Span;
 
 use super::language::parse;
 use crate::error::{Error, Result};
@@ -145,17 +147,24 @@ pub(super) struct Function {
 impl Function {
     fn parse(name: &str, parameters: &[Declared], sql: &str) -> Result<Self> {
         let parameters = parameters.iter().map(|(name, kind, default)| {
-            let default = default.map(parse_expr).transpose()?;
+            let mut default = default.map(parse_expr).transpose()?;
+            let _ = default.visit(&mut Unplaced);
             Ok(Parameter { name, kind: *kind, default })
         });
         let parameters = parameters.collect::<Result<_>>()?;
-        Ok(Self { name: name.to_owned(), parameters, query: parse_query(name, sql)? })
+        let mut query = parse_query(name, sql)?;
+        let _ = query.visit(&mut Unplaced);
+        Ok(Self { name: name.to_owned(), parameters, query })
+    }
+
+    /// True if it reads a table of the caller's choice.
+    pub(super) fn has_source(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.kind == Kind::Source)
     }
 
     /// The names that its query sees: a source may be a common table expression.
     pub(super) fn names(&self) -> Names {
-        let has_source = self.parameters.iter().any(|parameter| parameter.kind == Kind::Source);
-        if has_source { Names::OfCaller } else { Names::Own }
+        if self.has_source() { Names::OfCaller } else { Names::Own }
     }
 }
 
@@ -224,6 +233,24 @@ impl Views {
     /// Returns a function.
     pub(super) fn function(&self, name: &str) -> Option<&Function> {
         self.functions.get(name).map(AsRef::as_ref)
+    }
+}
+
+/// Takes the positions of names away: errors are about the text of the caller, and say nothing of that of a function.
+struct Unplaced;
+
+impl VisitorMut for Unplaced {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) => ident.span = Span::empty(),
+            Expr::CompoundIdentifier(idents) => {
+                idents.iter_mut().for_each(|ident| ident.span = Span::empty())
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -47,6 +47,21 @@ pub(super) fn put(part: &mut impl VisitMut, bound: &Bound<'_>) {
     let _ = part.visit(&mut Substitute { bound });
 }
 
+/// Says of an unknown column that only the text of `function` names that its source lacks it.
+pub(super) fn lacks_column(error: Error, function: &Function, ident: &Ident) -> Error {
+    let is_of_function = error.position().is_none() && error.message().starts_with("unknown column");
+    if !is_of_function || !function.has_source() {
+        return error;
+    }
+    let start = ident.span.start;
+    let place = at(start);
+    let hint = format!(
+        "; {}(…){place} needs it of its source: events, a view of them, or SELECT * of these",
+        function.name
+    );
+    error.followed_by(hint).at(position(start))
+}
+
 /// Arguments by parameter.
 pub(super) type Bound<'a> = Vec<(&'a Parameter, Expr)>;
 

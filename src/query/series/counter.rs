@@ -43,6 +43,9 @@ pub(super) struct Batch {
     values: Float64Array,
 }
 
+/// Type of a metric that does not count.
+const GAUGE: &str = "gauge";
+
 /// Temporality of points that count from the point before.
 pub(super) const DELTA: &str = "delta";
 
@@ -66,7 +69,7 @@ impl Batch {
             return Ok(());
         }
         let name = text(&self.names, row).unwrap_or("");
-        let is_gauge = text(&self.types, row) == Some("gauge");
+        let is_gauge = text(&self.types, row) == Some(GAUGE);
         if is_gauge || self.monotonic.is_valid(row) && !self.monotonic.value(row) {
             let what = if is_gauge { "a gauge" } else { "a sum that may decrease" };
             return exec_err!(
@@ -106,9 +109,11 @@ impl Collected for Series {
             return Ok(());
         }
         self.is_delta = text(&batch.temporalities, row) == Some(DELTA);
+        // A gauge was not zero at its start.
+        let counts_from_start = text(&batch.types, row) != Some(GAUGE);
         self.points.push(Point {
             at_ns: batch.times.value(row),
-            start_ns: batch.starts.is_valid(row).then(|| batch.starts.value(row)),
+            start_ns: (counts_from_start && batch.starts.is_valid(row)).then(|| batch.starts.value(row)),
             step_ns: batch.steps.value(row),
             value: batch.values.value(row),
         });
