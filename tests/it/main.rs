@@ -25,4 +25,5 @@ mod ports;
 mod server;
 mod shell;
 mod tidy;
+mod trees;
 mod ui;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::running::broadloom;
+use crate::running::{query_rows, run_on};
 
 /// Largest relative difference: sums of doubles depend on their order.
 const RELATIVE_ERROR: f64 = 1e-9;
@@ -18,18 +18,6 @@ const POINTS: &str = "select cast(timestamp as bigint) as ns, name, metric.tempo
     exponential.zero_count as zero_count, exponential.positive_offset as positive_offset, \
     exponential.positive_counts as positive_counts, exponential.negative_counts as negative_counts \
     from metrics where metric.type in ('histogram', 'exponential_histogram')";
-
-fn run(args: &[&str], data: &Path) -> Vec<u8> {
-    let output = broadloom(args).arg("--data").arg(data).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-fn rows(sql: &str, data: &Path) -> Vec<Value> {
-    let found = run(&["query", "--format", "ndjson", sql], data);
-    let lines = String::from_utf8(found).unwrap();
-    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
 
 fn near(found: &Value, expected: &Value, what: &str) {
     let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
@@ -47,10 +35,10 @@ fn increases_and_quantiles_are_those_of_the_points() {
     let status = root.join("testdata/nginxplus/status.ndjson");
     let folder = tempfile::tempdir().unwrap();
     let (real, demo) = (folder.path().join("real"), folder.path().join("demo"));
-    run(&["import", status.to_str().unwrap()], &real);
-    run(&["demo", "--minutes", "10", "--events", "12000"], &demo);
+    run_on(&real, &["import", status.to_str().unwrap()]);
+    run_on(&demo, &["demo", "--minutes", "10", "--events", "12000"]);
     let points = folder.path().join("points.ndjson");
-    std::fs::write(&points, run(&["query", "--format", "ndjson", POINTS], &demo)).unwrap();
+    std::fs::write(&points, run_on(&demo, &["query", "--format", "ndjson", POINTS])).unwrap();
     let script = root.join("tests/clients/series_expected.py");
     let output = Command::new("python3").args([&script, &status, &points]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -66,7 +54,7 @@ fn increases(data: &Path, expected: &Value) {
              from rate(logs, by => address, step => interval '30 seconds', series => address, value => {counter}) \
              where increase is not null order by time"
         );
-        let found = rows(&sql, data);
+        let found = query_rows(data, &sql);
         let steps = steps.as_array().unwrap();
         assert!(steps.len() > 2, "{counter}");
         assert_eq!(found.len(), steps.len(), "{counter}");
@@ -87,7 +75,7 @@ fn quantiles(data: &Path, expected: &Value) {
             "select cast(time as bigint) as step, name, value, count, sum \
              from histogram_quantile(metrics, {q}, step => interval '30 seconds') order by name, time"
         );
-        let found = rows(&sql, data);
+        let found = query_rows(data, &sql);
         assert_eq!(found.len(), histograms.len());
         for (found, histogram) in found.iter().zip(histograms) {
             let what = format!("{} {} q={q}", histogram["name"], histogram["step"]);
