@@ -29,7 +29,8 @@ FROM (
   SELECT unnest(all_paths) AS path
   FROM (
     SELECT trace_difference(span_id, parent_span_id, timestamp, duration_ns, kind, status, attributes['service.name'],
-      name, sample_weight, 0, CASE WHEN trace_id = $a THEN true ELSE false END) AS all_paths
+      name, sample_weight, 0,
+      CASE WHEN lower($a) = lower($b) THEN NULL WHEN trace_id = $a THEN true ELSE false END) AS all_paths
     FROM events
     WHERE trace_id IN ($a, $b) AND signal = 'span'
   ) AS difference

@@ -1,7 +1,6 @@
 //! How often do columns have a value, and when? Answered from the facts that the catalog has, without opening a segment.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 
 use super::CatalogSnapshot;
 use super::columns::LoadedColumns;
@@ -43,14 +42,18 @@ impl CatalogSnapshot {
         let loaded = self.columns(names).await;
         let mut usages = Usages::default();
         let recent = self.recent(&loaded, &mut usages);
-        let stored: HashMap<u32, &SegmentMeta> = self
-            .segments
-            .iter()
-            .filter(|segment| !recent.contains_key(&segment.id))
-            .filter_map(|segment| Some((loaded.ordinal(segment.id)?, segment.as_ref())))
-            .collect();
-        usages.is_open |= stored.len() + recent.len() < self.segments.len();
-        let of = |ordinal: u32| stored.get(&ordinal).copied();
+        let mut stored: Vec<Option<&SegmentMeta>> = Vec::new();
+        let of_checkpoint = self.segments.iter().filter(|segment| !recent.contains(&segment.id));
+        for segment in of_checkpoint {
+            let Some(ordinal) = loaded.ordinal(segment.id) else {
+                usages.is_open = true;
+                continue;
+            };
+            let ordinal = ordinal as usize;
+            stored.resize(stored.len().max(ordinal + 1), None);
+            stored[ordinal] = Some(segment.as_ref());
+        }
+        let of = |ordinal: u32| stored.get(ordinal as usize).copied().flatten();
         let unlisted = loaded.section(schema::OVERFLOW).flatten();
         usages.is_open |= unlisted.is_some_and(|overflow| overflow.overflowing().any(|at| of(at).is_some()));
         for name in names {
@@ -82,15 +85,11 @@ impl CatalogSnapshot {
     }
 
     /// Counts in the segments that came after the checkpoint; returns these.
-    fn recent<'a>(
-        &'a self,
-        loaded: &LoadedColumns,
-        usages: &mut Usages,
-    ) -> HashMap<SegmentId, &'a Arc<SegmentMeta>> {
-        let mut found = HashMap::new();
-        for segment in self.segments.iter() {
+    fn recent(&self, loaded: &LoadedColumns, usages: &mut Usages) -> HashSet<SegmentId> {
+        let mut found = HashSet::new();
+        for segment in &self.segments {
             let Some(columns) = loaded.recent(segment.id) else { continue };
-            found.insert(segment.id, segment);
+            found.insert(segment.id);
             for column in columns.columns.iter().filter(|column| column.null_count < segment.rows) {
                 let usage = usages.columns.entry(column.name.clone()).or_default();
                 usage.add(segment.rows - column.null_count, segment.time);
@@ -108,6 +107,8 @@ impl CatalogSnapshot {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::event::AttributeType;
     use crate::segment::{Bound, ColumnMeta, NewSegment, SegmentColumns};

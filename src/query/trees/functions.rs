@@ -16,7 +16,7 @@ use datafusion::error::Result;
 use super::diff::{Entry, Side, diff};
 use super::edges::edges;
 use super::measures::Measured;
-use super::spans::{KINDS, STATUSES, Spans, types};
+use super::spans::{FIRST, KINDS, SECOND, SPANS_MAX, STATUSES, Spans, too_many, types};
 use super::tree::{CYCLE, Critical, EARLY, ORPHAN, SHARED};
 use crate::event::schema::timestamp_type;
 use crate::query::functions::collected::Collecting;
@@ -118,7 +118,7 @@ impl Question {
         match self {
             Self::Rows => row_columns(spans),
             Self::CriticalPath => critical_columns(spans),
-            Self::Difference => Ok(difference_columns(&diff(&spans.side(true), &spans.side(false)))),
+            Self::Difference => Ok(difference_columns(&diff(&spans.side(FIRST), &spans.side(SECOND)))),
             Self::Edges => Ok(edge_columns(spans)),
         }
     }
@@ -152,6 +152,10 @@ impl Collecting for OfTrace {
     }
 
     fn finish(&self, (): &(), spans: &Spans) -> Result<ArrayRef> {
+        // Each partition may have had that many.
+        if spans.all.len() > SPANS_MAX {
+            return Err(too_many());
+        }
         let columns = self.question.columns(spans)?;
         Ok(Arc::new(StructArray::try_new(self.question.fields(), columns, None)?))
     }
@@ -301,7 +305,7 @@ mod tests {
             all.statuses.push(if span.id == count { 2 } else { 0 });
             all.weights.push(1.0);
             all.links.push(0);
-            all.is_first.push(span.id % 2 == 0);
+            all.sides.push(FIRST);
         }
         all.strings = ["web", "db", "GET"].map(Box::from).to_vec();
         all

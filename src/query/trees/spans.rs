@@ -26,7 +26,8 @@ pub(crate) const STATUSES: [&str; 3] = ["unset", "ok", "error"];
 /// Code of a status that is an error.
 pub(crate) const STATUS_ERROR: u8 = 2;
 
-/// Select list of the columns of [`types`], from events. The last says to which of two traces a span belongs.
+/// Select list of the columns of [`types`], from events. The last says to which of two traces a span
+/// belongs: true to the first, false to the second, null to both.
 pub(crate) const COLUMNS: &str = "span_id, parent_span_id, timestamp, duration_ns, kind, status, \
     attributes['service.name'], name, sample_weight, coalesce(cast(array_length(links) as bigint), 0), true";
 
@@ -48,6 +49,11 @@ pub(crate) fn types() -> [DataType; 11] {
     ]
 }
 
+/// The span is of the first of two traces.
+pub(super) const FIRST: u8 = 1;
+/// The span is of the second of two traces.
+pub(super) const SECOND: u8 = 2;
+
 /// Texts of a trace that are found by looking at all of them: most traces have fewer.
 const LISTED_MAX: usize = 32;
 
@@ -66,8 +72,8 @@ pub(crate) struct Spans {
     pub(crate) weights: Vec<f64>,
     /// Numbers of their links.
     pub(crate) links: Vec<u32>,
-    /// True for spans of the first of two traces.
-    pub(super) is_first: Vec<bool>,
+    /// [`FIRST`], [`SECOND`] or both: traces that are compared.
+    pub(super) sides: Vec<u8>,
     /// Services and names, each once; the empty text stands for none.
     pub(crate) strings: Vec<Box<str>>,
     /// Numbers of the texts, once there are so many that looking at all takes longer.
@@ -83,7 +89,7 @@ struct Row<'a> {
     name: &'a str,
     weight: f64,
     links: u32,
-    is_first: bool,
+    side: u8,
 }
 
 /// Columns of a batch of spans.
@@ -137,7 +143,11 @@ impl Batch {
             name: text(names, row),
             weight: if self.weights.is_valid(row) { self.weights.value(row) } else { 1.0 },
             links: u32::try_from(self.links.value(row)).unwrap_or(0),
-            is_first: self.is_first.is_valid(row) && self.is_first.value(row),
+            side: match self.is_first.is_valid(row).then(|| self.is_first.value(row)) {
+                Some(true) => FIRST,
+                Some(false) => SECOND,
+                None => FIRST | SECOND,
+            },
         }
     }
 }
@@ -177,7 +187,7 @@ impl Spans {
         self.statuses.push(row.status);
         self.weights.push(row.weight);
         self.links.push(row.links);
-        self.is_first.push(row.is_first);
+        self.sides.push(row.side);
     }
 
     fn number(&mut self, text: &str) -> u32 {
@@ -203,12 +213,12 @@ impl Spans {
     }
 
     /// The spans of one side.
-    pub(super) fn side(&self, first: bool) -> Self {
-        let mut side = Self::default();
-        for i in (0..self.all.len()).filter(|i| self.is_first[*i] == first) {
-            side.push(&self.row(i));
+    pub(super) fn side(&self, side: u8) -> Self {
+        let mut spans = Self::default();
+        for i in (0..self.all.len()).filter(|i| self.sides[*i] & side != 0) {
+            spans.push(&self.row(i));
         }
-        side
+        spans
     }
 
     fn row(&self, i: usize) -> Row<'_> {
@@ -219,7 +229,7 @@ impl Spans {
             name: self.string(self.names[i]),
             weight: self.weights[i],
             links: self.links[i],
-            is_first: self.is_first[i],
+            side: self.sides[i],
         }
     }
 }
@@ -268,7 +278,7 @@ impl Collected for Spans {
                 out,
                 u64::from(span.parent.is_some())
                     | u64::from(span.duration_ns.is_some()) << 1
-                    | u64::from(self.is_first[i]) << 2
+                    | u64::from(self.sides[i]) << 2
                     | u64::from(span.kind) << 8
                     | u64::from(self.statuses[i]) << 16
                     | u64::from(self.links[i]) << 32,
@@ -304,7 +314,7 @@ impl Collected for Spans {
                 name: string((texts >> 32) as u32)?,
                 weight,
                 links: (small >> 32) as u32,
-                is_first: small & 4 != 0,
+                side: (small >> 2) as u8 & (FIRST | SECOND),
             });
         }
         Some(())
@@ -345,7 +355,7 @@ mod tests {
                 name: "GET",
                 weight: 0.5,
                 links: i as u32,
-                is_first: i == 1,
+                side: i as u8 + 1,
             });
         }
         let mut bytes = Vec::new();
@@ -355,7 +365,7 @@ mod tests {
         let mut again = Vec::new();
         copy.write(&mut again);
         assert_eq!(bytes, again);
-        assert_eq!((copy.all, copy.is_first.clone()), (spans.all, spans.is_first));
+        assert_eq!((copy.all, copy.sides), (spans.all, spans.sides));
         assert_eq!(Spans::default().merge(&bytes[..bytes.len() - 1]), None);
     }
 }

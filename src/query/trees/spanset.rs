@@ -168,6 +168,10 @@ impl Collecting for Spanset {
     }
 
     fn finish(&self, shape: &Shape, spans: &Flagged) -> Result<ArrayRef> {
+        // Each partition may have had that many.
+        if spans.0.len() > SPANS_MAX {
+            return Err(too_many());
+        }
         let all: Vec<Span> = spans.0.iter().map(|(span, _)| *span).collect();
         let places = rows(&all);
         let holds = |condition: usize, row: usize| spans.0[places[row].span as usize].1 >> condition & 1 == 1;
