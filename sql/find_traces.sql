@@ -7,7 +7,7 @@
 --                 a > b, a >> b   the parent, or an ancestor, is in a      a < b, a << b   a child, or a descendant, is
 --                 a ~ b           a sibling is in a                        a !> b, …       spans of b without one
 --                 a &> b, …       the spans of both sides                  a && b, a || b  both, or either; parentheses
---   a, b, c, d  conditions on a span; c and d default to none
+--   a, b, c, d  conditions on a span; c and d default to none. Ids in them are written span_id_from_hex('00f067aa0ba902b7')
 -- Columns:
 --   trace_id
 --   found        number of spans that were found
