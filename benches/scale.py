@@ -40,6 +40,21 @@ QUESTIONS = {
     "users with the worst p99": "SELECT user.id, p99(duration_ns) AS p FROM spans WHERE {time} GROUP BY 1 ORDER BY p DESC LIMIT 20",
     "logs that contain a text": "SELECT timestamp, service.name, body FROM logs WHERE {time} "
     "AND body LIKE '%could not serialize access%' ORDER BY timestamp LIMIT 200",
+    "rate of a counter by service": "SELECT * FROM rate((SELECT * FROM metrics WHERE {time} AND name = 'process.cpu.time'), "
+    "by => service.name, fill => true)",
+    "p99 of a histogram by route": "SELECT * FROM histogram_quantile((SELECT * FROM metrics WHERE {time} "
+    "AND name = 'http.server.request.duration'), 0.99, by => http.route)",
+    "golden signals by service": "SELECT * FROM golden_signals((SELECT * FROM events WHERE {time}), calls => kind = 'server', "
+    "saturation => 'process.cpu.utilization', fill => true)",
+    "all attributes": "SELECT key, level, types, events, share, first_seen, last_seen FROM attributes",
+    "all attributes with values": "SELECT * FROM attributes",
+    "values of an attribute": "SELECT * FROM attribute_values(http.route, '/c')",
+    "keys of the errors": "SELECT * FROM keys_of((SELECT * FROM spans WHERE {time} AND status = 'error'))",
+    "a trace as a tree": "SELECT * FROM trace_rows('{id}')",
+    "a critical path": "SELECT * FROM critical_path('{id}')",
+    "traces with an error below the gateway": "SELECT * FROM find_traces((SELECT * FROM spans WHERE {time}), 'a >> b', "
+    "service.name = 'gateway', status = 'error')",
+    "who calls whom": "SELECT * FROM service_graph",
     "the newest 100 events": "SELECT timestamp, name, service.name FROM events ORDER BY timestamp DESC LIMIT 100",
 }
 

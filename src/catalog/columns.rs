@@ -125,9 +125,19 @@ impl LoadedColumns {
         ColumnsOf { place }
     }
 
+    /// Columns of the segment `id`, if it was added after the checkpoint.
+    pub(super) fn recent(&self, id: SegmentId) -> Option<&SegmentColumns> {
+        self.source.recent.get(&id).map(AsRef::as_ref)
+    }
+
+    /// Position of the segment `id` in the checkpoint.
+    pub(super) fn ordinal(&self, id: SegmentId) -> Option<u32> {
+        self.source.checkpoint.as_ref()?.ordinal(id)
+    }
+
     /// Column `name` in the checkpoint; the outer `None` means that it was not loaded.
     #[expect(clippy::option_option, reason = "not loaded, and not in the checkpoint, differ")]
-    fn section(&self, name: &str) -> Option<Option<&ColumnSection>> {
+    pub(super) fn section(&self, name: &str) -> Option<Option<&ColumnSection>> {
         self.sections.get(name).map(|section| section.as_deref())
     }
 }

@@ -40,6 +40,7 @@
 
 pub mod commit;
 pub mod columns;
+pub mod usage;
 mod section;
 mod checkpoint;
 pub mod log;
@@ -61,6 +62,7 @@ use columns::ColumnSource;
 pub use columns::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 pub use commit::{Change, Keys, WalRange};
 pub use log::Catalog;
+pub use usage::{Usage, Usages};
 
 /// State of the catalog at one version; never changes.
 #[derive(Debug, Clone, Default)]

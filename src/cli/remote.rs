@@ -116,19 +116,6 @@ impl Server {
         request.send().await.map_err(|e| self.unreachable(e))
     }
 
-    /// The JSON document at `path`.
-    pub(super) async fn get(&self, path: &str) -> Result<Value> {
-        let request = self.client.get(format!("{}{path}", self.url)).timeout(PATIENCE);
-        let answer = request.send().await.map_err(|e| self.unreachable(e))?;
-        let status = answer.status().as_u16();
-        let text = answer.text().await.map_err(cut_off)?;
-        if status != 200 {
-            return Err(problem(status, &text));
-        }
-        serde_json::from_str(&text)
-            .map_err(|e| Error::internal(format!("{}{path} is not JSON", self.url)).with_source(e))
-    }
-
     /// Sends a question; returns the warnings of its author, and the answer whose rows have begun. Dropping it ends the
     /// question.
     pub(super) async fn ask(&self, question: &Question, format: Format) -> Result<(Vec<String>, Response)> {

@@ -69,6 +69,16 @@ impl Level {
         }
     }
 
+    /// Name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Scope => "scope",
+            Self::Resource => "resource",
+            Self::Body => "body",
+        }
+    }
+
     /// Reverses `self as u8`; `None` for other codes.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()

@@ -42,6 +42,7 @@ use tokio::time::Sleep;
 
 use super::answer::QueryResult;
 use super::diff;
+use super::discovery::{self, ATTRIBUTE_FACTS, AttributeFacts};
 use super::functions;
 use super::indexed::column_cache::{Asks, ColumnCache};
 use super::indexed::counts_exec::CountFromBitmaps;
@@ -60,7 +61,9 @@ use super::resolve::{EVENTS, ResolveContext, Resolved, decode_table_name, resolv
 use super::scan::metadata::MetadataCache;
 use super::scan::occurrence::ScanShared;
 use super::scan::table::EventsTable;
+use super::series;
 use super::snapshot::ReadSnapshot;
+use super::trees;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
@@ -114,7 +117,7 @@ struct Inner {
     views: Views,
     functions: Vec<String>,
     table_functions: Vec<String>,
-    /// Columns of the tables of `information_schema`.
+    /// Columns of the tables beside events and views.
     tables: OnceCell<BTreeMap<String, Vec<String>>>,
 }
 
@@ -244,7 +247,7 @@ impl Engine {
     }
 
     async fn resolve(&self, snapshot: &ReadSnapshot, ask: Ask) -> Result<Resolved> {
-        let tables = self.inner.tables.get_or_try_init(information_schema).await?;
+        let tables = self.inner.tables.get_or_try_init(tables).await?;
         let context = ResolveContext {
             keys: &snapshot.keys,
             views: &self.inner.views,
@@ -325,21 +328,25 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     let mut planners = vec![Arc::new(JsonText::new()) as Arc<dyn ExprPlanner>];
     planners.extend(state.expr_planners().iter().cloned());
     let mut state = SessionStateBuilder::new_from_existing(state).with_expr_planners(planners).build();
-    for function in functions::scalar_functions() {
+    for function in functions::scalar_functions().into_iter().chain(series::scalar_functions()) {
         // A first registration is never refused.
         let _ = datafusion::execution::FunctionRegistry::register_udf(&mut state, function);
     }
     let difference = Arc::new(diff::aggregate::function());
-    for function in functions::aggregate_functions().into_iter().chain([difference]) {
+    let aggregates = functions::aggregate_functions().into_iter().chain([difference]);
+    let aggregates = aggregates.chain(series::aggregate_functions()).chain(trees::aggregate_functions());
+    let aggregates = aggregates.chain(discovery::aggregate_functions());
+    for function in aggregates {
         let _ = datafusion::execution::FunctionRegistry::register_udaf(&mut state, function);
     }
     state
 }
 
-/// Returns the columns of the tables of `information_schema`, by table.
-async fn information_schema() -> Result<BTreeMap<String, Vec<String>>> {
+/// Returns the columns of the tables beside events and views, by table: those of `information_schema`, and the one on
+/// which the view `attributes` stands.
+async fn tables() -> Result<BTreeMap<String, Vec<String>>> {
     let provider = InformationSchemaProvider::new(Arc::new(MemoryCatalogProviderList::new()));
-    let mut tables = BTreeMap::new();
+    let mut tables = BTreeMap::from([(ATTRIBUTE_FACTS.to_owned(), discovery::columns())]);
     for name in INFORMATION_SCHEMA_TABLES {
         if let Some(table) = provider.table(name).await? {
             let columns = table.schema().fields().iter().map(|f| f.name().clone()).collect();
@@ -408,6 +415,15 @@ struct SnapshotSchema {
 }
 
 impl SnapshotSchema {
+    /// Runs statements over the snapshot, for a table that needs answers itself.
+    fn ask(&self) -> discovery::Ask {
+        let (engine, snapshot) = (self.engine.clone(), self.snapshot.clone());
+        Box::new(move |sql| {
+            let (engine, snapshot) = (engine.clone(), snapshot.clone());
+            Box::pin(async move { engine.query(&snapshot, Question::sql(sql)).await?.collect().await })
+        })
+    }
+
     async fn view(&self, name: &str) -> Result<Arc<dyn TableProvider>> {
         let all = Question::query(build::query_of(build::select_all(build::table(name))))?;
         let state = self.engine.state(&self.snapshot);
@@ -428,6 +444,9 @@ impl SchemaProvider for SnapshotSchema {
         if let Some(keys) = decode_table_name(name) {
             return Ok(Some(self.engine.table(&self.snapshot, &keys)));
         }
+        if name == ATTRIBUTE_FACTS {
+            return Ok(Some(Arc::new(AttributeFacts::new(self.snapshot.clone(), self.ask()))));
+        }
         if self.engine.inner.views.sql(name).is_none() {
             return Ok(None);
         }
@@ -436,7 +455,9 @@ impl SchemaProvider for SnapshotSchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        decode_table_name(name).is_some() || self.engine.inner.views.sql(name).is_some()
+        decode_table_name(name).is_some()
+            || name == ATTRIBUTE_FACTS
+            || self.engine.inner.views.sql(name).is_some()
     }
 }
 

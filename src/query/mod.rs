@@ -11,7 +11,9 @@
 //! 5. DataFusion does the rest, with our [`functions`]. The [`answer`] is a stream of batches, which
 //!    [`output`] turns into bytes.
 //!
-//! [`diff`] compares the attributes of two sets of events (`explain_diff`). [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
+//! [`diff`] compares the attributes of two sets of events (`explain_diff`), [`series`] makes rates of the points of
+//! metrics, [`trees`] puts the spans of traces in order, and [`discovery`] says
+//! which attributes there are. [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
 //!
 //! A query sees one snapshot, whatever is written meanwhile. Nothing here writes.
 
@@ -29,7 +31,11 @@ pub mod snapshot;
 mod scan;
 mod indexed;
 mod functions;
+mod bytes;
 mod diff;
+mod discovery;
+mod series;
+pub(crate) mod trees;
 pub(crate) mod row_matcher;
 pub(crate) mod complete;
 pub mod output;

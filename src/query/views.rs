@@ -5,10 +5,12 @@
 //! `SELECT *`, so that any attribute can be read through them; views that aggregate have fixed columns.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use datafusion::sql::parser::Statement;
-use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement};
+use sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement, VisitMut, VisitorMut};
+use sqlparser::tokenizer::Span;
 
 use super::language::parse;
 use crate::error::{Error, Result};
@@ -24,14 +26,39 @@ const VIEWS: &[(&str, &str)] = &[
     ("services", include_str!("../../sql/services.sql")),
     ("operations", include_str!("../../sql/operations.sql")),
     ("service_graph", include_str!("../../sql/service_graph.sql")),
+    ("attributes", include_str!("../../sql/attributes.sql")),
 ];
 
 /// Name, parameters with their defaults, and SQL of the built-in table functions.
 const FUNCTIONS: &[(&str, &[Declared], &str)] = &[
     ("trace", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace.sql")),
+    ("attribute_values", &[KEY, PREFIX, FROM_EVENTS], include_str!("../../sql/attribute_values.sql")),
+    ("keys_of", &[SOURCE], include_str!("../../sql/keys_of.sql")),
+    ("trace_rows", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace_rows.sql")),
+    ("critical_path", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/critical_path.sql")),
+    ("trace_links", &[("trace_id", Kind::Constant, None)], include_str!("../../sql/trace_links.sql")),
+    (
+        "trace_diff",
+        &[("a", Kind::Constant, None), ("b", Kind::Constant, None)],
+        include_str!("../../sql/trace_diff.sql"),
+    ),
+    ("find_traces", FIND, include_str!("../../sql/find_traces.sql")),
     ("heatmap", &[SOURCE, VALUE, STEP, PER_DECADE, WIDTH], include_str!("../../sql/heatmap.sql")),
     ("histogram", &[SOURCE, VALUE, PER_DECADE, WIDTH], include_str!("../../sql/histogram.sql")),
-    ("red", &[SOURCE, BY, STEP], include_str!("../../sql/red.sql")),
+    ("red", &[SOURCE, BY, STEP, FILL], include_str!("../../sql/red.sql")),
+    (
+        "golden_signals",
+        &[SOURCE, BY, STEP, CALLS, SATURATION, FILL],
+        include_str!("../../sql/golden_signals.sql"),
+    ),
+    ("rate", COUNTER, include_str!("../../sql/rate.sql")),
+    ("increase", COUNTER, include_str!("../../sql/increase.sql")),
+    ("delta", COUNTER, include_str!("../../sql/delta.sql")),
+    (
+        "histogram_quantile",
+        &[SOURCE, QUANTILE, BY_METRIC, STEP, SERIES, FILL],
+        include_str!("../../sql/histogram_quantile.sql"),
+    ),
     (
         EXPLAIN_DIFF,
         &[SOURCE, SELECTION, BASELINE, ACROSS, VALUES, KEYS],
@@ -51,6 +78,26 @@ const STEP: Declared = ("step", Kind::Constant, Some("INTERVAL '1 minute'"));
 const PER_DECADE: Declared = ("per_decade", Kind::Constant, Some("10"));
 const WIDTH: Declared = ("width", Kind::Constant, Some("NULL"));
 const BY: Declared = ("by", Kind::List, Some("service.name"));
+const BY_METRIC: Declared = ("by", Kind::List, Some("name"));
+const FILL: Declared = ("fill", Kind::Constant, Some("false"));
+const CALLS: Declared = ("calls", Kind::Expression, Some("true"));
+const SATURATION: Declared = ("saturation", Kind::Constant, Some("NULL"));
+const NUMBER: Declared = ("value", Kind::Expression, Some("value"));
+/// Names the attributes of all levels as they are, so that equal texts are equal attributes.
+const SERIES: Declared = ("series", Kind::List, Some("(name, scope.name, scope.version, typed_attributes)"));
+const QUANTILE: Declared = ("q", Kind::Constant, Some("0.99"));
+const COUNTER: &[Declared] = &[SOURCE, BY_METRIC, STEP, NUMBER, SERIES, FILL];
+const KEY: Declared = ("key", Kind::Name, None);
+const PREFIX: Declared = ("prefix", Kind::Constant, Some("''"));
+const FROM_EVENTS: Declared = ("source", Kind::Source, Some("events"));
+const FIND: &[Declared] = &[
+    SOURCE,
+    ("shape", Kind::Constant, None),
+    ("a", Kind::Expression, None),
+    ("b", Kind::Expression, None),
+    ("c", Kind::Expression, Some("NULL")),
+    ("d", Kind::Expression, Some("NULL")),
+];
 const SELECTION: Declared = ("selection", Kind::Expression, None);
 const BASELINE: Declared = ("baseline", Kind::Expression, Some("NULL"));
 const ACROSS: Declared = ("across", Kind::Constant, Some("'rows'"));
@@ -66,6 +113,8 @@ pub(super) enum Kind {
     Expression,
     /// One expression, or several.
     List,
+    /// A name of an attribute or column, also as text.
+    Name,
     /// A table.
     Source,
 }
@@ -98,17 +147,24 @@ pub(super) struct Function {
 impl Function {
     fn parse(name: &str, parameters: &[Declared], sql: &str) -> Result<Self> {
         let parameters = parameters.iter().map(|(name, kind, default)| {
-            let default = default.map(parse_expr).transpose()?;
+            let mut default = default.map(parse_expr).transpose()?;
+            let _ = default.visit(&mut Unplaced);
             Ok(Parameter { name, kind: *kind, default })
         });
         let parameters = parameters.collect::<Result<_>>()?;
-        Ok(Self { name: name.to_owned(), parameters, query: parse_query(name, sql)? })
+        let mut query = parse_query(name, sql)?;
+        let _ = query.visit(&mut Unplaced);
+        Ok(Self { name: name.to_owned(), parameters, query })
+    }
+
+    /// True if it reads a table of the caller's choice.
+    pub(super) fn has_source(&self) -> bool {
+        self.parameters.iter().any(|parameter| parameter.kind == Kind::Source)
     }
 
     /// The names that its query sees: a source may be a common table expression.
     pub(super) fn names(&self) -> Names {
-        let has_source = self.parameters.iter().any(|parameter| parameter.kind == Kind::Source);
-        if has_source { Names::OfCaller } else { Names::Own }
+        if self.has_source() { Names::OfCaller } else { Names::Own }
     }
 }
 
@@ -184,6 +240,24 @@ impl Views {
     /// Returns a function.
     pub(super) fn function(&self, name: &str) -> Option<&Function> {
         self.functions.get(name).map(AsRef::as_ref)
+    }
+}
+
+/// Takes the positions of names away: errors are about the text of the caller, and say nothing of that of a function.
+struct Unplaced;
+
+impl VisitorMut for Unplaced {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(ident) => ident.span = Span::empty(),
+            Expr::CompoundIdentifier(idents) => {
+                idents.iter_mut().for_each(|ident| ident.span = Span::empty())
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::answer::Problem;
 use super::gate::Caller;
 use crate::error::Error;
-use crate::event::{AttributeKey, AttributeType, Level, TypeSet};
+use crate::event::{AttributeKey, AttributeType, TypeSet};
 
 /// `GET /v1/attributes`.
 pub(super) async fn get(caller: Caller, uri: Uri) -> Result<Json<Value>, Problem> {
@@ -37,35 +37,14 @@ fn prefix(query: &str) -> Result<String, Error> {
 }
 
 fn attribute((key, types): &(AttributeKey, TypeSet)) -> Value {
-    let types: Vec<&str> =
-        AttributeType::ALL.into_iter().filter(|ty| types.contains(*ty)).map(type_name).collect();
-    json!({ "key": &*key.key, "level": level_name(key.level), "types": types })
-}
-
-fn level_name(level: Level) -> &'static str {
-    match level {
-        Level::Record => "record",
-        Level::Scope => "scope",
-        Level::Resource => "resource",
-        Level::Body => "body",
-    }
-}
-
-/// The type as `/v1/sql?format=stream` calls that of a column.
-fn type_name(ty: AttributeType) -> &'static str {
-    match ty {
-        AttributeType::Text => "text",
-        AttributeType::Int => "integer",
-        AttributeType::Double => "double",
-        AttributeType::Bool => "boolean",
-        AttributeType::Bytes => "bytes",
-        AttributeType::Json => "json",
-    }
+    let types: Vec<&str> = types.iter().map(AttributeType::name).collect();
+    json!({ "key": &*key.key, "level": key.level.name(), "types": types })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Level;
 
     #[test]
     fn only_known_options_are_taken() {

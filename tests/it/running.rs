@@ -1,7 +1,7 @@
 //! Servers for tests: in this process ([`Running`]), and in a process of their own ([`Served`]).
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use broadloom::config::Settings;
@@ -233,6 +233,19 @@ pub(crate) fn broadloom(arguments: &[&str]) -> Command {
 /// Runs the program to its end.
 pub(crate) fn run(arguments: &[&str]) -> Output {
     broadloom(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs the program on a data directory; returns its output. It must succeed.
+pub(crate) fn run_on(data: &Path, arguments: &[&str]) -> Vec<u8> {
+    let output = broadloom(arguments).arg("--data").arg(data).stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// Runs a statement on a data directory; returns its rows as JSON.
+pub(crate) fn query_rows(data: &Path, sql: &str) -> Vec<serde_json::Value> {
+    let lines = String::from_utf8(run_on(data, &["query", "--format", "ndjson", sql])).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Request with `count` spans of the trace [`TRACE`], one second apart.

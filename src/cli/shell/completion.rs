@@ -34,10 +34,7 @@ impl Values {
     /// attribute, or the answer takes too long.
     fn of(&mut self, key: &str) -> &[String] {
         if !self.known.contains_key(key) {
-            let sql = format!(
-                "SELECT cast({key} AS text) FROM events WHERE {key} IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC, 1 \
-                 LIMIT {VALUES_MAX}"
-            );
+            let sql = format!("SELECT value FROM attribute_values({key}) LIMIT {VALUES_MAX}");
             let asked = self.runtime.block_on(tokio::time::timeout(VALUES_WAIT, self.source.names(&sql)));
             let values = asked.ok().and_then(Result::ok).unwrap_or_default();
             self.known.insert(key.to_owned(), values);

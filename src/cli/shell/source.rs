@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use serde_json::Value;
 
 use super::super::remote::Server;
 use crate::config::Settings;
 use crate::db::Database;
 use crate::error::Result;
-use crate::event::{AttributeType, Level, TypeSet, schema};
+use crate::event::schema;
 use crate::query::Question;
 use crate::query::complete::{Vocabulary, is_keyword};
 use crate::query::language::lex::{Piece, lex};
@@ -93,28 +92,18 @@ impl Source {
 
     /// Attribute keys, as they are written in a statement, and the types of their values.
     pub(super) async fn keys(&self) -> Result<Vec<(String, String)>> {
-        let mut keys: Vec<(String, String)> = match self {
-            Self::Directory(database) => {
-                database.refresh().await?;
-                let all = database.snapshot().keys.all();
-                let types =
-                    |types: TypeSet| types.iter().map(AttributeType::name).collect::<Vec<_>>().join(", ");
-                all.into_iter()
-                    .map(|(key, of)| (written(&key.key, key.level == Level::Body), types(of)))
-                    .collect()
-            }
-            Self::Server(server) => {
-                let found = server.get("/v1/attributes").await?;
-                let all = found["attributes"].as_array().map(Vec::as_slice).unwrap_or_default();
-                let key = |of: &Value| {
-                    let name = written(of["key"].as_str()?, of["level"].as_str() == Some("body"));
-                    let types = of["types"].as_array().map(Vec::as_slice).unwrap_or_default();
-                    let types: Vec<_> = types.iter().filter_map(Value::as_str).collect();
-                    Some((name, types.join(", ")))
-                };
-                all.iter().filter_map(key).collect()
-            }
-        };
+        let sql = "SELECT key, level, types FROM attributes";
+        let found = self.ask(Question::sql(sql), NAMES_MAX).await?;
+        let mut keys = Vec::new();
+        for batch in found.batches {
+            let columns =
+                batch.columns().iter().map(|column| arrow::compute::cast(column, &DataType::Utf8View));
+            let columns = columns.collect::<Result<Vec<_>, _>>()?;
+            let [names, levels, types] = columns.as_slice() else { continue };
+            let text = |column: &ArrayRef, row| column.as_string_view().value(row).to_owned();
+            let key = |row| (written(&text(names, row), text(levels, row) == "body"), text(types, row));
+            keys.extend((0..batch.num_rows()).map(key));
+        }
         keys.sort_unstable();
         keys.dedup_by(|a, b| a.0 == b.0);
         Ok(keys)

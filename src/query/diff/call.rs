@@ -105,9 +105,8 @@ fn by_name(dictionary: &KeyDictionary) -> BTreeMap<String, (&'static str, TypeSe
     all.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     let mut named: BTreeMap<String, (&'static str, TypeSet)> = BTreeMap::new();
     for (key, types) in all {
-        let level = key.level.prefix().trim_end_matches('.');
-        let level = if level.is_empty() { "record" } else { level };
-        let known = named.entry(key.sql_name().into_owned()).or_insert((level, TypeSet::default()));
+        let known =
+            named.entry(key.sql_name().into_owned()).or_insert((key.level.name(), TypeSet::default()));
         known.1 = known.1.union(types);
     }
     named

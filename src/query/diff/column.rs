@@ -7,9 +7,9 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 
-use super::bytes::{Reader, write};
 use super::number;
 use super::tally::Tally;
+use crate::query::bytes::{Reader, write};
 
 /// Most values of a key. Beyond it the key is given up.
 const VALUES_MAX: usize = 1 << 18;

@@ -10,11 +10,11 @@ use arrow::util::display::FormatOptions;
 use datafusion::error::Result;
 use hashbrown::HashMap;
 
-use super::bytes::{Reader, write};
 use super::column::{Column, Slots, Values};
 use super::number;
 use super::sample::Sample;
 use super::tally::{Row, Tally};
+use crate::query::bytes::{Reader, write};
 
 /// Texts of a batch whose place is remembered, so that they are not looked up again.
 const REMEMBERED: usize = 256;

@@ -12,7 +12,6 @@
 //! its memory.
 
 mod statistics;
-mod bytes;
 mod number;
 mod tally;
 mod column;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
-use super::bytes::{Reader, write};
 use super::tally::{Row, SIDES};
+use crate::query::bytes::{Reader, write};
 use crate::query::functions::number;
 
 /// Most rows of a side.

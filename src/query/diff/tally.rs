@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use roaring::RoaringBitmap;
 
-use super::bytes::{Reader, write};
+use crate::query::bytes::{Reader, write};
 
 /// Number of sides: the baseline, then the selection.
 pub(super) const SIDES: usize = 2;

@@ -3,6 +3,7 @@
 //! - for users: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), [`exemplar`], ranges of a logarithmic scale
 //!   ([`bucket`]), `trace_id_from_hex` and `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around; functions of JSON text, from
 //!   `datafusion-functions-json` ([`json`])
+//! - for aggregates elsewhere: [`collected`], which keeps something of every row of a group
 //! - for the resolver and the planner: values at a path in JSON text ([`json_at`]), JSON text as lists and maps
 //!   ([`json_list`]), a key that is an attribute or in a map ([`first_text`]); instead of operators, [`checked`]
 //!   arithmetic and [`unary_minus`]
@@ -14,6 +15,7 @@ mod attributes;
 mod bucket;
 mod checked;
 pub(crate) mod codes;
+pub(crate) mod collected;
 mod exemplar;
 mod extreme;
 mod first_of;
@@ -49,7 +51,7 @@ pub(crate) use json_extreme::ListExtreme;
 pub(crate) use json_list::{JsonList, JsonReading};
 pub(crate) use mixed::{Mixed, Reading, is_marked, mark};
 pub(crate) use mixed_choice::{Choice, MixedChoice};
-pub(crate) use overflow::OverflowGet;
+pub(crate) use overflow::{OverflowGet, display as display_json};
 pub(crate) use sum::SUM_STATE;
 pub(crate) use text::{DisplayText, PlainJson, SAFE};
 pub(crate) use unary_minus::{UNARY_MINUS, UnaryMinus};

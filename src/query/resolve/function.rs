@@ -7,7 +7,8 @@
 //! | source     | a name of a table, or a subquery in parentheses | `FROM source`                           |
 //! | constant   | a value, `$1`, or an interval                   | `$name`                                 |
 //! | expression | any expression over the columns of the source   | `$name`                                 |
-//! | list       | an expression, or several in parentheses        | `$name` in SELECT and in GROUP BY       |
+//! | list       | an expression, or several in parentheses        | `$name` in SELECT and in GROUP BY, and its [forms](ListForm) |
+//! | name       | an attribute or column, or its name as text     | `$name`                                 |
 //!
 //! Arguments come in the order of the parameters, or by name: `step => interval '1 hour'`. Those with a default may
 //! be left out.
@@ -15,12 +16,13 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, ObjectName, Select, SelectItem, TableFactor,
-    TableFunctionArgs, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    AccessExpr, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, ObjectName, Select, SelectItem,
+    Subscript, TableFactor, TableFunctionArgs, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    WindowType,
 };
 
 use super::errors::{at, nearest, position};
-use super::scope::{alias_of, derived, normalise};
+use super::scope::{Name, alias_of, derived, normalise};
 use crate::error::{Error, Result};
 use crate::query::language::build;
 use crate::query::views::{Function, Kind, Parameter};
@@ -43,6 +45,21 @@ pub(super) fn substitute(
 /// Puts arguments in the place of their parameters.
 pub(super) fn put(part: &mut impl VisitMut, bound: &Bound<'_>) {
     let _ = part.visit(&mut Substitute { bound });
+}
+
+/// Says of an unknown column that only the text of `function` names that its source lacks it.
+pub(super) fn lacks_column(error: Error, function: &Function, ident: &Ident) -> Error {
+    let is_of_function = error.position().is_none() && error.message().starts_with("unknown column");
+    if !is_of_function || !function.has_source() {
+        return error;
+    }
+    let start = ident.span.start;
+    let place = at(start);
+    let hint = format!(
+        "; {}(…){place} needs it of its source: events, a view of them, or SELECT * of these",
+        function.name
+    );
+    error.followed_by(hint).at(position(start))
 }
 
 /// Arguments by parameter.
@@ -73,7 +90,7 @@ impl<'a> Call<'a> {
                 return Err(self.wrong(format!("takes {} once", parameter.name)));
             }
             self.check(parameter, expr)?;
-            bound.push((parameter, expr.clone()));
+            bound.push((parameter, named(parameter, expr)));
         }
         for parameter in parameters {
             if bound.iter().any(|(other, _)| other.name == parameter.name) {
@@ -110,7 +127,11 @@ impl<'a> Call<'a> {
                 "takes the name of a table as {}, or a query in parentheses, not {expr}",
                 parameter.name
             ))),
-            Kind::Constant | Kind::Source | Kind::Expression | Kind::List => Ok(()),
+            Kind::Name if !is_name(expr) => Err(self.wrong(format!(
+                "takes the name of an attribute as {}, such as http.route or 'http.route', not {expr}",
+                parameter.name
+            ))),
+            Kind::Constant | Kind::Source | Kind::Expression | Kind::List | Kind::Name => Ok(()),
         }
     }
 
@@ -134,6 +155,26 @@ impl<'a> Call<'a> {
     }
 }
 
+fn is_name(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => matches!(value.value, Value::SingleQuotedString(_)),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. } => true,
+        _ => false,
+    }
+}
+
+/// An argument as its parameter reads it: a text in the place of a name is the name.
+fn named(parameter: &Parameter, expr: &Expr) -> Expr {
+    match expr {
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. })
+            if parameter.kind == Kind::Name =>
+        {
+            build::name(text)
+        }
+        other => other.clone(),
+    }
+}
+
 fn is_constant(expr: &Expr) -> bool {
     match expr {
         Expr::Value(_) => true,
@@ -150,20 +191,110 @@ struct Substitute<'a> {
 
 impl Substitute<'_> {
     fn argument(&self, expr: &Expr) -> Option<(&Parameter, &Expr)> {
-        let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = expr else { return None };
-        let name = name.strip_prefix('$')?;
+        let name = placeholder(expr)?;
         let (parameter, argument) = self.bound.iter().find(|(parameter, _)| parameter.name == name)?;
         Some((*parameter, argument))
     }
 
-    /// The expressions of a list that `expr` stands for.
-    fn list(&self, expr: &Expr) -> Option<Vec<Expr>> {
-        let (parameter, argument) = self.argument(expr)?;
-        (parameter.kind == Kind::List).then(|| match argument {
-            Expr::Tuple(exprs) => exprs.clone(),
-            Expr::Nested(expr) => vec![expr.as_ref().clone()],
-            other => vec![other.clone()],
-        })
+    /// The form of a list that `expr` stands for, and the expressions of the list.
+    fn list(&self, expr: &Expr) -> Option<(ListForm, Vec<Expr>)> {
+        let name = placeholder(expr)?;
+        let of_form = |form: ListForm| {
+            let name = name.strip_suffix(form.suffix())?;
+            let is_it = |parameter: &Parameter| parameter.name == name && parameter.kind == Kind::List;
+            let (_, argument) = self.bound.iter().find(|(parameter, _)| is_it(parameter))?;
+            Some((form, listed(argument)))
+        };
+        ListForm::ALL.into_iter().find_map(of_form)
+    }
+
+    /// Puts lists in the place of their parameters in GROUP BY or PARTITION BY.
+    fn put_lists(&self, exprs: &mut Vec<Expr>) {
+        let all = std::mem::take(exprs);
+        for expr in all {
+            match self.list(&expr) {
+                Some((form, list)) => {
+                    exprs.extend(list.into_iter().zip(1..).map(|(expr, i)| form.expr(expr, i)))
+                }
+                None => exprs.push(expr),
+            }
+        }
+    }
+}
+
+/// Name of the parameter that `expr` is.
+fn placeholder(expr: &Expr) -> Option<&str> {
+    let Expr::Value(ValueWithSpan { value: Value::Placeholder(name), .. }) = expr else { return None };
+    name.strip_prefix('$')
+}
+
+/// The expressions of a list.
+fn listed(argument: &Expr) -> Vec<Expr> {
+    match argument {
+        Expr::Tuple(exprs) => exprs.clone(),
+        Expr::Nested(expr) => vec![expr.as_ref().clone()],
+        other => vec![other.clone()],
+    }
+}
+
+/// Form of a list in a query of several levels: `$by_as` names its columns, outer levels refer to them by
+/// `$by_numbered`, and the outermost gives them the names that people expect, by `$by_named`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ListForm {
+    /// `$by`: the expressions.
+    Given,
+    /// `$by_as`: `expression AS "by 1", …`.
+    As,
+    /// `$by_numbered`: `"by 1", …`.
+    Numbered,
+    /// `$by_named`: `"by 1" AS expression, …`.
+    Named,
+}
+
+impl ListForm {
+    const ALL: [Self; 4] = [Self::As, Self::Numbered, Self::Named, Self::Given];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Given => "",
+            Self::As => "_as",
+            Self::Numbered => "_numbered",
+            Self::Named => "_named",
+        }
+    }
+
+    fn expr(self, expr: Expr, number: usize) -> Expr {
+        if matches!(self, Self::Given | Self::As) { expr } else { build::name(&numbered(number)) }
+    }
+
+    fn item(self, expr: Expr, number: usize) -> SelectItem {
+        match self {
+            Self::Given | Self::Numbered => SelectItem::UnnamedExpr(self.expr(expr, number)),
+            Self::As => build::aliased(expr, &numbered(number)),
+            Self::Named => build::aliased(build::name(&numbered(number)), &label(&expr)),
+        }
+    }
+}
+
+/// Name of a column of a list inside of a query.
+fn numbered(number: usize) -> String {
+    format!("by {number}")
+}
+
+/// Name of the column of an expression: that of its attribute, else its text.
+fn label(expr: &Expr) -> String {
+    match expr {
+        Expr::Identifier(ident) => ident.value.clone(),
+        Expr::CompoundIdentifier(idents) => Name::new(idents).exact,
+        Expr::Nested(expr) => label(expr),
+        Expr::CompoundFieldAccess { access_chain, .. } => match access_chain.as_slice() {
+            [AccessExpr::Subscript(Subscript::Index { index: Expr::Value(key) })] => match &key.value {
+                Value::SingleQuotedString(key) => key.clone(),
+                _ => expr.to_string(),
+            },
+            _ => expr.to_string(),
+        },
+        other => other.to_string(),
     }
 }
 
@@ -175,6 +306,11 @@ impl VisitorMut for Substitute<'_> {
             && parameter.kind != Kind::List
         {
             *expr = build::operand(argument.clone());
+        }
+        if let Expr::Function(function) = expr
+            && let Some(WindowType::WindowSpec(window)) = &mut function.over
+        {
+            self.put_lists(&mut window.partition_by);
         }
         ControlFlow::Continue(())
     }
@@ -206,20 +342,17 @@ impl VisitorMut for Substitute<'_> {
         for item in items {
             match &item {
                 SelectItem::UnnamedExpr(expr) => match self.list(expr) {
-                    Some(list) => select.projection.extend(list.into_iter().map(SelectItem::UnnamedExpr)),
+                    Some((form, list)) => {
+                        let items = list.into_iter().zip(1..).map(|(expr, i)| form.item(expr, i));
+                        select.projection.extend(items);
+                    }
                     None => select.projection.push(item),
                 },
                 _ => select.projection.push(item),
             }
         }
         if let GroupByExpr::Expressions(exprs, _) = &mut select.group_by {
-            let all = std::mem::take(exprs);
-            for expr in all {
-                match self.list(&expr) {
-                    Some(list) => exprs.extend(list),
-                    None => exprs.push(expr),
-                }
-            }
+            self.put_lists(exprs);
         }
         ControlFlow::Continue(())
     }

@@ -16,7 +16,7 @@ use sqlparser::ast::{
 use super::Resolver;
 use super::errors::{at, nearest, position, unknown};
 use super::flatten::flatten_part;
-use super::function::substitute;
+use super::function::{lacks_column, substitute};
 use super::names::Clause;
 use super::nested::read_as;
 use super::node::{Hidden, Node, NodeId};
@@ -327,7 +327,8 @@ impl Resolver<'_> {
             let mut query = Box::new(defined.query.clone());
             flatten_part(query.as_mut())?;
             substitute(query.as_mut(), defined, &ident, args)?;
-            let node = self.resolve_view(&mut query, defined.names())?;
+            let resolved = self.resolve_view(&mut query, defined.names());
+            let node = resolved.map_err(|error| lacks_column(error, defined, &ident))?;
             let mut alias = alias.take();
             let node = self.renamed(node, alias.as_ref());
             self.add_table(&mut alias, vec![function], node);

@@ -228,7 +228,8 @@ impl Fixture {
         }
         let config = SessionConfig::new().with_information_schema(true).with_target_partitions(1);
         let context = SessionContext::new_with_config(config);
-        for function in crate::query::functions::aggregate_functions() {
+        let of_traces = crate::query::trees::aggregate_functions();
+        for function in crate::query::functions::aggregate_functions().into_iter().chain(of_traces) {
             context.register_udaf(function.as_ref().clone());
         }
         for function in crate::query::functions::scalar_functions() {

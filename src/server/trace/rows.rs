@@ -12,7 +12,7 @@
 //!
 //! `start`, `at`, `from` and `to` of records and rows are nanoseconds after the start of the trace, `duration` is null
 //! where the end is unknown. `service` and `name` are places in `strings`, `status` and `kind` the codes of OTLP,
-//! `marks` the sum of those of [`tree`](super::tree). `at` of the head is the row of the span that was asked for. A
+//! `marks` the sum of those of [`tree`](crate::query::trees::tree). `at` of the head is the row of the span that was asked for. A
 //! problem after the head is the last line, in place of `done`.
 
 use std::collections::HashMap;
@@ -27,11 +27,12 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
 
-use super::read::{self, Spans, span_id, text};
-use super::tree::{self, Critical, EARLY, LINKS, ORPHAN, Row};
+use super::read::{self, span_id, text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{SpanId, TraceId};
 use crate::query::Question;
+use crate::query::trees::spans::Spans;
+use crate::query::trees::tree::{self, Critical, EARLY, LINKS, ORPHAN, Row};
 use crate::server::answer::Problem;
 use crate::server::gate::{Caller, Protocol, Reservation, memory_bytes};
 use crate::server::sql_stream::with_problem;
@@ -103,7 +104,7 @@ impl Trace {
         while let Some(batch) = batches.next().await {
             let batch: RecordBatch = batch?;
             reservation.grow(batch.num_rows() * SPAN_BYTES)?;
-            spans.add(&batch)?;
+            spans.read(&batch).map_err(Error::from)?;
         }
         if spans.all.is_empty() {
             return Err(
@@ -128,7 +129,7 @@ impl Trace {
 
     fn head(&self, id: TraceId, logs: usize, at: Option<usize>) -> Value {
         let first = self.rows.first().map_or(0, |row| row.span as usize);
-        let string = |number: u32| self.spans.strings[number as usize].as_str();
+        let string = |number: u32| self.spans.string(number);
         let mut services = self.spans.services.clone();
         services.sort_unstable();
         services.dedup();
@@ -196,8 +197,8 @@ impl Trace {
         write_column(&mut out, "service", rows, |row| Some(self.spans.services[of(row)].into()));
         write_column(&mut out, "name", rows, |row| Some(self.spans.names[of(row)].into()));
         write_column(&mut out, "status", rows, |row| Some(self.spans.statuses[of(row)].into()));
-        write_column(&mut out, "kind", rows, |row| Some(self.spans.kinds[of(row)].into()));
-        let marks = |row: &Row| row.marks | if self.spans.linked[of(row)] { LINKS } else { 0 };
+        write_column(&mut out, "kind", rows, |row| Some(self.spans.all[of(row)].kind.into()));
+        let marks = |row: &Row| row.marks | if self.spans.links[of(row)] > 0 { LINKS } else { 0 };
         write_column(&mut out, "marks", rows, |row| Some(marks(row).into()));
         out.push_str("}}\n");
         if from + rows.len() == self.rows.len() {

@@ -9,61 +9,86 @@
 //! | names a parent that is not there | at depth 0, after those | [`ORPHAN`] |
 //! | is in a circle of parents | at depth 0, last: the earliest of the circle, the others below it | [`CYCLE`] |
 //! | starts before its parent | below its parent | [`EARLY`] |
-//! | has the id of another span | where its parent says; children stand below the earliest of that id | |
+//! | shares its id with the span of its client | below that; children of the id stand below it | [`SHARED`] |
+//! | has the id of another span otherwise | where its parent says; children stand below the earliest of that id | |
+//!
+//! An id is shared where Zipkin's libraries send both halves of a call: the span of the client (or producer) and that
+//! of the server (or consumer).
 //!
 //! Nothing here recurses, so depth is not bounded by a stack. Pure: no I/O.
 
 use std::collections::HashMap;
 
 /// The span names a parent that is not in the trace.
-pub(super) const ORPHAN: u8 = 1;
+pub(crate) const ORPHAN: u8 = 1;
 /// The span starts before its parent: clocks differ.
-pub(super) const EARLY: u8 = 2;
+pub(crate) const EARLY: u8 = 2;
 /// The span has links.
-pub(super) const LINKS: u8 = 4;
+pub(crate) const LINKS: u8 = 4;
 /// The parents of the span form a circle.
-pub(super) const CYCLE: u8 = 8;
+pub(crate) const CYCLE: u8 = 8;
+
+/// The span is the server's half of a call, and has the id of the client's half.
+pub(crate) const SHARED: u8 = 16;
+
+/// Codes of kinds of spans in OTLP.
+mod kind {
+    pub(super) const SERVER: u8 = 2;
+    pub(super) const CLIENT: u8 = 3;
+    pub(super) const PRODUCER: u8 = 4;
+    pub(super) const CONSUMER: u8 = 5;
+}
 
 /// A span, as far as its place depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// Its id; 0 where it has none.
-    pub(super) id: u64,
+    pub(crate) id: u64,
     /// Id of its parent.
-    pub(super) parent: Option<u64>,
+    pub(crate) parent: Option<u64>,
     /// Start, in nanoseconds since 1970.
-    pub(super) start_ns: i64,
+    pub(crate) start_ns: i64,
     /// Duration; unknown where the end is.
-    pub(super) duration_ns: Option<i64>,
+    pub(crate) duration_ns: Option<i64>,
+    /// Code of its kind in OTLP; 0 unspecified.
+    pub(crate) kind: u8,
 }
 
 impl Span {
     /// End of the span: its start where the end is unknown.
-    pub(super) fn end_ns(&self) -> i64 {
+    pub(crate) fn end_ns(&self) -> i64 {
         self.start_ns.saturating_add(self.duration_ns.unwrap_or(0).max(0))
+    }
+
+    fn calls(&self) -> bool {
+        matches!(self.kind, kind::CLIENT | kind::PRODUCER)
+    }
+
+    fn is_called(&self) -> bool {
+        matches!(self.kind, kind::SERVER | kind::CONSUMER)
     }
 }
 
 /// A row of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// Index of the span.
-    pub(super) span: u32,
+    pub(crate) span: u32,
     /// Number of rows above it.
-    pub(super) depth: u32,
-    /// [`ORPHAN`], [`EARLY`] and [`CYCLE`].
-    pub(super) marks: u8,
+    pub(crate) depth: u32,
+    /// [`ORPHAN`], [`EARLY`], [`CYCLE`] and [`SHARED`].
+    pub(crate) marks: u8,
 }
 
 /// Part of a row that the duration of the trace depends on, in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Critical {
+pub(crate) struct Critical {
     /// The row.
-    pub(super) row: u32,
+    pub(crate) row: u32,
     /// Begin of the part.
-    pub(super) from_ns: i64,
+    pub(crate) from_ns: i64,
     /// End of the part.
-    pub(super) to_ns: i64,
+    pub(crate) to_ns: i64,
 }
 
 /// Children of each span, in the order of their starts.
@@ -98,21 +123,76 @@ impl Children {
     }
 }
 
-/// The rows of a trace, in pre-order; each span once.
-pub(super) fn rows(spans: &[Span]) -> Vec<Row> {
-    let mut by_start: Vec<u32> = (0..spans.len() as u32).collect();
-    by_start.sort_by_key(|&i| (spans[i as usize].start_ns, spans[i as usize].id, i));
-    let mut first_of_id: HashMap<u64, u32> = HashMap::with_capacity(spans.len());
-    for &i in &by_start {
-        first_of_id.entry(spans[i as usize].id).or_insert(i);
+/// Spans of one id, in the order of their starts.
+#[derive(Debug, Clone, Copy)]
+struct OfId {
+    first: u32,
+    /// The first that calls, and the first that is called.
+    caller: Option<u32>,
+    called: Option<u32>,
+}
+
+impl OfId {
+    /// The halves of a call that share the id.
+    fn halves(self) -> Option<(u32, u32)> {
+        self.caller.zip(self.called)
     }
-    let parents: Vec<Option<u32>> =
-        spans.iter().map(|span| span.parent.and_then(|id| first_of_id.get(&id).copied())).collect();
+}
+
+/// Parents of all spans of a trace.
+struct Parents {
+    /// Indexes of the spans, in the order of their starts.
+    by_start: Vec<u32>,
+    /// Index of the parent of each span; `None` if it names none, or one that is not there.
+    of: Vec<Option<u32>>,
+    /// True for the server's half of a call that shares the id with the client's.
+    is_shared: Vec<bool>,
+}
+
+impl Parents {
+    /// Finds the parents.
+    fn new(spans: &[Span]) -> Self {
+        let mut by_start: Vec<u32> = (0..spans.len() as u32).collect();
+        by_start.sort_by_key(|&i| (spans[i as usize].start_ns, spans[i as usize].id, i));
+        let mut of_id: HashMap<u64, OfId> = HashMap::with_capacity(spans.len());
+        for &i in &by_start {
+            let span = &spans[i as usize];
+            let known = of_id.entry(span.id).or_insert(OfId { first: i, caller: None, called: None });
+            if span.calls() {
+                known.caller.get_or_insert(i);
+            } else if span.is_called() {
+                known.called.get_or_insert(i);
+            }
+        }
+        let halves = |id: u64| of_id.get(&id).and_then(|of_id| of_id.halves());
+        let is_shared: Vec<bool> = spans
+            .iter()
+            .zip(0_u32..)
+            .map(|(span, i)| halves(span.id).is_some_and(|(_, called)| called == i))
+            .collect();
+        let parent = |span: &Span, i: u32| {
+            if let Some((caller, called)) = halves(span.id)
+                && called == i
+            {
+                return Some(caller);
+            }
+            let of_parent = of_id.get(&span.parent?)?;
+            Some(of_parent.halves().map_or(of_parent.first, |(_, called)| called))
+        };
+        let of = spans.iter().zip(0_u32..).map(|(span, i)| parent(span, i)).collect();
+        Self { by_start, of, is_shared }
+    }
+}
+
+/// The rows of a trace, in pre-order; each span once.
+pub(crate) fn rows(spans: &[Span]) -> Vec<Row> {
+    let Parents { by_start, of: parents, is_shared } = Parents::new(spans);
     let children = Children::new(&parents, &by_start);
 
     let mut walk = Walk {
         spans,
         children: &children,
+        is_shared: &is_shared,
         rows: Vec::with_capacity(spans.len()),
         seen: vec![false; spans.len()],
     };
@@ -124,16 +204,44 @@ pub(super) fn rows(spans: &[Span]) -> Vec<Row> {
     for &i in by_start.iter().filter(|&&i| is_orphan(i)) {
         walk.down(i, ORPHAN);
     }
-    // What no root leads to is in a circle, or below one.
-    for &i in &by_start {
-        walk.down(i, CYCLE);
+    // Spans that no root leads to are in a circle, or below one.
+    for top in circles(&by_start, &parents, &walk.seen) {
+        walk.down(top, CYCLE);
     }
     walk.rows
+}
+
+/// The earliest span of each circle of parents, in the order of their starts. `seen` are the spans in none.
+fn circles(by_start: &[u32], parents: &[Option<u32>], seen: &[bool]) -> Vec<u32> {
+    let mut rank = vec![0_u32; by_start.len()];
+    for (&i, place) in by_start.iter().zip(0_u32..) {
+        rank[i as usize] = place;
+    }
+    // Number of the walk that came by first; 0 for none.
+    let mut walked = vec![0_u32; by_start.len()];
+    let mut tops = Vec::new();
+    for (&i, walk) in by_start.iter().zip(1_u32..).filter(|(i, _)| !seen[**i as usize]) {
+        let mut at = i;
+        while walked[at as usize] == 0 {
+            walked[at as usize] = walk;
+            // A span without a parent was seen.
+            let Some(parent) = parents[at as usize] else { break };
+            at = parent;
+        }
+        if walked[at as usize] == walk {
+            let round = std::iter::successors(parents[at as usize], |i| parents[*i as usize]);
+            let others = round.take_while(|i| *i != at);
+            tops.extend(others.chain([at]).min_by_key(|i| rank[*i as usize]));
+        }
+    }
+    tops.sort_by_key(|i| rank[*i as usize]);
+    tops
 }
 
 struct Walk<'a> {
     spans: &'a [Span],
     children: &'a Children,
+    is_shared: &'a [bool],
     rows: Vec<Row>,
     seen: Vec<bool>,
 }
@@ -149,15 +257,28 @@ impl Walk<'_> {
             self.rows.push(Row { span, depth, marks });
             let start_ns = self.spans[span as usize].start_ns;
             for &child in self.children.of(span).iter().rev() {
-                let is_early = self.spans[child as usize].start_ns < start_ns;
-                due.push((child, depth + 1, if is_early { EARLY } else { 0 }));
+                let early = if self.spans[child as usize].start_ns < start_ns { EARLY } else { 0 };
+                let shared = if self.is_shared[child as usize] { SHARED } else { 0 };
+                due.push((child, depth + 1, early | shared));
             }
         }
     }
 }
 
+/// Row of the parent of each row; `None` at depth 0.
+pub(crate) fn parent_rows(rows: &[Row]) -> Vec<Option<u32>> {
+    let mut open: Vec<u32> = Vec::new();
+    let mut parents = Vec::with_capacity(rows.len());
+    for (row, i) in rows.iter().zip(0_u32..) {
+        open.truncate(row.depth as usize);
+        parents.push(open.last().copied());
+        open.push(i);
+    }
+    parents
+}
+
 /// One past the last row of the subtree of each row.
-pub(super) fn subtree_ends(rows: &[Row]) -> Vec<u32> {
+pub(crate) fn subtree_ends(rows: &[Row]) -> Vec<u32> {
     let mut ends = vec![rows.len() as u32; rows.len()];
     let mut open: Vec<usize> = Vec::new();
     for (i, row) in rows.iter().enumerate() {
@@ -176,7 +297,7 @@ pub(super) fn subtree_ends(rows: &[Row]) -> Vec<u32> {
 ///
 /// It is walked from the end backwards: a span is critical from its end back to the end of the child that ended
 /// last before, then that child is, and from the child's start on the span again.
-pub(super) fn critical_path(spans: &[Span], rows: &[Row]) -> Vec<Critical> {
+pub(crate) fn critical_path(spans: &[Span], rows: &[Row]) -> Vec<Critical> {
     let span = |row: u32| spans[rows[row as usize].span as usize];
     let ends = subtree_ends(rows);
     let tops = (0..rows.len() as u32).filter(|&row| rows[row as usize].depth == 0);
@@ -225,7 +346,7 @@ mod tests {
     use super::*;
 
     fn span(id: u64, parent: u64, start_ns: i64, duration_ns: i64) -> Span {
-        Span { id, parent: (parent > 0).then_some(parent), start_ns, duration_ns: Some(duration_ns) }
+        Span { id, parent: (parent > 0).then_some(parent), start_ns, duration_ns: Some(duration_ns), kind: 0 }
     }
 
     /// Ids of the rows with their depths and marks.
@@ -238,6 +359,7 @@ mod tests {
         let spans = [span(3, 1, 50, 10), span(4, 2, 12, 5), span(2, 1, 10, 20), span(1, 0, 0, 100)];
         assert_eq!(shape(&spans), [(1, 0, 0), (2, 1, 0), (4, 2, 0), (3, 1, 0)]);
         assert_eq!(subtree_ends(&rows(&spans)), [4, 3, 3, 4]);
+        assert_eq!(parent_rows(&rows(&spans)), [None, Some(0), Some(1), Some(0)]);
     }
 
     #[test]
@@ -246,11 +368,35 @@ mod tests {
         assert_eq!(shape(&orphan), [(1, 0, 0), (2, 0, ORPHAN), (3, 1, 0)]);
         let circle = [span(1, 2, 5, 5), span(2, 1, 3, 5), span(3, 1, 6, 1), span(4, 4, 9, 1)];
         assert_eq!(shape(&circle), [(2, 0, CYCLE), (1, 1, 0), (3, 2, 0), (4, 0, CYCLE)]);
+        // A span below a circle is in none, however early it is.
+        let below = [span(1, 2, 5, 5), span(2, 1, 6, 5), span(3, 1, 0, 1)];
+        assert_eq!(shape(&below), [(1, 0, CYCLE), (3, 1, EARLY), (2, 1, 0)]);
         let early = [span(1, 0, 10, 5), span(2, 1, 9, 5)];
         assert_eq!(shape(&early), [(1, 0, 0), (2, 1, EARLY)]);
         let twins = [span(1, 0, 0, 9), span(1, 0, 5, 9), span(2, 1, 6, 1)];
         assert_eq!(shape(&twins), [(1, 0, 0), (2, 1, 0), (1, 0, 0)]);
         assert_eq!(shape(&[]), []);
+    }
+
+    #[test]
+    fn the_halves_of_a_call_may_share_an_id() {
+        let of_kind = |kind, span| Span { kind, ..span };
+        let client = of_kind(kind::CLIENT, span(2, 1, 10, 50));
+        let server = of_kind(kind::SERVER, span(2, 1, 15, 40));
+        let spans = [span(1, 0, 0, 100), server, client, span(3, 2, 20, 5), span(2, 1, 12, 1)];
+        let expected = [(1, 0, 0), (2, 1, 0), (2, 2, SHARED), (3, 3, 0), (2, 1, 0)];
+        assert_eq!(shape(&spans), expected);
+        // Also if the server's clock is behind.
+        let server = Span { start_ns: 5, ..server };
+        let expected = [(1, 0, 0), (2, 1, 0), (2, 2, SHARED | EARLY)];
+        assert_eq!(shape(&[server, client, span(1, 0, 0, 100)]), expected);
+        // A server's span that claims to be its own parent's client is in a circle.
+        let odd = [
+            of_kind(kind::CLIENT, span(2, 3, 10, 5)),
+            of_kind(kind::SERVER, span(2, 3, 11, 3)),
+            span(3, 2, 12, 1),
+        ];
+        assert_eq!(shape(&odd), [(2, 0, CYCLE), (2, 1, SHARED), (3, 2, 0)]);
     }
 
     #[test]
@@ -289,9 +435,12 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_parents_say_each_span_stands_once_and_the_path_covers_its_root_once(
-            spans in prop::collection::vec((0_u64..12, 0_u64..14, 0_i64..50, -3_i64..50), 0..40)
+            spans in prop::collection::vec((0_u64..12, 0_u64..14, 0_i64..50, -3_i64..50, 0_u8..6), 0..40)
         ) {
-            let spans: Vec<Span> = spans.into_iter().map(|(id, parent, start, duration)| span(id, parent, start, duration)).collect();
+            let spans: Vec<Span> = spans
+                .into_iter()
+                .map(|(id, parent, start, duration, kind)| Span { kind, ..span(id, parent, start, duration) })
+                .collect();
             let rows = rows(&spans);
             let mut seen: Vec<u32> = rows.iter().map(|row| row.span).collect();
             seen.sort_unstable();
