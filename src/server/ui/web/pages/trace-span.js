@@ -87,7 +87,7 @@ export function spanDetail(options) {
     const text = isLog ? record.body : record.attributes?.["exception.message"] ?? "";
     return h("li", null, h("details", null,
       h("summary", null, h(`span.sev.${isLog ? level.toLowerCase() : "event"}`, null, oneLine(level, 12)), h("span.dim", null, ` +${duration(Number(at - start))} `), h("span.record-text", null, oneLine(`${isLog ? "" : `${record.name} `}${typeof text === "string" ? text : JSON.stringify(text)}`, 300))),
-      isLog ? h("div.message", null, valueOf(text)) : null, attributeList(record.attributes ?? {}, isLog ? "logs" : "spans", options.frame)));
+      isLog ? h("div.message", { tabIndex: 0 }, valueOf(text)) : null, attributeList(record.attributes ?? {}, isLog ? "logs" : "spans", options.frame)));
   };
 
   return {
