@@ -172,6 +172,8 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key === "Escape" && page?.cancel?.() === true) return;
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+  // Space presses what has the focus.
+  if (event.key === " " && event.target instanceof Element && event.target.matches("button, a, summary")) return;
   const inChord = performance.now() - chord < 1500;
   chord = 0;
   if (inChord && event.key in PLACES) frame.go(addressOf(PLACES[event.key], frame.range()));

@@ -2,7 +2,7 @@
 
 import { objects } from "../data/sql.js";
 import { addressOf } from "../state/address.js";
-import { lastLogs } from "../state/log-statements.js";
+import { lastLogs } from "../state/live-statements.js";
 import { absolute, rangeOf, stepOf } from "../state/range.js";
 import { eventOf } from "../state/records.js";
 import * as statements from "../state/statements.js";
@@ -13,7 +13,7 @@ import { condition, joined, termsOf } from "../state/where.js";
 import { fill, h } from "../parts/dom.js";
 import { rangeIsWrong, whyEmpty } from "../parts/empty.js";
 import { histogram } from "../parts/histogram.js";
-import { instantOf, liveList } from "../parts/live.js";
+import { instantOf, liveButton, liveList } from "../parts/live.js";
 import { SEVERITIES, logList } from "../parts/log-list.js";
 import { Panel } from "../parts/panel.js";
 import { whereInput } from "../parts/where-input.js";
@@ -57,8 +57,8 @@ export function logsPage(frame) {
   const detail = logDetail({ frame, close: () => closeDetail() });
 
   const kinds = /** @type {const} */ (["records", "patterns"]).map((kind) => h("button", { type: "button", onclick: () => frame.set({ patterns: kind === "patterns" ? "1" : null, ...listed() }) }, kind === "records" ? "Records" : "Patterns"));
-  const liveButton = h("button.live-button", { type: "button", title: "Records as they come", onclick: () => toggleLive() }, h("i.live-dot", { "aria-hidden": "true" }), "Live");
-  const bar = h("div.tool-bar", null, h("div.segments", { role: "group", "aria-label": "View" }, ...kinds), liveButton);
+  const liveToggle = liveButton("Records as they come", () => toggleLive());
+  const bar = h("div.tool-bar", null, h("div.segments", { role: "group", "aria-label": "View" }, ...kinds), liveToggle);
   const query = h("div.query.with-bar", null, input.element, bar);
   const columns = h("div.columns", null, facets.element, results.element, patterns.element, live.element, context.element, detail.element);
   const element = h("div.page.fill", null, h("h1.off-screen", null, "Logs"), query, course.element, columns);
@@ -74,7 +74,7 @@ export function logsPage(frame) {
     live.element.hidden = now !== "live";
     context.element.hidden = now !== "context";
     kinds.forEach((button, i) => button.setAttribute("aria-pressed", String(["records", "patterns"][i] === now)));
-    liveButton.setAttribute("aria-pressed", String(now === "live"));
+    liveToggle.setAttribute("aria-pressed", String(now === "live"));
     input.update();
     if (now !== "live") live.stop();
     if (now === "context") context.update();

@@ -37,7 +37,9 @@ export function liveList(options) {
   const notes = h("div.panel-notes");
   const news = h("button.news", { type: "button", onclick: () => release(true) });
   news.hidden = true;
-  const body = h("div.panel-body", null, h("div.list-and-foot.live-body", null, options.list.element, news));
+  const none = h("p.empty.live-empty", null, "Nothing came in the last 5 minutes. What comes is shown here at once.");
+  none.hidden = true;
+  const body = h("div.panel-body", null, h("div.list-and-foot.live-body", null, options.list.element, none, news));
   const head = h("header.panel-head", null, h("h2", null, options.title), h("span.grow"), state, pause, sql);
   const element = h("section.panel.results.live", null, head, notes, body);
 
@@ -123,6 +125,7 @@ export function liveList(options) {
   const say = () => {
     const [more, newest] = [held.length, rows[0]];
     news.hidden = more === 0;
+    none.hidden = askedAt === 0 || newest !== undefined;
     news.textContent = `${more >= KEPT_ROWS_MAX ? "more than " : ""}${count(more)} new ↑`;
     const seconds = Math.max(1, arrivals.length > 0 ? (performance.now() - arrivals[0].at) / 1000 : 1);
     const come = arrivals.reduce((sum, one) => sum + one.rows, 0) / seconds;
@@ -168,6 +171,11 @@ export function liveList(options) {
       return isOn;
     },
   };
+}
+
+/** A button that begins and ends the live view. @param {string} title @param {() => void} act */
+export function liveButton(title, act) {
+  return h("button.live-button", { type: "button", title, onclick: act }, h("i.live-dot", { "aria-hidden": "true" }), "Live");
 }
 
 /** An instant of a row, as an entry needs it. @param {unknown} text */

@@ -1,6 +1,9 @@
 // Rows that come while one watches: what of an answer is new, and where it belongs. No DOM, no requests.
 
-/** @typedef {{key: string, at: bigint, row: Record<string, any>}} Entry */
+/**
+ * `state` is what may change of a row that has the same key; rows without it never change.
+ * @typedef {{key: string, at: bigint, row: Record<string, any>, state?: string}} Entry
+ */
 
 /**
  * Finds what is new. Each answer is of the last seconds, so it repeats rows of the answer before it; rows that are
@@ -16,7 +19,8 @@ export class Fresh {
   of(entries) {
     /** @type {Map<string, number>} */
     const counts = new Map();
-    const fresh = entries.filter(({ key }) => {
+    const fresh = entries.filter(({ key: own, state }) => {
+      const key = state === undefined ? own : `${own} ${state}`;
       const count = (counts.get(key) ?? 0) + 1;
       counts.set(key, count);
       return count > (this.known.get(key) ?? 0);

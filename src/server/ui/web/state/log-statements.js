@@ -1,4 +1,4 @@
-// The SQL of the log page's views: records around one, patterns, what comes while one watches. Pure, like statements.js.
+// The SQL of the log page's views: records around one, and patterns. Pure, like statements.js.
 
 import { also, bin, within } from "./statements.js";
 import { isoOf, parseInstant } from "./time.js";
@@ -6,7 +6,8 @@ import { isoOf, parseInstant } from "./time.js";
 /** @typedef {import("./range.js").Range} Range */
 
 const DAY_NS = 86_400_000_000_000n;
-const RECORD = "timestamp, severity, attributes['service.name'] as service, body, trace_id, span_id";
+/** Columns by which lists show a record, and tell it from others. */
+export const RECORD = "timestamp, severity, attributes['service.name'] as service, body, trace_id, span_id";
 
 /**
  * Records before and after an instant, oldest first; those of the instant itself are among the first half.
@@ -33,43 +34,6 @@ select * from (
   limit ${after}
 ) as after
 order by timestamp, trace_id, span_id`;
-}
-
-/** Records of the last seconds, newest first. @param {string} where @param {number} seconds @param {number} limit */
-export function lastLogs(where, seconds, limit) {
-  return `select ${RECORD}, count(*) over () as total
-from logs
-where ${since(seconds)}${also(where)}
-order by timestamp desc, trace_id, span_id
-limit ${limit}`;
-}
-
-/** Spans of the last seconds, newest first. @param {string} where @param {number} seconds @param {number} limit */
-export function lastSpans(where, seconds, limit) {
-  return `select trace_id, span_id, attributes['service.name'] as service, name, kind, status, timestamp, duration_ns,
-  count(*) over () as total
-from spans
-where ${since(seconds)}${also(where)}
-order by timestamp desc, trace_id, span_id
-limit ${limit}`;
-}
-
-/** Traces with a span of the last seconds, newest first. @param {string} where @param {number} seconds @param {number} limit */
-export function lastTraces(where, seconds, limit) {
-  return `select trace_id, root_service, root_name, start, duration_ns, spans, errors, services, notes,
-  count(*) over () as total
-from traces
-where trace_id in (
-  select trace_id from spans
-  where ${since(seconds)}${also(where, "  ")}
-)
-order by start desc, trace_id
-limit ${limit}`;
-}
-
-/** By the server's clock, so that a browser's may be wrong. @param {number} seconds */
-function since(seconds) {
-  return `timestamp >= now() - interval '${seconds} seconds'`;
 }
 
 // What differs from record to record of one kind, in the order in which it is replaced. Whole numbers come before
