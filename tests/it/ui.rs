@@ -31,9 +31,11 @@ fn every_page_is_a_document_for_browsers_and_a_problem_for_others() {
         "/explore",
         "/traces",
         "/trace/4bf92f3577b34da6a3ce929d0e0e4736",
+        "/trace/4bf92f3577b34da6a3ce929d0e0e4736/vs/0af7651916cd43dd8448eb211c80319c",
         "/logs",
         "/sql",
         "/attributes",
+        "/status",
     ] {
         let document = page(&server, path);
         assert_eq!(document.status, 200, "{path}");

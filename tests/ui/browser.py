@@ -47,7 +47,7 @@ def from_disk(route):
     if path.startswith("/ui/"):
         name = path.split("/", 3)[3]
         route.fulfill(path=f"{FILES}/{'' if name.startswith('vendor/') else 'web/'}{name}")
-    elif not any(re.fullmatch(page.replace("{id}", "[^/]+"), path) for page in pages):
+    elif not any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", page), path) for page in pages):
         route.fallback()
     else:
         styles = "".join(f'<link rel="stylesheet" href="/ui/disk/{name}">' for name in sorted(os.listdir(f"{FILES}/web")) if name.endswith(".css"))

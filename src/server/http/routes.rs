@@ -208,6 +208,13 @@ const ROUTES: &[Route] = &[
         audience: Audience::Trusted,
     },
     Route {
+        path: "/trace/{id}/vs/{other}",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: two traces of one operation",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
         path: "/logs",
         calls: &[(Verb::Get, |method| on(method, ui::page))],
         about: "web page: list of log records",
@@ -225,6 +232,13 @@ const ROUTES: &[Route] = &[
         path: "/attributes",
         calls: &[(Verb::Get, |method| on(method, ui::page))],
         about: "web page: attribute keys",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+    },
+    Route {
+        path: "/status",
+        calls: &[(Verb::Get, |method| on(method, ui::page))],
+        about: "web page: the server itself",
         ports: &[Port::Http],
         audience: Audience::Trusted,
     },

@@ -32,6 +32,7 @@ const PAGES = [
   [/^\/explore$/, async () => (await import("./pages/explore.js")).explorePage],
   [/^\/traces$/, async () => (await import("./pages/traces.js")).tracesPage],
   [/^\/trace\/[^/]+$/, async () => (await import("./pages/trace.js")).tracePage],
+  [/^\/trace\/[^/]+\/vs\/[^/]+$/, async () => (await import("./pages/trace-diff.js")).traceDiffPage],
   [/^\/logs$/, async () => (await import("./pages/logs.js")).logsPage],
   [/^\/sql$/, async () => (await import("./pages/sql.js")).sqlPage],
   [/^\/attributes$/, async () => (await import("./pages/attributes.js")).attributesPage],

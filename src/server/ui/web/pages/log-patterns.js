@@ -66,7 +66,7 @@ export function patternsView({ frame, where, setWhere }) {
       h("th.pattern", { scope: "row", title: `For example: ${visible(String(row.example ?? "").slice(0, 1000))}` },
         h("a.pattern-text", { href: addressOf("/logs", { where: joined([...termsOf(where()), condition(row, "only")]), ...frame.range() }) }, ...signed(oneLine(pattern, TEXT_MAX)))),
       h("td", { title: services.join(", ") }, services.length <= 2 ? oneLine(services.join(", "), 60) : `${services.length} services`),
-      h("td", { title: `${inFull(first)} – ${inFull(last)}` }, clockOf(first, 0), isNew ? h("b.is-new", null, " new") : null),
+      h("td", { title: `${inFull(first)} – ${inFull(last)}` }, clockOf(first, 0), isNew ? h("b.pattern-new", null, " new") : null),
       h("td.pattern-acts", null, h("button.sign", { type: "button", "aria-label": `= Only ${oneLine(pattern, 60)}`, title: "Only these records", onclick: add("only") }, "="),
         h("button.sign", { type: "button", "aria-label": `≠ Without ${oneLine(pattern, 60)}`, title: "Without these records", onclick: add("without") }, "≠")));
   }

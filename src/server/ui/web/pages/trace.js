@@ -8,11 +8,13 @@ import { parseInstant, inFull } from "../state/time.js";
 import { oneLine } from "../state/text.js";
 import { duration, plural } from "../state/units.js";
 import { condition } from "../state/where.js";
+import { compareDialog } from "../parts/compare-with.js";
 import { copy } from "../parts/copy.js";
 import { fill, h, refill } from "../parts/dom.js";
 import { problemNote } from "../parts/panel.js";
 import { minimap } from "./trace-minimap.js";
 import { TraceModel } from "./trace-model.js";
+import { rowsAddress } from "./trace-read.js";
 import { waterfall } from "./trace-rows.js";
 import { spanDetail } from "./trace-span.js";
 import { traceKeys } from "./trace-keys.js";
@@ -61,10 +63,9 @@ export function tracePage(frame) {
     const own = new AbortController();
     run = own;
     const span = frame.params().get("span");
-    const path = `/v1/traces/${encodeURIComponent(trace)}/rows${span === null ? "" : `?span=${encodeURIComponent(span)}`}`;
     performance.mark("trace-begin");
     try {
-      await request(path, { signal: own.signal }, (response) => readLines(response, (line) => run === own && take(line), own.signal));
+      await request(rowsAddress(trace, span), { signal: own.signal }, (response) => readLines(response, (line) => run === own && take(line), own.signal));
       if (run === own) finished();
     } catch (error) {
       if (run === own && !isGivenUp(error)) failed(error);
@@ -130,9 +131,14 @@ export function tracePage(frame) {
         fact(head.errors > 0 ? `▲ ${plural(head.errors, "error")}` : "no errors", head.errors > 0), head.logs > 0 && start !== null ? h("a", { href: logsOf(head, start), title: "The log records of this trace" }, plural(head.logs, "log record")) : null,
         h("span.dim", null, start === null ? "" : inFull(start))),
       h("div.trace-id", null, h("code", null, trace), h("button.tool", { type: "button", onclick: () => void copy(trace, "Trace id") }, "Copy id"),
-        h("a.tool", { href: `/v1/traces/${trace}`, download: `${trace}.json` }, "OTLP JSON"), h("a.tool", { href: sqlAddress(`select * from trace('${trace}') order by timestamp`) }, "SQL")));
+        start === null ? null : h("button.tool", { type: "button", title: "Another trace of this operation beside it  d", onclick: () => compare() }, "Compare with …"), h("a.tool", { href: `/v1/traces/${trace}`, download: `${trace}.json` }, "OTLP JSON"), h("a.tool", { href: sqlAddress(`select * from trace('${trace}') order by timestamp`) }, "SQL")));
     frame.title(`${service ?? "Trace"} ${name ?? trace.slice(0, 8)}`);
     fill(notes, ...head.notes.map((/** @type {string} */ note) => h("div.note.warning", null, `▲ ${note}`)));
+  };
+
+  const compare = () => {
+    if (model === null) return;
+    compareDialog({ trace: model.head.trace_id, service: model.head.root_service, name: model.head.root_name, start: parseInstant(model.head.start) ?? 0n }, frame.go);
   };
 
   /** @param {any} head @param {bigint} start */
@@ -274,7 +280,7 @@ export function tracePage(frame) {
         void load();
       } else draw();
     },
-    keys: { "/": () => findField.focus() },
+    keys: { "/": () => findField.focus(), d: compare },
     close: () => {
       run?.abort();
       detail.hide();

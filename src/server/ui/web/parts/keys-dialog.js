@@ -10,11 +10,11 @@ const KEYS = [
   ]],
   ["Time range", [["r", "to now"], ["[ ]", "back, forward"], ["- +", "double, halve"]]],
   ["Lists and waterfall", [
-    ["j k", "down, up"], ["PgUp PgDn Home End", "move further"], ["Enter", "open"], ["/", "condition, find in trace"],
+    ["j k", "down, up"], ["PgUp PgDn Home End", "move further"], ["Enter", "open"], ["/", "condition, find in trace"], ["Space", "hold what comes, or go on"],
   ]],
   ["Waterfall", [
     ["→ ←", "unfold, fold; else child, parent"], ["n N", "next, previous match"], ["e E", "next, previous error"],
-    ["z 0", "zoom to the row, to all"], ["c", "critical path"],
+    ["z 0", "zoom to the row, to all"], ["c", "critical path"], ["d", "compare with another trace"],
   ]],
   ["Explore", [
     ["Ctrl Enter", "run"], ["h", "to the heat map"], ["← ↑ ↓ →", "cell"], ["Shift →", "select more cells"], ["Enter", "what is different about them"],
