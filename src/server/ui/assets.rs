@@ -68,6 +68,7 @@ pub(super) const ASSETS: &[Asset] = web![
     "pages/missing.js" JAVASCRIPT,
     "pages/overview.js" JAVASCRIPT,
     "pages/sql.js" JAVASCRIPT,
+    "pages/status.js" JAVASCRIPT,
     "pages/trace-diff.js" JAVASCRIPT,
     "pages/trace-keys.js" JAVASCRIPT,
     "pages/trace-minimap.js" JAVASCRIPT,
@@ -125,6 +126,7 @@ pub(super) const ASSETS: &[Asset] = web![
     "state/live-statements.js" JAVASCRIPT,
     "state/live.js" JAVASCRIPT,
     "state/log-statements.js" JAVASCRIPT,
+    "state/metrics.js" JAVASCRIPT,
     "state/range.js" JAVASCRIPT,
     "state/records.js" JAVASCRIPT,
     "state/selection.js" JAVASCRIPT,
@@ -151,6 +153,7 @@ pub(super) const PAGES: &[(&str, &str)] = &[
     ("/logs", "pages/logs.js"),
     ("/sql", "pages/sql.js"),
     ("/attributes", "pages/attributes.js"),
+    ("/status", "pages/status.js"),
 ];
 
 /// Name of the folder: 12 hexadecimal digits of a hash of all files and the document.

@@ -35,6 +35,7 @@ const PAGES = [
   [/^\/trace\/[^/]+\/vs\/[^/]+$/, async () => (await import("./pages/trace-diff.js")).traceDiffPage],
   [/^\/logs$/, async () => (await import("./pages/logs.js")).logsPage],
   [/^\/sql$/, async () => (await import("./pages/sql.js")).sqlPage],
+  [/^\/status$/, async () => (await import("./pages/status.js")).statusPage],
   [/^\/attributes$/, async () => (await import("./pages/attributes.js")).attributesPage],
 ];
 const missing = async () => (await import("./pages/missing.js")).missingPage;
@@ -119,8 +120,12 @@ function mark(path) {
   for (const link of navigation) {
     const own = new URL(link.href).pathname;
     const isHere = own === path || (own === "/traces" && path.startsWith("/trace/"));
-    if (isHere) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (isHere && !link.hasAttribute("aria-current")) {
+      link.setAttribute("aria-current", "page");
+      // On phones the pages may be wider than the screen.
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
+    if (!isHere) link.removeAttribute("aria-current");
     if (link.dataset.range !== undefined) link.href = addressOf(own, frame.range());
   }
 }
@@ -138,7 +143,7 @@ addEventListener("popstate", () => void show("changed"));
 
 let chord = 0;
 /** @type {Record<string, string>} */
-const PLACES = { o: "/", e: "/explore", t: "/traces", l: "/logs", s: "/sql", a: "/attributes" };
+const PLACES = { o: "/", e: "/explore", t: "/traces", l: "/logs", s: "/sql", a: "/attributes", i: "/status" };
 
 /** @type {Record<string, () => void>} */
 const KEYS = {
