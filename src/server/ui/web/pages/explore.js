@@ -170,6 +170,10 @@ export function explorePage(frame) {
       across: now.across, others: now.vs !== null ? "before" : now.base !== null ? "kept" : "others",
       add: (term) => change({ where: joined([...termsOf(now.where), term]) }),
       paint: heat.paint, group: (key) => groupBy(key),
+      distribution: (key) => {
+        const times = range();
+        return times === null ? null : statements.bothDistributions(now, times, key);
+      },
     });
   }
 
