@@ -158,6 +158,8 @@ const KEYS = {
     const panel = [".panel:focus-within", ".panel:hover", "main .panel:not([hidden])"].map((one) => document.querySelector(one)).find((one) => one !== null);
     /** @type {HTMLAnchorElement | null | undefined} */ (panel?.querySelector("a.statement:not([hidden])"))?.click();
   },
+  ".": () => void import("./parts/value-menu.js").then(({ actOnValue }) => actOnValue("menu")),
+  x: () => void import("./parts/value-menu.js").then(({ actOnValue }) => actOnValue("exclude")),
   u: () => {
     chooseZone(zone() === "UTC" ? "local" : "UTC");
     frame.redraw();

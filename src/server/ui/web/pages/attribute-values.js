@@ -15,7 +15,7 @@ import { fill, h } from "../parts/dom.js";
 import { rangeIsWrong, whyEmpty } from "../parts/empty.js";
 import { groupValue } from "../parts/group-table.js";
 import { Panel } from "../parts/panel.js";
-import { menuButton } from "../parts/value-menu.js";
+import { menuButton, showsValue } from "../parts/value-menu.js";
 
 const VALUES_MAX = 200;
 const FIND_AFTER_MS = 300;
@@ -107,9 +107,9 @@ export function valuesView({ frame, of, close }) {
       h("thead", null, h("tr", null, h("th", { scope: "col" }, plural(Number(values), "value"), rows.length < Number(values) ? `, the first ${count(rows.length)}` : ""),
         h("th.number", { scope: "col" }, "Events"), h("th.number", { scope: "col" }, "Share"), h("th", { scope: "col" }, `First (${zone})`), h("th", { scope: "col" }, "Last"))),
       h("tbody", null, ...rows.map((row) => h("tr", null,
-        h("th", { scope: "row" }, h("span.group-cell", null,
+        h("th", { scope: "row" }, showsValue(h("span.group-cell", null,
           h("a.value-link", { href: addressOf("/explore", { of: of() === "spans" ? null : of(), where: condition(name, row.value, "only"), ...frame.range() }), title: `Explore events with ${oneLine(String(row.value), 200)}` }, groupValue(row.value)),
-          menuButton({ key: name, value: row.value, source: of() }, frame)),
+          menuButton({ key: name, value: row.value, source: of() }, frame)), { key: name, value: row.value, source: of() }, frame),
           h("span.value-bar", { style: { width: `${(Number(row.events) / most) * 100}%` } })),
         h("td.number", null, count(Number(row.events))), h("td.number", null, percent(Number(row.events) / Number(events))), time(row.first_seen), time(row.last_seen))))));
   }

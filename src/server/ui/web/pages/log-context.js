@@ -22,7 +22,7 @@ export function contextView({ frame, open }) {
   const bar = h("div.tool-bar.context-bar", null, back, choices);
   /** @type {bigint | null} */
   let at = null;
-  const found = logList({ label: "Records around it", from: () => at, open: (row) => open(found.rowAt(row)) });
+  const found = logList({ frame, label: "Records around it", from: () => at, open: (row) => open(found.rowAt(row)) });
   const [earlier, later] = [h("div.list-foot.list-top"), h("div.list-foot")];
   const panel = new Panel({ name: "results", title: "Around this record", draw, tools: [] });
   const element = h("div.context-view", null, bar, panel.element);

@@ -16,6 +16,7 @@ import { histogram } from "../parts/histogram.js";
 import { instantOf, liveButton, liveList } from "../parts/live.js";
 import { SEVERITIES, logList } from "../parts/log-list.js";
 import { Panel } from "../parts/panel.js";
+import { showsValue } from "../parts/value-menu.js";
 import { whereInput } from "../parts/where-input.js";
 import { contextView } from "./log-context.js";
 import { logDetail } from "./log-detail.js";
@@ -43,10 +44,10 @@ export function logsPage(frame) {
   const explore = /** @type {HTMLAnchorElement} */ (h("a.tool", { title: "Figures, heat map, and what is different" }, "Explore"));
   const course = new Panel({ name: "course", tools: [explore], title: "Log records over time", draw: drawCourse });
   const facets = new Panel({ name: "facets", title: "Facets", draw: drawFacets });
-  const found = logList({ label: "Log records", open: (row) => choose(found.rowAt(row)) });
+  const found = logList({ frame, label: "Log records", open: (row) => choose(found.rowAt(row)) });
   const foot = h("div.list-foot");
   const results = new Panel({ name: "results", title: "Log records", draw: drawResults, empty });
-  const arriving = logList({ label: "Log records as they come", open: (row) => choose(arriving.rowAt(row)) });
+  const arriving = logList({ frame, label: "Log records as they come", open: (row) => choose(arriving.rowAt(row)) });
   const live = liveList({
     title: "Log records as they come", what: "record", statement: (seconds, most) => lastLogs(where(), seconds, most),
     entry: (row) => ({ key: eventOf(/** @type {any} */ (row)), at: instantOf(row.timestamp), row }),
@@ -164,10 +165,10 @@ export function logsPage(frame) {
   function facet(title, key, values, total) {
     const of = (/** @type {any} */ row) => (key === "severity" ? row.severity : row.service);
     const add = (/** @type {unknown} */ value) => setWhere(joined([...termsOf(where()), condition(key, value, "only")]));
-    return h("section.facet", null, h("h3", null, title), h("ul", null, ...values.slice(0, FACETS_SHOWN).map((row) => h("li", null,
+    return h("section.facet", null, h("h3", null, title), h("ul", null, ...values.slice(0, FACETS_SHOWN).map((row) => showsValue(h("li", null,
       h("button", { type: "button", title: `Only ${of(row)}`, onclick: () => add(of(row)) },
         h("span.facet-bar", { style: { width: `${(row.records / Math.max(1, total)) * 100}%` } }),
-        h(`span.facet-name${key === "severity" ? `.sev.${String(row.severity).toLowerCase()}` : ""}`, null, oneLine(String(of(row)), 40)), h("span.facet-count", null, short(row.records)))))),
+        h(`span.facet-name${key === "severity" ? `.sev.${String(row.severity).toLowerCase()}` : ""}`, null, oneLine(String(of(row)), 40)), h("span.facet-count", null, short(row.records)))), { key, value: of(row), source: "logs" }, frame))),
     values.length > FACETS_SHOWN ? h("p.dim", null, `and ${values.length - FACETS_SHOWN} more`) : null,
     values.length === 0 ? h("p.dim", null, "none") : null);
   }

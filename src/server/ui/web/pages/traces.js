@@ -42,10 +42,10 @@ export function tracesPage(frame) {
   const chart = histogram({ label: "Spans over time", choose: (from, to) => frame.set(absolute(from, to)) });
   const explore = /** @type {HTMLAnchorElement} */ (h("a.tool", { title: "Figures, heat map, and what is different" }, "Explore"));
   const course = new Panel({ name: "course", tools: [explore], title: "Spans over time", level: 2, draw: drawCourse });
-  const found = traceList({ go: frame.go });
+  const found = traceList({ frame });
   const foot = h("div.list-foot");
   const results = new Panel({ name: "results", title: "Traces", draw: drawResults, empty });
-  const arriving = traceList({ go: frame.go, label: "As they come" });
+  const arriving = traceList({ frame, label: "As they come" });
   const live = liveList({
     title: "As they come", what: "row", isUpdated: true, list: arriving, put: (rows) => arriving.put(rows, of()),
     statement: (seconds, most) => (of() === "traces" ? lastTraces : lastSpans)(where(), seconds, most),

@@ -12,6 +12,7 @@ import { count, percent, plural } from "../state/units.js";
 import { nameOf } from "../state/where.js";
 import { distributionPicture } from "./distribution.js";
 import { fill, h } from "./dom.js";
+import { actsOn } from "./value-menu.js";
 
 /** @typedef {import("../state/difference.js").Row} Row */
 /** @typedef {import("../state/difference.js").Entry} Entry */
@@ -88,11 +89,12 @@ function valueRow(row, options) {
   const button = (/** @type {string} */ sign, /** @type {"only" | "without"} */ which, /** @type {string} */ name) =>
     h("button.sign", { type: "button", "aria-label": `${sign} ${name} ${label}`, title: `${name} ${label}`, onclick: () => options.add(conditionOf(row, which, options.across)) }, sign);
   const paint = (/** @type {boolean} */ is) => () => options.paint(is ? conditionOf(row, "only", options.across) : null);
-  return h("div.difference", { onpointerenter: paint(true), onpointerleave: paint(false), onfocusin: paint(true), onfocusout: paint(false) },
+  const element = h("div.difference", { onpointerenter: paint(true), onpointerleave: paint(false), onfocusin: paint(true), onfocusout: paint(false) },
     h("div.difference-value", null,
       h("span.value-name", { title: words.length > 40 ? words : "" }, row.kind === "absent" ? h("em", null, words) : words),
       button("=", "only", "Only"), button("≠", "without", "Without")),
     share("of-selection", row.selection, row.selection_rows), share("of-others", row.baseline, row.baseline_rows));
+  return actsOn(element, { menu: null, exclude: () => options.add(conditionOf(row, "without", options.across)) });
 }
 
 /** @param {Row} row */

@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 const KEYS = [
   ["Everywhere", [
     ["Ctrl K", "go to a trace, a span or text"], ["g o", "overview"], ["g e", "explore"], ["g t", "traces"], ["g l", "logs"], ["g s", "SQL"],
-    ["g a", "attributes"], ["g i", "status"], ["y", "copy the link"], ["v", "SQL of a panel"], ["u", "times in UTC or local"], ["Esc", "cancel a request"], ["?", "these keys"],
+    ["g a", "attributes"], ["g i", "status"], ["y", "copy the link"], ["v", "SQL of a panel"], ["u", "times in UTC or local"], [".", "what can be done with a value"], ["x", "without this value"], ["Esc", "cancel a request"], ["?", "these keys"],
   ]],
   ["Time range", [["r", "to now"], ["[ ]", "back, forward"], ["- +", "double, halve"]]],
   ["Lists and waterfall", [

@@ -6,6 +6,7 @@ import { duration } from "../state/units.js";
 import { fill, h } from "./dom.js";
 import { list } from "./list.js";
 import { traceAddress } from "./search-box.js";
+import { showsValue } from "./value-menu.js";
 
 export const SEVERITIES = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
 
@@ -21,7 +22,7 @@ export function bodyLine(body) {
 }
 
 /**
- * @param {{label: string, open: (row: number) => void, from?: () => bigint | null}} options `from`: the instant that a
+ * @param {{frame: import("./value-menu.js").Frame, label: string, open: (row: number) => void, from?: () => bigint | null}} options `from`: the instant that a
  *   column of times counts from
  */
 export function logList(options) {
@@ -52,6 +53,7 @@ export function logList(options) {
     fill(trace, id === null ? "" : h("a.mono", { href: traceAddress(id, row.span_id), title: "Open the trace at this span", tabIndex: -1 }, id.slice(0, 8)));
     element.setAttribute("aria-selected", String(found.rows.active === place));
     element.classList.toggle("is-it", row.isIt === true);
+    showsValue(element, { key: "service.name", value: row.service, source: "logs" }, options.frame);
   };
 
   return {

@@ -7,10 +7,11 @@ import { fill, h } from "./dom.js";
 import { list } from "./list.js";
 import { traceAddress } from "./search-box.js";
 import { colourOf } from "./service-colour.js";
+import { showsValue } from "./value-menu.js";
 
 /** @typedef {"traces" | "spans"} Of */
 
-/** @param {{go: (address: string) => void, label?: string}} options */
+/** @param {{frame: import("./value-menu.js").Frame, label?: string}} options */
 export function traceList(options) {
   /** @type {Record<string, any>[]} */
   let rows = [];
@@ -22,8 +23,11 @@ export function traceList(options) {
       { name: "duration", words: "Duration", isNumber: true }, { name: "spans", words: "Spans", isNumber: true },
       { name: "errors", words: "Errors", isNumber: true }, { name: "services", words: "Services" },
     ],
-    write: (cells, row) => write(cells, rows[row]),
-    onOpen: (row) => options.go(addressOfRow(rows[row])),
+    write: (cells, row, element) => {
+      write(cells, rows[row]);
+      showsValue(element, named(rows[row]), options.frame);
+    },
+    onOpen: (row) => options.frame.go(addressOfRow(rows[row])),
   });
 
   /** @param {HTMLElement[]} cells @param {Record<string, any>} row */
@@ -73,6 +77,11 @@ export function startOf(row) {
 /** @param {Record<string, any>} row */
 function addressOfRow(row) {
   return row.trace_id === null ? "/traces" : traceAddress(row.trace_id, row.span_id ?? null);
+}
+
+/** What keys act on: of a trace its service, of a span its operation. @param {Record<string, any>} row @returns {import("./value-menu.js").Named} */
+function named(row) {
+  return row.start === undefined ? { key: "name", value: row.name, source: "spans" } : { key: "service.name", value: row.root_service, source: "spans" };
 }
 
 /** @param {unknown} services */
