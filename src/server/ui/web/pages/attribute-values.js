@@ -80,7 +80,7 @@ export function valuesView({ frame, of, close }) {
       if (data === null || run.signal.aborted) return;
       const unit = unitOfValue(own.key);
       fill(numbers, distributionPicture(data, { unit, names: null }),
-        h("p.dim", null, `median ${wordsOf(data.p50, unit)}, p99 ${wordsOf(data.p99, unit)}${data.isLog ? ", logarithmic" : ""} `, h("a", { href: sqlAddress(sql) }, "SQL")));
+        h("p.dim", null, `median ${wordsOf(data.p50, unit)}, p99 ${wordsOf(data.p99, unit)}${data.isLog ? ", logarithmic" : ""} `, h("a.underlined", { href: sqlAddress(sql) }, "SQL")));
     } catch (error) {
       if (!isGivenUp(error)) fill(facts, asProblem(error).message);
     }

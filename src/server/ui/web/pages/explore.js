@@ -179,7 +179,7 @@ export function explorePage(frame) {
     const now = state();
     return differences(/** @type {any[]} */ (objects(answer)), {
       across: now.across, others: now.vs !== null ? "before" : now.base !== null ? "kept" : "others",
-      add: (term) => change({ where: joined([...termsOf(now.where), term]) }),
+      add: (term) => change({ where: joined([...termsOf(state().where), term]) }),
       paint: heat.paint, group: (key) => groupBy(key),
       distribution: (key) => {
         const times = range();

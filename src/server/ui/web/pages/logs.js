@@ -61,19 +61,20 @@ export function logsPage(frame) {
   const liveToggle = liveButton("Records as they come", () => toggleLive());
   const bar = h("div.tool-bar", null, h("div.segments", { role: "group", "aria-label": "View" }, ...kinds), liveToggle);
   const query = h("div.query.with-bar", null, input.element, bar);
-  const columns = h("div.columns", null, facets.element, results.element, patterns.element, live.element, context.element, detail.element);
+  /** What each view has beside the record that is open. @type {Record<View, HTMLElement[]>} */
+  const parts = { records: [facets.element, results.element], patterns: [facets.element, patterns.element], live: [live.element], context: [context.element] };
+  const columns = h("div.columns", null, detail.element);
   const element = h("div.page.fill", null, h("h1.off-screen", null, "Logs"), query, course.element, columns);
   let liveWhere = "";
+  /** @type {View | null} */
+  let shown = null;
 
   const update = () => {
     const now = view();
-    const isListed = now === "records" || now === "patterns";
+    if (now !== shown) fill(columns, ...parts[now], detail.element);
+    shown = now;
     query.hidden = now === "context";
-    course.element.hidden = facets.element.hidden = !isListed;
-    results.element.hidden = now !== "records";
-    patterns.element.hidden = now !== "patterns";
-    live.element.hidden = now !== "live";
-    context.element.hidden = now !== "context";
+    course.element.hidden = now === "context" || now === "live";
     kinds.forEach((button, i) => button.setAttribute("aria-pressed", String(["records", "patterns"][i] === now)));
     liveToggle.setAttribute("aria-pressed", String(now === "live"));
     input.update();

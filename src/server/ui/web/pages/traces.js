@@ -53,7 +53,7 @@ export function tracesPage(frame) {
     entry: (row) => ({ key: of() === "traces" ? String(row.trace_id) : `${row.trace_id} ${row.span_id}`, at: instantOf(startOf(row)), row, state: `${row.spans ?? ""} ${row.duration_ns} ${row.errors ?? ""}` }),
     isReading: () => arriving.rows.active >= 0,
   });
-  const element = h("div.page.fill", null, h("h1.off-screen", null, "Traces"), h("div.query.with-bar", null, input.element, bar), course.element, results.element, live.element);
+  const element = h("div.page.fill", null, h("h1.off-screen", null, "Traces"), h("div.query.with-bar", null, input.element, bar), course.element);
   let liveOf = "";
 
   const update = () => {
@@ -61,8 +61,10 @@ export function tracesPage(frame) {
     input.update();
     kinds.forEach((button, i) => button.setAttribute("aria-pressed", String((i === 0) === (of() === "traces"))));
     liveToggle.setAttribute("aria-pressed", String(isNow));
-    course.element.hidden = results.element.hidden = orders.hidden = isNow;
-    live.element.hidden = !isNow;
+    course.element.hidden = orders.hidden = isNow;
+    const [own, other] = isNow ? [live.element, results.element] : [results.element, live.element];
+    other.remove();
+    if (!own.isConnected) element.append(own);
     if (!isNow) {
       live.stop();
       return updateListed();

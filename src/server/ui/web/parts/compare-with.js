@@ -40,7 +40,7 @@ export function compareDialog(of, go) {
 
   const look = async (/** @type {boolean} */ isFar) => {
     const sql = comparable(of, isFar);
-    const link = h("a", { href: sqlAddress(sql), onclick: () => dialog.close() }, "SQL");
+    const link = h("a.underlined", { href: sqlAddress(sql), onclick: () => dialog.close() }, "SQL");
     try {
       const rows = objects(await ask(sql, { signal: run.signal }));
       const more = isFar ? null : h("button.tool", { type: "button", onclick: () => void look(true) }, "Look at all times");

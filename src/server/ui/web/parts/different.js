@@ -68,7 +68,7 @@ function bothDistributions(key, options) {
       const data = binsOf(objects(await ask(sql)));
       if (data === null) return;
       fill(place, distributionPicture(data, { unit: unitOfValue(key), names: ["selection", options.others] }),
-        h("p.dim", null, `${data.isLog ? "logarithmic, " : ""}shares of each side `, h("a", { href: sqlAddress(sql) }, "SQL")));
+        h("p.dim", null, `${data.isLog ? "logarithmic, " : ""}shares of each side `, h("a.underlined", { href: sqlAddress(sql) }, "SQL")));
     } catch (error) {
       if (!isGivenUp(error)) fill(place, h("p.dim", null, `No distribution: ${asProblem(error).message}`));
     }
