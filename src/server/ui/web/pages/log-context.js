@@ -62,6 +62,7 @@ export function contextView({ frame, open }) {
     if (record === null) return fill(panel.body, h("p.empty", null, "This record is not here. It may have expired, or is of another server."));
     at = parseInstant(record.timestamp);
     const all = neighbourhoods(record, record.attributes ?? {});
+    // "nearest" is whatever there is first.
     const chosen = all.find(({ around }) => around === frame.params().get("around")) ?? all[0];
     refill(choices, ...all.map(({ around, words, title }) => h("button", {
       type: "button", title, "aria-pressed": String(around === chosen.around),

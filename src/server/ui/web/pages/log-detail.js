@@ -3,7 +3,7 @@
 import { asProblem, isGivenUp } from "../data/request.js";
 import { ask, objects } from "../data/sql.js";
 import { addressOf, changed, sqlAddress } from "../state/address.js";
-import { eventOf, neighbourhoods, timeOfEvent } from "../state/records.js";
+import { eventOf, timeOfEvent } from "../state/records.js";
 import * as statements from "../state/statements.js";
 import { bothZones, parseInstant } from "../state/time.js";
 import { attributeList, fields, valueOf } from "../parts/attribute-list.js";
@@ -43,12 +43,12 @@ export function logDetail({ frame, close }) {
     shown = key;
     element.hidden = false;
     const rest = h("div.detail-body", null, h("p.dim", null, "Reading …"));
-    fill(element, head(), ...(known === null ? [] : about(known, event, {})), rest);
+    fill(element, head(), ...(known === null ? [] : about(known, event)), rest);
     try {
       const record = await readRecord(event, own.signal);
       if (own.signal.aborted) return;
       if (record === null) return fill(rest, h("p.empty", null, "This record is not here. It may have expired, or is of another server."));
-      fill(element, head(), ...about(record, event, record.attributes ?? {}), h("div.detail-body", null, ...everything(record)));
+      fill(element, head(), ...about(record, event), h("div.detail-body", null, ...everything(record)));
     } catch (error) {
       if (isGivenUp(error)) return;
       shown = "";
@@ -61,10 +61,9 @@ export function logDetail({ frame, close }) {
 
   const head = () => h("header", null, h("h2", null, "Log record"), h("button.icon", { type: "button", "aria-label": "Close", onclick: close }, "×"));
 
-  /** @param {LogRecord} record @param {string} event @param {Record<string, unknown>} attributes */
-  const about = (record, event, attributes) => {
-    const around = neighbourhoods(record, attributes)[0].around;
-    const context = addressOf("/logs", changed(frame.params(), { event, around, open: null, patterns: null, live: null }));
+  /** @param {LogRecord} record @param {string} event */
+  const about = (record, event) => {
+    const context = addressOf("/logs", changed(frame.params(), { event, around: "nearest", open: null, patterns: null, live: null }));
     return [
       h("p.times", null, severityWord(record.severity), ...bothZones(parseInstant(record.timestamp) ?? 0n).map((words) => h("span", null, words))),
       h("div.message", { tabIndex: 0 }, valueOf(record.body ?? "")),

@@ -178,9 +178,11 @@ export function logsPage(frame) {
   function drawResults(answer) {
     if (answer.rows === 0) return null;
     const rows = objects(answer);
-    found.rows.active = rows.findIndex((row) => eventOf(/** @type {any} */ (row)) === param("event"));
+    found.rows.active = -1;
     found.rows.scrollTo(0);
     found.put(rows);
+    const at = rows.findIndex((row) => eventOf(/** @type {any} */ (row)) === param("event"));
+    if (at >= 0) requestAnimationFrame(() => found.rows.activate(at));
     const isMore = rows.length === limit();
     const more = () => frame.set({ limit: String(Math.min(ROWS_MAX, rows.length * 5)) }, "replace");
     const words = isMore ? `The newest ${count(rows.length)}` : `All ${plural(rows.length, "record")}`;

@@ -2,7 +2,7 @@
 
 import { asProblem, isGivenUp, request } from "../data/request.js";
 import { addressOf, sqlAddress } from "../state/address.js";
-import { eventOf, neighbourhoods } from "../state/records.js";
+import { eventOf } from "../state/records.js";
 import { oneLine } from "../state/text.js";
 import { bothZones, parseInstant } from "../state/time.js";
 import { duration, percent } from "../state/units.js";
@@ -21,6 +21,8 @@ export function spanDetail(options) {
   element.hidden = true;
   /** @type {AbortController | null} */
   let run = null;
+  // The record to unfold, which may be asked for before the span is read.
+  let wanted = -1;
 
   /** @param {number} row @param {number} record of its records, which is unfolded; -1 for none */
   const show = async (row, record) => {
@@ -29,6 +31,7 @@ export function spanDetail(options) {
     run?.abort();
     const own = new AbortController();
     run = own;
+    wanted = record;
     element.hidden = false;
     const body = h("div.detail-body", null, h("p.dim", null, "Reading …"));
     fill(element, head(model, row), body);
@@ -37,7 +40,7 @@ export function spanDetail(options) {
       const detail = await request(path, { signal: own.signal }, (response) => response.json());
       if (run !== own) return;
       fill(body, ...bodyOf(model, row, detail));
-      open(record);
+      open(wanted);
       options.found(row, detail.span_id);
     } catch (error) {
       if (run !== own || isGivenUp(error)) return;
@@ -47,6 +50,7 @@ export function spanDetail(options) {
 
   /** Unfolds a record and brings it into view. @param {number} record */
   const open = (record) => {
+    wanted = record;
     const found = element.querySelectorAll(".records.of-span details")[record];
     if (!(found instanceof HTMLDetailsElement)) return;
     found.open = true;
@@ -115,7 +119,7 @@ export function spanDetail(options) {
 function aroundLog(record) {
   const attributes = record.attributes ?? {};
   const log = { ...record, service: attributes["service.name"] ?? null, body: record.body ?? null };
-  return addressOf("/logs", { event: eventOf(log), around: neighbourhoods(log, attributes)[0].around });
+  return addressOf("/logs", { event: eventOf(log), around: "nearest" });
 }
 
 /** @param {any} link */
