@@ -98,9 +98,10 @@ export function valuesView({ frame, of, close }) {
     const [{ all_values: values, all_events: events }] = rows;
     const most = Number(rows[0].events);
     const name = keyName(key);
+    const isShort = isOneDay(rows);
     const time = (/** @type {string} */ text) => {
       const at = parseInstant(text) ?? 0n;
-      return h("td.value-time", { title: inFull(at) }, isOneDay(rows) ? clockOf(at, 0) : `${dateOf(at).slice(5)} ${clockOf(at, -1)}`);
+      return h("td.value-time", { title: inFull(at) }, isShort ? clockOf(at, 0) : `${dateOf(at).slice(5)} ${clockOf(at, -1)}`);
     };
     const zone = zoneName(parseInstant(rows[0].last_seen) ?? 0n);
     return h("div.table-box", { tabIndex: 0, role: "region", "aria-label": "Values" }, h("table.figures.value-table", null,
@@ -134,6 +135,6 @@ export function valuesView({ frame, of, close }) {
 
 /** @param {Record<string, any>[]} rows */
 function isOneDay(rows) {
-  const days = rows.flatMap((row) => [row.first_seen, row.last_seen]).map((text) => dateOf(parseInstant(text) ?? 0n));
-  return days.every((day) => day === days[0]);
+  const times = rows.flatMap((row) => [row.first_seen, row.last_seen]).sort();
+  return dateOf(parseInstant(times[0]) ?? 0n) === dateOf(parseInstant(times[times.length - 1]) ?? 0n);
 }
