@@ -62,7 +62,9 @@ export function traceList(options) {
       found.head("errors", of === "traces" ? "Errors" : "Status");
       found.head("time", `Time (${zoneName(rows.length === 0 ? now() : parseInstant(startOf(rows[0])) ?? 0n)})`);
       found.element.classList.toggle("of-spans", of === "spans");
-      found.element.classList.toggle("dated", rows.some((row) => dateOf(parseInstant(startOf(row)) ?? 0n) !== dateOf(now())));
+      // Not in the order of time, and there may be thousands: only the first and the last are looked at.
+      const times = rows.map(startOf).sort();
+      found.element.classList.toggle("dated", [times[0], times[times.length - 1]].some((time) => time !== undefined && dateOf(parseInstant(time) ?? 0n) !== dateOf(now())));
       found.element.setAttribute("aria-label", options.label ?? (of === "traces" ? "Traces" : "Spans"));
       found.show(rows.length);
     },
