@@ -140,7 +140,7 @@ def two_traces_are_accessible_and_fit(tab):
     def listed(one):
         expect(grid(one.page).locator(".list-row").first).to_be_visible()
 
-    accessible(tab, {"two-traces": (both, listed), "two-traces-all": (both + "?only=all", listed), "two-traces-span": (both, one_span)})
+    accessible(tab, {"two-traces": (both + "?only=all", listed), "two-traces-span": (both, one_span)})
 
 
 main()
