@@ -1,7 +1,7 @@
 //! The web page: its files, the routes that it reads, and the page itself in a browser.
 //!
-//! The browser is Chromium, driven by the files of `tests/ui` with what `.ci/clients` has installed; without
-//! BROADLOOM_CLIENTS these tests say so and pass. `BROADLOOM_UI_PICTURES=DIR` also writes every page as a picture.
+//! The browser is Chromium, and once Firefox, driven by the files of `tests/ui` with what `.ci/clients` has installed;
+//! without BROADLOOM_CLIENTS these tests say so and pass. `BROADLOOM_UI_PICTURES=DIR` also writes pictures of the pages.
 
 use std::path::Path;
 use std::process::Command;
@@ -302,6 +302,11 @@ fn the_page_lays_two_traces_over_each_other() {
 #[test]
 fn the_page_shows_values_of_attributes_and_the_server_itself() {
     on_the_demo("attributes.py", "30000");
+}
+
+#[test]
+fn every_page_works_in_firefox_too() {
+    on_the_demo("firefox.py", "30000");
 }
 
 /// `BROADLOOM_UI_PICTURES=docs cargo test --test it pictures_of_the_readme` writes them.
