@@ -1,7 +1,7 @@
 //! The web page: its files, the routes that it reads, and the page itself in a browser.
 //!
-//! The browser is Chromium, driven by `tests/ui/run.py` with what `.ci/clients` has installed; without
-//! BROADLOOM_CLIENTS these tests say so and pass. `BROADLOOM_UI_PICTURES=DIR` also writes every page as a picture.
+//! The browser is Chromium, and once Firefox, driven by the files of `tests/ui` with what `.ci/clients` has installed;
+//! without BROADLOOM_CLIENTS these tests say so and pass. `BROADLOOM_UI_PICTURES=DIR` also writes pictures of the pages.
 
 use std::path::Path;
 use std::process::Command;
@@ -31,9 +31,11 @@ fn every_page_is_a_document_for_browsers_and_a_problem_for_others() {
         "/explore",
         "/traces",
         "/trace/4bf92f3577b34da6a3ce929d0e0e4736",
+        "/trace/4bf92f3577b34da6a3ce929d0e0e4736/vs/0af7651916cd43dd8448eb211c80319c",
         "/logs",
         "/sql",
         "/attributes",
+        "/status",
     ] {
         let document = page(&server, path);
         assert_eq!(document.status, 200, "{path}");
@@ -263,13 +265,13 @@ fn a_page_of_a_server_that_needs_keys_asks_for_one() {
     in_browser("sign_in.py", &server.url(), &[("BROADLOOM_TEST_KEY", &key)]);
 }
 
-/// Runs the tests of a file against a server with the demo's shop and its incident.
-fn on_the_demo(file: &str) {
+/// Runs the tests of a file against a server with the demo's shop and its incident, of that many events.
+fn on_the_demo(file: &str, events: &str) {
     if clients(file).is_none() {
         return;
     }
     let data = tempfile::tempdir().unwrap();
-    let made = broadloom(&["demo", "--events", "30000", "--start", "2026-01-05T09:00:00Z", "--data"])
+    let made = broadloom(&["demo", "--events", events, "--start", "2026-01-05T09:00:00Z", "--data"])
         .arg(data.path())
         .output()
         .unwrap();
@@ -279,25 +281,63 @@ fn on_the_demo(file: &str) {
     assert_eq!(server.terminate(), Some(0));
 }
 
-#[test]
-fn the_page_shows_the_incident_of_the_demo() {
-    on_the_demo("demo.py");
-}
-
-#[test]
-fn the_page_explores_events_by_any_attribute() {
-    on_the_demo("explore.py");
-}
-
-#[test]
-fn the_page_shows_traces_of_any_shape_and_hostile_text() {
-    if clients("odd.py").is_none() {
+/// Runs the tests of a file against a server without events.
+fn on_a_fresh_server(file: &str) {
+    if clients(file).is_none() {
         return;
     }
     let data = tempfile::tempdir().unwrap();
     let server = Served::start(data.path());
-    in_browser("odd.py", &server.http, &[]);
+    in_browser(file, &server.http, &[]);
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn the_page_shows_the_incident_of_the_demo() {
+    on_the_demo("demo.py", "30000");
+}
+
+#[test]
+fn the_page_explores_events_by_any_attribute() {
+    on_the_demo("explore.py", "30000");
+}
+
+#[test]
+fn the_page_leads_from_a_log_record_to_its_neighbours_and_its_trace() {
+    on_the_demo("logs.py", "30000");
+}
+
+#[test]
+fn the_page_lays_two_traces_over_each_other() {
+    on_the_demo("compare.py", "30000");
+}
+
+#[test]
+fn the_page_shows_values_of_attributes_and_the_server_itself() {
+    on_the_demo("attributes.py", "30000");
+}
+
+#[test]
+fn every_page_works_in_firefox_too() {
+    on_the_demo("firefox.py", "30000");
+}
+
+/// `BROADLOOM_UI_PICTURES=docs cargo test --test it pictures_of_the_readme` writes them.
+#[test]
+fn the_pictures_of_the_readme_are_made_of_the_demo() {
+    if std::env::var_os("BROADLOOM_UI_PICTURES").is_some() {
+        on_the_demo("pictures.py", "200000");
+    }
+}
+
+#[test]
+fn the_page_shows_what_comes_while_one_watches() {
+    on_a_fresh_server("live.py");
+}
+
+#[test]
+fn the_page_shows_traces_of_any_shape_and_hostile_text() {
+    on_a_fresh_server("odd.py");
 }
 
 #[test]

@@ -47,7 +47,7 @@ def from_disk(route):
     if path.startswith("/ui/"):
         name = path.split("/", 3)[3]
         route.fulfill(path=f"{FILES}/{'' if name.startswith('vendor/') else 'web/'}{name}")
-    elif not any(re.fullmatch(page.replace("{id}", "[^/]+"), path) for page in pages):
+    elif not any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", page), path) for page in pages):
         route.fallback()
     else:
         styles = "".join(f'<link rel="stylesheet" href="/ui/disk/{name}">' for name in sorted(os.listdir(f"{FILES}/web")) if name.endswith(".css"))
@@ -102,16 +102,49 @@ class Tab:
             self.page.evaluate("() => new Promise(requestAnimationFrame)")
         raise AssertionError(f"no measure {name}")
 
-    def axe(self):
-        """What axe-core finds."""
+    def axe(self, rules=None):
+        """What axe-core finds, of all rules or some."""
         source = open(os.environ["BROADLOOM_AXE"]).read()
         # By the debugger's protocol: the policy of the page lets no other script in.
         self.page.evaluate(source + "\n;undefined")
-        found = self.page.evaluate("() => axe.run(document, {resultTypes: ['violations']}).then(r => r.violations.map(v => `${v.id}: ${v.nodes.length} × ${v.nodes[0].html.slice(0, 200)} ${v.nodes[0].failureSummary.slice(0, 300)}`))")
-        return found
+        options = {"resultTypes": ["violations"], **({"runOnly": rules} if rules else {})}
+        return self.page.evaluate("options => axe.run(document, options).then(r => r.violations.map(v => `${v.id}: ${v.nodes.length} × ${v.nodes[0].html.slice(0, 200)} ${v.nodes[0].failureSummary.slice(0, 300)}`))", options)
 
     def close(self):
         self.context.close()
+
+
+# Rules that see the colours; what the others look at is the same in every theme.
+OF_THEMES = ["color-contrast", "link-in-text-block"]
+# What may be smaller than a finger: rows of lists and tables have other ways to what their buttons do.
+CROWDED = ".virtual-inner, .chip, .field, .find, .group-cell, .off-screen"
+
+
+def accessible(tab, cases, prepare=lambda one: None):
+    """Looks at pages in every theme and width: nothing that axe-core finds, nothing that scrolls sideways, and on phones
+    targets for fingers. A case is an address, or an address and what brings its page into a state."""
+    wrong = []
+    for theme in ("light", "dark"):
+        for size in SIZES:
+            one = tab(size=size, theme=theme)
+            prepare(one)
+            for name, case in cases.items():
+                path, act = case if isinstance(case, tuple) else (case, lambda one: None)
+                page = one.goto(path)
+                one.settled()
+                act(one)
+                one.settled()
+                picture(page, f"{name}-{size}-{theme}")
+                wrong += [(name, size, theme, found) for found in one.axe(None if theme == "light" else OF_THEMES)]
+                if not page.evaluate("() => document.documentElement.scrollWidth <= innerWidth && document.querySelector('main').scrollWidth <= document.querySelector('main').clientWidth"):
+                    wrong.append((name, size, "scrolls sideways"))
+                if size == "narrow":
+                    small = page.evaluate("""crowded => [...document.querySelectorAll('button, select, input:not([type=checkbox])')].filter(e => {
+                        const box = e.getBoundingClientRect();
+                        return box.width > 0 && !e.closest(crowded) && (box.height < 39.5 || box.width < 24);
+                    }).map(e => e.outerHTML.slice(0, 120))""", CROWDED)
+                    wrong += [(name, "too small", *small)] if small else []
+    assert not wrong, "\n".join(map(str, wrong))
 
 
 def budget(what, measured, allowed, unit="ms"):

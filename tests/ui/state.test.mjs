@@ -22,6 +22,12 @@ const figures = await import(new URL("state/figures.js", web));
 const selections = await import(new URL("state/selection.js", web));
 const difference = await import(new URL("state/difference.js", web));
 const ticks = await import(new URL("state/ticks.js", web));
+const records = await import(new URL("state/records.js", web));
+const live = await import(new URL("state/live.js", web));
+const metrics = await import(new URL("state/metrics.js", web));
+const logStatements = await import(new URL("state/log-statements.js", web));
+const attributes = await import(new URL("state/attribute-statements.js", web));
+const diff = await import(new URL("state/trace-diff.js", web));
 const { Grid } = await import(new URL("state/heat.js", web));
 const { TraceModel } = await import(new URL("pages/trace-model.js", web));
 
@@ -320,4 +326,121 @@ test("a trace folds, finds and steps, in whatever chunks it came", () => {
   assert.deepEqual([...model.seen.slice(0, 5)], [0, 1, -1, -2, 2]);
   assert.equal(model.rowAt(3), 1);
   assert.equal(model.placeOf(2), 4);
+});
+
+test("a log record is known again by its time and what it says", () => {
+  const record = { timestamp: "2026-11-29T14:36:02.339000001Z", severity: "WARN", service: "cart", body: "slow", trace_id: null, span_id: null };
+  const event = records.eventOf(record);
+  assert.match(event, /^2026-11-29T14:36:02\.339000001Z~[0-9a-f]{8}$/);
+  assert.equal(records.timeOfEvent(event), record.timestamp);
+  assert.equal(records.eventOf({ ...record, attributes: { more: 1 } }), event, "attributes may come later");
+  for (const other of [{ body: "slower" }, { service: null }, { trace_id: "4bf92f3577b34da6a3ce929d0e0e4736" }, { severity: "ERROR" }]) assert.notEqual(records.eventOf({ ...record, ...other }), event);
+  for (const wrong of [null, "", "2026-11-29T14:36:02Z", "soon~01234567", "2026-11-29T14:36:02Z~0123456"]) assert.equal(records.timeOfEvent(wrong), null, wrong);
+});
+
+test("neighbours of a record are those of its instance, by the most exact attribute there is", () => {
+  const record = { timestamp: "2026-11-29T14:36:02Z", severity: null, service: "it's", body: "", trace_id: "4bf92f3577b34da6a3ce929d0e0e4736", span_id: null };
+  const of = (attributes) => records.neighbourhoods(record, attributes);
+  assert.deepEqual(of({}).map(({ around }) => around), ["service", "trace", "all"]);
+  const [nearest] = of({ "host.name": "a", "k8s.pod.name": "cart-7" });
+  assert.deepEqual([nearest.around, nearest.where], ["instance", "service.name = 'it''s' and k8s.pod.name = 'cart-7'"]);
+  assert.deepEqual(records.neighbourhoods({ ...record, service: null, trace_id: null }, {}).map(({ where }) => where), ["service.name is null", ""]);
+});
+
+test("the statement around a record reaches as far as it is asked to", () => {
+  const near = logStatements.logContext("2026-11-29T14:36:02.5Z", "service.name = 'a' or b", { before: 50, after: 7, isFar: false });
+  assert.match(near, /timestamp <= '2026-11-29T14:36:02\.5Z' and timestamp >= '2026-11-28T14:36:02\.5Z'\n    and \(service\.name = 'a' or b\)/);
+  assert.match(near, /limit 51\n/);
+  assert.match(near, /timestamp > '2026-11-29T14:36:02\.5Z' and timestamp < '2026-11-30T14:36:02\.5Z'[^]*limit 7\n/);
+  assert.doesNotMatch(logStatements.logContext("2026-11-29T14:36:02.5Z", "", { before: 1, after: 1, isFar: true }), /2026-11-28|2026-11-30|and \(/);
+});
+
+test("the condition of a pattern finds what it was made of, and is quoted", () => {
+  const of = logStatements.patternCondition;
+  assert.equal(of("took <n> ms"), "body like 'took % ms'");
+  assert.equal(of("<uuid><n> it's 100% <hex>_x"), "body like '% it''s 100\\% %\\_x'");
+  assert.ok(of("x".repeat(1000)).endsWith("x%'"), "a pattern is of the beginning of a long body");
+});
+
+test("rows that come again are told from new ones, also where they are alike", () => {
+  const entry = (key, at, state) => ({ key, at: BigInt(at), row: { key }, state });
+  const fresh = new live.Fresh();
+  const keys = (entries) => fresh.of(entries).map(({ key }) => key);
+  assert.deepEqual(keys([entry("a", 2), entry("a", 2), entry("b", 1)]), ["a", "a", "b"]);
+  assert.deepEqual(keys([entry("c", 3), entry("a", 2), entry("a", 2), entry("a", 2)]), ["c", "a"], "a third one like the two");
+  assert.deepEqual(keys([entry("c", 3), entry("a", 2)]), []);
+  const grown = new live.Fresh();
+  assert.equal(grown.of([entry("t", 1, "1 span")]).length, 1);
+  assert.equal(grown.of([entry("t", 1, "1 span")]).length, 0);
+  assert.equal(grown.of([entry("t", 1, "2 spans")]).length, 1);
+
+  const rows = live.merged([entry("d", 4), entry("b", 2)], [entry("c", 3), entry("e", 5), entry("a", 2)], 4);
+  assert.deepEqual(rows.map(({ key }) => key), ["e", "d", "c", "a"]);
+  assert.deepEqual(live.withoutKeys(rows, [entry("d", 9)]).map(({ key }) => key), ["e", "c", "a"]);
+  assert.deepEqual(live.merged([], [], 5), []);
+});
+
+test("metrics are read with their labels, and added up", () => {
+  const read = metrics.parseMetrics(`# HELP x About x
+x_total{route="/v1/\\"a\\"",status="200"} 3
+x_total{route="b",status="503"} 4.5
+y 7e2
+nonsense
+h_bucket{le="0.5"} 5
+h_bucket{le="1.0"} 9
+h_bucket{le="+Inf"} 10
+# EOF`);
+  assert.equal(metrics.total(read, "x_total"), 7.5);
+  assert.equal(metrics.total(read, "x_total", ({ status }) => status === "503"), 4.5);
+  assert.equal(read.get("x_total")[0].labels.route, '/v1/"a"');
+  assert.equal(metrics.total(read, "y"), 700);
+  assert.equal(metrics.total(read, "no such"), 0);
+  assert.deepEqual([0.5, 0.9, 0.99].map((q) => metrics.quantileOf(read, "h", q)), [0.5, 1, Infinity]);
+  assert.equal(metrics.quantileOf(read, "no such", 0.5), null);
+  assert.equal(metrics.perSecond(10, 30, 4), 5);
+  assert.equal(metrics.perSecond(30, 8, 4), 2, "a restart begins at 0");
+  assert.deepEqual([...metrics.failingDuties("ok\nfailing: merging failed twice: no space\nfailing: flush failed\n")], [["merging", "failed twice: no space"], ["flush", "failed"]]);
+});
+
+test("numbers far apart have a logarithmic scale, whole numbers bars of their own", () => {
+  const rows = (low, high, isWhole, bins) => bins.map(([bin, is_selected, events]) => ({ bin, is_selected, events, low, high, p50: low, p99: high, is_whole: isWhole }));
+  const wide = attributes.binsOf(rows(1, 10_000, false, [[0, true, 3], [23, false, 4]]));
+  assert.equal(wide.isLog, true);
+  assert.equal(wide.bins.length, attributes.BINS);
+  assert.ok(Math.abs(wide.bins[12].low - 100) < 1e-9);
+  assert.deepEqual([wide.selected, wide.others, wide.bins[0].selected, wide.bins[23].others], [3, 4, 3, 4]);
+  const whole = attributes.binsOf(rows(1, 7, true, [[0, true, 1], [6, true, 2]]));
+  assert.deepEqual(whole.bins.map(({ low }) => low), [1, 2, 3, 4, 5, 6, 7]);
+  assert.equal(whole.bins[6].selected, 2);
+  const one = attributes.binsOf(rows(5, 5, true, [[0, true, 9]]));
+  assert.deepEqual([one.bins.length, one.bins[0].low, one.bins[0].high], [1, 5, 5]);
+  assert.equal(attributes.binsOf([]), null);
+});
+
+/** A trace of rows as [depth, start, duration, name], of which the critical path is given. */
+function traceOf(rows, critical = []) {
+  const strings = [...new Set(rows.map(([, , , name]) => name)), "shop"];
+  const model = new TraceModel({ spans: rows.length, duration_ns: 1000, critical, strings });
+  model.add({ from: 0, depth: rows.map(([depth]) => depth), start: rows.map(([, start]) => start), duration: rows.map(([, , length]) => length),
+    service: rows.map(() => strings.indexOf("shop")), name: rows.map(([, , , name]) => strings.indexOf(name)), status: rows.map(() => 0), kind: rows.map(() => 1), marks: rows.map(() => 0) });
+  model.close(model.loaded, 0);
+  return model;
+}
+
+test("two traces are laid over each other by the place of their spans", () => {
+  const a = traceOf([[0, 0, 100, "order"], [1, 5, 30, "reserve"], [2, 6, 3, "lock"], [1, 40, 50, "reserve"], [1, 95, 2, "only here"]], [[0, 0, 20], [1, 5, 35], [3, 40, 90]]);
+  const b = traceOf([[0, 0, 60, "order"], [1, 2, 3, "only there"], [1, 5, 40, "reserve"]], [[0, 0, 20], [2, 5, 45]]);
+  const entries = diff.align(a, b);
+  assert.deepEqual(entries.map(({ name, depth, a, b }) => [name, depth, a.count, a.total, b.count, b.total]), [
+    ["order", 0, 1, 100, 1, 60], ["only there", 1, 0, 0, 1, 3], ["reserve", 1, 2, 80, 1, 40], ["lock", 2, 1, 3, 0, 0], ["only here", 1, 1, 2, 0, 0],
+  ]);
+  assert.deepEqual(entries.map(diff.sidesOf), ["both", "b", "both", "a", "a"]);
+  assert.deepEqual(entries.map(({ parent }) => parent), [-1, 0, 0, 2, 0]);
+  assert.equal(entries[2].a.row, 3, "the longest of its spans");
+  assert.deepEqual(diff.partsOfDifference(entries, 1).map(({ entry, part }) => [entry.name, part]), [["reserve", 40]]);
+  assert.deepEqual(diff.different(entries, 60).map(({ name }) => name), ["order", "only there", "reserve", "lock", "only here"]);
+  assert.deepEqual(diff.different(diff.align(a, a), 1), []);
+  // As deep as any trace.
+  const deep = traceOf(Array.from({ length: 5000 }, (_, i) => [i, i, 10_000 - i, `level ${i}`]));
+  assert.equal(diff.align(deep, deep).at(-1).depth, 4999);
 });

@@ -4,8 +4,9 @@
 //! It reads data by the same routes as everybody else (`/v1/…`), so it can do nothing that `curl` cannot.
 //!
 //! ```text
-//! /, /explore, /traces, /trace/{id}, /logs, /sql, /attributes    the document, for who accepts text/html; else a problem
-//! /ui/{version}/{file}                                           its files, kept by browsers for ever
+//! /, /explore, /traces, /trace/{id}, /trace/{id}/vs/{other}, /logs, /sql, /attributes, /status
+//!                         the document, for who accepts text/html; else a problem
+//! /ui/{version}/{file}    its files, kept by browsers for ever
 //! ```
 //!
 //! Telemetry is text from strangers, so the page gets rights to nothing but its own files and this server: see

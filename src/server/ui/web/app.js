@@ -33,8 +33,10 @@ const PAGES = [
   [/^\/explore$/, async () => (await import("./pages/explore.js")).explorePage],
   [/^\/traces$/, async () => (await import("./pages/traces.js")).tracesPage],
   [/^\/trace\/[^/]+$/, async () => (await import("./pages/trace.js")).tracePage],
+  [/^\/trace\/[^/]+\/vs\/[^/]+$/, async () => (await import("./pages/trace-diff.js")).traceDiffPage],
   [/^\/logs$/, async () => (await import("./pages/logs.js")).logsPage],
   [/^\/sql$/, async () => (await import("./pages/sql.js")).sqlPage],
+  [/^\/status$/, async () => (await import("./pages/status.js")).statusPage],
   [/^\/attributes$/, async () => (await import("./pages/attributes.js")).attributesPage],
 ];
 const missing = async () => (await import("./pages/missing.js")).missingPage;
@@ -119,8 +121,12 @@ function mark(path) {
   for (const link of navigation) {
     const own = new URL(link.href).pathname;
     const isHere = own === path || (own === "/traces" && path.startsWith("/trace/"));
-    if (isHere) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (isHere && !link.hasAttribute("aria-current")) {
+      link.setAttribute("aria-current", "page");
+      // On phones the pages may be wider than the screen.
+      link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
+    if (!isHere) link.removeAttribute("aria-current");
     if (link.dataset.range !== undefined) link.href = addressOf(own, frame.range());
   }
 }
@@ -138,7 +144,7 @@ addEventListener("popstate", () => void show("changed"));
 
 let chord = 0;
 /** @type {Record<string, string>} */
-const PLACES = { o: "/", e: "/explore", t: "/traces", l: "/logs", s: "/sql", a: "/attributes" };
+const PLACES = { o: "/", e: "/explore", t: "/traces", l: "/logs", s: "/sql", a: "/attributes", i: "/status" };
 
 /** @type {Record<string, () => void>} */
 const KEYS = {
@@ -153,6 +159,8 @@ const KEYS = {
     const panel = [".panel:focus-within", ".panel:hover", "main .panel:not([hidden])"].map((one) => document.querySelector(one)).find((one) => one !== null);
     /** @type {HTMLAnchorElement | null | undefined} */ (panel?.querySelector("a.statement:not([hidden])"))?.click();
   },
+  ".": () => void import("./parts/value-menu.js").then(({ actOnValue }) => actOnValue("menu")),
+  x: () => void import("./parts/value-menu.js").then(({ actOnValue }) => actOnValue("exclude")),
   u: () => {
     chooseZone(zone() === "UTC" ? "local" : "UTC");
     frame.redraw();
@@ -173,6 +181,8 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.key === "Escape" && page?.cancel?.() === true) return;
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+  // Space presses what has the focus.
+  if (event.key === " " && event.target instanceof Element && event.target.matches("button, a, summary")) return;
   const inChord = performance.now() - chord < 1500;
   chord = 0;
   if (inChord && event.key in PLACES) frame.go(addressOf(PLACES[event.key], frame.range()));

@@ -47,7 +47,18 @@ export function explorePage(frame) {
   const different = new Panel({ name: "different", title: "What is different", draw: drawDifferent, empty: () => h("p.empty", null, "Nothing that chance does not explain. Select other events, or look at whole traces.") });
   const differentBar = h("div.tool-bar.different-bar", null, h("div.segments", { role: "group", "aria-label": "Compare" }, ...across), h("label.labelled", null, "with", against));
   different.head.after(differentBar);
-  different.head.append(h("button.icon", { type: "button", "aria-label": "Close", onclick: () => look({ sel: null, base: null, vs: null }) }, "×"));
+  // On phones it is a sheet from below, over the half of the screen that does not have the map, or nearly all of it.
+  const grip = h("button.icon.sheet-grip", { type: "button", onclick: () => raise(!isRaised) });
+  let isRaised = false;
+  const raise = (/** @type {boolean} */ is) => {
+    isRaised = is;
+    different.element.classList.toggle("raised", is);
+    grip.textContent = is ? "▾" : "▴";
+    grip.setAttribute("aria-expanded", String(is));
+    grip.setAttribute("aria-label", is ? "Smaller" : "Larger");
+  };
+  raise(false);
+  different.head.append(grip, h("button.icon", { type: "button", "aria-label": "Close", onclick: () => look({ sel: null, base: null, vs: null }) }, "×"));
   const notes = h("div.panel-notes.page-notes");
   const map = h("div.explore-map", null, heat.panel.element, selected.element);
   const content = h("div.explore", null, map, different.element,
@@ -168,8 +179,12 @@ export function explorePage(frame) {
     const now = state();
     return differences(/** @type {any[]} */ (objects(answer)), {
       across: now.across, others: now.vs !== null ? "before" : now.base !== null ? "kept" : "others",
-      add: (term) => change({ where: joined([...termsOf(now.where), term]) }),
+      add: (term) => change({ where: joined([...termsOf(state().where), term]) }),
       paint: heat.paint, group: (key) => groupBy(key),
+      distribution: (key) => {
+        const times = range();
+        return times === null ? null : statements.bothDistributions(now, times, key);
+      },
     });
   }
 

@@ -1,69 +1,136 @@
-// Log records that meet a condition: over time, by severity and service, and one of them with everything it says.
+// Log records that meet a condition: over time, by severity and service, by pattern, as they come, and around one.
 
-import { asProblem, isGivenUp } from "../data/request.js";
-import { ask, objects } from "../data/sql.js";
-import { addressOf, sqlAddress } from "../state/address.js";
+import { objects } from "../data/sql.js";
+import { addressOf } from "../state/address.js";
+import { lastLogs } from "../state/live-statements.js";
 import { absolute, rangeOf, stepOf } from "../state/range.js";
+import { eventOf } from "../state/records.js";
 import * as statements from "../state/statements.js";
-import { bothZones, clockOf, dateOf, inFull, now, parseInstant, zoneName } from "../state/time.js";
+import { isoOf, now, parseInstant } from "../state/time.js";
 import { oneLine } from "../state/text.js";
 import { count, plural, short } from "../state/units.js";
 import { condition, joined, termsOf } from "../state/where.js";
-import { attributeList, fields, valueOf } from "../parts/attribute-list.js";
 import { fill, h } from "../parts/dom.js";
 import { rangeIsWrong, whyEmpty } from "../parts/empty.js";
 import { histogram } from "../parts/histogram.js";
-import { list } from "../parts/list.js";
-import { Panel, problemNote } from "../parts/panel.js";
-import { traceAddress } from "../parts/search-box.js";
+import { instantOf, liveButton, liveList } from "../parts/live.js";
+import { SEVERITIES, logList } from "../parts/log-list.js";
+import { Panel } from "../parts/panel.js";
+import { showsValue } from "../parts/value-menu.js";
 import { whereInput } from "../parts/where-input.js";
-import { copy } from "../parts/copy.js";
+import { contextView } from "./log-context.js";
+import { logDetail } from "./log-detail.js";
+import { patternsView } from "./log-patterns.js";
 
 const FIRST_ROWS = 200;
 const ROWS_MAX = 10_000;
 const BUCKETS = 90;
 const FACETS_SHOWN = 12;
-const SEVERITIES = ["FATAL", "ERROR", "WARN", "INFO", "DEBUG", "TRACE"];
+// In place of the record that is open beside its neighbours.
+const CLOSED = "none";
+
+/** @typedef {"records" | "patterns" | "live" | "context"} View */
 
 /** @param {import("../app.js").Frame} frame @returns {import("../app.js").Page} */
 export function logsPage(frame) {
-  const where = () => frame.params().get("where") ?? "";
+  const param = (/** @type {string} */ name) => frame.params().get(name);
+  const where = () => param("where") ?? "";
   const setWhere = (/** @type {string} */ text) => frame.set({ where: text, limit: null });
-  const limit = () => Math.max(1, Math.min(ROWS_MAX, Number(frame.params().get("limit")) || FIRST_ROWS));
+  const limit = () => Math.max(1, Math.min(ROWS_MAX, Number(param("limit")) || FIRST_ROWS));
+  const view = () => /** @type {View} */ (param("live") === "1" ? "live" : param("around") !== null && param("event") !== null ? "context" : param("patterns") === "1" ? "patterns" : "records");
   const input = whereInput({ source: "logs", where, set: setWhere, hint: "attribute = value, or body contains timeout   /" });
 
   const chart = histogram({ label: "Log records over time by severity", choose: (from, to) => frame.set(absolute(from, to)) });
   const explore = /** @type {HTMLAnchorElement} */ (h("a.tool", { title: "Figures, heat map, and what is different" }, "Explore"));
   const course = new Panel({ name: "course", tools: [explore], title: "Log records over time", draw: drawCourse });
   const facets = new Panel({ name: "facets", title: "Facets", draw: drawFacets });
-  /** @type {Record<string, any>[]} */
-  let rows = [];
-  let isDated = false;
-  const found = list({
-    name: "log-list", label: "Log records", rowHeight: 28, narrowHeight: 52,
-    columns: [{ name: "time", words: "Time" }, { name: "severity", words: "Severity" }, { name: "service", words: "Service" }, { name: "body", words: "Message" }, { name: "trace", words: "Trace" }],
-    write: (cells, row, element) => writeRow(cells, rows[row], element),
-    onActive: (row) => showDetail(row),
-    onOpen: (row) => showDetail(row),
-  });
+  const found = logList({ frame, label: "Log records", open: (row) => choose(found.rowAt(row)) });
   const foot = h("div.list-foot");
   const results = new Panel({ name: "results", title: "Log records", draw: drawResults, empty });
-  const detail = h("aside.detail", { "aria-label": "Log record" });
-  detail.hidden = true;
-  /** @type {AbortController | null} */
-  let reading = null;
-  const element = h("div.page.fill", null, h("h1.off-screen", null, "Logs"), h("div.query", null, input.element), course.element,
-    h("div.columns", null, facets.element, results.element, detail));
+  const arriving = logList({ frame, label: "Log records as they come", open: (row) => choose(arriving.rowAt(row)) });
+  const live = liveList({
+    title: "Log records as they come", what: "record", statement: (seconds, most) => lastLogs(where(), seconds, most),
+    entry: (row) => ({ key: eventOf(/** @type {any} */ (row)), at: instantOf(row.timestamp), row }),
+    isReading: () => arriving.rows.active >= 0, list: arriving, put: arriving.put,
+  });
+  const context = contextView({ frame, open: (row) => frame.set({ open: eventOf(/** @type {any} */ (row)) }, "replace") });
+  const patterns = patternsView({ frame, where, setWhere });
+  const detail = logDetail({ frame, close: () => closeDetail() });
+
+  const kinds = /** @type {const} */ (["records", "patterns"]).map((kind) => h("button", { type: "button", onclick: () => frame.set({ patterns: kind === "patterns" ? "1" : null, ...listed() }) }, kind === "records" ? "Records" : "Patterns"));
+  const liveToggle = liveButton("Records as they come", () => toggleLive());
+  const bar = h("div.tool-bar", null, h("div.segments", { role: "group", "aria-label": "View" }, ...kinds), liveToggle);
+  const query = h("div.query.with-bar", null, input.element, bar);
+  /** What each view has beside the record that is open. @type {Record<View, HTMLElement[]>} */
+  const parts = { records: [facets.element, results.element], patterns: [facets.element, patterns.element], live: [live.element], context: [context.element] };
+  const columns = h("div.columns", null, detail.element);
+  const element = h("div.page.fill", null, h("h1.off-screen", null, "Logs"), query, course.element, columns);
+  let liveWhere = "";
+  /** @type {View | null} */
+  let shown = null;
 
   const update = () => {
+    const now = view();
+    if (now !== shown) fill(columns, ...parts[now], detail.element);
+    shown = now;
+    query.hidden = now === "context";
+    course.element.hidden = now === "context" || now === "live";
+    kinds.forEach((button, i) => button.setAttribute("aria-pressed", String(["records", "patterns"][i] === now)));
+    liveToggle.setAttribute("aria-pressed", String(now === "live"));
+    input.update();
+    if (now !== "live") live.stop();
+    if (now === "context") context.update();
+    else if (now === "live") updateLive();
+    else updateListed(now);
+    showDetail(now);
+  };
+
+  /** @param {"records" | "patterns"} now */
+  const updateListed = (now) => {
     const range = rangeOf(frame.params());
     if (range === null) return fill(results.body, rangeIsWrong());
-    input.update();
     explore.href = addressOf("/explore", { of: "logs", where: where(), ...frame.range() });
-    hideDetail();
-    void results.show({ sql: statements.logs(range, where(), limit()) });
-    void course.show({ sql: statements.logsByTime(range, where(), stepOf(range, BUCKETS)) });
-    void facets.show({ sql: statements.logFacets(range, where()) });
+    const show = (/** @type {Panel} */ panel, /** @type {string} */ sql) => {
+      if (!panel.has(sql)) void panel.show({ sql });
+    };
+    show(course, statements.logsByTime(range, where(), stepOf(range, BUCKETS)));
+    show(facets, statements.logFacets(range, where()));
+    if (now === "records") show(results, statements.logs(range, where(), limit()));
+    else patterns.update();
+  };
+
+  const updateLive = () => {
+    if (live.isOn && liveWhere === where()) return;
+    liveWhere = where();
+    live.start();
+  };
+
+  /** Out of the live view, to the time that one has just seen. */
+  const listed = () => /** @type {Record<string, string | null>} */ (view() === "live" ? { live: null, event: null, t: "15m", at: isoOf(now()) } : {});
+  const toggleLive = () => frame.set(view() === "live" ? listed() : { live: "1", patterns: null, around: null, event: null, t: null, at: null, limit: null });
+
+  /** @param {View} now */
+  const showDetail = (now) => {
+    const event = (now === "context" ? param("open") : null) ?? param("event");
+    if (event === null || event === CLOSED || now === "patterns") return detail.hide();
+    const list = now === "live" ? arriving : now === "records" ? found : null;
+    const row = list?.rowAt(list.rows.active);
+    const known = /** @type {any} */ (row !== undefined && eventOf(/** @type {any} */ (row)) === event ? row : null);
+    detail.show(event, known);
+  };
+
+  /** @param {Record<string, any>} row */
+  const choose = (row) => frame.set({ event: eventOf(/** @type {any} */ (row)) }, "replace");
+
+  const closeDetail = () => {
+    const now = view();
+    if (now === "context") {
+      frame.set({ open: CLOSED }, "replace");
+      return context.focus();
+    }
+    if (now === "live") arriving.rows.active = -1;
+    frame.set({ event: null }, "replace");
+    (now === "live" ? arriving : found).element.focus();
   };
 
   /** @param {import("../data/sql.js").Answer} answer */
@@ -99,10 +166,10 @@ export function logsPage(frame) {
   function facet(title, key, values, total) {
     const of = (/** @type {any} */ row) => (key === "severity" ? row.severity : row.service);
     const add = (/** @type {unknown} */ value) => setWhere(joined([...termsOf(where()), condition(key, value, "only")]));
-    return h("section.facet", null, h("h3", null, title), h("ul", null, ...values.slice(0, FACETS_SHOWN).map((row) => h("li", null,
+    return h("section.facet", null, h("h3", null, title), h("ul", null, ...values.slice(0, FACETS_SHOWN).map((row) => showsValue(h("li", null,
       h("button", { type: "button", title: `Only ${of(row)}`, onclick: () => add(of(row)) },
         h("span.facet-bar", { style: { width: `${(row.records / Math.max(1, total)) * 100}%` } }),
-        h(`span.facet-name${key === "severity" ? `.sev.${String(row.severity).toLowerCase()}` : ""}`, null, oneLine(String(of(row)), 40)), h("span.facet-count", null, short(row.records)))))),
+        h(`span.facet-name${key === "severity" ? `.sev.${String(row.severity).toLowerCase()}` : ""}`, null, oneLine(String(of(row)), 40)), h("span.facet-count", null, short(row.records)))), { key, value: of(row), source: "logs" }, frame))),
     values.length > FACETS_SHOWN ? h("p.dim", null, `and ${values.length - FACETS_SHOWN} more`) : null,
     values.length === 0 ? h("p.dim", null, "none") : null);
   }
@@ -110,14 +177,12 @@ export function logsPage(frame) {
   /** @param {import("../data/sql.js").Answer} answer */
   function drawResults(answer) {
     if (answer.rows === 0) return null;
-    rows = objects(answer);
-    const [newest, oldest] = [rows[0], rows[rows.length - 1]].map((row) => parseInstant(row.timestamp) ?? 0n);
-    isDated = dateOf(oldest) !== dateOf(now());
-    found.element.classList.toggle("dated", isDated);
-    found.head("time", `Time (${zoneName(newest)})`);
+    const rows = objects(answer);
     found.rows.active = -1;
     found.rows.scrollTo(0);
-    found.show(rows.length);
+    found.put(rows);
+    const at = rows.findIndex((row) => eventOf(/** @type {any} */ (row)) === param("event"));
+    if (at >= 0) requestAnimationFrame(() => found.rows.activate(at));
     const isMore = rows.length === limit();
     const more = () => frame.set({ limit: String(Math.min(ROWS_MAX, rows.length * 5)) }, "replace");
     const words = isMore ? `The newest ${count(rows.length)}` : `All ${plural(rows.length, "record")}`;
@@ -130,75 +195,23 @@ export function logsPage(frame) {
     return range === null ? rangeIsWrong() : whyEmpty(frame, "logs", range, where());
   }
 
-  /** @param {HTMLElement[]} cells @param {Record<string, any>} row @param {HTMLElement} element */
-  function writeRow(cells, row, element) {
-    const [time, severity, service, body, trace] = cells;
-    const at = parseInstant(row.timestamp) ?? 0n;
-    time.textContent = isDated ? `${dateOf(at).slice(5)} ${clockOf(at, 3)}` : clockOf(at, 3);
-    time.title = inFull(at);
-    const name = String(row.severity ?? "");
-    fill(severity, h(`span.sev.${SEVERITIES.includes(name) ? name.toLowerCase() : "other"}`, null, oneLine(name || "–", 12)));
-    service.textContent = oneLine(row.service ?? "", 40);
-    body.textContent = oneLine(typeof row.body === "string" ? row.body : JSON.stringify(row.body ?? ""), 600);
-    const id = row.trace_id;
-    fill(trace, id === null ? "" : h("a.mono", { href: traceAddress(id, row.span_id), title: "Open the trace at this span", tabIndex: -1 }, id.slice(0, 8)));
-    element.setAttribute("aria-selected", String(rows[found.rows.active] === row));
-  }
-
-  /** @param {number} index */
-  function showDetail(index) {
-    const row = rows[index];
-    const at = parseInstant(row.timestamp) ?? 0n;
-    const rest = h("div.detail-body", null, h("p.dim", null, "Reading …"));
-    fill(detail,
-      h("header", null, h("h2", null, "Log record"), h("button.icon", { type: "button", "aria-label": "Close", onclick: hideDetail }, "×")),
-      h("p.times", null, ...bothZones(at).map((words) => h("span", null, words))),
-      h("div.message", null, valueOf(row.body ?? "")),
-      h("div.buttons", null,
-        row.trace_id === null ? null : h("a.tool", { href: traceAddress(row.trace_id, row.span_id) }, "Open trace"),
-        h("a.tool", { href: sqlAddress(statements.logDetail(row.timestamp)) }, "SQL")),
-      rest);
-    detail.hidden = false;
-    void readDetail(row, rest);
-  }
-
-  /** Everything that the record says. @param {Record<string, any>} row @param {HTMLElement} place */
-  async function readDetail(row, place) {
-    reading?.abort();
-    const own = new AbortController();
-    reading = own;
-    try {
-      const all = objects(await ask(statements.logDetail(row.timestamp), { signal: own.signal }));
-      const same = (/** @type {any} */ one) => ["service", "body", "span_id", "severity"].every((key) => one[key] === row[key]);
-      const found = all.find(same) ?? row;
-      const core = ["severity", "severity_text", "name", "scope.name", "trace_id", "span_id"].map((key) => /** @type {[string, unknown]} */ ([key, found[key === "scope.name" ? "scope" : key]]));
-      const known = core.filter(([, value]) => value !== null && value !== undefined && value !== "");
-      fill(place, fields(known, "logs", frame), attributeList(found.attributes ?? {}, "logs", frame),
-        h("div.buttons", null, h("button.tool", { type: "button", onclick: () => void copy(JSON.stringify(found), "Record") }, "Copy as JSON")));
-    } catch (error) {
-      if (!isGivenUp(error)) fill(place, problemNote(asProblem(error), () => void readDetail(row, place)));
-    }
-  }
-
-  function hideDetail() {
-    reading?.abort();
-    detail.hidden = true;
-  }
-
-  const panels = [results, course, facets];
+  const panels = [results, course, facets, patterns.panel, context.panel];
   return {
-    title: "Logs", element, hasRange: true, update,
-    filter: { get where() { return where(); }, setWhere },
-    keys: { "/": () => input.focus() },
+    title: "Logs", element, update,
+    get hasRange() { return view() === "records" || view() === "patterns"; },
+    filter: { get where() { return where(); }, setWhere: (text) => frame.set({ where: text, limit: null, around: null, open: null, event: null }) },
+    keys: { "/": () => input.focus(), " ": () => live.isOn && live.toggle() },
     close: () => {
-      reading?.abort();
+      detail.hide();
+      live.stop();
+      context.stop();
+      patterns.stop();
       panels.forEach((panel) => panel.stop());
     },
     cancel: () => {
       if (panels.map((panel) => panel.cancel()).includes(true)) return true;
-      if (detail.hidden) return false;
-      hideDetail();
-      found.element.focus();
+      if (detail.element.hidden) return false;
+      closeDetail();
       return true;
     },
   };

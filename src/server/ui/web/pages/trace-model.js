@@ -143,14 +143,17 @@ export class TraceModel {
     return kept;
   }
 
-  /** Where an entry is among those seen; -1 if it is not. @param {number} row */
-  placeOf(row) {
+  /**
+   * Where an entry is among those seen; -1 if it is not.
+   * @param {number} row @param {number} [record] of its records; the row itself where that is not seen
+   */
+  placeOf(row, record = -1) {
     // Entries of rows ascend; records stand behind their row.
     let [low, high] = [0, this.seenCount - 1];
     while (low <= high) {
       const middle = (low + high) >> 1;
       const at = this.rowAt(middle);
-      if (at === row && this.seen[middle] >= 0) return middle;
+      if (at === row && this.seen[middle] >= 0) return record >= 0 && this.seen[middle + record + 1] < 0 && middle + record + 1 < this.seenCount ? middle + record + 1 : middle;
       if (at < row) low = middle + 1;
       else high = middle - 1;
     }
@@ -161,6 +164,12 @@ export class TraceModel {
   rowAt(place) {
     const entry = this.seen[place];
     return entry >= 0 ? entry : this.records[-1 - entry].row;
+  }
+
+  /** Which of its row's records an entry is, counted from 0; -1 for a row itself. @param {number} place */
+  recordAt(place) {
+    const entry = this.seen[place];
+    return entry >= 0 ? -1 : (this.recordsOf.get(this.rowAt(place)) ?? []).indexOf(-1 - entry);
   }
 
   /** Opens everything above a row. @param {number} row */

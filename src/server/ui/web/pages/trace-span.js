@@ -1,7 +1,8 @@
 // What is known of one span: times, attributes, events, links, logs.
 
 import { asProblem, isGivenUp, request } from "../data/request.js";
-import { sqlAddress } from "../state/address.js";
+import { addressOf, sqlAddress } from "../state/address.js";
+import { eventOf } from "../state/records.js";
 import { oneLine } from "../state/text.js";
 import { bothZones, parseInstant } from "../state/time.js";
 import { duration, percent } from "../state/units.js";
@@ -20,14 +21,17 @@ export function spanDetail(options) {
   element.hidden = true;
   /** @type {AbortController | null} */
   let run = null;
+  // The record to unfold, which may be asked for before the span is read.
+  let wanted = -1;
 
-  /** @param {number} row */
-  const show = async (row) => {
+  /** @param {number} row @param {number} record of its records, which is unfolded; -1 for none */
+  const show = async (row, record) => {
     const model = options.model();
     if (model === null) return;
     run?.abort();
     const own = new AbortController();
     run = own;
+    wanted = record;
     element.hidden = false;
     const body = h("div.detail-body", null, h("p.dim", null, "Reading …"));
     fill(element, head(model, row), body);
@@ -36,11 +40,21 @@ export function spanDetail(options) {
       const detail = await request(path, { signal: own.signal }, (response) => response.json());
       if (run !== own) return;
       fill(body, ...bodyOf(model, row, detail));
+      open(wanted);
       options.found(row, detail.span_id);
     } catch (error) {
       if (run !== own || isGivenUp(error)) return;
-      fill(body, problemNote(asProblem(error), () => void show(row)));
+      fill(body, problemNote(asProblem(error), () => void show(row, record)));
     }
+  };
+
+  /** Unfolds a record and brings it into view. @param {number} record */
+  const open = (record) => {
+    wanted = record;
+    const found = element.querySelectorAll(".records.of-span details")[record];
+    if (!(found instanceof HTMLDetailsElement)) return;
+    found.open = true;
+    found.scrollIntoView({ block: "nearest" });
   };
 
   /** @param {import("./trace-model.js").TraceModel} model @param {number} row */
@@ -71,7 +85,7 @@ export function spanDetail(options) {
         fact("Critical path", critical > 0 ? `${duration(critical)}, ${percent(critical / model.length)} of the trace` : null)),
       h("p.times", null, ...bothZones(start).map((words) => h("span", null, words))),
       fields(core.filter(([, value]) => value !== null && value !== undefined && value !== ""), "spans", options.frame),
-      ...(others.length === 0 ? [] : [h("h3", null, "Logs and events"), h("ul.records", null, ...others.map((one) => recordOf(one, start)))]),
+      ...(others.length === 0 ? [] : [h("h3", null, "Logs and events"), h("ul.records.of-span", null, ...others.map((one) => recordOf({ ...one, trace_id: options.trace, span_id: detail.span_id }, start)))]),
       ...(links.length === 0 ? [] : [h("h3", null, "Links"), h("ul.records", null, ...links.map(linkRow))]),
       attributeList(span.attributes ?? {}, "spans", options.frame),
       h("div.buttons", null, h("button.tool", { type: "button", onclick: () => void copy(detail.span_id, "Span id") }, "Copy span id"),
@@ -87,17 +101,25 @@ export function spanDetail(options) {
     const text = isLog ? record.body : record.attributes?.["exception.message"] ?? "";
     return h("li", null, h("details", null,
       h("summary", null, h(`span.sev.${isLog ? level.toLowerCase() : "event"}`, null, oneLine(level, 12)), h("span.dim", null, ` +${duration(Number(at - start))} `), h("span.record-text", null, oneLine(`${isLog ? "" : `${record.name} `}${typeof text === "string" ? text : JSON.stringify(text)}`, 300))),
-      isLog ? h("div.message", null, valueOf(text)) : null, attributeList(record.attributes ?? {}, isLog ? "logs" : "spans", options.frame)));
+      isLog ? h("div.message", { tabIndex: 0 }, valueOf(text)) : null,
+      isLog ? h("div.buttons", null, h("a.tool", { href: aroundLog(record), title: "The records before and after it" }, "Around it")) : null, attributeList(record.attributes ?? {}, isLog ? "logs" : "spans", options.frame)));
   };
 
   return {
-    element, show: (/** @type {number} */ row) => void show(row),
+    element, open, show: (/** @type {number} */ row, /** @type {number} */ record) => void show(row, record),
     hide() {
       run?.abort();
       run = null;
       element.hidden = true;
     },
   };
+}
+
+/** The page of the records around a log record. @param {any} record */
+function aroundLog(record) {
+  const attributes = record.attributes ?? {};
+  const log = { ...record, service: attributes["service.name"] ?? null, body: record.body ?? null };
+  return addressOf("/logs", { event: eventOf(log), around: "nearest" });
 }
 
 /** @param {any} link */

@@ -2,21 +2,27 @@
 
 import { readLines } from "../data/lines.js";
 import { isGivenUp, Problem, request } from "../data/request.js";
-import { sqlAddress } from "../state/address.js";
+import { addressOf, sqlAddress } from "../state/address.js";
+import { absolute } from "../state/range.js";
 import { parseInstant, inFull } from "../state/time.js";
 import { oneLine } from "../state/text.js";
 import { duration, plural } from "../state/units.js";
+import { condition } from "../state/where.js";
+import { compareDialog } from "../parts/compare-with.js";
 import { copy } from "../parts/copy.js";
 import { fill, h, refill } from "../parts/dom.js";
 import { problemNote } from "../parts/panel.js";
 import { minimap } from "./trace-minimap.js";
 import { TraceModel } from "./trace-model.js";
+import { rowsAddress } from "./trace-read.js";
 import { waterfall } from "./trace-rows.js";
 import { spanDetail } from "./trace-span.js";
 import { traceKeys } from "./trace-keys.js";
 
 // More records than that are shown as signs on the bars until they are asked for.
 const RECORD_ROWS_MAX = 300;
+// Services go on logging for a while after the last span has ended.
+const LOGS_AROUND_NS = 60_000_000_000n;
 
 /** @param {import("../app.js").Frame} frame @returns {import("../app.js").Page} */
 export function tracePage(frame) {
@@ -57,10 +63,9 @@ export function tracePage(frame) {
     const own = new AbortController();
     run = own;
     const span = frame.params().get("span");
-    const path = `/v1/traces/${encodeURIComponent(trace)}/rows${span === null ? "" : `?span=${encodeURIComponent(span)}`}`;
     performance.mark("trace-begin");
     try {
-      await request(path, { signal: own.signal }, (response) => readLines(response, (line) => run === own && take(line), own.signal));
+      await request(rowsAddress(trace, span), { signal: own.signal }, (response) => readLines(response, (line) => run === own && take(line), own.signal));
       if (run === own) finished();
     } catch (error) {
       if (run === own && !isGivenUp(error)) failed(error);
@@ -123,13 +128,21 @@ export function tracePage(frame) {
     fill(header,
       h("h1", null, h("span.service", null, oneLine(service ?? "(no service)", 60)), " ", oneLine(name ?? "", 160)),
       h("div.trace-facts", null, h("b", null, duration(head.duration_ns)), fact(plural(head.spans, "span")), fact(plural(head.services, "service")),
-        fact(head.errors > 0 ? `▲ ${plural(head.errors, "error")}` : "no errors", head.errors > 0), head.logs > 0 ? fact(plural(head.logs, "log record")) : null,
+        fact(head.errors > 0 ? `▲ ${plural(head.errors, "error")}` : "no errors", head.errors > 0), head.logs > 0 && start !== null ? h("a", { href: logsOf(head, start), title: "The log records of this trace" }, plural(head.logs, "log record")) : null,
         h("span.dim", null, start === null ? "" : inFull(start))),
       h("div.trace-id", null, h("code", null, trace), h("button.tool", { type: "button", onclick: () => void copy(trace, "Trace id") }, "Copy id"),
-        h("a.tool", { href: `/v1/traces/${trace}`, download: `${trace}.json` }, "OTLP JSON"), h("a.tool", { href: sqlAddress(`select * from trace('${trace}') order by timestamp`) }, "SQL")));
+        start === null ? null : h("button.tool", { type: "button", title: "Another trace of this operation beside it  d", onclick: () => compare() }, "Compare with …"), h("a.tool", { href: `/v1/traces/${trace}`, download: `${trace}.json` }, "OTLP JSON"), h("a.tool", { href: sqlAddress(`select * from trace('${trace}') order by timestamp`) }, "SQL")));
     frame.title(`${service ?? "Trace"} ${name ?? trace.slice(0, 8)}`);
     fill(notes, ...head.notes.map((/** @type {string} */ note) => h("div.note.warning", null, `▲ ${note}`)));
   };
+
+  const compare = () => {
+    if (model === null) return;
+    compareDialog({ trace: model.head.trace_id, service: model.head.root_service, name: model.head.root_name, start: parseInstant(model.head.start) ?? 0n }, frame.go);
+  };
+
+  /** @param {any} head @param {bigint} start */
+  const logsOf = (head, start) => addressOf("/logs", { where: condition("trace_id", trace, "only"), ...absolute(start - LOGS_AROUND_NS, start + BigInt(Math.ceil(head.duration_ns)) + LOGS_AROUND_NS) });
 
   const findField = /** @type {HTMLInputElement} */ (h("input", { type: "search", "aria-label": "Find in this trace", placeholder: "Find service or operation   /", spellcheck: false }));
   const findCount = h("span.dim", { role: "status" });
@@ -151,9 +164,10 @@ export function tracePage(frame) {
 
   const draw = () => {
     if (model === null || rows === null) return;
-    const row = rows.rows.active >= 0 && rows.rows.active < model.seenCount ? model.rowAt(rows.rows.active) : -1;
+    const { active } = rows.rows;
+    const [row, record] = active >= 0 && active < model.seenCount ? [model.rowAt(active), model.recordAt(active)] : [-1, -1];
     model.look(only(), withRecords());
-    rows.rows.active = row < 0 ? -1 : model.placeOf(row);
+    rows.rows.active = row < 0 ? -1 : model.placeOf(row, record);
     rows.show();
     map.show(...zoom());
     drawTools();
@@ -222,9 +236,10 @@ export function tracePage(frame) {
   const activated = (at) => {
     if (model === null) return;
     const row = model.rowAt(at);
-    if (row === shownRow && !detail.element.hidden) return;
+    const record = model.recordAt(at);
+    if (row === shownRow && !detail.element.hidden) return detail.open(record);
     shownRow = row;
-    detail.show(row);
+    detail.show(row, record);
   };
 
   /** @param {number} row @param {string} span */
@@ -265,7 +280,7 @@ export function tracePage(frame) {
         void load();
       } else draw();
     },
-    keys: { "/": () => findField.focus() },
+    keys: { "/": () => findField.focus(), d: compare },
     close: () => {
       run?.abort();
       detail.hide();

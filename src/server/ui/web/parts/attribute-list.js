@@ -2,7 +2,7 @@
 
 import { SHOWN_MAX, linkOf, visible } from "../state/text.js";
 import { h } from "./dom.js";
-import { menuButton } from "./value-menu.js";
+import { menuButton, showsValue } from "./value-menu.js";
 
 /** @type {[string, (key: string) => boolean][]} */
 const LEVELS = [
@@ -32,8 +32,8 @@ export function attributeList(attributes, source, frame) {
  * @param {[string, unknown][]} entries @param {"spans" | "logs"} source @param {import("./value-menu.js").Frame} frame
  */
 export function fields(entries, source, frame) {
-  return h("dl.fields", null, ...entries.map(([key, value]) => h("div.field", null,
-    h("dt", null, visible(key)), h("dd", null, valueOf(value), menuButton({ key, value, source }, frame)))));
+  return h("dl.fields", null, ...entries.map(([key, value]) => showsValue(h("div.field", null,
+    h("dt", null, visible(key)), h("dd", null, valueOf(value), menuButton({ key, value, source }, frame))), { key, value, source }, frame)));
 }
 
 /** @param {unknown} value */

@@ -1,15 +1,25 @@
 // What is different about the selected events: attributes in the order of their difference, each with the share of its
 // values among the selected events and among the others, and buttons that make a condition of it.
 
+import { asProblem, isGivenUp } from "../data/request.js";
+import { ask, objects } from "../data/sql.js";
+import { sqlAddress } from "../state/address.js";
+import { binsOf } from "../state/attribute-statements.js";
 import { conditionOf, entriesOf } from "../state/difference.js";
 import { unitOfValue, wordsOf } from "../state/figures.js";
 import { oneLine, visible } from "../state/text.js";
 import { count, percent, plural } from "../state/units.js";
-import { h } from "./dom.js";
+import { nameOf } from "../state/where.js";
+import { distributionPicture } from "./distribution.js";
+import { fill, h } from "./dom.js";
+import { actsOn } from "./value-menu.js";
 
 /** @typedef {import("../state/difference.js").Row} Row */
 /** @typedef {import("../state/difference.js").Entry} Entry */
-/** @typedef {{across: "rows" | "traces", others: string, add: (condition: string) => void, paint: (condition: string | null) => void, group: (key: string) => void}} Options `others`: what the selection is compared with */
+/**
+ * @typedef {{across: "rows" | "traces", others: string, add: (condition: string) => void, paint: (condition: string | null) => void, group: (key: string) => void,
+ *   distribution: (key: string) => string | null}} Options `others`: what the selection is compared with; `distribution`: a statement
+ */
 
 const SHOWN_MAX = 12;
 const VALUES_MAX = 5;
@@ -44,7 +54,32 @@ function entryItem(entry, options) {
       h("button.tool.quiet", { type: "button", title: `Group by ${entry.key}`, onclick: () => options.group(entry.key) }, "group by")),
     ...values.map((row) => valueRow(row, options)),
     entry.rows.length > values.length ? h("p.dim", null, `and ${plural(entry.rows.length - values.length, "more value")}`) : null,
+    options.across === "rows" && entry.rows.some(({ kind }) => kind === "range") ? bothDistributions(entry.key, options) : null,
     entry.goesWith.length === 0 ? null : h("p.dim.goes-with", null, "goes with ", entry.goesWith.map((key) => visible(key)).join(", ")));
+}
+
+/** Two distributions of a number, asked for when they are seen. @param {string} key @param {Options} options */
+function bothDistributions(key, options) {
+  const sql = options.distribution(/^"/.test(key) ? key : nameOf(key));
+  if (sql === null) return null;
+  const place = h("div.both-distributions");
+  const read = async () => {
+    try {
+      const data = binsOf(objects(await ask(sql)));
+      if (data === null) return;
+      fill(place, distributionPicture(data, { unit: unitOfValue(key), names: ["selection", options.others] }),
+        h("p.dim", null, `${data.isLog ? "logarithmic, " : ""}shares of each side `, h("a.underlined", { href: sqlAddress(sql) }, "SQL")));
+    } catch (error) {
+      if (!isGivenUp(error)) fill(place, h("p.dim", null, `No distribution: ${asProblem(error).message}`));
+    }
+  };
+  const seen = new IntersectionObserver((entries) => {
+    if (!entries.some(({ isIntersecting }) => isIntersecting)) return;
+    seen.disconnect();
+    void read();
+  });
+  seen.observe(place);
+  return place;
 }
 
 /** @param {Row} row @param {Options} options */
@@ -54,11 +89,12 @@ function valueRow(row, options) {
   const button = (/** @type {string} */ sign, /** @type {"only" | "without"} */ which, /** @type {string} */ name) =>
     h("button.sign", { type: "button", "aria-label": `${sign} ${name} ${label}`, title: `${name} ${label}`, onclick: () => options.add(conditionOf(row, which, options.across)) }, sign);
   const paint = (/** @type {boolean} */ is) => () => options.paint(is ? conditionOf(row, "only", options.across) : null);
-  return h("div.difference", { onpointerenter: paint(true), onpointerleave: paint(false), onfocusin: paint(true), onfocusout: paint(false) },
+  const element = h("div.difference", { onpointerenter: paint(true), onpointerleave: paint(false), onfocusin: paint(true), onfocusout: paint(false) },
     h("div.difference-value", null,
       h("span.value-name", { title: words.length > 40 ? words : "" }, row.kind === "absent" ? h("em", null, words) : words),
       button("=", "only", "Only"), button("≠", "without", "Without")),
     share("of-selection", row.selection, row.selection_rows), share("of-others", row.baseline, row.baseline_rows));
+  return actsOn(element, { menu: null, exclude: () => options.add(conditionOf(row, "without", options.across)) });
 }
 
 /** @param {Row} row */

@@ -8,7 +8,7 @@ import { count, plural } from "../state/units.js";
 import { h } from "./dom.js";
 import { lineSample } from "./lines.js";
 import { traceAddress } from "./search-box.js";
-import { menuButton } from "./value-menu.js";
+import { menuButton, showsValue } from "./value-menu.js";
 
 /** @typedef {import("../state/explore.js").State} State */
 
@@ -25,11 +25,15 @@ export function groupTable(state, rows, { frame, change }) {
   const example = state.of === "spans" ? "Slowest" : "Last";
   const line = (/** @type {Record<string, any>} */ row, /** @type {number} */ place) => h("tr", null,
     ...state.by.map((key, i) => h(i === 0 ? "th" : "td", i === 0 ? { scope: "row" } : null,
-      h("span.group-cell", null,
-        i === 0 ? lineSample(place < LINES_MAX ? place + 1 : null) : null,
-        groupValue(row[groupName(i)]), isName(key) ? menuButton({ key: keyOf(key), value: row[groupName(i)], source: state.of }, frame) : null))),
+      groupCell(state, key, row[groupName(i)], i === 0 ? lineSample(place < LINES_MAX ? place + 1 : null) : null))),
     ...shown.map(({ text, unit }) => h("td.number", null, oneLine(wordsOf(row[text], unit), 60))),
     h("td", null, exampleLink(row)));
+  /** @param {State} now @param {string} name @param {unknown} value @param {Node | null} sample */
+  function groupCell(now, name, value, sample) {
+    if (!isName(name)) return h("span.group-cell", null, sample, groupValue(value));
+    const named = { key: keyOf(name), value, source: now.of };
+    return showsValue(h("span.group-cell", null, sample, groupValue(value), menuButton(named, frame)), named, frame);
+  }
   return h("div.table-box", { tabIndex: 0, role: "region", "aria-label": "Groups" }, h("table.figures.groups", null,
     h("thead", null, h("tr", null, ...state.by.map((key) => head(key, false)), ...shown.map(({ text }) => head(text, true)), h("th", { scope: "col" }, `${example} trace`))),
     h("tbody", null, ...rows.map(line))));

@@ -6,15 +6,15 @@ import { h } from "./dom.js";
 const KEYS = [
   ["Everywhere", [
     ["Ctrl K", "go to a trace, a span or text"], ["g o", "overview"], ["g e", "explore"], ["g t", "traces"], ["g l", "logs"], ["g s", "SQL"],
-    ["g a", "attributes"], ["y", "copy the link"], ["v", "SQL of a panel"], ["u", "times in UTC or local"], ["Esc", "cancel a request"], ["?", "these keys"],
+    ["g a", "attributes"], ["g i", "status"], ["y", "copy the link"], ["v", "SQL of a panel"], ["u", "times in UTC or local"], [".", "what can be done with a value"], ["x", "without this value"], ["Esc", "cancel a request"], ["?", "these keys"],
   ]],
   ["Time range", [["r", "to now"], ["[ ]", "back, forward"], ["- +", "double, halve"]]],
   ["Lists and waterfall", [
-    ["j k", "down, up"], ["PgUp PgDn Home End", "move further"], ["Enter", "open"], ["/", "condition, find in trace"],
+    ["j k", "down, up"], ["PgUp PgDn Home End", "move further"], ["Enter", "open"], ["/", "condition, find in trace"], ["Space", "hold what comes, or go on"],
   ]],
   ["Waterfall", [
     ["→ ←", "unfold, fold; else child, parent"], ["n N", "next, previous match"], ["e E", "next, previous error"],
-    ["z 0", "zoom to the row, to all"], ["c", "critical path"],
+    ["z 0", "zoom to the row, to all"], ["c", "critical path"], ["d", "compare with another trace"],
   ]],
   ["Explore", [
     ["Ctrl Enter", "run"], ["h", "to the heat map"], ["← ↑ ↓ →", "cell"], ["Shift →", "select more cells"], ["Enter", "what is different about them"],

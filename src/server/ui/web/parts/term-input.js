@@ -1,4 +1,4 @@
-// A list of terms as chips, with a field for the next one: figures, groups. A combobox as WAI-ARIA describes it; a term
+// A list of terms as chips, with a field for the next one: conditions, figures, groups. A combobox as WAI-ARIA describes it; a term
 // is checked before it becomes a chip.
 
 import { visible } from "../state/text.js";
@@ -7,10 +7,10 @@ import { fill, h, newId, refill } from "./dom.js";
 /** @typedef {{words: string, text: string, isWhole: boolean, detail?: string}} Offer `isWhole` offers are terms, others their beginning */
 /**
  * @typedef {{
- *   label: string, name: string, hint: string, terms: () => string[], set: (terms: string[]) => void,
+ *   label: string, name: string, hint: string, isHintForFirst?: boolean, terms: () => string[], set: (terms: string[]) => void,
  *   offers: (typed: string) => Promise<Offer[]>, read: (typed: string) => string | null,
  *   check: (term: string) => Promise<string | null>, missing: (typed: string) => string,
- * }} Options `read` makes a term of what is typed, or null where something is `missing`; `check` says what is wrong with a term
+ * }} Options `isHintForFirst`: the hint is shown while there are no terms; `read` makes a term of what is typed, or null where something is `missing`; `check` says what is wrong with a term
  */
 
 /** @param {Options} options */
@@ -31,7 +31,11 @@ export function termInput(options) {
   let offers = [];
   let chosen = -1;
 
-  const update = () => refill(chips, ...options.terms().map(chip));
+  const update = () => {
+    const terms = options.terms();
+    refill(chips, ...terms.map(chip));
+    input.placeholder = options.isHintForFirst === true && terms.length > 0 ? "" : options.hint;
+  };
 
   /** @param {string} term @param {number} at @param {string[]} terms */
   const chip = (term, at, terms) => {

@@ -2,9 +2,11 @@
 // everywhere.
 
 import { addressOf } from "../state/address.js";
+import { oneLine } from "../state/text.js";
 import { condition, joined, nameOf, termsOf } from "../state/where.js";
 import { copy } from "./copy.js";
 import { h } from "./dom.js";
+import { say } from "./say.js";
 
 /** @typedef {{key: string, value: unknown, source: "spans" | "logs" | "events"}} Named */
 /**
@@ -12,6 +14,45 @@ import { h } from "./dom.js";
  * @typedef {{where: string, setWhere: (where: string) => void, groupBy?: (key: string) => void, compare?: (where: string) => void} | null} Filter
  */
 /** @typedef {{filter: () => Filter, range: () => Record<string, string | null>, go: (address: string) => void}} Frame */
+
+/** @typedef {{menu: ((anchor: HTMLElement) => void) | null, exclude: (() => void) | null}} Acts */
+
+/** What the keys do on elements that show a value. @type {WeakMap<Element, Acts>} */
+const acts = new WeakMap();
+
+/** Lets the keys act on the value that an element shows. @template {Element} E @param {E} element @param {Acts} own @returns {E} */
+export function actsOn(element, own) {
+  acts.set(element, own);
+  return element;
+}
+
+/** The same for a named value, with the menu of all values. @template {Element} E @param {E} element @param {Named} named @param {Frame} frame @returns {E} */
+export function showsValue(element, named, frame) {
+  return actsOn(element, {
+    menu: (anchor) => openMenu(anchor, named, frame),
+    exclude: () => {
+      const filter = frame.filter();
+      filter?.setWhere(joined([...termsOf(filter.where), condition(named.key, named.value, "without")]));
+    },
+  });
+}
+
+/** Opens the menu of the value that has the focus, or the pointer; or leaves the value out. @param {"menu" | "exclude"} what */
+export function actOnValue(what) {
+  const focused = document.activeElement;
+  const row = focused?.getAttribute("aria-activedescendant");
+  const pointed = [...document.querySelectorAll(":hover")].at(-1);
+  for (const start of [row ? document.getElementById(row) : null, focused, pointed]) {
+    for (let at = start ?? null; at !== null; at = at.parentElement) {
+      const own = acts.get(at);
+      if (own === undefined) continue;
+      if (what === "exclude") own.exclude?.();
+      else own.menu?.(/** @type {HTMLElement} */ (at.querySelector(".more") ?? at));
+      return;
+    }
+  }
+  say("Point at a value, or give it the focus");
+}
 
 /** A button that opens the menu of a value. @param {Named} named @param {Frame} frame */
 export function menuButton(named, frame) {
@@ -25,7 +66,9 @@ export function menuButton(named, frame) {
 
 /** @param {HTMLElement} anchor @param {Named} named @param {Frame} frame */
 export function openMenu(anchor, named, frame) {
+  const before = document.activeElement;
   const menu = h("div.menu", { role: "menu", popover: "auto", "aria-label": named.key });
+  menu.append(h("div.menu-title", { role: "presentation", "aria-hidden": "true" }, oneLine(`${named.key} = ${shownValue(named.value)}`, 60)));
   for (const entry of entries(named, frame)) {
     if (entry === null) menu.append(h("hr"));
     else {
@@ -36,14 +79,15 @@ export function openMenu(anchor, named, frame) {
   menu.addEventListener("toggle", (event) => {
     if (/** @type {ToggleEvent} */ (event).newState === "closed") {
       menu.remove();
-      if (anchor.isConnected) anchor.focus();
+      const back = anchor.isConnected && anchor.matches("button, [tabindex]") ? anchor : before;
+      if (back instanceof HTMLElement && back.isConnected) back.focus();
     }
   });
   menu.addEventListener("keydown", (event) => move(menu, event));
-  document.body.append(menu);
+  (document.querySelector("main") ?? document.body).append(menu);
   menu.showPopover();
   place(menu, anchor);
-  /** @type {HTMLElement} */ (menu.firstElementChild).focus();
+  menu.querySelector("button")?.focus();
 }
 
 /** @param {Named} named @param {Frame} frame @returns {({words: string, act: () => void} | null)[]} */
@@ -54,7 +98,6 @@ function entries(named, frame) {
   const filter = frame.filter();
   const to = (/** @type {string} */ path, /** @type {string} */ where) => () => frame.go(addressOf(path, { where, ...frame.range() }));
   const add = (/** @type {string} */ term) => () => filter?.setWhere(joined([...termsOf(filter.where), term]));
-  const shown = typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "null");
   const of = source === "spans" ? null : source;
   const explore = (/** @type {Record<string, string>} */ params) => () => frame.go(addressOf("/explore", { of, ...frame.range(), ...params }));
   const here = { where: filter?.where ?? "" };
@@ -70,9 +113,14 @@ function entries(named, frame) {
     { words: "Group by this attribute", act: filter?.groupBy ? () => filter.groupBy?.(name) : explore({ ...here, by: name }) },
     { words: "Compare with the others", act: filter?.compare ? () => filter.compare?.(only) : explore({ ...here, sel: `where ${only}` }) },
     null,
-    { words: "Copy value", act: () => void copy(shown, "Value") },
+    { words: "Copy value", act: () => void copy(shownValue(value), "Value") },
     { words: "Copy as SQL", act: () => void copy(only, "Condition") },
   ];
+}
+
+/** @param {unknown} value */
+function shownValue(value) {
+  return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value ?? "null");
 }
 
 /** @param {HTMLElement} menu @param {KeyboardEvent} event */

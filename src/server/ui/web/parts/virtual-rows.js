@@ -112,7 +112,8 @@ export class VirtualRows {
       }
       element.style.transform = `translateY(${row * rowHeight + shift}px)`;
     }
-    if (this.active >= 0) this.box.setAttribute("aria-activedescendant", `${this.box.id}-row-${this.active}`);
+    // A row that is scrolled away has no element.
+    if (this.active >= from && this.active < from + this.pool.length) this.box.setAttribute("aria-activedescendant", `${this.box.id}-row-${this.active}`);
     else this.box.removeAttribute("aria-activedescendant");
   }
 

@@ -1,5 +1,6 @@
 // The SQL of the explore page's panels. Pure, like statements.js.
 
+import { distribution } from "./attribute-statements.js";
 import { figures, orderOfState } from "./explore.js";
 import { figureOf, sqlOf } from "./figures.js";
 import { parseSpan, stepOf } from "./range.js";
@@ -146,23 +147,42 @@ function earlier(range, ns) {
 }
 
 /**
+ * The events that are compared: conditions of both sides within a table. Null when there is nothing to compare.
+ * @param {State} state @param {Range} range @returns {{source: string, selection: string, baseline: string | null} | null} without
+ *   `baseline` the other side is all others
+ */
+function sides(state, range) {
+  const before = state.vs === null ? null : parseSpan(state.vs);
+  if (state.sel === null && before === null) return null;
+  const own = state.sel === null ? [] : selectionTerms(state.sel).map(ended);
+  if (before === null) {
+    return { source: source(state, range), selection: joined(own), baseline: state.base === null ? null : joined(selectionTerms(state.base).map(ended)) };
+  }
+  const time = { ...range, ...(state.sel?.time ?? {}) };
+  const then = earlier(time, before);
+  const both = `(\n  select * from ${state.of}\n  where (${within(time)}\n    or ${within(then)})${also(state.where, "  ")}\n)`;
+  return { source: both, selection: joined([within(time), ...own.filter((term) => !term.startsWith("timestamp "))]), baseline: within(then) };
+}
+
+/**
  * What is different about the selected events; of the whole range where none are selected. Null when there is nothing
  * to compare.
  * @param {State} state @param {Range} range @returns {string | null}
  */
 export function difference(state, range) {
-  const before = state.vs === null ? null : parseSpan(state.vs);
-  if (state.sel === null && before === null) return null;
-  const across = `across => '${state.across}'`;
-  const own = state.sel === null ? [] : selectionTerms(state.sel).map(ended);
-  if (before === null) {
-    const baseline = state.base === null ? [] : [`baseline => ${joined(selectionTerms(state.base).map(ended))}`];
-    return call([source(state, range), joined(own), ...baseline, across]);
-  }
-  const time = { ...range, ...(state.sel?.time ?? {}) };
-  const then = earlier(time, before);
-  const both = `(\n  select * from ${state.of}\n  where (${within(time)}\n    or ${within(then)})${also(state.where, "  ")}\n)`;
-  return call([both, joined([within(time), ...own.filter((term) => !term.startsWith("timestamp "))]), `baseline => ${within(then)}`, across]);
+  const both = sides(state, range);
+  if (both === null) return null;
+  const { source: table, selection, baseline } = both;
+  return call([table, selection, ...(baseline === null ? [] : [`baseline => ${baseline}`]), `across => '${state.across}'`]);
+}
+
+/** How the numbers of `key` are distributed on both sides. @param {State} state @param {Range} range @param {string} key as SQL @returns {string | null} */
+export function bothDistributions(state, range, key) {
+  const both = sides(state, range);
+  if (both === null) return null;
+  const { source: table, selection, baseline } = both;
+  const other = baseline === null ? "else false" : `when ${baseline} then false`;
+  return distribution(key, `case when ${selection} then true ${other} end`, `${table} as compared`);
 }
 
 /** A term with a comment, so that nothing behind it belongs to that. @param {string} term */

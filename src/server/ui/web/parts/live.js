@@ -1,0 +1,190 @@
+// A list that grows while one watches: the newest first, asked for again and again by a statement about the last
+// seconds. What is being read never moves: while the list is scrolled, pointed at, paused or has a chosen row, new rows
+// are counted in a button instead.
+
+import { asProblem, isGivenUp, Problem } from "../data/request.js";
+import { ask, objects } from "../data/sql.js";
+import { sqlAddress } from "../state/address.js";
+import { Fresh, merged, withoutKeys } from "../state/live.js";
+import { clockOf, parseInstant, zoneName } from "../state/time.js";
+import { count, plural, rate } from "../state/units.js";
+import { fill, h } from "./dom.js";
+import { problemNote } from "./panel.js";
+
+const EVERY_MS = 1000;
+const WAIT_MAX_MS = 15_000;
+/** Rows that arrive later than that after their time are not seen. */
+const LATE_SECONDS = 15;
+const SECONDS_MAX = 300;
+const ANSWER_ROWS_MAX = 2000;
+const KEPT_ROWS_MAX = 10_000;
+const RATE_MS = 10_000;
+
+/** @typedef {import("../state/live.js").Entry} Entry */
+/**
+ * @typedef {{
+ *   title: string, what: string, statement: (seconds: number, limit: number) => string,
+ *   entry: (row: Record<string, any>) => Entry, isUpdated?: boolean, isReading: () => boolean,
+ *   list: {element: HTMLElement, rows: import("./virtual-rows.js").VirtualRows}, put: (rows: Record<string, any>[]) => void,
+ * }} Options `isUpdated`: rows with the same key replace each other; `isReading`: is a row chosen?
+ */
+
+/** @param {Options} options */
+export function liveList(options) {
+  const state = h("span.live-state");
+  const pause = h("button.tool", { type: "button", title: "Hold new rows back  Space", onclick: () => toggle() }, "Pause");
+  const sql = /** @type {HTMLAnchorElement} */ (h("a.tool.statement", { title: "The statement that is asked again and again  v" }, "SQL"));
+  const notes = h("div.panel-notes");
+  const news = h("button.news", { type: "button", onclick: () => release(true) });
+  news.hidden = true;
+  const none = h("p.empty.live-empty", null, "Nothing came in the last 5 minutes. What comes is shown here at once.");
+  none.hidden = true;
+  const body = h("div.panel-body", null, h("div.list-and-foot.live-body", null, options.list.element, none, news));
+  const head = h("header.panel-head", null, h("h2", null, options.title), h("span.grow"), state, pause, sql);
+  const element = h("section.panel.results.live", null, head, notes, body);
+
+  /** @type {Entry[]} */
+  let rows = [];
+  /** @type {Entry[]} */
+  let held = [];
+  let fresh = new Fresh();
+  let run = new AbortController();
+  let timer = 0;
+  let isOn = false;
+  let isPaused = false;
+  let isPointed = false;
+  let askedAt = 0;
+  let failures = 0;
+  /** When rows came, and how many. @type {{at: number, rows: number}[]} */
+  let arrivals = [];
+
+  const { list } = options;
+  list.element.addEventListener("pointerenter", (event) => (isPointed = event.pointerType === "mouse"));
+  list.element.addEventListener("pointerleave", () => {
+    isPointed = false;
+    if (held.length > 0 && !isReading()) release(false);
+  });
+  list.element.addEventListener("scroll", () => {
+    if (held.length > 0 && !isReading()) release(false);
+  }, { passive: true });
+
+  const isReading = () => isPaused || isPointed || list.element.scrollTop > 2 || options.isReading() || isSelected(list.element);
+
+  const poll = async () => {
+    clearTimeout(timer);
+    if (!isOn || document.hidden) return;
+    const own = run;
+    // As far back as the last answer, and some more for those that come late.
+    const elapsed = askedAt === 0 ? SECONDS_MAX : (performance.now() - askedAt) / 1000;
+    const statement = options.statement(Math.min(SECONDS_MAX, Math.ceil(elapsed) + LATE_SECONDS), ANSWER_ROWS_MAX);
+    const began = performance.now();
+    try {
+      const answer = objects(await ask(statement, { signal: own.signal, fresh: true }));
+      if (own !== run || !isOn) return;
+      sql.href = sqlAddress(statement);
+      [askedAt, failures] = [began, 0];
+      take(answer);
+    } catch (error) {
+      if (own !== run || isGivenUp(error)) return;
+      failures += 1;
+      if (!(error instanceof Problem && (error.isGone || error.status === 503 || error.status === 429))) return fill(notes, problemNote(asProblem(error), () => void poll()));
+      // The banner says that the server is away; it is asked again, less and less often.
+      fill(state, "waiting for the server");
+    }
+    timer = setTimeout(() => void poll(), Math.min(WAIT_MAX_MS, EVERY_MS * 2 ** failures));
+  };
+
+  /** @param {Record<string, any>[]} answer */
+  const take = (answer) => {
+    const entries = answer.map(options.entry);
+    const more = fresh.of(entries);
+    const isFirst = rows.length === 0 && held.length === 0;
+    const lost = Number(answer[0]?.total ?? 0) - answer.length;
+    fill(notes, lost > 0 ? h("div.note.warning", null, `▲ More come than can be shown: of the last ${plural(Number(answer[0].total), options.what)} the newest ${count(answer.length)} are here.`) : null);
+    if (!isFirst) arrivals.push({ at: performance.now(), rows: more.length });
+    arrivals = arrivals.filter(({ at }) => performance.now() - at < RATE_MS);
+    if (more.length > 0) held = merged(options.isUpdated ? withoutKeys(held, more) : held, more, KEPT_ROWS_MAX);
+    if (held.length > 0 && (isFirst || !isReading())) release(false);
+    say();
+  };
+
+  /** Shows what was held back. @param {boolean} toTop */
+  const release = (toTop) => {
+    const known = options.isUpdated ? withoutKeys(rows, held) : rows;
+    rows = merged(known, held, KEPT_ROWS_MAX);
+    held = [];
+    if (toTop) {
+      list.rows.active = -1;
+      list.rows.scrollTo(0);
+      isPaused = false;
+    }
+    options.put(rows.map(({ row }) => row));
+    say();
+  };
+
+  const say = () => {
+    const [more, newest] = [held.length, rows[0]];
+    news.hidden = more === 0;
+    none.hidden = askedAt === 0 || newest !== undefined;
+    news.textContent = `${more >= KEPT_ROWS_MAX ? "more than " : ""}${count(more)} new ↑`;
+    const seconds = Math.max(1, arrivals.length > 0 ? (performance.now() - arrivals[0].at) / 1000 : 1);
+    const come = arrivals.reduce((sum, one) => sum + one.rows, 0) / seconds;
+    const hidden = document.hidden ? "stopped while not in view" : isPaused ? "paused" : more > 0 ? "holding while you read" : "live";
+    fill(state, h(`i.live-dot${isPaused || more > 0 ? ".held" : ""}`, { "aria-hidden": "true" }), `${hidden} · ${rate(come)}/s`, newest === undefined ? " · nothing yet" : ` · newest ${clockOf(newest.at, 0)} ${zoneName(newest.at)}`);
+    pause.textContent = isPaused ? "Go on" : "Pause";
+    pause.setAttribute("aria-pressed", String(isPaused));
+  };
+
+  const toggle = () => {
+    isPaused = !isPaused;
+    if (!isPaused && held.length > 0 && !isReading()) release(false);
+    say();
+  };
+
+  const seen = () => {
+    if (!isOn) return;
+    say();
+    if (!document.hidden) void poll();
+  };
+
+  return {
+    element, toggle,
+    /** Begins anew. */
+    start() {
+      this.stop();
+      isOn = true;
+      run = new AbortController();
+      [rows, held, arrivals, fresh, askedAt, failures, isPaused, isPointed] = [[], [], [], new Fresh(), 0, 0, false, false];
+      fill(notes);
+      options.put([]);
+      document.addEventListener("visibilitychange", seen);
+      say();
+      void poll();
+    },
+    stop() {
+      isOn = false;
+      run.abort();
+      clearTimeout(timer);
+      document.removeEventListener("visibilitychange", seen);
+    },
+    get isOn() {
+      return isOn;
+    },
+  };
+}
+
+/** A button that begins and ends the live view. @param {string} title @param {() => void} act */
+export function liveButton(title, act) {
+  return h("button.live-button", { type: "button", title, onclick: act }, h("i.live-dot", { "aria-hidden": "true" }), "Live");
+}
+
+/** An instant of a row, as an entry needs it. @param {unknown} text */
+export function instantOf(text) {
+  return parseInstant(String(text)) ?? 0n;
+}
+
+/** Is text of it selected? @param {HTMLElement} element */
+function isSelected(element) {
+  const selection = document.getSelection();
+  return selection !== null && !selection.isCollapsed && element.contains(selection.anchorNode);
+}
