@@ -54,7 +54,7 @@ pub use progress::{Progress, ReadCounts};
 pub use question::Question;
 pub use snapshot::ReadSnapshot;
 #[cfg(feature = "postgres")]
-pub(crate) use views::relation_names;
+pub(crate) use views::view_names;
 
 #[cfg(test)]
 mod tests;

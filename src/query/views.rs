@@ -168,11 +168,10 @@ impl Function {
     }
 }
 
-/// Names of the table of events and of the views: the table first, the views as they are listed in the documentation.
+/// Names of the built-in views.
 #[cfg(feature = "postgres")]
-pub(crate) fn relation_names() -> Vec<String> {
-    let views = VIEWS.iter().map(|(name, _)| *name);
-    std::iter::once(super::resolve::EVENTS).chain(views).map(str::to_owned).collect()
+pub(crate) fn view_names() -> impl Iterator<Item = &'static str> {
+    VIEWS.iter().map(|(name, _)| *name)
 }
 
 /// Views and functions by name.

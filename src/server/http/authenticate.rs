@@ -42,9 +42,10 @@ pub(super) async fn authenticate(
             let refusal = Refusal::from(error);
             entrance.gate.kept_out(refusal.kind());
             refusal.log("http");
-            match entrance.port.wire() {
-                Wire::Http => Problem::from(refusal).into_response(),
-                Wire::Grpc => grpc::status(&refusal).into_http::<axum::body::Body>(),
+            if entrance.port.wire() == Wire::Grpc {
+                grpc::status(&refusal).into_http::<axum::body::Body>()
+            } else {
+                Problem::from(refusal).into_response()
             }
         }
     }

@@ -8,8 +8,8 @@
 //!
 //! Each row is a message of its own, as in PostgreSQL.
 
-use super::command::{Words, unquoted};
 use super::failure::Failure;
+use super::words::{Words, unquoted};
 use crate::query::language::lex::Piece;
 
 /// Beginning of the binary format: a signature, flags (4), and the length of an extension (4).

@@ -12,7 +12,7 @@
 //! they cannot be, the statement fails as in PostgreSQL. Portals end with the transaction, or else with Sync.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use arrow::datatypes::{DataType, Field};
 use pgwire::messages::PgWireBackendMessage as Backend;
@@ -26,45 +26,18 @@ use pgwire::messages::response::EmptyQueryResponse;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::catalogue::{self, Arrays};
-use super::column::{self, Column, Format, Kind, Scalar};
+use super::column::{self, Format, Kind};
 use super::command::{self, Command};
-use super::failure::{Failure, Report};
-use super::parameter;
-use super::portal::Running;
+use super::failure::Failure;
 use super::rows::Layout;
 use super::session::{Session, until_cancelled};
+use super::statement::{Portal, Statement, columns, shown};
 use crate::query::{Ask, Parameter, Prepared};
 
 /// Most statements, and most portals, of a session.
 const NAMES_MAX: usize = 2_000;
 /// Most bytes of the texts and values that a session keeps.
 const KEPT_BYTES_MAX: usize = 16 << 20;
-
-/// A prepared statement.
-#[derive(Debug)]
-pub(super) struct Statement {
-    text: String,
-    /// `None` for a text without a statement.
-    command: Option<Command>,
-    /// Types of its parameters.
-    parameters: Vec<u32>,
-    /// Its columns, or why they are not known yet; `None` if it has none.
-    columns: Option<Result<Vec<Column>, Report>>,
-    /// True if it is about the catalogue, where parameters may be arrays.
-    is_about_catalogue: bool,
-    /// True once the client was told its columns.
-    is_described: AtomicBool,
-}
-
-/// A statement with values.
-#[derive(Debug)]
-pub(super) struct Portal {
-    statement: Arc<Statement>,
-    params: Vec<Parameter>,
-    params_bytes: usize,
-    layout: Layout,
-    running: Option<Running>,
-}
 
 impl<R, W> Session<R, W>
 where
@@ -333,57 +306,6 @@ where
         }
         self.outgoing.put(Backend::CloseComplete(CloseComplete::new()))
     }
-}
-
-impl Statement {
-    /// A text without a statement.
-    fn empty() -> Self {
-        Self {
-            text: String::new(),
-            command: None,
-            parameters: Vec::new(),
-            columns: None,
-            is_about_catalogue: false,
-            is_described: AtomicBool::new(false),
-        }
-    }
-
-    /// The value of a parameter.
-    fn decode(&self, index: usize, format: Format, bytes: &[u8]) -> Result<Parameter, Failure> {
-        let oid = self.parameters[index];
-        if self.is_about_catalogue && column::is_array(oid) {
-            return parameter::decode_array(index + 1, format, bytes);
-        }
-        parameter::decode(index + 1, oid, format, bytes)
-    }
-
-    /// The types that the client was told.
-    fn promised(&self) -> Option<Arc<[Kind]>> {
-        let Some(Ok(columns)) = &self.columns else { return None };
-        self.is_described.load(Ordering::Relaxed).then(|| columns.iter().map(|column| column.kind).collect())
-    }
-}
-
-fn columns(prepared: Prepared) -> Result<Vec<Column>, Report> {
-    match prepared.columns {
-        Ok(schema) => Ok(schema.fields().iter().map(|field| Column::of(field)).collect()),
-        Err(error) => match Failure::from(error) {
-            Failure::Refused(report) | Failure::Fatal(report) => Err(report),
-            Failure::Gone(error) => Err(Report::new("XX000", error.to_string())),
-        },
-    }
-}
-
-/// The columns of SHOW.
-fn shown(name: &str) -> Vec<Column> {
-    let names =
-        if name.eq_ignore_ascii_case("all") { &["name", "setting", "description"][..] } else { &[name][..] };
-    let column = |name: &&str| Column {
-        name: (*name).to_owned(),
-        kind: Kind::single(Scalar::Text),
-        field: Field::new(*name, DataType::Utf8, false),
-    };
-    names.iter().map(column).collect()
 }
 
 fn formats(codes: &[i16]) -> Result<Vec<Format>, Failure> {

@@ -10,9 +10,9 @@
 //! | file | question |
 //! |---|---|
 //! | `wire`, `failure`, `encrypt`, `startup`, `cancel` | How do messages arrive and leave? How does a session begin, and how is a question ended from outside? |
-//! | `session`, `extended`, `portal` | What does each message do? |
-//! | `command`, `copy`, `settings` | Which statement is it, and which are answered here? |
-//! | `rows`, `column`, `text`, `binary`, `parameter` | How are values written and read? |
+//! | `session`, `extended`, `statement`, `portal` | What does each message do? |
+//! | `command`, `words`, `copy`, `settings` | Which statement is it, and which are answered here? |
+//! | `rows`, `column`, `text`, `binary`, `time`, `parameter` | How are values written and read? |
 //! | `catalogue` | Which relations do clients find? |
 //!
 //! Messages are decoded by `pgwire`, from frames of limited size that are whole; its panics are contained. A session
@@ -38,9 +38,11 @@ mod rows;
 mod session;
 mod settings;
 mod startup;
+mod statement;
 mod text;
 mod time;
 mod wire;
+mod words;
 
 use std::sync::Arc;
 
