@@ -179,10 +179,10 @@ impl Collecting for CounterSteps {
 
     fn settings(&self, constants: &[Option<ScalarValue>]) -> Result<Reading> {
         let mode = constants.first().and_then(Option::as_ref).and_then(|mode| mode.try_as_str().flatten());
-        match mode.and_then(reading) {
-            Some(reading) => Ok(reading),
-            None => plan_err!("counter_steps is called by rate(…): write that"),
-        }
+        let Some(reading) = mode.and_then(reading) else {
+            return plan_err!("counter_steps is called by rate(…): write that");
+        };
+        Ok(reading)
     }
 
     fn finish(&self, reading: &Reading, series: &Series) -> Result<ArrayRef> {

@@ -75,6 +75,7 @@ pub(super) fn since(point: &Times, before: Option<&Times>, is_less: bool) -> Sin
 }
 
 /// Times of a point, in nanoseconds since 1970.
+#[expect(clippy::struct_field_names, reason = "units are in names")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
     /// The point's own.
