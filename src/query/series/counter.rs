@@ -73,7 +73,8 @@ impl Batch {
         if is_gauge || self.monotonic.is_valid(row) && !self.monotonic.value(row) {
             let what = if is_gauge { "a gauge" } else { "a sum that may decrease" };
             return exec_err!(
-                "rate(…) and increase(…) are about counters, and \"{name}\" is {what}: use delta(…), or leave it out with WHERE"
+                "rate(…) and increase(…) are about counters, and \"{name}\" is {what}: use delta(…), or leave \
+                 it out with WHERE"
             );
         }
         Ok(())

@@ -469,8 +469,14 @@ mod tests {
         }
 
         #[test]
-        fn histograms_survive_as_bytes(values in prop::collection::vec(-50.0_f64..50.0, 0..30), is_explicit in any::<bool>()) {
-            let mut histogram = if is_explicit { explicit(&[1.0, 2.0], &[1, values.len() as u64, 0]) } else { exponential(2, &values) };
+        fn histograms_survive_as_bytes(
+            values in prop::collection::vec(-50.0_f64..50.0, 0..30), is_explicit in any::<bool>(),
+        ) {
+            let mut histogram = if is_explicit {
+                explicit(&[1.0, 2.0], &[1, values.len() as u64, 0])
+            } else {
+                exponential(2, &values)
+            };
             histogram.sum = values.first().copied();
             let mut bytes = Vec::new();
             encode(&histogram, &mut bytes);
