@@ -12,8 +12,8 @@
 //!    [`output`] turns into bytes.
 //!
 //! [`diff`] compares the attributes of two sets of events (`explain_diff`), [`series`] makes rates of the points of
-//! metrics, [`trees`] puts the spans of traces in order, and [`discovery`] says
-//! which attributes there are. [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
+//! metrics, [`trees`] puts the spans of traces in order, and [`discovery`] says which attributes there are.
+//! [`row_matcher`] finds the rows of a segment that match a condition, for deletion and retention.
 //!
 //! A query sees one snapshot, whatever is written meanwhile. Nothing here writes.
 

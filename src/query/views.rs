@@ -252,7 +252,9 @@ impl VisitorMut for Unplaced {
         match expr {
             Expr::Identifier(ident) => ident.span = Span::empty(),
             Expr::CompoundIdentifier(idents) => {
-                idents.iter_mut().for_each(|ident| ident.span = Span::empty())
+                for ident in idents {
+                    ident.span = Span::empty();
+                }
             }
             _ => {}
         }

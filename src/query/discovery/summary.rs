@@ -70,10 +70,8 @@ impl Collected for Keys {
     type Batch = StringViewArray;
 
     fn batch(columns: &[ArrayRef]) -> Result<StringViewArray> {
-        match columns.first() {
-            Some(objects) => Ok(objects.as_string_view().clone()),
-            None => exec_err!("summarize_keys has no argument"),
-        }
+        let [objects] = columns else { return exec_err!("summarize_keys takes one argument") };
+        Ok(objects.as_string_view().clone())
     }
 
     fn add(&mut self, batch: &StringViewArray, row: usize) -> Result<()> {

@@ -138,7 +138,7 @@ fn of_sample(facts: &[Fact], sampled: Option<&RecordBatch>) -> Result<Vec<ArrayR
     let places: HashMap<(&str, &str), u32> =
         (0..sampled.num_rows()).map(|row| ((keys.value(row), levels.value(row)), row as u32)).collect();
     let place = |fact: &Fact| places.get(&(&*fact.key.key, fact.key.level.name())).copied();
-    let [events, distinct, once] = [events, distinct, once].map(|column| column.as_primitive::<Int64Type>());
+    let [events, distinct, once] = [events, distinct, once].map(AsArray::as_primitive::<Int64Type>);
     let estimates = facts.iter().map(|fact| {
         let row = place(fact)? as usize;
         let sample =

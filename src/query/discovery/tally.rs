@@ -135,7 +135,9 @@ impl Tally {
             let keys = &self.values;
             let mine = self.sketch.get_or_insert_with(|| {
                 let mut sketch = Box::new([0; REGISTERS]);
-                keys.keys().for_each(|known| note(&mut sketch, hash(known)));
+                for known in keys.keys() {
+                    note(&mut sketch, hash(known));
+                }
                 sketch
             });
             mine.iter_mut().zip(other).for_each(|(mine, other)| *mine = (*mine).max(*other));

@@ -214,7 +214,7 @@ impl Substitute<'_> {
         for expr in all {
             match self.list(&expr) {
                 Some((form, list)) => {
-                    exprs.extend(list.into_iter().zip(1..).map(|(expr, i)| form.expr(expr, i)))
+                    exprs.extend(list.into_iter().zip(1..).map(|(expr, i)| form.expr(expr, i)));
                 }
                 None => exprs.push(expr),
             }

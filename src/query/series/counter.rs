@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field, Fields, Float64Type, TimestampNanosecond
 use datafusion::common::{ScalarValue, exec_err, plan_err};
 use datafusion::error::Result;
 
-use super::increase::{Point, Reading, steps};
+use super::increase::{Point, Reading, Times, steps};
 use crate::event::schema::timestamp_type;
 use crate::query::bytes::{Reader, write};
 use crate::query::functions::collected::{Collected, Collecting, exactly};
@@ -73,7 +73,8 @@ impl Batch {
         if is_gauge || self.monotonic.is_valid(row) && !self.monotonic.value(row) {
             let what = if is_gauge { "a gauge" } else { "a sum that may decrease" };
             return exec_err!(
-                "rate(…) and increase(…) are about counters, and \"{name}\" is {what}: use delta(…), or leave it out with WHERE"
+                "rate(…) and increase(…) are about counters, and \"{name}\" is {what}: use delta(…), or leave \
+                 it out with WHERE"
             );
         }
         Ok(())
@@ -111,12 +112,12 @@ impl Collected for Series {
         self.is_delta = text(&batch.temporalities, row) == Some(DELTA);
         // A gauge was not zero at its start.
         let counts_from_start = text(&batch.types, row) != Some(GAUGE);
-        self.points.push(Point {
+        let times = Times {
             at_ns: batch.times.value(row),
             start_ns: (counts_from_start && batch.starts.is_valid(row)).then(|| batch.starts.value(row)),
             step_ns: batch.steps.value(row),
-            value: batch.values.value(row),
-        });
+        };
+        self.points.push(Point { times, value: batch.values.value(row) });
         Ok(())
     }
 
@@ -124,10 +125,7 @@ impl Collected for Series {
         write::number(out, u64::from(self.is_delta));
         write::number(out, self.points.len() as u64);
         for point in &self.points {
-            // A start is a time of this century, so the smallest number is free.
-            for number in [point.at_ns, point.start_ns.unwrap_or(i64::MIN), point.step_ns] {
-                write::number(out, number as u64);
-            }
+            point.times.write(out);
             write::number(out, point.value.to_bits());
         }
     }
@@ -136,10 +134,8 @@ impl Collected for Series {
         let mut reader = Reader::new(bytes);
         self.is_delta |= reader.number()? == 1;
         for _ in 0..reader.number()? {
-            let (at_ns, start_ns) = (reader.number()? as i64, reader.number()? as i64);
-            let step_ns = reader.number()? as i64;
-            let start_ns = Some(start_ns).filter(|start_ns| *start_ns != i64::MIN);
-            self.points.push(Point { at_ns, start_ns, step_ns, value: f64::from_bits(reader.number()?) });
+            let times = Times::read(&mut reader)?;
+            self.points.push(Point { times, value: f64::from_bits(reader.number()?) });
         }
         Some(())
     }
@@ -179,10 +175,10 @@ impl Collecting for CounterSteps {
 
     fn settings(&self, constants: &[Option<ScalarValue>]) -> Result<Reading> {
         let mode = constants.first().and_then(Option::as_ref).and_then(|mode| mode.try_as_str().flatten());
-        match mode.and_then(reading) {
-            Some(reading) => Ok(reading),
-            None => plan_err!("counter_steps is called by rate(…): write that"),
-        }
+        let Some(reading) = mode.and_then(reading) else {
+            return plan_err!("counter_steps is called by rate(…): write that");
+        };
+        Ok(reading)
     }
 
     fn finish(&self, reading: &Reading, series: &Series) -> Result<ArrayRef> {

@@ -100,7 +100,7 @@ impl ScalarUDFImpl for FilledSteps {
             return exec_err!("filled_steps takes 7 arguments");
         };
         let [times, previous, next, first, last] =
-            [times, previous, next, first, last].map(|times| times.as_primitive::<TimestampNanosecondType>());
+            [times, previous, next, first, last].map(AsArray::as_primitive::<TimestampNanosecondType>);
         let (steps, fills) = (steps.as_primitive::<IntervalMonthDayNanoType>(), fills.as_boolean());
         let (mut all, mut lengths) =
             (Vec::with_capacity(args.number_rows), Vec::with_capacity(args.number_rows));

@@ -317,8 +317,10 @@ pub(super) fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
         Buckets::Explicit { bounds, counts } => {
             write::number(out, 0);
             write::number(out, bounds.len() as u64);
-            bounds.iter().for_each(|bound| write::number(out, bound.to_bits()));
-            counts.iter().for_each(|count| write::number(out, *count));
+            let bounds = bounds.iter().map(|bound| bound.to_bits());
+            for number in bounds.chain(counts.iter().copied()) {
+                write::number(out, number);
+            }
         }
         Buckets::Exponential(sides) => {
             write::number(out, 1);
@@ -344,29 +346,25 @@ pub(super) fn decode(reader: &mut Reader<'_>) -> Option<Histogram> {
         let is_known = reader.number()? == 1;
         *number = Some(f64::from_bits(reader.number()?)).filter(|_| is_known);
     }
-    let buckets = match reader.number()? {
-        0 => {
-            let length = reader.number()?;
-            let bounds =
-                (0..length).map(|_| reader.number().map(f64::from_bits)).collect::<Option<Vec<_>>>()?;
-            let counts = (0..=length).map(|_| reader.number()).collect::<Option<Vec<_>>>()?;
-            Buckets::Explicit { bounds, counts }
-        }
-        _ => {
-            let signed = |number: u64| i32::try_from(number as i64).ok();
-            let mut sides = Exponential {
-                scale: signed(reader.number()?)?,
-                zero_count: reader.number()?,
-                zero_threshold: f64::from_bits(reader.number()?),
-                ..Exponential::default()
-            };
-            for side in [&mut sides.positive, &mut sides.negative] {
-                for _ in 0..reader.number()? {
-                    side.insert(signed(reader.number()?)?, reader.number()?);
-                }
+    let buckets = if reader.number()? == 0 {
+        let length = reader.number()?;
+        let bounds = (0..length).map(|_| reader.number().map(f64::from_bits)).collect::<Option<Vec<_>>>()?;
+        let counts = (0..=length).map(|_| reader.number()).collect::<Option<Vec<_>>>()?;
+        Buckets::Explicit { bounds, counts }
+    } else {
+        let signed = |number: u64| i32::try_from(number as i64).ok();
+        let mut sides = Exponential {
+            scale: signed(reader.number()?)?,
+            zero_count: reader.number()?,
+            zero_threshold: f64::from_bits(reader.number()?),
+            ..Exponential::default()
+        };
+        for side in [&mut sides.positive, &mut sides.negative] {
+            for _ in 0..reader.number()? {
+                side.insert(signed(reader.number()?)?, reader.number()?);
             }
-            Buckets::Exponential(sides)
         }
+        Buckets::Exponential(sides)
     };
     let [sum, min, max] = numbers;
     Some(Histogram { count, sum, min, max, buckets })
@@ -471,8 +469,14 @@ mod tests {
         }
 
         #[test]
-        fn histograms_survive_as_bytes(values in prop::collection::vec(-50.0_f64..50.0, 0..30), is_explicit in any::<bool>()) {
-            let mut histogram = if is_explicit { explicit(&[1.0, 2.0], &[1, values.len() as u64, 0]) } else { exponential(2, &values) };
+        fn histograms_survive_as_bytes(
+            values in prop::collection::vec(-50.0_f64..50.0, 0..30), is_explicit in any::<bool>(),
+        ) {
+            let mut histogram = if is_explicit {
+                explicit(&[1.0, 2.0], &[1, values.len() as u64, 0])
+            } else {
+                exponential(2, &values)
+            };
             histogram.sum = values.first().copied();
             let mut bytes = Vec::new();
             encode(&histogram, &mut bytes);

@@ -216,9 +216,7 @@ impl Collected for Series {
         write::number(out, u64::from(self.is_delta));
         write::number(out, self.points.len() as u64);
         for (times, histogram) in &self.points {
-            for number in [times.at_ns, times.start_ns.unwrap_or(i64::MIN), times.step_ns] {
-                write::number(out, number as u64);
-            }
+            times.write(out);
             encode(histogram, out);
         }
     }
@@ -227,11 +225,8 @@ impl Collected for Series {
         let mut reader = Reader::new(bytes);
         self.is_delta |= reader.number()? == 1;
         for _ in 0..reader.number()? {
-            let (at_ns, start_ns) = (reader.number()? as i64, reader.number()? as i64);
-            let step_ns = reader.number()? as i64;
-            let start_ns = Some(start_ns).filter(|start_ns| *start_ns != i64::MIN);
-            let histogram = decode(&mut reader)?;
-            self.push(Times { at_ns, start_ns, step_ns }, histogram);
+            let times = Times::read(&mut reader)?;
+            self.push(times, decode(&mut reader)?);
         }
         Some(())
     }

@@ -11,15 +11,42 @@
 //! A reset is a value that is smaller than the one before, or a `start_timestamp` at or after the point before. A
 //! start at the very time of the point says that the true start is unknown. Pure.
 
-/// A point of a series.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Point {
-    /// Time of the point, in nanoseconds since 1970.
+use crate::query::bytes::{Reader, write};
+
+/// Times of a point, in nanoseconds since 1970.
+#[expect(clippy::struct_field_names, reason = "units are in names")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    /// The point's own.
     pub(super) at_ns: i64,
     /// Time from which it counts; `None` if unknown.
     pub(super) start_ns: Option<i64>,
     /// Begin of the step that it belongs to.
     pub(super) step_ns: i64,
+}
+
+impl Times {
+    /// Appends the times as bytes.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        // Starts are times of this century, so the smallest number is free.
+        for number in [self.at_ns, self.start_ns.unwrap_or(i64::MIN), self.step_ns] {
+            write::number(out, number as u64);
+        }
+    }
+
+    /// Reads what [`write`](Self::write) wrote; `None` if the bytes end.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let (at_ns, start_ns) = (reader.number()? as i64, reader.number()? as i64);
+        let start_ns = Some(start_ns).filter(|start_ns| *start_ns != i64::MIN);
+        Some(Self { at_ns, start_ns, step_ns: reader.number()? as i64 })
+    }
+}
+
+/// A point of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Point {
+    /// Its times.
+    pub(super) times: Times,
     /// Its number; finite.
     pub(super) value: f64,
 }
@@ -74,42 +101,24 @@ pub(super) fn since(point: &Times, before: Option<&Times>, is_less: bool) -> Sin
     }
 }
 
-/// Times of a point, in nanoseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Times {
-    /// The point's own.
-    pub(super) at_ns: i64,
-    /// Time from which it counts; `None` if unknown.
-    pub(super) start_ns: Option<i64>,
-    /// Begin of its step.
-    pub(super) step_ns: i64,
-}
-
-impl Point {
-    fn times(&self) -> Times {
-        Times { at_ns: self.at_ns, start_ns: self.start_ns, step_ns: self.step_ns }
-    }
-}
-
 /// The steps of a series that have a point, in order.
 pub(super) fn steps(points: &[Point], is_delta: bool, reading: Reading) -> Vec<Counted> {
     let mut points = points.to_vec();
-    points
-        .sort_by(|a, b| (a.at_ns, a.start_ns).cmp(&(b.at_ns, b.start_ns)).then(a.value.total_cmp(&b.value)));
+    let time = |point: &Point| (point.times.at_ns, point.times.start_ns);
+    points.sort_by(|a, b| time(a).cmp(&time(b)).then(a.value.total_cmp(&b.value)));
     let mut steps: Vec<Counted> = Vec::new();
     let mut before: Option<Point> = None;
     for point in points {
         let (amount, is_reset) =
             if is_delta { (Some(point.value), false) } else { amount(&point, before.as_ref(), reading) };
         before = Some(point);
-        match steps.last_mut().filter(|step| step.step_ns == point.step_ns) {
+        let step_ns = point.times.step_ns;
+        match steps.last_mut().filter(|step| step.step_ns == step_ns) {
             Some(step) => {
                 step.amount = step.amount.map_or(amount, |sum| Some(sum + amount.unwrap_or(0.0)));
                 step.resets += i64::from(is_reset);
             }
-            None => {
-                steps.push(Counted { step_ns: point.step_ns, amount, resets: i64::from(is_reset) });
-            }
+            None => steps.push(Counted { step_ns, amount, resets: i64::from(is_reset) }),
         }
     }
     steps
@@ -118,8 +127,7 @@ pub(super) fn steps(points: &[Point], is_delta: bool, reading: Reading) -> Vec<C
 /// Amount that a cumulative point adds, and whether it is the first after a reset.
 fn amount(point: &Point, before: Option<&Point>, reading: Reading) -> (Option<f64>, bool) {
     let less = before.is_some_and(|before| point.value < before.value);
-    let times = before.map(Point::times);
-    match (since(&point.times(), times.as_ref(), less), before, reading) {
+    match (since(&point.times, before.map(|before| &before.times), less), before, reading) {
         (_, Some(before), Reading::Difference) | (Since::Before, Some(before), Reading::Increase) => {
             (Some(point.value - before.value), false)
         }
@@ -137,12 +145,8 @@ mod tests {
     use super::*;
 
     fn point(at_ns: i64, start_ns: i64, value: f64) -> Point {
-        Point {
-            at_ns,
-            start_ns: (start_ns >= 0).then_some(start_ns),
-            step_ns: (at_ns - 1).div_euclid(10) * 10,
-            value,
-        }
+        let start_ns = (start_ns >= 0).then_some(start_ns);
+        Point { times: Times { at_ns, start_ns, step_ns: (at_ns - 1).div_euclid(10) * 10 }, value }
     }
 
     fn amounts(points: &[Point], is_delta: bool, reading: Reading) -> Vec<(i64, Option<f64>, i64)> {

@@ -42,10 +42,10 @@ impl Collected for Sum {
     type Batch = LargeBinaryArray;
 
     fn batch(columns: &[ArrayRef]) -> Result<LargeBinaryArray> {
-        match columns.first() {
-            Some(histograms) => Ok(histograms.as_binary::<i64>().clone()),
-            None => exec_err!("histogram_quantile has no argument"),
-        }
+        let Some(histograms) = columns.first() else {
+            return exec_err!("histogram_quantile has no argument");
+        };
+        Ok(histograms.as_binary::<i64>().clone())
     }
 
     fn add(&mut self, batch: &LargeBinaryArray, row: usize) -> Result<()> {

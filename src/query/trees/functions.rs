@@ -136,7 +136,8 @@ impl Collecting for OfTrace {
         let wanted = types();
         if given.len() != wanted.len() {
             return plan_err!(
-                "{} is called by trace_rows(…), critical_path(…), trace_diff(…) and service_graph: write one of these",
+                "{} is called by trace_rows(…), critical_path(…), trace_diff(…) and service_graph: write one of \
+                 these",
                 self.name
             );
         }

@@ -246,8 +246,8 @@ fn partners(of: &[bool], relation: Relation, parents: &[Option<u32>]) -> Vec<boo
         }
         Relation::Sibling => {
             let mut children = vec![0_u32; of.len()];
-            for row in 0..of.len() {
-                if let (true, Some(parent)) = (of[row], parent(row)) {
+            for (row, is_in) in of.iter().enumerate() {
+                if let (true, Some(parent)) = (*is_in, parent(row)) {
                     children[parent] += 1;
                 }
             }

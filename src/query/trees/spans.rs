@@ -161,7 +161,7 @@ impl Spans {
 
     /// Number of spans that failed.
     pub(crate) fn errors(&self) -> usize {
-        self.statuses.iter().filter(|status| **status == STATUS_ERROR).count()
+        self.statuses.iter().map(|status| usize::from(*status == STATUS_ERROR)).sum()
     }
 
     /// Text of a number of `services` or `names`.

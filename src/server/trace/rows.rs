@@ -12,8 +12,8 @@
 //!
 //! `start`, `at`, `from` and `to` of records and rows are nanoseconds after the start of the trace, `duration` is null
 //! where the end is unknown. `service` and `name` are places in `strings`, `status` and `kind` the codes of OTLP,
-//! `marks` the sum of those of [`tree`](crate::query::trees::tree). `at` of the head is the row of the span that was asked for. A
-//! problem after the head is the last line, in place of `done`.
+//! `marks` the sum of those of [`tree`](crate::query::trees::tree). `at` of the head is the row of the span that was
+//! asked for. A problem after the head is the last line, in place of `done`.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
