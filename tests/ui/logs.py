@@ -164,7 +164,7 @@ def views_of_logs_are_accessible_and_fit(tab):
     record = slow_query()
     context = to_context(tab()).url.split("/logs")[1]
     accessible(tab, {
-        "logs-around": "/logs" + context + "&open=none", "logs-patterns": f"/logs?{RANGE}&patterns=1",
+        "logs-around": "/logs" + context, "logs-patterns": f"/logs?{RANGE}&patterns=1",
         "logs-record": f"/logs?{RANGE}&{WARNINGS}&event=" + re.search(r"event=([^&]+)", context)[1], "logs-gone": f"/logs?{RANGE}&event={record['timestamp']}~00000000",
         "logs-none": f"/logs?{RANGE}&patterns=1&where=" + urllib.parse.quote("body = 'no such'"),
     })

@@ -73,7 +73,7 @@ def hostile_telemetry_is_inert_and_legible(tab):
     post("/v1/logs", {"resourceLogs": [{"resource": {"attributes": [text("service.name", HOSTILE)]}, "scopeLogs": [{"logRecords": [log]}]}]})
     one = tab()
     one.page.on("dialog", lambda dialog: one.complaints.append(f"dialog: {dialog.message}"))
-    for path in (f"/?{RANGE}", f"/traces?{RANGE}", f"/traces?of=spans&{RANGE}", f"/logs?{RANGE}", f"/explore?{RANGE}&by=name", "/attributes", f"/trace/{9:032x}?span={1:016x}"):
+    for path in (f"/?{RANGE}", f"/traces?{RANGE}", f"/traces?of=spans&{RANGE}", f"/logs?{RANGE}", f"/logs?{RANGE}&patterns=1", f"/trace/{9:032x}/vs/{9:032x}?only=all", f"/attributes?{RANGE}&key=formula", f"/explore?{RANGE}&by=name", "/attributes", f"/trace/{9:032x}?span={1:016x}"):
         page = one.goto(path)
         one.settled()
         expect(page.get_by_text("<img src=x", exact=False).first).to_be_visible()

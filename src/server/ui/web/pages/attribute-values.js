@@ -43,17 +43,19 @@ export function valuesView({ frame, of, close }) {
   let turn = new AbortController();
   let timer = 0;
   let asked = "";
+  const find = () => frame.params().get("find") ?? "";
 
   /** @param {Key} next */
   const update = (next) => {
     const range = rangeOf(frame.params());
-    if (key?.key !== next.key || key.level !== next.level) field.value = frame.params().get("find") ?? "";
+    // What is being typed is not in the address yet.
+    if (document.activeElement !== field) field.value = find();
     key = next;
     fill(/** @type {HTMLElement} */ (panel.head.querySelector("h2")), h("code", null, visible(next.key)));
     if (range === null) return fill(panel.body, rangeIsWrong());
     const name = nameOf(keyName(next));
     explore.href = addressOf("/explore", { of: of() === "spans" ? null : of(), by: name, where: `${name} is not null`, ...frame.range() });
-    const sql = attributeValues({ name, of: of(), find: field.value.trim() }, range, VALUES_MAX);
+    const sql = attributeValues({ name, of: of(), find: find() }, range, VALUES_MAX);
     if (!panel.has(sql)) void panel.show({ sql });
     const about = attributeShare({ name, of: of() }, range);
     if (about === asked) return;
@@ -118,7 +120,7 @@ export function valuesView({ frame, of, close }) {
   function empty() {
     const range = rangeOf(frame.params());
     if (range === null || key === null) return rangeIsWrong();
-    if (field.value.trim() !== "") return h("p.empty", null, "No value contains that.");
+    if (find() !== "") return h("p.empty", null, "No value contains that.");
     return whyEmpty(frame, of(), range, `${nameOf(keyName(key))} is not null`);
   }
 

@@ -14,6 +14,7 @@ import { fill, h } from "../parts/dom.js";
 import { rangeIsWrong, whyEmpty } from "../parts/empty.js";
 import { histogram } from "../parts/histogram.js";
 import { instantOf, liveButton, liveList } from "../parts/live.js";
+import { NARROW } from "../parts/list.js";
 import { SEVERITIES, logList } from "../parts/log-list.js";
 import { Panel } from "../parts/panel.js";
 import { showsValue } from "../parts/value-menu.js";
@@ -111,7 +112,10 @@ export function logsPage(frame) {
 
   /** @param {View} now */
   const showDetail = (now) => {
-    const event = (now === "context" ? param("open") : null) ?? param("event");
+    const open = now === "context" ? param("open") : null;
+    // On phones a record covers its neighbours, until one asks for it.
+    if (now === "context" && open === null && matchMedia(NARROW).matches) return detail.hide();
+    const event = open ?? param("event");
     if (event === null || event === CLOSED || now === "patterns") return detail.hide();
     const list = now === "live" ? arriving : now === "records" ? found : null;
     const row = list?.rowAt(list.rows.active);

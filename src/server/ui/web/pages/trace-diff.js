@@ -151,7 +151,7 @@ export function traceDiffPage(frame) {
     fill(detail,
       h("header", null, h("div", null, h("p.dim", null, h(`span.swatch.s${colours.get(entry.service) ?? 0}`), oneLine(entry.service || "(no service)", 60)), h("h2", null, oneLine(entry.name, 200))), h("button.icon", { type: "button", "aria-label": "Close", onclick: closeDetail }, "×")),
       h("table.figures.diff-figures", null,
-        h("thead", null, h("tr", null, h("td", null), h("th.number", { scope: "col" }, "This"), h("th.number", { scope: "col" }, "Other"), h("th.number", { scope: "col" }, "Difference"))),
+        h("thead", null, h("tr", null, h("th", { scope: "col" }, "Figure"), h("th.number", { scope: "col" }, "This"), h("th.number", { scope: "col" }, "Other"), h("th.number", { scope: "col" }, "Difference"))),
         h("tbody", null,
           figure("Spans", entry.a.count, entry.b.count, count, (by) => `${by > 0 ? "+" : by < 0 ? "−" : ""}${count(Math.abs(by))}`),
           figure("Time", entry.a.total, entry.b.total, duration, signed),

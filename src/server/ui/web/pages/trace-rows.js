@@ -1,6 +1,7 @@
 // The waterfall: a tree grid of the rows that are seen, each with its bar in time.
 
 import { newId, h } from "../parts/dom.js";
+import { NARROW } from "../parts/list.js";
 import { VirtualRows } from "../parts/virtual-rows.js";
 import { oneLine } from "../state/text.js";
 import { duration } from "../state/units.js";
@@ -24,7 +25,7 @@ export function waterfall(options) {
   const axis = h("span.axis-cell", { role: "columnheader" });
   const head = h("div.wf-head", { role: "row", "aria-rowindex": "1" }, h("span.name-cell", { role: "columnheader" }, "Service and operation"), axis);
   const box = h("div.waterfall", { role: "treegrid", "aria-label": "Spans", id: newId("waterfall") }, head);
-  const isNarrow = matchMedia("(max-width: 760px)");
+  const isNarrow = matchMedia(NARROW);
   const rows = new VirtualRows({
     box, rowHeight: isNarrow.matches ? NARROW_ROW_PX : ROW_PX, make, onActive: (place) => options.onActive(place), onKey: options.onKey,
     onOpen: (place) => options.onActive(place),
@@ -177,7 +178,7 @@ function levelClass(level) {
 
 /** @param {HTMLElement} cell @param {[number, number]} zoom */
 function drawAxis(cell, zoom) {
-  const parts = matchMedia("(max-width: 760px)").matches ? 2 : 4;
+  const parts = matchMedia(NARROW).matches ? 2 : 4;
   cell.replaceChildren(...Array.from({ length: parts + 1 }, (_, i) => {
     const at = zoom[0] + ((zoom[1] - zoom[0]) * i) / parts;
     const words = at === 0 ? "0" : duration(at);

@@ -3,7 +3,8 @@
 import { h, newId } from "./dom.js";
 import { VirtualRows } from "./virtual-rows.js";
 
-const NARROW = "(max-width: 760px)";
+/** Phones, as the style sheets have it. */
+export const NARROW = "(max-width: 760px)";
 
 /** @typedef {{name: string, words: string, isNumber?: boolean}} ListColumn */
 

@@ -51,6 +51,7 @@ export function liveList(options) {
   let run = new AbortController();
   let timer = 0;
   let isOn = false;
+  let isAsking = false;
   let isPaused = false;
   let isPointed = false;
   let askedAt = 0;
@@ -72,8 +73,9 @@ export function liveList(options) {
 
   const poll = async () => {
     clearTimeout(timer);
-    if (!isOn || document.hidden) return;
+    if (!isOn || isAsking || document.hidden) return;
     const own = run;
+    isAsking = true;
     // As far back as the last answer, and some more for those that come late.
     const elapsed = askedAt === 0 ? SECONDS_MAX : (performance.now() - askedAt) / 1000;
     const statement = options.statement(Math.min(SECONDS_MAX, Math.ceil(elapsed) + LATE_SECONDS), ANSWER_ROWS_MAX);
@@ -90,6 +92,8 @@ export function liveList(options) {
       if (!(error instanceof Problem && (error.isGone || error.status === 503 || error.status === 429))) return fill(notes, problemNote(asProblem(error), () => void poll()));
       // The banner says that the server is away; it is asked again, less and less often.
       fill(state, "waiting for the server");
+    } finally {
+      if (own === run) isAsking = false;
     }
     timer = setTimeout(() => void poll(), Math.min(WAIT_MAX_MS, EVERY_MS * 2 ** failures));
   };
@@ -99,7 +103,8 @@ export function liveList(options) {
     const entries = answer.map(options.entry);
     const more = fresh.of(entries);
     const isFirst = rows.length === 0 && held.length === 0;
-    const lost = Number(answer[0]?.total ?? 0) - answer.length;
+    // What was there before one came is not all of it, and need not be.
+    const lost = isFirst ? 0 : Number(answer[0]?.total ?? 0) - answer.length;
     fill(notes, lost > 0 ? h("div.note.warning", null, `▲ More come than can be shown: of the last ${plural(Number(answer[0].total), options.what)} the newest ${count(answer.length)} are here.`) : null);
     if (!isFirst) arrivals.push({ at: performance.now(), rows: more.length });
     arrivals = arrivals.filter(({ at }) => performance.now() - at < RATE_MS);
@@ -144,29 +149,36 @@ export function liveList(options) {
   const seen = () => {
     if (!isOn) return;
     say();
-    if (!document.hidden) void poll();
+    if (document.hidden) return;
+    // After a longer time there would be a hole in the list.
+    if (askedAt > 0 && performance.now() - askedAt > (SECONDS_MAX - LATE_SECONDS) * 1000) start();
+    else void poll();
+  };
+
+  const stop = () => {
+    isOn = false;
+    isAsking = false;
+    run.abort();
+    clearTimeout(timer);
+    document.removeEventListener("visibilitychange", seen);
+  };
+
+  /** Begins anew. */
+  const start = () => {
+    stop();
+    isOn = true;
+    run = new AbortController();
+    [rows, held, arrivals, fresh, askedAt, failures, isPaused, isPointed] = [[], [], [], new Fresh(), 0, 0, false, false];
+    fill(notes);
+    list.rows.active = -1;
+    options.put([]);
+    document.addEventListener("visibilitychange", seen);
+    say();
+    void poll();
   };
 
   return {
-    element, toggle,
-    /** Begins anew. */
-    start() {
-      this.stop();
-      isOn = true;
-      run = new AbortController();
-      [rows, held, arrivals, fresh, askedAt, failures, isPaused, isPointed] = [[], [], [], new Fresh(), 0, 0, false, false];
-      fill(notes);
-      options.put([]);
-      document.addEventListener("visibilitychange", seen);
-      say();
-      void poll();
-    },
-    stop() {
-      isOn = false;
-      run.abort();
-      clearTimeout(timer);
-      document.removeEventListener("visibilitychange", seen);
-    },
+    element, toggle, start, stop,
     get isOn() {
       return isOn;
     },
