@@ -282,3 +282,38 @@ fn connections_are_encrypted_and_a_renewed_certificate_counts() {
     let (rows, told) = ask(&first);
     assert!(rows.is_empty() && told.contains("certificate"), "{told}");
 }
+
+#[test]
+#[cfg(feature = "postgres")]
+fn a_session_needs_a_key_and_encryption_where_others_do() {
+    if running::clients("psql").is_none() {
+        return;
+    }
+    let keys = Keys::make();
+    let endpoints = Endpoints::any()
+        .with(Port::Postgres, "127.0.0.1:0")
+        .with_keys(keys.file())
+        .with_tls(TlsSource::Development);
+    let server = Running::with(&endpoints, Limits::default());
+    let port = server.addresses.get(Port::Postgres).unwrap().port();
+    let psql = |key: &str, mode: &str| {
+        let to = format!("host=127.0.0.1 port={port} user=me dbname=any sslmode={mode} connect_timeout=60");
+        let output = std::process::Command::new("psql")
+            .args([&to, "-XAtwc", "select 40 + 2"])
+            .env("PGPASSWORD", key)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    };
+    assert_eq!(psql(&keys.read, "require"), ("42\n".to_owned(), String::new()));
+    for (key, mode, why) in [
+        (&keys.read, "disable", "wants encrypted connections"),
+        (&keys.revoked, "require", "not known"),
+        (&keys.expired, "require", "not known"),
+        (&keys.write, "require", "does not have the right read"),
+    ] {
+        let (rows, said) = psql(key, mode);
+        assert!(rows.is_empty() && said.contains(why), "{why}: {said}");
+    }
+}

@@ -141,8 +141,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let router = axum::Router::new().route("/", get(|| async { "yes" }));
-        let acceptor =
-            Acceptor::new(Port::Http, HttpService::new(Port::Http, router), connections_max, stop.clone());
+        let acceptor = Acceptor::new(
+            Port::Http,
+            HttpService::new(Port::Http, router, None),
+            connections_max,
+            stop.clone(),
+        );
         (address, stop, tokio::spawn(acceptor.serve(listener)))
     }
 
