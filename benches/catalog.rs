@@ -161,7 +161,7 @@ fn catalog(c: &mut Criterion) {
     }
     // The facts of all columns in all segments.
     group.bench_function("all attributes", |b| {
-        b.iter(|| assert!(runtime.block_on(explain(&database, ATTRIBUTES)) > 0));
+        b.iter(|| assert!(runtime.block_on(explain(&database, ALL_ATTRIBUTES)) > 0));
     });
     group.bench_function("plan without segments", |b| {
         let sql = "EXPLAIN SELECT attribute.n006 FROM events WHERE timestamp < '1969-01-01'";
@@ -170,7 +170,7 @@ fn catalog(c: &mut Criterion) {
 }
 
 /// Every key, how often and since when.
-const ATTRIBUTES: &str = "SELECT key, level, types, events, share, first_seen, last_seen FROM attributes";
+const ALL_ATTRIBUTES: &str = "SELECT key, level, types, events, share, first_seen, last_seen FROM attributes";
 
 /// Events per segment, and number of segments.
 const EVENTS: (i64, i64) = (100_000, 4);
@@ -221,7 +221,7 @@ fn keys(c: &mut Criterion) {
         let database = open();
         group.bench_function(format!("later query, {keys}"), |b| b.iter(|| query(&database)));
         for (name, sql) in [
-            ("all attributes", ATTRIBUTES),
+            ("all attributes", ALL_ATTRIBUTES),
             ("all attributes with values", "SELECT * FROM attributes"),
             ("values of an attribute", "SELECT * FROM attribute_values('http.route', '/c')"),
         ] {
