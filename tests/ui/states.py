@@ -19,9 +19,14 @@ def problems_stand_in_their_place_in_every_theme_and_width(tab):
         one.allowed.extend(["400", "404"])
 
     nearest = said("http.route")
+
+    def stopped(one):
+        nearest(one)
+        expect(one.page.locator(".live-state")).to_have_text("stopped")
+
     accessible(tab, {
         "problem-traces": (f"/traces?{RANGE}&{WRONG}", nearest), "problem-logs": (f"/logs?{RANGE}&{WRONG}", nearest), "problem-patterns": (f"/logs?{RANGE}&patterns=1&{WRONG}", nearest),
-        "problem-live": (f"/logs?live=1&{WRONG}", nearest), "problem-explore": (f"/explore?{RANGE}&{WRONG}", nearest), "problem-trace": (f"/trace/{1:032x}", said("There are no spans")),
+        "problem-live": (f"/logs?live=1&{WRONG}", stopped), "problem-explore": (f"/explore?{RANGE}&{WRONG}", nearest), "problem-trace": (f"/trace/{1:032x}", said("There are no spans")),
         "problem-range": ("/logs?t=soon", said("cannot be read")),
     }, tolerant)
 
