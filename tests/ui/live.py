@@ -156,28 +156,30 @@ def nobody_asks_while_the_page_is_hidden(tab):
 
 @test
 def traces_grow_while_one_watches(tab):
+    trace = uuid.uuid4()
+    order, charge, later = (f"{name} {trace.hex[:8]}" for name in ("POST /order", "charge", "GET /later"))
     one = tab()
     page = one.goto("/traces?live=1")
-    send_span(0xA1, 1, 0, "POST /order")
+    send_span(trace.int, 1, 0, order)
     grid = page.get_by_role("grid", name="As they come")
-    row = grid.locator(".list-row", has_text="POST /order")
+    row = grid.locator(".list-row", has_text=order)
     expect(row).to_have_count(1)
     expect(row.locator(".spans")).to_have_text("1")
-    send_span(0xA1, 2, 1, "charge")
+    send_span(trace.int, 2, 1, charge)
     expect(row.locator(".spans")).to_have_text("2")
     expect(row).to_have_count(1)
     page.get_by_role("button", name="Spans", exact=True).click()
-    expect(grid.locator(".list-row", has_text="charge")).to_be_visible()
-    send_span(0xA2, 3, 0, "GET /later")
-    expect(grid.locator(".list-row", has_text="GET /later")).to_be_visible()
-    grid.get_by_role("link", name="GET /later").click()
+    expect(grid.locator(".list-row", has_text=charge)).to_be_visible()
+    send_span(uuid.uuid4().int, 3, 0, later)
+    expect(grid.locator(".list-row", has_text=later)).to_be_visible()
+    grid.get_by_role("link", name=later).click()
     expect(page.get_by_role("treegrid", name="Spans")).to_be_visible()
 
 
 @test
 def live_views_are_accessible_and_fit(tab):
     send_logs("till", ["an ordinary record", "a long one " + "x" * 500])
-    send_span(0xA3, 4, 0, "GET /pictures")
+    send_span(uuid.uuid4().int, 4, 0, "GET /pictures")
     seen = lambda words: lambda one: expect(one.page.locator(".live").get_by_text(words).first).to_be_visible()
     accessible(tab, {"live-logs": ("/logs?live=1", seen("an ordinary record")), "live-traces": ("/traces?live=1", seen("GET /pictures"))})
 
