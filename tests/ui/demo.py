@@ -73,7 +73,7 @@ def from_the_overview_to_the_cause_by_keyboard_alone(tab):
     page.get_by_role("grid", name="Log records").focus()
     page.keyboard.press("j")
     detail = page.get_by_role("complementary", name="Log record")
-    expect(detail.get_by_text(INDEX)).to_be_visible()
+    expect(detail.get_by_text(INDEX).first).to_be_visible()
     detail.get_by_role("link", name="Open trace").focus()
     page.keyboard.press("Enter")
     waterfall = page.get_by_role("treegrid", name="Spans")
