@@ -318,6 +318,11 @@ fn the_page_shows_values_of_attributes_and_the_server_itself() {
 }
 
 #[test]
+fn problems_and_empty_pages_are_accessible_too() {
+    on_the_demo("states.py", "30000");
+}
+
+#[test]
 fn every_page_works_in_firefox_too() {
     on_the_demo("firefox.py", "30000");
 }

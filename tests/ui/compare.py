@@ -1,6 +1,7 @@
 """Two traces of one operation: which one is typical, what is slower, missing and new."""
 
 import re
+import uuid
 
 from browser import accessible, expect, main, post, rows, test
 
@@ -74,7 +75,7 @@ def a_slow_trace_is_compared_with_a_typical_one(tab):
 
 @test
 def spans_belong_together_by_their_place_in_the_tree(tab):
-    first, second = f"{0xD1:032x}", f"{0xD2:032x}"
+    first, second = uuid.uuid4().hex, uuid.uuid4().hex
     send(first, [(1, 0, 0, 400, "shop", "order"), (2, 1, 10, 100, "stock", "reserve"), (3, 1, 120, 100, "stock", "reserve"), (4, 1, 230, 100, "stock", "reserve"), (5, 1, 340, 20, "shop", "only here"), (6, 2, 20, 5, "shop", "failing")])
     send(second, [(11, 0, 0, 100, "shop", "order"), (12, 11, 10, 30, "stock", "reserve"), (13, 11, 50, 20, "mail", "only there"), (14, 12, 20, 5, "shop", "failing")])
     one = tab()

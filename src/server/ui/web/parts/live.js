@@ -11,7 +11,9 @@ import { count, plural, rate } from "../state/units.js";
 import { fill, h } from "./dom.js";
 import { problemNote } from "./panel.js";
 
-const EVERY_MS = 1000;
+const EVERY_MS = 500;
+/** A question that takes long is asked less often, so that the server has more to do than to answer it. */
+const PAUSE_OF_ANSWER = 2;
 const WAIT_MAX_MS = 15_000;
 /** Rows that arrive later than that after their time are not seen. */
 const LATE_SECONDS = 15;
@@ -79,23 +81,25 @@ export function liveList(options) {
     // As far back as the last answer, and some more for those that come late.
     const elapsed = askedAt === 0 ? SECONDS_MAX : (performance.now() - askedAt) / 1000;
     const statement = options.statement(Math.min(SECONDS_MAX, Math.ceil(elapsed) + LATE_SECONDS), ANSWER_ROWS_MAX);
+    sql.href = sqlAddress(statement);
     const began = performance.now();
     try {
       const answer = objects(await ask(statement, { signal: own.signal, fresh: true }));
       if (own !== run || !isOn) return;
-      sql.href = sqlAddress(statement);
       [askedAt, failures] = [began, 0];
       take(answer);
     } catch (error) {
       if (own !== run || isGivenUp(error)) return;
       failures += 1;
-      if (!(error instanceof Problem && (error.isGone || error.status === 503 || error.status === 429))) return fill(notes, problemNote(asProblem(error), () => void poll()));
-      // The banner says that the server is away; it is asked again, less and less often.
-      fill(state, "waiting for the server");
+      const isBusy = error instanceof Problem && (error.isGone || error.status === 503 || error.status === 429);
+      fill(state, h("i.live-dot.held", { "aria-hidden": "true" }), isBusy ? "waiting for the server" : "stopped");
+      // A banner says that the server is away; it is asked again, less and less often.
+      if (!isBusy) return fill(notes, problemNote(asProblem(error), () => void poll()));
     } finally {
       if (own === run) isAsking = false;
     }
-    timer = setTimeout(() => void poll(), Math.min(WAIT_MAX_MS, EVERY_MS * 2 ** failures));
+    const pause = Math.max(EVERY_MS * 2 ** failures, PAUSE_OF_ANSWER * (performance.now() - began));
+    timer = setTimeout(() => void poll(), Math.min(WAIT_MAX_MS, pause));
   };
 
   /** @param {Record<string, any>[]} answer */

@@ -62,7 +62,7 @@ export function logList(options) {
     /** @param {Record<string, any>[]} next in the order in which they are shown */
     put(next) {
       rows = next;
-      const edges = [rows[0], rows[rows.length - 1]].map((row) => parseInstant(row?.timestamp ?? "") ?? 0n);
+      const edges = rows.length === 0 ? [now()] : [rows[0], rows[rows.length - 1]].map((row) => parseInstant(row.timestamp) ?? 0n);
       isDated = edges.some((edge) => dateOf(edge) !== dateOf(now()));
       found.element.classList.toggle("dated", isDated);
       found.head("time", `Time (${zoneName(edges[0])})`);

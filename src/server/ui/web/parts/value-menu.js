@@ -32,7 +32,8 @@ export function showsValue(element, named, frame) {
     menu: (anchor) => openMenu(anchor, named, frame),
     exclude: () => {
       const filter = frame.filter();
-      filter?.setWhere(joined([...termsOf(filter.where), condition(named.key, named.value, "without")]));
+      if (filter === null) say("This page has no condition");
+      else filter.setWhere(joined([...termsOf(filter.where), condition(named.key, named.value, "without")]));
     },
   });
 }
