@@ -310,17 +310,17 @@ where
         let shape = layout.clone();
         let encode = move |found: QueryResult| rows::encode(found, shape);
         let caller = &door.0.caller;
-        let asking = async {
+        let asking = Box::pin(async {
             let answer = if catalogue::concerns(sql) {
                 let found = door.0.catalogue.query(question.clone(), settings);
-                caller.ask_catalogue(Protocol::Postgres, question, found, encode).await?
+                Box::pin(caller.ask_catalogue(Protocol::Postgres, question, found, encode)).await?
             } else {
-                caller.ask(Protocol::Postgres, question, encode).await?
+                Box::pin(caller.ask(Protocol::Postgres, question, encode)).await?
             };
             let mut running = Running::of(answer.items, layout, tag).await?;
             running.warnings = answer.warnings;
             Ok(running)
-        };
+        });
         until_cancelled(incoming, token, asking).await
     }
 
@@ -370,7 +370,6 @@ where
             }
             Command::Commit => self.end_transaction("COMMIT"),
             Command::Rollback => self.end_transaction("ROLLBACK"),
-            Command::Savepoint(tag) => Running::done(tag),
             Command::RollbackTo => {
                 if self.transaction == TransactionStatus::Error {
                     self.transaction = TransactionStatus::Transaction;
@@ -396,7 +395,7 @@ where
                 }
                 Running::done(if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" })
             }
-            Command::Nothing(tag) => Running::done(tag),
+            Command::Savepoint(tag) | Command::Nothing(tag) => Running::done(tag),
             other => return Err(Failure::from(Error::internal(format!("{other:?} is no change")))),
         })
     }
