@@ -245,6 +245,8 @@ where
         for warning in std::mem::take(&mut running.warnings) {
             self.outgoing.put(Report::new("01000", warning).notice("WARNING"))?;
         }
+        // A COPY is sent as a whole.
+        let rows_max = rows_max.filter(|_| !is_copy);
         let Progress::Whole(rows) = self.transfer(token, running, rows_max).await? else { return Ok(true) };
         if is_copy {
             self.outgoing.put(Backend::CopyDone(CopyDone::new()))?;
