@@ -49,6 +49,7 @@ pub(super) use clock::Clock;
 pub(super) use connection::{HttpService, LocalAddress};
 pub(super) use linger::{Lingerers, linger};
 pub use listen::{Addresses, Endpoints, Listeners};
+#[cfg(feature = "postgres")]
 pub(super) use service::{Accepted, Service};
 pub use table::Port;
 pub(super) use table::Wire;

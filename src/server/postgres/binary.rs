@@ -72,7 +72,7 @@ fn write_scalar(
         Scalar::Int8 => out.extend_from_slice(&integer(array, row).to_be_bytes()),
         Scalar::Float4 => out.extend_from_slice(&single(array, row).to_be_bytes()),
         Scalar::Float8 => {
-            out.extend_from_slice(&array.as_primitive::<Float64Type>().value(row).to_be_bytes())
+            out.extend_from_slice(&array.as_primitive::<Float64Type>().value(row).to_be_bytes());
         }
         Scalar::Bytea => out.extend_from_slice(text::bytes(array, row)),
         Scalar::Date => {
@@ -166,10 +166,13 @@ pub(super) fn read_numeric(bytes: &[u8]) -> Option<String> {
     let at =
         |place: i16| usize::try_from(weight - place).ok().and_then(|i| groups.get(i)).copied().unwrap_or(0);
     let mut text = String::from(if sign == 0 { "" } else { "-" });
-    let whole: String = (0..=weight.max(0)).rev().map(|place| format!("{:04}", at(place))).collect();
+    let digits = |places: &mut dyn Iterator<Item = i16>| {
+        places.fold(String::new(), |digits, place| digits + &format!("{:04}", at(place)))
+    };
+    let whole = digits(&mut (0..=weight.max(0)).rev());
     let whole = whole.trim_start_matches('0');
     text.push_str(if whole.is_empty() { "0" } else { whole });
-    let fraction: String = (1..=(places + 3) / 4).map(|place| format!("{:04}", at(-place))).collect();
+    let fraction = digits(&mut (1..=(places + 3) / 4).map(|place| -place));
     if places > 0 {
         text.push('.');
         text.push_str(fraction.get(..places as usize)?);

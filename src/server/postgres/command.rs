@@ -29,7 +29,7 @@ pub(super) enum Command {
     Savepoint(&'static str),
     /// ROLLBACK TO SAVEPOINT, after which a failed transaction goes on.
     RollbackTo,
-    /// DISCARD.
+    /// DISCARD ALL.
     Discard,
     /// DEALLOCATE of a statement, or of all.
     Deallocate(Option<String>),
@@ -107,7 +107,8 @@ impl Command {
             }
             "savepoint" => Self::Savepoint("SAVEPOINT"),
             "release" => Self::Savepoint("RELEASE"),
-            "discard" => Self::Discard,
+            "discard" if words.take("all") => Self::Discard,
+            "discard" => Self::Nothing("DISCARD"),
             "deallocate" => {
                 words.take("prepare");
                 Self::Deallocate(if words.take("all") {

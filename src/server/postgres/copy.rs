@@ -138,7 +138,7 @@ pub(super) fn parse(text: &str) -> Result<CopyOut, Failure> {
         return Err(Failure::refused("0A000", "COPY writes to STDOUT only"));
     }
     words.take("with");
-    let options = if words.take("(") { listed(words)? } else { in_a_row(words)? };
+    let options = if words.take("(") { listed(words)? } else { in_a_row(words) };
     Ok(CopyOut { question, from, style: style(&options)? })
 }
 
@@ -218,7 +218,7 @@ fn listed(mut words: Words<'_>) -> Result<Vec<Setting>, Failure> {
 }
 
 /// `CSV HEADER DELIMITER AS ';'`, as before PostgreSQL 9.0.
-fn in_a_row(mut words: Words<'_>) -> Result<Vec<Setting>, Failure> {
+fn in_a_row(mut words: Words<'_>) -> Vec<Setting> {
     let mut options = Vec::new();
     while let Some(name) = words.name() {
         let mut value = || {
@@ -234,7 +234,7 @@ fn in_a_row(mut words: Words<'_>) -> Result<Vec<Setting>, Failure> {
             }
         });
     }
-    Ok(options)
+    options
 }
 
 fn style(options: &[Setting]) -> Result<CopyStyle, Failure> {

@@ -137,13 +137,16 @@ where
         let declared: Vec<Option<DataType>> = oids.iter().map(|oid| column::declared(*oid)).collect();
         let token = self.cancel.begin();
         let Self { door, incoming, settings, .. } = self;
-        let planning = async {
+        let planning = Box::pin(async {
             if catalogue::concerns(question) {
                 let plan = door.shared.catalogue.prepare(question, declared, settings);
-                return Ok(door.caller.prepare_catalogue(plan).await?);
+                return Ok(Box::pin(door.caller.prepare_catalogue(plan)).await?);
             }
-            Ok((door.caller.prepare(Ask::Sql(question.to_owned()), declared).await?, Arrays::new()))
-        };
+            Ok((
+                Box::pin(door.caller.prepare(Ask::Sql(question.to_owned()), declared)).await?,
+                Arrays::new(),
+            ))
+        });
         until_cancelled(incoming, &token, planning).await
     }
 

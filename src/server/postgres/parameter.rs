@@ -40,16 +40,26 @@ pub(super) fn decode(number: usize, oid: u32, format: Format, bytes: &[u8]) -> R
 
 /// Decodes the value of parameter `$number`, an array of one dimension, to a text such as `{1,2}`.
 pub(super) fn decode_array(number: usize, format: Format, bytes: &[u8]) -> Result<Parameter, Failure> {
-    let text = match format {
-        Format::Text => std::str::from_utf8(bytes).ok().map(str::to_owned),
-        Format::Binary => items(bytes).map(|items| format!("{{{}}}", items.join(","))),
+    let items = match format {
+        Format::Text => std::str::from_utf8(bytes).ok().and_then(items_of_text),
+        Format::Binary => items(bytes),
     };
     // Items are told apart by their commas.
-    let is_simple = |text: &String| !text.contains(['"', '\\']) && text.matches(['{', '}']).count() == 2;
-    text.filter(is_simple).map(Parameter::Text).ok_or_else(|| {
+    let is_simple = |items: &Vec<String>| !items.iter().any(|item| item.contains([',', '"', '\\', '{', '}']));
+    let items = items.filter(is_simple).map(|items| Parameter::Text(format!("{{{}}}", items.join(","))));
+    items.ok_or_else(|| {
         let message = format!("parameter ${number} is no array of simple items");
         Failure::refused("22P02", message)
     })
+}
+
+/// The items of an array such as `{a,"b"}`, without their quotes.
+fn items_of_text(text: &str) -> Option<Vec<String>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let unquoted = |item: &str| {
+        item.strip_prefix('"').and_then(|item| item.strip_suffix('"')).unwrap_or(item).to_owned()
+    };
+    Some(inner.split(',').filter(|item| !item.is_empty()).map(unquoted).collect())
 }
 
 /// The items of an array in binary, as texts.
@@ -69,7 +79,7 @@ fn items(bytes: &[u8]) -> Option<Vec<String>> {
         let value = after.get(..length)?;
         items.push(match of_binary(oid, value)? {
             Parameter::Integer(number) => number.to_string(),
-            Parameter::Text(text) if !text.contains([',', '{', '}']) => text,
+            Parameter::Text(text) => text,
             _ => return None,
         });
         rest = &after[length..];
@@ -243,7 +253,7 @@ mod tests {
         assert!(decode(1, 1016, Format::Text, b"{1}").unwrap_err().to_string().contains("x IN ($1, $2)"));
         let list: Vec<u8> = [1_i32, 0, 26, 2, 1, 4, 7, 4, 8].iter().flat_map(|n| n.to_be_bytes()).collect();
         assert_eq!(decode_array(1, Format::Binary, &list).unwrap(), text("{7,8}"));
-        assert_eq!(decode_array(1, Format::Text, b"{a,b}").unwrap(), text("{a,b}"));
+        assert_eq!(decode_array(1, Format::Text, b"{a,\"b\"}").unwrap(), text("{a,b}"));
         assert!(decode_array(1, Format::Binary, &list[..30]).is_err());
         assert!(decode_array(1, Format::Text, b"{{1},{2}}").is_err());
         assert!(decode(2, 23, Format::Text, b"seven").unwrap_err().to_string().contains("$2"));

@@ -178,16 +178,10 @@ impl Rows {
         let (batch, mut row) = loop {
             match self.batch.take() {
                 Some((batch, row)) if row < batch.rows => break (batch, row),
-                _ => match self.found.stream.next().await {
-                    Some(batch) => self.batch = Some((Batch::of(&batch?)?, 0)),
-                    None => {
-                        self.step = Step::End;
-                        let mut out = Vec::new();
-                        self.writer.write_tail(&mut out)?;
-                        let last = Chunk { bytes: out.into(), ends: Vec::new() };
-                        return Ok(Some(last).filter(|last| !last.bytes.is_empty()));
-                    }
-                },
+                _ => {
+                    let Some(batch) = self.found.stream.next().await else { return self.last() };
+                    self.batch = Some((Batch::of(&batch?)?, 0));
+                }
             }
         };
         let (mut out, mut ends) = (Vec::with_capacity(CHUNK_BYTES), Vec::new());
@@ -198,6 +192,15 @@ impl Rows {
         }
         self.batch = Some((batch, row));
         Ok(Some(Chunk { bytes: out.into(), ends }))
+    }
+
+    /// What comes after the rows, if anything does.
+    fn last(&mut self) -> Result<Option<Chunk>> {
+        self.step = Step::End;
+        let mut out = Vec::new();
+        self.writer.write_tail(&mut out)?;
+        let last = Chunk { bytes: out.into(), ends: Vec::new() };
+        Ok(Some(last).filter(|last| !last.bytes.is_empty()))
     }
 }
 
@@ -298,7 +301,7 @@ impl Writer {
             let is_own = column.kind == Kind::of(&column.field);
             match self.layout.format(index) {
                 Format::Binary if is_own => {
-                    binary::with_length(out, |out| binary::write(out, column, array, row))?
+                    binary::with_length(out, |out| binary::write(out, column, array, row))?;
                 }
                 _ => {
                     value.clear();

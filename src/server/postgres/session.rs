@@ -245,6 +245,8 @@ where
         for warning in std::mem::take(&mut running.warnings) {
             self.outgoing.put(Report::new("01000", warning).notice("WARNING"))?;
         }
+        // A COPY is sent as a whole.
+        let rows_max = rows_max.filter(|_| !is_copy);
         let Progress::Whole(rows) = self.transfer(token, running, rows_max).await? else { return Ok(true) };
         if is_copy {
             self.outgoing.put(Backend::CopyDone(CopyDone::new()))?;
@@ -310,17 +312,17 @@ where
         let shape = layout.clone();
         let encode = move |found: QueryResult| rows::encode(found, shape);
         let caller = &door.caller;
-        let asking = async {
+        let asking = Box::pin(async {
             let answer = if catalogue::concerns(sql) {
                 let found = door.shared.catalogue.query(question.clone(), settings);
-                caller.ask_catalogue(Protocol::Postgres, question, found, encode).await?
+                Box::pin(caller.ask_catalogue(Protocol::Postgres, question, found, encode)).await?
             } else {
-                caller.ask(Protocol::Postgres, question, encode).await?
+                Box::pin(caller.ask(Protocol::Postgres, question, encode)).await?
             };
             let mut running = Running::of(answer.items, layout, tag).await?;
             running.warnings = answer.warnings;
             Ok(running)
-        };
+        });
         until_cancelled(incoming, token, asking).await
     }
 
@@ -370,7 +372,6 @@ where
             }
             Command::Commit => self.end_transaction("COMMIT"),
             Command::Rollback => self.end_transaction("ROLLBACK"),
-            Command::Savepoint(tag) => Running::done(tag),
             Command::RollbackTo => {
                 if self.transaction == TransactionStatus::Error {
                     self.transaction = TransactionStatus::Transaction;
@@ -396,7 +397,7 @@ where
                 }
                 Running::done(if name.is_some() { "CLOSE CURSOR" } else { "CLOSE CURSOR ALL" })
             }
-            Command::Nothing(tag) => Running::done(tag),
+            Command::Savepoint(tag) | Command::Nothing(tag) => Running::done(tag),
             other => return Err(Failure::from(Error::internal(format!("{other:?} is no change")))),
         })
     }

@@ -164,11 +164,10 @@ fn settings(startup: &Startup) -> Result<Settings, Failure> {
     let mut settings = Settings::new(user);
     for (name, value) in &startup.parameters {
         match name.as_str() {
-            "user" | "database" => {}
             "replication" if !["false", "off", "no", "0"].contains(&value.as_str()) => {
                 return Err(fatal("0A000", "this server is no source of replication"));
             }
-            "replication" => {}
+            "user" | "database" | "replication" => {}
             "options" => {
                 for (name, value) in options(value) {
                     settings.set(&name, Some(value))?;

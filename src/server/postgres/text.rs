@@ -153,20 +153,18 @@ fn write_time(out: &mut String, microseconds: i64) {
 /// Appends a time in `zone`, with its offset; `None` is a time without one.
 fn write_timestamp(out: &mut String, microseconds: i64, zone: Option<&str>) -> Result<()> {
     let time: DateTime<Utc> = time::instant(microseconds)?;
-    let _ = match zone.and_then(|zone| zone.parse::<Tz>().ok()) {
-        Some(zone) => {
-            let local = time.with_timezone(&zone);
-            let _ = write!(out, "{}", local.format("%Y-%m-%d %H:%M:%S"));
-            write_fraction(out, local.timestamp_subsec_micros());
-            let offset = local.format("%:z").to_string();
-            write!(out, "{}", offset.strip_suffix(":00").unwrap_or(&offset))
-        }
-        None => {
-            let _ = write!(out, "{}", time.format("%Y-%m-%d %H:%M:%S"));
-            write_fraction(out, time.timestamp_subsec_micros());
-            write!(out, "{}", if zone.is_some() { "+00" } else { "" })
-        }
-    };
+    // Writing to a String cannot fail.
+    if let Some(zone) = zone.and_then(|zone| zone.parse::<Tz>().ok()) {
+        let local = time.with_timezone(&zone);
+        let _ = write!(out, "{}", local.format("%Y-%m-%d %H:%M:%S"));
+        write_fraction(out, local.timestamp_subsec_micros());
+        let offset = local.format("%:z").to_string();
+        out.push_str(offset.strip_suffix(":00").unwrap_or(&offset));
+    } else {
+        let _ = write!(out, "{}", time.format("%Y-%m-%d %H:%M:%S"));
+        write_fraction(out, time.timestamp_subsec_micros());
+        out.push_str(if zone.is_some() { "+00" } else { "" });
+    }
     Ok(())
 }
 

@@ -93,7 +93,7 @@ impl<R: AsyncRead + Unpin> Incoming<R> {
                 Ok(_) => {}
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn read(&mut self) -> io::Result<usize> {

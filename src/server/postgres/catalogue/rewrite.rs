@@ -9,6 +9,7 @@
 //! | `= ANY ('{r,v}')`, `= ANY (ARRAY[…])` | IN |
 //! | `= ANY ($1::oid[])` | membership in a list that is a text, `{1,2}` |
 //! | `CASE WHEN typtype = 'd' THEN …` | without what is about types that do not exist here |
+//! | `LIKE 'pg/_%' ESCAPE '/'` | with a backslash |
 //! | `typreceive <> 0` | `typreceive <> '-'` |
 //! | `version()`, `current_schema()`, `pg_table_is_visible(…)`, … | their value |
 //! | a query that joins a relation without rows | a query without rows |
@@ -24,7 +25,7 @@ use datafusion::sql::parser::Statement;
 use sqlparser::ast::{
     ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
-    TableFactor, Value, Visit, VisitMut, Visitor, VisitorMut,
+    TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
 };
 
 use super::super::settings::Settings;
@@ -227,6 +228,20 @@ impl Rewriter<'_> {
                 }
                 Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, is_some }
             }
+            Expr::Like { negated, any, expr, pattern, escape_char: Some(escape) } => Expr::Like {
+                negated,
+                any,
+                expr,
+                pattern: Box::new(with_backslash(*pattern, &escape)),
+                escape_char: None,
+            },
+            Expr::ILike { negated, any, expr, pattern, escape_char: Some(escape) } => Expr::ILike {
+                negated,
+                any,
+                expr,
+                pattern: Box::new(with_backslash(*pattern, &escape)),
+                escape_char: None,
+            },
             Expr::BinaryOp { left, op, right } if is_procedure(&left) && is_zero(&right) => {
                 Expr::BinaryOp { left, op, right: Box::new(build::text("-")) }
             }
@@ -249,7 +264,7 @@ impl Rewriter<'_> {
     fn value(&self, name: &str, args: &[Expr]) -> Option<Expr> {
         Some(match name {
             "version" => build::text(self.version()),
-            "current_database" | "current_catalog" => build::text(DATABASE),
+            "current_database" | "current_catalog" | "pg_get_userbyid" => build::text(DATABASE),
             "current_schema" => build::text("public"),
             "current_schemas" => {
                 build::call("make_array", vec![build::text(PG_CATALOG), build::text("public")])
@@ -268,7 +283,7 @@ impl Rewriter<'_> {
                 )
             }
             "array_to_string" if args.first().is_some_and(is_null) => null_text(),
-            "array_lower" => number(1),
+            "array_lower" | "txid_current" | "txid_current_if_assigned" => number(1),
             "array_upper" => match args.first().and_then(items) {
                 Some(items) => number(i32::try_from(items.len()).ok()?),
                 None => build::call("array_length", vec![args.first()?.clone(), number(1)]),
@@ -277,16 +292,16 @@ impl Rewriter<'_> {
                 self.tables.oids().get(&bare(&literal(args.first()?)?)).map_or_else(null, |oid| number(*oid))
             }
             "to_regtype" => type_oid(&bare(&literal(args.first()?)?)).map_or_else(null, number),
-            "pg_backend_pid" | "pg_my_temp_schema" | "inet_server_port" => number(0),
             "pg_is_in_recovery" | "pg_is_other_temp_schema" | "row_security_active" => boolean(false),
-            "pg_get_userbyid" => build::text(DATABASE),
             "pg_encoding_to_char" | "pg_client_encoding" => build::text("UTF8"),
-            "pg_relation_size"
+            "pg_backend_pid"
+            | "pg_my_temp_schema"
+            | "inet_server_port"
+            | "pg_relation_size"
             | "pg_total_relation_size"
             | "pg_table_size"
             | "pg_indexes_size"
             | "pg_database_size" => number(0),
-            "txid_current" | "txid_current_if_assigned" => number(1),
             _ if name.starts_with("has_") && name.ends_with("_privilege") => boolean(true),
             _ if name.starts_with("pg_") && name.ends_with("_is_visible") => boolean(true),
             "pg_has_role" => boolean(true),
@@ -512,6 +527,16 @@ fn in_text(left: Expr, list: Expr) -> Expr {
     let inner = build::call("btrim", vec![text(list), build::text("{}")]);
     let items = build::call("string_to_array", vec![inner, build::text(",")]);
     build::call("array_has", vec![items, text(left)])
+}
+
+/// A pattern whose escape is a backslash.
+fn with_backslash(pattern: Expr, escape: &ValueWithSpan) -> Expr {
+    match &escape.value {
+        Value::SingleQuotedString(escape) if escape != "\\" && !escape.is_empty() => {
+            build::call("replace", vec![pattern, build::text(escape), build::text("\\")])
+        }
+        _ => pattern,
+    }
 }
 
 fn is_null(expr: &Expr) -> bool {
