@@ -142,10 +142,7 @@ where
                 let plan = door.shared.catalogue.prepare(question, declared, settings);
                 return Ok(Box::pin(door.caller.prepare_catalogue(plan)).await?);
             }
-            Ok((
-                Box::pin(door.caller.prepare(Ask::Sql(question.to_owned()), declared)).await?,
-                Arrays::new(),
-            ))
+            Ok((Box::pin(door.caller.prepare(Ask::Sql(question.to_owned()), declared)).await?, Arrays::new()))
         });
         until_cancelled(incoming, &token, planning).await
     }

@@ -71,10 +71,12 @@ fn items(bytes: &[u8]) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     (dimensions == 1).then_some(())?;
-    let (_, after) = rest.split_first_chunk::<8>()?;
+    let (count, after) = rest.split_first_chunk::<4>()?;
+    let (_lower_bound, after) = after.split_first_chunk::<4>()?;
     rest = after;
     let mut items = Vec::new();
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+    for _ in 0..u32::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk::<4>()?;
         let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
         let value = after.get(..length)?;
         items.push(match of_binary(oid, value)? {
@@ -84,7 +86,7 @@ fn items(bytes: &[u8]) -> Option<Vec<String>> {
         });
         rest = &after[length..];
     }
-    Some(items)
+    rest.is_empty().then_some(items)
 }
 
 fn scalar(oid: u32) -> Option<Scalar> {
