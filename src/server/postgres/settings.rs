@@ -24,7 +24,7 @@ struct Known {
     change: Change,
 }
 
-/// What a client may do with a setting.
+/// Changes that a client may make to a setting.
 #[derive(Clone, Copy)]
 enum Change {
     /// Any value; it has no effect.
@@ -117,7 +117,7 @@ pub(super) struct Settings {
     values: BTreeMap<String, String>,
 }
 
-/// What follows from a change.
+/// Consequences of a change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     /// A setting that the client is told of: name and value.
