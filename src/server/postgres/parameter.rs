@@ -84,7 +84,7 @@ fn items(bytes: &[u8]) -> Option<Vec<String>> {
         });
         rest = &after[length..];
     }
-    Some(items)
+    rest.is_empty().then_some(items)
 }
 
 fn scalar(oid: u32) -> Option<Scalar> {

@@ -62,12 +62,13 @@ fn is_postgres(value: &str) -> bool {
 }
 
 /// Settings of every session, by name.
-const KNOWN: [Known; 28] = [
+const KNOWN: [Known; 29] = [
     known("application_name", "", Change::Told),
     known("bytea_output", "hex", Change::Same(is_hex)),
     known("client_encoding", "UTF8", Change::Same(is_utf8)),
     known("client_min_messages", "notice", Change::Any),
     known("datestyle", "ISO, MDY", Change::Same(is_iso)),
+    known("default_table_access_method", "heap", Change::Any),
     known("default_transaction_isolation", "read committed", Change::Any),
     known("default_transaction_read_only", "on", Change::Any),
     known("extra_float_digits", "1", Change::Any),

@@ -22,9 +22,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    BinaryOperator, CastKind, DataType, Expr, Function, FunctionArguments, GroupByExpr, Ident, JoinOperator,
-    ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArguments, GroupByExpr, Ident,
+    JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
 use super::super::settings::Settings;
@@ -265,10 +267,10 @@ impl Rewriter<'_> {
                 build::call("make_array", vec![build::text(PG_CATALOG), build::text("public")])
             }
             "current_user" | "session_user" | "current_role" | "user" => build::text(self.settings.user()),
-            "current_setting" => {
-                let name = args.first().and_then(literal)?;
-                self.settings.get(&name).map_or_else(null, build::text)
-            }
+            "current_setting" => match literal(args.first()?) {
+                Some(name) => self.settings.get(&name).map_or_else(null, build::text),
+                None => self.setting(args.first()?.clone()),
+            },
             "set_config" => args.get(1).cloned()?,
             "parse_ident" => {
                 let name = args.first().and_then(literal)?;
@@ -305,6 +307,21 @@ impl Rewriter<'_> {
             _ if name.starts_with("pg_") => null_text(),
             _ => return None,
         })
+    }
+
+    /// The value of the setting that `name` names when the statement runs.
+    fn setting(&self, name: Expr) -> Expr {
+        let when = |(name, value): (String, String)| CaseWhen {
+            condition: build::text(name),
+            result: build::text(value),
+        };
+        Expr::Case {
+            case_token: AttachedToken::empty(),
+            end_token: AttachedToken::empty(),
+            operand: Some(Box::new(name)),
+            conditions: self.settings.all().into_iter().map(when).collect(),
+            else_result: None,
+        }
     }
 
     fn version(&self) -> String {
