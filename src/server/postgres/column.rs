@@ -24,9 +24,9 @@ use crate::query::output::cell;
 /// Format of a value in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
-    /// As people write it.
+    /// The form that people write.
     Text,
-    /// As PostgreSQL keeps it.
+    /// The form that PostgreSQL keeps.
     Binary,
 }
 

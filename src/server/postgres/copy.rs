@@ -24,11 +24,11 @@ pub(super) struct CopyOut {
     pub(super) question: String,
     /// First byte of the question in the statement; `None` if it was made of the name of a table.
     pub(super) from: Option<usize>,
-    /// How rows are written.
+    /// Style of the rows.
     pub(super) style: CopyStyle,
 }
 
-/// How rows are written.
+/// Style of the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct CopyStyle {
     /// Format.

@@ -9,7 +9,7 @@ use pgwire::messages::response::{ErrorResponse, NoticeResponse};
 use crate::error::{Error, Position};
 use crate::server::answer::{Refusal, sqlstate};
 
-/// What goes wrong in a session.
+/// A failure of a session.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The client has left, or does not read: nobody can be told.
@@ -29,7 +29,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// What the client is told.
+/// Text and code that a client is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
     /// Code of SQLSTATE.

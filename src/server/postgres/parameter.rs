@@ -59,7 +59,7 @@ fn items_of_text(text: &str) -> Option<Vec<String>> {
     let unquoted = |item: &str| {
         item.strip_prefix('"').and_then(|item| item.strip_suffix('"')).unwrap_or(item).to_owned()
     };
-    Some(inner.split(',').filter(|item| !item.is_empty()).map(unquoted).collect())
+    Some(inner.split(',').map(str::trim).filter(|item| !item.is_empty()).map(unquoted).collect())
 }
 
 /// The items of an array in binary, as texts.
@@ -255,7 +255,7 @@ mod tests {
         assert!(decode(1, 1016, Format::Text, b"{1}").unwrap_err().to_string().contains("x IN ($1, $2)"));
         let list: Vec<u8> = [1_i32, 0, 26, 2, 1, 4, 7, 4, 8].iter().flat_map(|n| n.to_be_bytes()).collect();
         assert_eq!(decode_array(1, Format::Binary, &list).unwrap(), text("{7,8}"));
-        assert_eq!(decode_array(1, Format::Text, b"{a,\"b\"}").unwrap(), text("{a,b}"));
+        assert_eq!(decode_array(1, Format::Text, b"{a, \"b\"}").unwrap(), text("{a,b}"));
         assert!(decode_array(1, Format::Binary, &list[..30]).is_err());
         assert!(decode_array(1, Format::Text, b"{{1},{2}}").is_err());
         assert!(decode(2, 23, Format::Text, b"seven").unwrap_err().to_string().contains("$2"));

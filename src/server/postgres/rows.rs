@@ -194,7 +194,7 @@ impl Rows {
         Ok(Some(Chunk { bytes: out.into(), ends }))
     }
 
-    /// What comes after the rows, if anything does.
+    /// The messages after the rows, if there are any.
     fn last(&mut self) -> Result<Option<Chunk>> {
         self.step = Step::End;
         let mut out = Vec::new();

@@ -47,7 +47,7 @@ pub(super) struct Session<R, W> {
     pub(super) is_skipping: bool,
 }
 
-/// What follows a message.
+/// The next step after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     Message,

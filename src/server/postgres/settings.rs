@@ -24,7 +24,7 @@ struct Known {
     change: Change,
 }
 
-/// What a client may do with a setting.
+/// Changes that a client may make to a setting.
 #[derive(Clone, Copy)]
 enum Change {
     /// Any value; it has no effect.
@@ -62,12 +62,13 @@ fn is_postgres(value: &str) -> bool {
 }
 
 /// Settings of every session, by name.
-const KNOWN: [Known; 28] = [
+const KNOWN: [Known; 29] = [
     known("application_name", "", Change::Told),
     known("bytea_output", "hex", Change::Same(is_hex)),
     known("client_encoding", "UTF8", Change::Same(is_utf8)),
     known("client_min_messages", "notice", Change::Any),
     known("datestyle", "ISO, MDY", Change::Same(is_iso)),
+    known("default_table_access_method", "heap", Change::Any),
     known("default_transaction_isolation", "read committed", Change::Any),
     known("default_transaction_read_only", "on", Change::Any),
     known("extra_float_digits", "1", Change::Any),
@@ -117,7 +118,7 @@ pub(super) struct Settings {
     values: BTreeMap<String, String>,
 }
 
-/// What follows from a change.
+/// Consequences of a change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changed {
     /// A setting that the client is told of: name and value.

@@ -43,7 +43,7 @@ pub(super) enum Opening {
     Message(PgWireFrontendMessage),
 }
 
-/// What the client sends.
+/// Messages of the client.
 #[derive(Debug)]
 pub(super) struct Incoming<R> {
     reader: R,
@@ -184,7 +184,7 @@ pub(crate) fn decode_all(bytes: &[u8]) {
     }
 }
 
-/// What is sent to the client.
+/// Messages to the client.
 #[derive(Debug)]
 pub(super) struct Outgoing<W> {
     writer: W,

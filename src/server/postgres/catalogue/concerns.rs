@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Expr, ObjectName, Visit, Visitor};
 
 use super::INFORMATION_SCHEMA;
-use super::rewrite::{FUNCTIONS, is_word, last_name};
+use super::rewrite::{FUNCTIONS, is_word};
+use super::syntax::last_name;
 use crate::query::language::lex::{Piece, lex};
 use crate::query::language::{parse_postgres, with_stack};
 

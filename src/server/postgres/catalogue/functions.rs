@@ -11,7 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-use super::rewrite::{REGCLASS_TEXT, bare};
+use super::rewrite::REGCLASS_TEXT;
+use super::syntax::bare;
 use super::tables::{Tables, type_names, type_oids};
 
 /// Every function.

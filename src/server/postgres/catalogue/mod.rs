@@ -13,6 +13,7 @@ mod concerns;
 mod functions;
 mod relations;
 mod rewrite;
+mod syntax;
 mod tables;
 
 use std::sync::Arc;

@@ -22,14 +22,19 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement;
+use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{
-    ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, GroupByExpr, Ident, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr,
-    TableFactor, Value, ValueWithSpan, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArguments, GroupByExpr, Ident,
+    JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Visit, VisitMut, Visitor,
+    VisitorMut,
 };
 
 use super::super::settings::Settings;
-use super::tables::{Tables, array_oid, type_oid};
+use super::syntax::{
+    arguments, array_type, bare, boolean, in_text, is_about_other_types, is_null, is_parameter, is_procedure,
+    is_zero, items, last_name, literal, null, null_text, number, operator, strip_schema, with_backslash,
+};
+use super::tables::{Tables, type_oid};
 use super::{DATABASE, INFORMATION_SCHEMA, PG_CATALOG};
 use crate::query::language::build;
 
@@ -114,14 +119,6 @@ pub(super) fn rewrite(statement: &mut Statement, settings: &Settings, tables: &T
         _ => {}
     }
     rewriter.arrays
-}
-
-/// The last part of a name, in lower case.
-pub(super) fn last_name(name: &ObjectName) -> String {
-    name.0
-        .last()
-        .and_then(|part| part.as_ident())
-        .map_or_else(String::new, |ident| ident.value.to_ascii_lowercase())
 }
 
 struct Rewriter<'a> {
@@ -270,10 +267,10 @@ impl Rewriter<'_> {
                 build::call("make_array", vec![build::text(PG_CATALOG), build::text("public")])
             }
             "current_user" | "session_user" | "current_role" | "user" => build::text(self.settings.user()),
-            "current_setting" => {
-                let name = args.first().and_then(literal)?;
-                self.settings.get(&name).map_or_else(null, build::text)
-            }
+            "current_setting" => match literal(args.first()?) {
+                Some(name) => self.settings.get(&name).map_or_else(null, build::text),
+                None => self.setting(args.first()?.clone()),
+            },
             "set_config" => args.get(1).cloned()?,
             "parse_ident" => {
                 let name = args.first().and_then(literal)?;
@@ -310,6 +307,21 @@ impl Rewriter<'_> {
             _ if name.starts_with("pg_") => null_text(),
             _ => return None,
         })
+    }
+
+    /// The value of the setting that `name` names when the statement runs.
+    fn setting(&self, name: Expr) -> Expr {
+        let when = |(name, value): (String, String)| CaseWhen {
+            condition: build::text(name),
+            result: build::text(value),
+        };
+        Expr::Case {
+            case_token: AttachedToken::empty(),
+            end_token: AttachedToken::empty(),
+            operand: Some(Box::new(name)),
+            conditions: self.settings.all().into_iter().map(when).collect(),
+            else_result: None,
+        }
     }
 
     fn version(&self) -> String {
@@ -420,190 +432,6 @@ impl Rewriter<'_> {
         select.distinct = None;
         true
     }
-}
-
-/// Removes `pg_catalog` from a name.
-fn strip_schema(name: &mut ObjectName) {
-    let is_schema = |ident: &Ident| ident.value.eq_ignore_ascii_case(PG_CATALOG);
-    if name.0.len() > 1 && name.0[0].as_ident().is_some_and(is_schema) {
-        name.0.remove(0);
-    }
-}
-
-fn null() -> Expr {
-    Expr::Value(Value::Null.with_empty_span())
-}
-
-fn null_text() -> Expr {
-    Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(null()),
-        data_type: DataType::Text,
-        array: false,
-        format: None,
-    }
-}
-
-fn boolean(value: bool) -> Expr {
-    Expr::Value(Value::Boolean(value).with_empty_span())
-}
-
-fn number(value: i32) -> Expr {
-    Expr::Value(Value::Number(value.to_string(), false).with_empty_span())
-}
-
-/// The text of a literal.
-fn literal(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Some(text.clone()),
-            _ => None,
-        },
-        Expr::Nested(expr) | Expr::Cast { expr, .. } => literal(expr),
-        _ => None,
-    }
-}
-
-/// A name in a text, without schema and quotes.
-pub(super) fn bare(name: &str) -> String {
-    name.rsplit('.').next().unwrap_or(name).trim_matches('"').to_lowercase()
-}
-
-/// The items of an array that is written out.
-fn items(expr: &Expr) -> Option<Vec<Expr>> {
-    match expr {
-        Expr::Nested(expr) | Expr::Cast { expr, .. } => items(expr),
-        Expr::Array(array) => Some(array.elem.clone()),
-        Expr::Function(function) if last_name(&function.name) == "make_array" => Some(arguments(function)),
-        other => {
-            let text = literal(other)?;
-            let list = text.strip_prefix('{')?.strip_suffix('}')?;
-            Some(
-                list.split(',')
-                    .filter(|item| !item.is_empty())
-                    .map(|item| build::text(item.trim_matches('"')))
-                    .collect(),
-            )
-        }
-    }
-}
-
-fn is_parameter(expr: &Expr) -> bool {
-    match expr {
-        Expr::Nested(expr) => is_parameter(expr),
-        Expr::Value(value) => matches!(value.value, Value::Placeholder(_)),
-        _ => false,
-    }
-}
-
-/// The number of the parameter in `$1` or `$1::oid[]`, less one, and the type of the array.
-fn array_type(expr: &Expr) -> Option<(usize, u32)> {
-    match expr {
-        Expr::Nested(expr) => array_type(expr),
-        Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(item, _)), .. } => {
-            let (index, of_text) = array_type(expr)?;
-            let item = item.to_string().to_lowercase();
-            Some((index, array_oid(item.rsplit('.').next()?).unwrap_or(of_text)))
-        }
-        Expr::Value(value) => match &value.value {
-            Value::Placeholder(name) => {
-                Some((name.strip_prefix('$')?.parse::<usize>().ok()?.checked_sub(1)?, array_oid("text")?))
-            }
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// True if `left` is an item of `list`, which is a text such as `{1,2}`.
-fn in_text(left: Expr, list: Expr) -> Expr {
-    let text = |expr| Expr::Cast {
-        kind: CastKind::Cast,
-        expr: Box::new(expr),
-        data_type: DataType::Text,
-        array: false,
-        format: None,
-    };
-    let inner = build::call("btrim", vec![text(list), build::text("{}")]);
-    let items = build::call("string_to_array", vec![inner, build::text(",")]);
-    build::call("array_has", vec![items, text(left)])
-}
-
-/// A pattern whose escape is a backslash.
-fn with_backslash(pattern: Expr, escape: &ValueWithSpan) -> Expr {
-    match &escape.value {
-        Value::SingleQuotedString(escape) if escape != "\\" && !escape.is_empty() => {
-            build::call("replace", vec![pattern, build::text(escape), build::text("\\")])
-        }
-        _ => pattern,
-    }
-}
-
-fn is_null(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(value) if value.value == Value::Null)
-}
-
-fn is_zero(expr: &Expr) -> bool {
-    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::Number(digits, _) if digits == "0"))
-}
-
-fn ends_in(expr: &Expr, names: &[&str]) -> bool {
-    let name = match expr {
-        Expr::Identifier(name) => name,
-        Expr::CompoundIdentifier(parts) => match parts.last() {
-            Some(name) => name,
-            None => return false,
-        },
-        _ => return false,
-    };
-    names.contains(&name.value.to_ascii_lowercase().as_str())
-}
-
-/// True for a column with the name of a procedure, which in PostgreSQL is a number, too.
-fn is_procedure(expr: &Expr) -> bool {
-    ends_in(expr, &["typinput", "typoutput", "typreceive", "typsend", "typmodin", "typmodout", "typanalyze"])
-}
-
-/// True for a condition such as `typtype = 'd'`: there are only base types here.
-fn is_about_other_types(condition: &Expr) -> bool {
-    match condition {
-        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
-            ends_in(left, &["typtype"])
-                && literal(right).is_some_and(|kind| ["c", "d", "e", "r", "m"].contains(&kind.as_str()))
-        }
-        _ => false,
-    }
-}
-
-fn operator(name: &str) -> BinaryOperator {
-    match name {
-        "~" => BinaryOperator::PGRegexMatch,
-        "~*" => BinaryOperator::PGRegexIMatch,
-        "!~" => BinaryOperator::PGRegexNotMatch,
-        "!~*" => BinaryOperator::PGRegexNotIMatch,
-        "~~" => BinaryOperator::PGLikeMatch,
-        "~~*" => BinaryOperator::PGILikeMatch,
-        "!~~" => BinaryOperator::PGNotLikeMatch,
-        "!~~*" => BinaryOperator::PGNotILikeMatch,
-        "<>" | "!=" => BinaryOperator::NotEq,
-        "<" => BinaryOperator::Lt,
-        "<=" => BinaryOperator::LtEq,
-        ">" => BinaryOperator::Gt,
-        ">=" => BinaryOperator::GtEq,
-        "||" => BinaryOperator::StringConcat,
-        "+" => BinaryOperator::Plus,
-        "-" => BinaryOperator::Minus,
-        _ => BinaryOperator::Eq,
-    }
-}
-
-fn arguments(function: &Function) -> Vec<Expr> {
-    let FunctionArguments::List(list) = &function.args else { return Vec::new() };
-    let argument = |arg: &FunctionArg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
-        _ => None,
-    };
-    list.args.iter().filter_map(argument).collect()
 }
 
 fn has_aggregate(item: &SelectItem) -> bool {
