@@ -92,7 +92,7 @@ enum KeyCommand {
 struct CreateArgs {
     /// Name of the key: the program or the person that will have it
     name: String,
-    /// What its holder may do: write (send telemetry), read (ask), or admin (everything); repeat it for several
+    /// Right of its holder: write (send telemetry), read (ask), or admin (everything); repeat it for several
     #[arg(long = "right", value_name = "RIGHT", required = true, value_parser = right())]
     rights: Vec<Right>,
     /// Time after which the key is refused, such as 90d

@@ -30,7 +30,7 @@ pub struct KeyRecord {
     pub name: String,
     /// Public part of the key.
     pub id: String,
-    /// What its holder may do.
+    /// Rights of its holder.
     pub rights: Vec<Right>,
     /// Time at which it was made.
     #[serde(with = "time")]

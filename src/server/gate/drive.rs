@@ -79,7 +79,7 @@ pub(super) trait Held: Send + 'static {
     fn ended(&mut self, ending: &Ending);
 }
 
-/// What a question holds, until the first who knows its ending takes it.
+/// Resources of a question, until the first who knows its ending takes them.
 struct Holdings(Mutex<Option<Box<dyn Held>>>);
 
 impl Holdings {
