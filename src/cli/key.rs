@@ -136,14 +136,14 @@ fn create(file: &KeyFile, args: CreateArgs) -> Result<()> {
 }
 
 fn list(file: &KeyFile, is_json: bool) -> Result<()> {
-    let (keys, now) = (file.read()?, SystemTime::now());
+    let keys = file.read()?;
     let date = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
     let rights = |rights: &[Right]| rights.iter().map(|right| right.name()).collect::<Vec<_>>();
     if is_json {
         let keys = keys.iter().map(|key| {
             serde_json::json!({
                 "name": key.name, "id": key.id, "rights": rights(&key.rights), "created": date(key.created),
-                "expires": key.expires.map(date), "is_valid": key.is_valid(now),
+                "expires": key.expires.map(date), "has_expired": key.has_expired(),
             })
         });
         writeln!(std::io::stdout(), "{:#}", keys.collect::<serde_json::Value>())?;
@@ -153,7 +153,7 @@ fn list(file: &KeyFile, is_json: bool) -> Result<()> {
     table.load_preset(NOTHING).set_header(["name", "id", "rights", "created", "expires"]);
     for key in &keys {
         let expires = key.expires.map_or_else(|| "never".to_owned(), date);
-        let expires = if key.is_valid(now) { expires } else { format!("{expires} (expired)") };
+        let expires = if key.has_expired() { format!("{expires} (expired)") } else { expires };
         table.add_row([&key.name, &key.id, &rights(&key.rights).join(", "), &date(key.created), &expires]);
     }
     writeln!(std::io::stdout(), "{}", table.trim_fmt())?;

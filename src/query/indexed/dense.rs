@@ -53,13 +53,19 @@ fn fill(mut bytes: &[u8], bits: &mut [u8]) -> Option<()> {
         if is_run.get(i / 8).is_some_and(|byte| byte >> (i % 8) & 1 == 1) {
             let runs = usize::from(bytes.try_get_u16_le().ok()?);
             let runs = bytes.split_off(..runs * 4)?;
-            bits.map(|bits| fill_runs(runs, bits));
+            if let Some(bits) = bits {
+                fill_runs(runs, bits);
+            }
         } else if rows > ARRAY_ROWS_MAX {
             let words = bytes.split_off(..CONTAINER_BYTES)?;
-            bits.map(|bits| bits.copy_from_slice(words));
+            if let Some(bits) = bits {
+                bits.copy_from_slice(words);
+            }
         } else {
             let rows = bytes.split_off(..rows * 2)?;
-            bits.map(|bits| fill_rows(rows, bits));
+            if let Some(bits) = bits {
+                fill_rows(rows, bits);
+            }
         }
     }
     Some(())

@@ -43,8 +43,13 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
+    /// True if it has expired.
+    pub fn has_expired(&self) -> bool {
+        !self.is_valid(super::now())
+    }
+
     /// True if it is not refused at `now` for its age.
-    pub fn is_valid(&self, now: SystemTime) -> bool {
+    pub(super) fn is_valid(&self, now: SystemTime) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
 
@@ -112,7 +117,7 @@ impl KeyFile {
         check(&new)?;
         let text = key::generate()?;
         let key = Key::parse(&text).ok_or_else(|| Error::internal("a new key is not a key"))?;
-        let (salt, created) = (key::random::<16>()?, SystemTime::now());
+        let (salt, created) = (key::random::<16>()?, super::now());
         let expires = new.lifetime.map(|lifetime| {
             created
                 .checked_add(lifetime)
@@ -249,6 +254,7 @@ mod time_or_never {
 
     use serde::{Deserializer, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
     pub(super) fn serialize<S: Serializer>(time: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
         match time {
             Some(time) => super::time::serialize(time, to),
@@ -276,14 +282,14 @@ mod tests {
         assert_eq!(file.read().unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(file.revoke("a").unwrap_err().kind(), ErrorKind::NotFound);
         let text = file.create(new("a")).unwrap();
-        let second = NewKey { lifetime: Some(Duration::from_secs(60)), ..new("b") };
+        let second = NewKey { lifetime: Some(Duration::from_mins(1)), ..new("b") };
         file.create(second).unwrap();
         assert_eq!(file.create(new("a")).unwrap_err().kind(), ErrorKind::Conflict);
         let keys = file.read().unwrap();
         assert_eq!(keys.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let key = Key::parse(&text).unwrap();
         assert!(keys[0].fits(&key) && !keys[1].fits(&key));
-        let now = SystemTime::now();
+        let now = super::super::now();
         assert!(keys[0].is_valid(now) && keys[1].is_valid(now));
         assert!(!keys[1].is_valid(now + Duration::from_secs(61)));
         let stored = std::fs::read_to_string(file.path()).unwrap();

@@ -34,11 +34,17 @@ pub(crate) use credentials::read_headers;
 
 use std::time::{Duration, SystemTime};
 
+use crate::config::{Clock, SystemClock};
 use crate::error::{Error, ErrorKind, Result};
 use session::Sessions;
 
 /// Pause before a wrong key is refused.
 const FAILURE_PAUSE: Duration = Duration::from_millis(250);
+
+/// Current time by the clock of the machine, as people mean it who say when a key expires.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(SystemClock.now_ns()).unwrap_or(0))
+}
 
 /// Decides who a client is.
 #[derive(Debug, Default)]
@@ -65,7 +71,7 @@ impl Authenticator {
         if !self.is_on() {
             return Ok(Identity::anonymous());
         }
-        let now = SystemTime::now();
+        let now = now();
         let found = match credentials {
             Credentials::None => {
                 let message = "a key is needed: send it as Authorization: Bearer KEY";
@@ -77,17 +83,15 @@ impl Authenticator {
             }
             Credentials::Unreadable => None,
         };
-        match found {
-            Some(identity) => Ok(identity),
-            None => {
-                tokio::time::sleep(FAILURE_PAUSE).await;
-                let message = match credentials {
-                    Credentials::Session(_) => "the session has ended: sign in again",
-                    _ => "the key is not known, was revoked, or has expired",
-                };
-                Err(Error::new(ErrorKind::Unauthenticated, message))
-            }
+        if let Some(identity) = found {
+            return Ok(identity);
         }
+        tokio::time::sleep(FAILURE_PAUSE).await;
+        let message = match credentials {
+            Credentials::Session(_) => "the session has ended: sign in again",
+            _ => "the key is not known, was revoked, or has expired",
+        };
+        Err(Error::new(ErrorKind::Unauthenticated, message))
     }
 
     /// Begins a session of a browser whose user has a key; returns its token. The session ends with the key.
@@ -97,7 +101,7 @@ impl Authenticator {
         }
         self.identify(&Credentials::Key(key.to_owned())).await?;
         let parsed = key::Key::parse(key).ok_or_else(|| Error::invalid("this is not a key"))?;
-        self.sessions.begin(parsed.id, SystemTime::now())
+        self.sessions.begin(parsed.id, now())
     }
 
     /// Ends the session of these credentials.

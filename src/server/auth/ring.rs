@@ -160,13 +160,13 @@ mod tests {
         assert!(!ring.is_on());
         let key = file.create(new("a", None)).unwrap();
         ring.look_now();
-        let now = SystemTime::now();
+        let now = super::super::now();
         assert!(ring.is_on());
         assert_eq!(ring.identity(&key, now).unwrap().to_string(), "\"a\"");
         let mut wrong = key.clone();
         wrong.replace_range(key.len() - 1.., if key.ends_with('0') { "1" } else { "0" });
         assert_eq!(ring.identity(&wrong, now), None);
-        let short = file.create(new("b", Some(Duration::from_secs(60)))).unwrap();
+        let short = file.create(new("b", Some(Duration::from_mins(1)))).unwrap();
         ring.look_now();
         assert!(ring.identity(&short, now).is_some());
         assert_eq!(ring.identity(&short, now + Duration::from_secs(61)), None);

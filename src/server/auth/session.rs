@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_session_ends_with_its_time_or_when_its_user_says_so() {
-        let (sessions, now) = (Sessions::default(), SystemTime::now());
+        let (sessions, now) = (Sessions::default(), super::super::now());
         let tokens = ["1", "2"].map(|key| sessions.begin(key, now).unwrap());
         assert_eq!(sessions.key(&tokens[1], now).as_deref(), Some("2"));
         assert_eq!(sessions.key("", now), None);
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_oldest_gives_way() {
-        let (sessions, now) = (Sessions::default(), SystemTime::now());
+        let (sessions, now) = (Sessions::default(), super::super::now());
         let first = sessions.begin("1", now).unwrap();
         for _ in 0..COUNT_MAX {
             sessions.begin("2", now + Duration::from_secs(1)).unwrap();
