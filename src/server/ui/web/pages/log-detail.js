@@ -8,7 +8,7 @@ import * as statements from "../state/statements.js";
 import { bothZones, parseInstant } from "../state/time.js";
 import { attributeList, fields, valueOf } from "../parts/attribute-list.js";
 import { copy } from "../parts/copy.js";
-import { fill, h } from "../parts/dom.js";
+import { fill, h, refill } from "../parts/dom.js";
 import { severityWord } from "../parts/log-list.js";
 import { problemNote } from "../parts/panel.js";
 import { traceAddress } from "../parts/search-box.js";
@@ -48,7 +48,7 @@ export function logDetail({ frame, close }) {
       const record = await readRecord(event, own.signal);
       if (own.signal.aborted) return;
       if (record === null) return fill(rest, h("p.empty", null, "This record is not here. It may have expired, or is of another server."));
-      fill(element, head(), ...about(record, event), h("div.detail-body", null, ...everything(record)));
+      refill(element, head(), ...about(record, event), h("div.detail-body", null, ...everything(record)));
     } catch (error) {
       if (isGivenUp(error)) return;
       shown = "";
