@@ -1,7 +1,7 @@
 //! Which rows does a bitmap hold, as one bit for each row?
 //!
-//! The iterators of `roaring` yield runs or single numbers, and a bit set for each of them costs more than reading a
-//! column. Its serialized form holds words of bits, so this module reads that. The format is fixed:
+//! The iterators of `roaring` yield runs or single numbers, of which a dense bitmap has very many. Its serialized form
+//! holds words of bits, so this module reads that. The format is fixed:
 //! <https://github.com/RoaringBitmap/RoaringFormatSpec>.
 
 use arrow::buffer::BooleanBuffer;

@@ -3,8 +3,6 @@
 //! `bl_1f2e3d4c_…`: a public id of 8 hexadecimal digits, which finds the key in the file, and a secret of 64, which
 //! are 256 random bits. A secret that nobody can guess needs no slow hash, so the file has its salted SHA-256.
 
-use std::fmt::Write;
-
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use sha2::{Digest, Sha256};
@@ -55,7 +53,7 @@ pub(super) fn random<const BYTES: usize>() -> Result<String> {
     OsRng
         .try_fill_bytes(&mut bytes)
         .map_err(|e| Error::new(ErrorKind::Unavailable, "the system has no random numbers").with_source(e))?;
-    Ok(hex(&bytes))
+    Ok(hex::encode(bytes))
 }
 
 /// SHA-256 of the texts, one after the other, in hexadecimal digits.
@@ -64,15 +62,7 @@ pub(super) fn hash(texts: &[&str]) -> String {
     for text in texts {
         hasher.update(text.as_bytes());
     }
-    hex(&hasher.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to text does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(hasher.finalize())
 }
 
 #[cfg(test)]
