@@ -27,6 +27,7 @@ mod ports;
 mod postgres;
 mod server;
 mod shell;
+mod terminal;
 mod tidy;
 mod trees;
 mod ui;
