@@ -139,18 +139,19 @@ fn entry(row: Row<'_>, screen: &Screen, is_first: bool) -> String {
     let effect = row.number("effect");
     let sign = effect.map_or_else(String::new, |effect| format!("{:+.0} points", effect * 100.0));
     let room = screen.width.saturating_sub(4 + width(&sign) + 2);
-    let title = left(&cut(&format!("{key} {what}{of}"), room), room);
+    let title = cut(&format!("{key} {what}{of}"), room);
+    if effect.is_none() {
+        return format!("{} {}\n", right(&rank, 3), screen.weak(&title));
+    }
     let gap = if is_first { "\n" } else { "" };
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{gap}{} {} {}", right(&rank, 3), screen.bold(&title), sign);
-    if effect.is_some() {
-        let sides = [("selected", "selection", Color::Yellow), ("others", "baseline", Color::Cyan)];
-        for (name, side, colour) in sides {
-            let share = row.number(side).unwrap_or(0.0);
-            let count = HumanCount(row.integer(&format!("{side}_rows")).unwrap_or(0).unsigned_abs());
-            let bar = screen.paint(colour.normal(), &bar(share, BAR));
-            let _ = writeln!(text, "    {name:<9}▕{bar}▏{} ({count})", right(&percent(share), 7));
-        }
+    let _ = writeln!(text, "{gap}{} {} {sign}", right(&rank, 3), screen.bold(&left(&title, room)));
+    let sides = [("selected", "selection", Color::Yellow), ("others", "baseline", Color::Cyan)];
+    for (name, side, colour) in sides {
+        let share = row.number(side).unwrap_or(0.0);
+        let count = HumanCount(row.integer(&format!("{side}_rows")).unwrap_or(0).unsigned_abs());
+        let bar = screen.paint(colour.normal(), &bar(share, BAR));
+        let _ = writeln!(text, "    {name:<9}▕{bar}▏{} ({count})", right(&percent(share), 7));
     }
     let with = row.list("goes_with");
     if !with.is_empty() {

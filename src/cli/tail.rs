@@ -184,7 +184,7 @@ fn last_rows(batches: &[RecordBatch], count: usize) -> Vec<RecordBatch> {
     kept
 }
 
-/// Where events are shown, and what was shown already.
+/// The stream of events on stdout.
 struct Output {
     form: Form,
     has_header: bool,

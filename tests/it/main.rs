@@ -7,6 +7,7 @@ mod concurrent;
 mod crash;
 mod demo;
 mod disk_full;
+mod documents;
 mod duckdb;
 mod explain_diff;
 mod formats;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::super::draw::Screen;
 use super::super::draw::text::{left, line};
 
-/// How well it is.
+/// Outcome of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum State {

@@ -23,7 +23,7 @@ impl Guides {
         self.ends.push(row + below);
     }
 
-    /// What stands before the current span.
+    /// The lines before the current span.
     pub(super) fn of_span(&self) -> String {
         let Some(depth) = self.ends.len().checked_sub(1).filter(|depth| *depth > 0) else {
             return String::new();
@@ -32,7 +32,7 @@ impl Guides {
         self.above(depth) + own
     }
 
-    /// What stands before a line that belongs to the current span.
+    /// The lines before a detail of the current span.
     pub(super) fn of_detail(&self) -> String {
         let depth = self.ends.len().saturating_sub(1);
         let own = if depth == 0 || self.is_last(depth) { "  " } else { "│ " };

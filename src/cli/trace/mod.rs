@@ -172,7 +172,7 @@ fn parts_statement(id: &str) -> String {
 fn records_statement(id: &str, records: usize) -> String {
     format!(
         "SELECT * FROM (\n  \
-           SELECT timestamp, span_id, severity, severity_number, name, body,\n    \
+           SELECT timestamp, signal, span_id, severity, severity_number, name, body,\n    \
              attributes['exception.type'] AS exception_type, attributes['exception.message'] AS exception_message\n  \
            FROM trace({id}) WHERE signal IN ('log', 'span_event')\n  \
            ORDER BY coalesce(severity_number, 0) DESC, timestamp LIMIT {}\n\

@@ -79,7 +79,9 @@ pub(super) struct Record {
     pub(super) at_ns: i64,
     /// Id of its span; empty without one.
     pub(super) span_id: String,
-    pub(super) severity: String,
+    /// Its level, else its kind.
+    pub(super) level: String,
+    /// 0 if it is not known.
     pub(super) severity_number: i64,
     pub(super) text: String,
 }
@@ -88,10 +90,12 @@ impl Record {
     pub(super) fn read(row: Row<'_>) -> Self {
         let parts = ["name", "body", "exception_type", "exception_message"].map(|name| row.text(name));
         let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+        let severity = row.text("severity");
+        let kind = if row.raw("signal") == "log" { "log" } else { "event" };
         Self {
             at_ns: row.integer("timestamp").unwrap_or(0),
             span_id: row.text("span_id"),
-            severity: row.text("severity"),
+            level: if severity.is_empty() { kind.to_owned() } else { severity },
             severity_number: row.integer("severity_number").unwrap_or(0),
             text: parts.join(" "),
         }

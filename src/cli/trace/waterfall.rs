@@ -193,9 +193,9 @@ impl<'a> Waterfall<'a> {
         let (names, columns) = self.columns();
         let length = self.head.duration_ns.unwrap_or(0) as f64;
         let (middle, end) = (human_duration(length / 2.0), human_duration(length));
-        let first = left("0", columns / 2);
-        let middle = left(&middle, (columns - columns / 2).saturating_sub(width(&end)));
-        format!("{}{first}{middle}{end}", " ".repeat(names + 1))
+        let room = (columns - columns / 2).saturating_sub(width(&end));
+        let middle = if width(&middle) < room { middle } else { String::new() };
+        format!("{}{}{}{end}", " ".repeat(names + 1), left("0", columns / 2), left(&middle, room))
     }
 
     /// The line to the span, its service and name.
@@ -244,15 +244,16 @@ impl<'a> Waterfall<'a> {
 
     fn record(&self, record: &Record, before: &str) -> String {
         let at = offset(record.at_ns.saturating_sub(self.head.start_ns));
-        let severity = if record.severity.is_empty() { "event" } else { &record.severity };
-        let room = self.screen.width.saturating_sub(width(before) + width(&at) + width(severity) + 4);
-        let style =
-            if record.severity.is_empty() { Style::new() } else { style_of_severity(record.severity_number) };
+        let room = self.screen.width.saturating_sub(width(before) + width(&at) + width(&record.level) + 4);
+        let style = match record.severity_number {
+            0 => Style::new(),
+            number => style_of_severity(number),
+        };
         format!(
             "{}◆ {} {} {}",
             self.screen.weak(before),
             self.screen.weak(&at),
-            self.screen.paint(style, severity),
+            self.screen.paint(style, &record.level),
             cut(&record.text, room),
         )
     }
@@ -321,7 +322,7 @@ mod tests {
         let record = |span_id: &str, text: &str| Record {
             at_ns: 1_250_000_000,
             span_id: span_id.to_owned(),
-            severity: "WARN".to_owned(),
+            level: "WARN".to_owned(),
             severity_number: 13,
             text: text.to_owned(),
         };
