@@ -56,7 +56,7 @@ check({"brown", "red"} & colours, f"severities have colours: {colours}", lines)
 lines, *_ = drawn("logs", "--search", "REQUEST 7")
 has(lines, "request 7 took 7", "1 record;")
 lines, *_ = drawn("logs", "--patterns")
-has(lines, "request <n> took <n> ms", " 20 ")
+has(lines, "7 WARN   request <n> took <n> ms", "worker; last ")
 
 # Differences, with a bar for each side.
 lines, colours, wide = drawn("diff", "--selection", "duration_ns > 100000000", "--where", "name = 'work'")

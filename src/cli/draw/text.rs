@@ -40,6 +40,29 @@ pub(in crate::cli) fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
+/// `text` in at most `lines` lines of at most `columns` columns, broken at spaces where there are some; `…` ends one that
+/// was cut.
+pub(in crate::cli) fn wrapped(text: &str, columns: usize, lines: usize) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut rest = text.trim();
+    while broken.len() + 1 < lines && width(rest) > columns {
+        let mut taken = 0;
+        let fits = rest.char_indices().find(|(_, c)| {
+            taken += c.width().unwrap_or(0);
+            taken > columns
+        });
+        let end = fits.map_or(rest.len(), |(at, _)| at);
+        let end = rest[..end].rfind(' ').filter(|at| *at > 0).unwrap_or(end);
+        if end == 0 {
+            break;
+        }
+        broken.push(rest[..end].to_owned());
+        rest = rest[end..].trim_start();
+    }
+    broken.push(cut(rest, columns));
+    broken
+}
+
 /// `text` in exactly `columns` columns, at the left.
 pub(in crate::cli) fn left(text: &str, columns: usize) -> String {
     let text = cut(text, columns);
@@ -70,6 +93,15 @@ mod tests {
         // Two columns each: the second does not fit beside the sign.
         assert_eq!(left("界界界", 4), "界… ");
         assert_eq!((cut("abc", 0), cut("abc", 1)), (String::new(), "…".to_owned()));
+    }
+
+    #[test]
+    fn long_texts_are_broken_at_spaces() {
+        assert_eq!(wrapped("a bc def", 4, 9), ["a bc", "def"]);
+        assert_eq!(wrapped("abcdefgh", 3, 9), ["abc", "def", "gh"]);
+        assert_eq!(wrapped("a bc def", 4, 1), ["a b…"]);
+        assert_eq!(wrapped("界界 界", 1, 9), ["…"]);
+        assert_eq!(wrapped("", 4, 2), [""]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use nu_ansi_term::{Color, Style};
 
 use super::super::draw::bar::columns_of;
 use super::super::draw::row::Row;
-use super::super::draw::text::{cut, left, right, width};
+use super::super::draw::text::{cut, left, right, width, wrapped};
 use super::super::draw::units::{human_duration, offset, percent};
 use super::super::draw::{Screen, style_of_name, style_of_severity};
 use super::guides::Guides;
@@ -19,6 +19,10 @@ const DURATION: usize = 9;
 /// Fewest and most columns of names.
 const NAMES_MIN: usize = 20;
 const NAMES_MAX: usize = 70;
+
+/// Severity number from which on a record has several lines, and their number.
+const SEVERE: i64 = 13;
+const RECORD_LINES: usize = 4;
 
 /// A waterfall that is being drawn.
 pub(super) struct Waterfall<'a> {
@@ -244,18 +248,31 @@ impl<'a> Waterfall<'a> {
 
     fn record(&self, record: &Record, before: &str) -> String {
         let at = offset(record.at_ns.saturating_sub(self.head.start_ns));
-        let room = self.screen.width.saturating_sub(width(before) + width(&at) + width(&record.level) + 4);
+        let head = width(before) + width(&at) + width(&record.level) + 4;
+        let room = self.screen.width.saturating_sub(head);
+        // Warnings and errors are read, others looked over.
+        let is_severe = record.severity_number >= SEVERE;
+        let first = wrapped(&record.text, room, if is_severe { 2 } else { 1 });
         let style = match record.severity_number {
             0 => Style::new(),
             number => style_of_severity(number),
         };
-        format!(
+        let mut text = format!(
             "{}◆ {} {} {}",
             self.screen.weak(before),
             self.screen.weak(&at),
             self.screen.paint(style, &record.level),
-            cut(&record.text, room),
-        )
+            first[0],
+        );
+        // The other lines have more room than the first.
+        if let Some(rest) = record.text.trim().strip_prefix(&first[0]).filter(|_| first.len() > 1) {
+            let room = self.screen.width.saturating_sub(width(before) + 2);
+            for line in wrapped(rest, room, RECORD_LINES - 1) {
+                // Writing to a String cannot fail.
+                let _ = write!(text, "\n{}  {line}", self.screen.weak(before));
+            }
+        }
+        text
     }
 }
 
