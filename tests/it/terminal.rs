@@ -3,13 +3,14 @@
 //! The pseudo-terminal is driven by Python, which `.ci/clients` installs; without BROADLOOM_CLIENTS that test says so and
 //! passes.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use broadloom::config::{Clock, SystemClock};
 use serde_json::{Value, json};
 
-use crate::running::{Running, TRACE, clients, run};
+use crate::running::{Running, TRACE, broadloom, clients, run};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 
@@ -174,10 +175,99 @@ fn pictures_are_drawn_into_pipes_when_they_are_asked_for() {
     assert!(trace.contains("POST /checkout") && trace.contains("└ "), "{trace}");
     assert!(!trace.contains('\u{1b}'), "no colours outside of a terminal: {trace}");
     assert_eq!(picture(&["trace", TRACE]), trace, "a small trace is not folded");
+    let data = server.database.settings().data.to_string();
+    let beside = run(&["trace", TRACE, "--format", "picture", "--data", &data]);
+    assert_eq!(String::from_utf8_lossy(&beside.stdout), trace, "the directory, beside its server");
     let top = picture(&["top", "--window", "1h", "--once"]);
     assert!(top.contains("worker") && top.contains("calls/s"), "{top}");
     let csv = piped(url, &["logs", "--format", "csv", "--limit", "1"]);
     assert!(csv.starts_with("timestamp,severity,"), "{csv}");
+}
+
+/// A trace of a root, 1,500 calls, and a query below each; the last query fails.
+fn large() -> Value {
+    let now = SystemClock.now_ns();
+    let span = |id: u64, parent: u64, name: String, from: i64, is_error: bool| {
+        json!({
+            "traceId": LARGE,
+            "spanId": format!("{id:016x}"),
+            "parentSpanId": if parent == 0 { String::new() } else { format!("{parent:016x}") },
+            "name": name,
+            "startTimeUnixNano": (now + from).to_string(),
+            "endTimeUnixNano": (now + from + if parent == 0 { 2_000_000_000 } else { 1_000_000 }).to_string(),
+            "status": {"code": if is_error { 2 } else { 0 }},
+        })
+    };
+    let mut spans = vec![span(1, 0, "root".to_owned(), 0, false)];
+    for i in 0..1500_u64 {
+        let from = i.cast_signed() * 1_000_000;
+        spans.push(span(2 * i + 2, 1, format!("call {i}"), from, false));
+        spans.push(span(2 * i + 3, 2 * i + 2, format!("query {i}"), from, i == 1499));
+    }
+    json!({"resourceSpans": [{
+        "resource": {"attributes": [attribute("service.name", "worker")]},
+        "scopeSpans": [{"spans": spans}],
+    }]})
+}
+
+const LARGE: &str = "0123456789abcdef0123456789abcdef";
+
+#[test]
+fn a_large_trace_is_folded_and_says_what_is_left_out() {
+    let server = Running::start();
+    assert_eq!(server.post("/v1/traces", &[JSON], large().to_string()).status, 200);
+    let url = &server.url();
+    let picture =
+        |arguments: &[&str]| piped(url, &[&["trace", LARGE, "--format", "picture"], arguments].concat());
+    let is_span = |line: &&str| {
+        line.contains("worker root ") || line.contains("worker call ") || line.contains("worker query ")
+    };
+    let folded = picture(&[]);
+    let tree = folded.split("Critical path").next().unwrap();
+    let hidden = tree.lines().filter_map(|line| {
+        line.rsplit_once('⋯')?.1.trim().split(' ').next()?.replace(',', "").parse::<usize>().ok()
+    });
+    assert_eq!((tree.lines().filter(is_span).count(), hidden.sum::<usize>()), (200, 2_801), "{folded}");
+    assert!(
+        folded.contains("query 1499 ✗") && folded.contains("worker call 1499"),
+        "the failure is shown: {folded}"
+    );
+    assert!(folded.contains("2,801 spans are folded: --all draws them"), "{folded}");
+    let all = picture(&["--all"]);
+    assert_eq!(all.split("Critical path").next().unwrap().lines().filter(is_span).count(), 3_001);
+    assert!(!all.contains("folded"), "{all}");
+    assert_eq!(rows(url, &["trace", LARGE]).len(), 3_001);
+}
+
+#[test]
+fn tail_follows_a_directory_that_a_server_writes() {
+    let server = server();
+    let data = server.database.settings().data.to_string();
+    let mut command =
+        broadloom(&["tail", "--data", &data, "--lines", "1", "--interval", "100ms", "--late", "1h"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    assert_eq!(next()["body"], json!("request 19 took 19 ms"));
+    assert_eq!(server.post("/v1/logs", &[JSON], late().to_string()).status, 200);
+    let found = next();
+    assert_eq!(
+        (&found["body"], &found["attributes"]["why"]),
+        (&json!("late"), &json!("slow network")),
+        "{found}"
+    );
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// A log record that arrives ten minutes after its time.
+fn late() -> Value {
+    let at = SystemClock.now_ns() - 600_000_000_000;
+    json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{
+        "timeUnixNano": at.to_string(),
+        "body": {"stringValue": "late"},
+        "attributes": [attribute("why", "slow network")],
+    }]}]}]})
 }
 
 #[test]

@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(bar(0.5, 4), "██  ");
         assert_eq!(bar(1.0, 4), "████");
         assert_eq!(bar(0.001, 4), "▏   ");
-        assert_eq!(bar(0.53, 2), "█▏");
+        assert_eq!(bar(0.55, 2), "█▏");
         assert_eq!(bar(f64::NAN, 2), "  ");
     }
 

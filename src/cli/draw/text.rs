@@ -52,7 +52,8 @@ pub(in crate::cli) fn wrapped(text: &str, columns: usize, lines: usize) -> Vec<S
             taken > columns
         });
         let end = fits.map_or(rest.len(), |(at, _)| at);
-        let end = rest[..end].rfind(' ').filter(|at| *at > 0).unwrap_or(end);
+        let is_word_end = rest[end..].starts_with(' ');
+        let end = rest[..end].rfind(' ').filter(|at| *at > 0 && !is_word_end).unwrap_or(end);
         if end == 0 {
             break;
         }

@@ -38,11 +38,13 @@ pub(super) async fn run(desk: &Desk, args: &TopArgs) -> Result<()> {
     let mut shown = ask(desk, args, args.sort).await?;
     let _terminal = Terminal::take()?;
     let mut inputs = inputs();
-    let mut sort = args.sort;
+    let (mut sort, mut shown_by) = (args.sort, args.sort);
     let mut failure = None;
     loop {
         draw(&desk.screen.resized(), &shown, failure.as_ref())?;
-        let next = tokio::time::sleep(args.interval.max(KEY_WAIT));
+        // A key that came during the answer does not wait for the next one.
+        let pause = if sort == shown_by { args.interval.max(KEY_WAIT) } else { Duration::ZERO };
+        let next = tokio::time::sleep(pause);
         tokio::select! {
             input = inputs.recv() => match input {
                 None | Some(Input::Leave) => return Ok(()),
@@ -51,9 +53,10 @@ pub(super) async fn run(desk: &Desk, args: &TopArgs) -> Result<()> {
             },
             () = next => {}
         }
+        shown_by = sort;
         let answer = tokio::select! {
-            answer = ask(desk, args, sort) => answer,
-            () = left(&mut inputs) => return Ok(()),
+            answer = ask(desk, args, shown_by) => answer,
+            () = left(&mut inputs, &mut sort) => return Ok(()),
         };
         match answer {
             Ok(table) => (shown, failure) = (table, None),
@@ -63,9 +66,15 @@ pub(super) async fn run(desk: &Desk, args: &TopArgs) -> Result<()> {
     }
 }
 
-/// Returns when the user leaves; other inputs are dropped meanwhile.
-async fn left(inputs: &mut Receiver<Input>) {
-    while !matches!(inputs.recv().await, None | Some(Input::Leave)) {}
+/// Returns when the user leaves; keeps the order that is wanted meanwhile.
+async fn left(inputs: &mut Receiver<Input>, sort: &mut Sort) {
+    while let Some(input) = inputs.recv().await {
+        match input {
+            Input::Sort(by) => *sort = by,
+            Input::Resize => {}
+            Input::Leave => return,
+        }
+    }
 }
 
 fn draw(screen: &Screen, table: &Table, failure: Option<&Error>) -> Result<()> {
