@@ -62,13 +62,14 @@ fn shortened(text: &str) -> String {
     shown
 }
 
-/// The level of a log record, or the kind of another event.
+/// The level of a log record, or the kind of another event; as wide as the duration of a span if there may be spans.
 fn record_kind(row: Row<'_>, screen: &Screen, signal: &str) -> String {
+    let columns = if signal.is_empty() { 6 } else { 10 };
     let severity = row.text("severity");
-    if severity.is_empty() && !signal.is_empty() && signal != "log" {
-        return screen.weak(&left(signal.strip_prefix("span_").unwrap_or(signal), 6));
+    if severity.is_empty() && !["", "log"].contains(&signal) {
+        return screen.weak(&left(signal.strip_prefix("span_").unwrap_or(signal), columns));
     }
-    screen.paint(style_of_severity(row.integer("severity_number").unwrap_or(0)), &left(&severity, 6))
+    screen.paint(style_of_severity(row.integer("severity_number").unwrap_or(0)), &left(&severity, columns))
 }
 
 /// The duration of a span, red if it failed.

@@ -41,7 +41,7 @@ pub(super) async fn examine(globals: &Globals) -> Vec<Finding> {
     if let Some(directory) = globals.data.directory() {
         if is_there {
             findings.push(machine::writable(directory));
-            findings.extend(keys(directory));
+            findings.push(keys(directory));
         }
         findings.push(machine::free_space(nearest(directory)));
     }
@@ -78,29 +78,27 @@ fn data(overview: &Overview) -> Finding {
     }
 }
 
-/// The keys of clients; none if there is no need for a word.
-fn keys(directory: &Path) -> Option<Finding> {
+/// The keys of clients.
+fn keys(directory: &Path) -> Finding {
+    const NONE: &str = "none: a server is for this machine alone, and everyone on it may read and write; \
+        broadloom key create makes one";
     let file = KeyFile::new(directory.join("keys.json"));
-    match file.read() {
-        Ok(keys) => {
-            let expired = keys.iter().filter(|key| key.has_expired()).count();
-            let found = format!("{} keys of clients, {expired} of them expired", keys.len());
-            Some(if is_readable_by_others(file.path()) {
-                let advice = format!("chmod 600 {}", file.path().display());
-                Finding::warn("keys", format!("{found}; others on this machine may read the file"), advice)
-            } else if expired > 0 {
-                Finding::warn("keys", found, "broadloom key list, then broadloom key revoke NAME")
-            } else {
-                Finding::ok("keys", found)
-            })
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Some(Finding::ok(
-            "keys",
-            "none: a server is for this machine alone, and everyone on it may read and write; broadloom key create makes one",
-        )),
+    let keys = match file.read() {
+        Ok(keys) => keys,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Finding::ok("keys", NONE),
         Err(error) => {
-            Some(Finding::fail("keys", error.chain(), "restore the file, or remove it and make new keys"))
+            return Finding::fail("keys", error.chain(), "restore the file, or remove it and make new keys");
         }
+    };
+    let expired = keys.iter().filter(|key| key.has_expired()).count();
+    let found = format!("{} keys of clients, {expired} of them expired", keys.len());
+    if is_readable_by_others(file.path()) {
+        let advice = format!("chmod 600 {}", file.path().display());
+        Finding::warn("keys", format!("{found}; others on this machine may read the file"), advice)
+    } else if expired > 0 {
+        Finding::warn("keys", found, "broadloom key list, then broadloom key revoke NAME")
+    } else {
+        Finding::ok("keys", found)
     }
 }
 

@@ -94,7 +94,7 @@ impl Grid<'_> {
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{}{}", screen.weak(&format!("{}│", right(&label, LABEL))), cells);
         }
-        text += &self.axis(screen, first, step, columns);
+        text += &axis(screen, first, step, columns);
         text += &self.legend(screen, most);
         text
     }
@@ -126,30 +126,6 @@ impl Grid<'_> {
             None => 0.0,
         };
         ranges.round().max(0.0) as usize
-    }
-
-    fn axis(&self, screen: &Screen, first: i64, step: i64, columns: usize) -> String {
-        let range = step.saturating_mul(columns as i64);
-        let mut line = format!("{}└", " ".repeat(LABEL));
-        let mut labels = " ".repeat(LABEL + 1);
-        for column in (0..columns).step_by(TICK) {
-            let at = first.saturating_add(step.saturating_mul(column as i64));
-            let part = TICK.min(columns - column);
-            line += &format!("┴{}", "─".repeat(part - 1));
-            let label = screen.zone.tick(at, range);
-            if column == 0 || part >= width(&label) {
-                labels += &left(&label, TICK);
-            }
-        }
-        let date = screen.zone.time(first);
-        let date = date.get(..10).unwrap_or_default();
-        let line = screen.weak(&line);
-        format!(
-            "{line}\n{}\n{}{date}, times are {}\n",
-            labels.trim_end(),
-            " ".repeat(LABEL + 1),
-            screen.zone.name()
-        )
     }
 
     fn legend(&self, screen: &Screen, most: i64) -> String {
@@ -188,6 +164,32 @@ impl Grid<'_> {
         }
         text
     }
+}
+
+/// The scale of time, with its zone.
+fn axis(screen: &Screen, first: i64, step: i64, columns: usize) -> String {
+    let range = step.saturating_mul(columns as i64);
+    let mut line = format!("{}└", " ".repeat(LABEL));
+    let mut labels = " ".repeat(LABEL + 1);
+    for column in (0..columns).step_by(TICK) {
+        let at = first.saturating_add(step.saturating_mul(column as i64));
+        let part = TICK.min(columns - column);
+        line.push('┴');
+        line += &"─".repeat(part - 1);
+        let label = screen.zone.tick(at, range);
+        if column == 0 || part >= width(&label) {
+            labels += &left(&label, TICK);
+        }
+    }
+    let date = screen.zone.time(first);
+    let date = date.get(..10).unwrap_or_default();
+    let line = screen.weak(&line);
+    format!(
+        "{line}\n{}\n{}{date}, times are {}\n",
+        labels.trim_end(),
+        " ".repeat(LABEL + 1),
+        screen.zone.name()
+    )
 }
 
 /// Sign of a cell: the more events the stronger, by the logarithm of their number.

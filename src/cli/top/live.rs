@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::super::ask::Desk;
 use super::super::draw::Screen;
+use super::super::draw::text::cut;
 use super::table::Table;
 use super::{Sort, TopArgs, ask};
 use crate::error::{Error, Result};
@@ -80,7 +81,7 @@ async fn left(inputs: &mut Receiver<Input>, sort: &mut Sort) {
 fn draw(screen: &Screen, table: &Table, failure: Option<&Error>) -> Result<()> {
     let mut text = table.draw(screen, screen.height.saturating_sub(OTHER_LINES));
     let foot = match failure {
-        Some(error) => screen.red(&super::super::draw::text::cut(&error.chain().to_string(), screen.width)),
+        Some(error) => screen.red(&cut(&error.chain(), screen.width)),
         None => screen.weak("e errors  r rate  p p99  q leave"),
     };
     text += &foot;

@@ -93,7 +93,7 @@ impl Table {
 
     /// The head and at most `lines` groups.
     pub(super) fn draw(&self, screen: &Screen, lines: usize) -> String {
-        let has_lines = screen.width >= FIGURES_WIDTH + NAME_MIN + STEPS + 1;
+        let has_lines = screen.width > FIGURES_WIDTH + NAME_MIN + STEPS;
         let figures = FIGURES_WIDTH + if has_lines { STEPS + 1 } else { 0 };
         let name_width = screen.width.saturating_sub(figures).clamp(NAME_MIN, NAME_MAX);
         let mut text = format!(
