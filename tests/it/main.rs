@@ -30,3 +30,4 @@ mod shell;
 mod tidy;
 mod trees;
 mod ui;
+mod words;
