@@ -5,7 +5,7 @@
 -- Columns:
 --   pattern      the message with <n>, <hex>, <uuid> and <time> in place of what differs from record to record, by
 --                log_pattern(body)
---   severity     severity of the records
+--   severity, severity_number   severity of the records
 --   records      number of records stored
 --   total        number of records that they stand for: the sum of sample_weight
 --   first, last  earliest and latest record
@@ -15,6 +15,7 @@
 SELECT
   pattern,
   severity,
+  max(severity_number) AS severity_number,
   count(*) AS records,
   sum(sample_weight) AS total,
   min(timestamp) AS first,
@@ -27,6 +28,7 @@ FROM (
   SELECT
     log_pattern(body) AS pattern,
     severity,
+    severity_number,
     timestamp,
     body,
     sample_weight,

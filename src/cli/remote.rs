@@ -1,23 +1,23 @@
 //! How is a running server reached? Over HTTP; it is queried with `POST /v1/sql`.
 
 use std::error::Error as _;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::reader::{StreamDecoder, StreamReader};
 use clap::Args;
+use futures::Stream;
 use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::query::warn;
 use crate::error::{Error, ErrorKind, Position, Result};
-use crate::query::output::{self, Format};
+use crate::query::output::Format;
 use crate::query::{Ask, Parameter, Question};
 
 /// Time that the client waits beyond the query's timeout, so that the server's own timeout message arrives. Also the
@@ -149,6 +149,36 @@ impl Server {
         Ok((warnings, schema, batches))
     }
 
+    /// Sends a question, and returns its rows as they come.
+    pub(super) async fn stream(
+        &self,
+        question: &Question,
+    ) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + 'static> {
+        let (_, answer) = self.ask(question, Format::Arrow).await?;
+        let begin = (answer, StreamDecoder::new(), Buffer::default());
+        Ok(futures::stream::try_unfold(begin, |(mut answer, mut decoder, mut bytes)| async move {
+            loop {
+                if let Some(batch) = decoder.decode(&mut bytes)? {
+                    return Ok(Some((batch, (answer, decoder, bytes))));
+                }
+                match answer.chunk().await.map_err(cut_off)? {
+                    Some(piece) => bytes = piece.into(),
+                    None => break,
+                }
+            }
+            decoder.finish()?;
+            Ok(None)
+        }))
+    }
+
+    /// Gets `path`: status and text. Fails if there is no answer within [`PATIENCE`].
+    pub(super) async fn get(&self, path: &str) -> Result<(u16, HeaderMap, String)> {
+        let request = self.client.get(format!("{}{path}", self.url)).timeout(PATIENCE);
+        let answer = request.send().await.map_err(|e| self.unreachable(e))?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Ok((status, headers, answer.text().await.map_err(cut_off)?))
+    }
+
     fn unreachable(&self, error: reqwest::Error) -> Error {
         let mut cause = error.source();
         while let Some(deeper) = cause.and_then(std::error::Error::source) {
@@ -163,31 +193,6 @@ impl Server {
 pub(super) fn read_rows(bytes: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let reader = StreamReader::try_new(bytes, None)?;
     Ok((reader.schema(), reader.collect::<std::result::Result<_, _>>()?))
-}
-
-/// Sends the question to the server and writes the result to `to`.
-pub(super) async fn ask(
-    server: &Server,
-    question: &Question,
-    format: Format,
-    to: &mut impl Write,
-) -> Result<()> {
-    if format == Format::Table {
-        let (warnings, schema, batches) = server.rows(question).await?;
-        for warning in &warnings {
-            warn(warning);
-        }
-        to.write_all(output::table(&schema, &batches)?.as_bytes())?;
-        return Ok(());
-    }
-    let (warnings, mut answer) = server.ask(question, format).await?;
-    for warning in &warnings {
-        warn(warning);
-    }
-    while let Some(piece) = answer.chunk().await.map_err(cut_off)? {
-        to.write_all(&piece)?;
-    }
-    Ok(())
 }
 
 fn parse(url: &str) -> Result<url::Url> {
@@ -233,7 +238,8 @@ fn problem(status: u16, text: &str) -> Error {
     }
 }
 
-fn cut_off(error: reqwest::Error) -> Error {
+/// The error of an answer that ended early.
+pub(super) fn cut_off(error: reqwest::Error) -> Error {
     let message = format!("the server ended the result early, see its log for the reason: {error}");
     Error::new(ErrorKind::Unavailable, message).with_source(error)
 }

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 
-use super::super::query::{point_at, warn};
+use super::super::query::point_at;
+use super::super::source::{Found, Source, warn};
 use super::command::Command;
-use super::pager;
-use super::source::{Found, Source};
+use super::{names, pager};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Question;
 use crate::query::complete::Vocabulary;
@@ -87,14 +87,15 @@ impl Session {
 
     /// Learns the names that statements can use. A source out of reach is reported by the next statement.
     pub(super) async fn learn(&self, words: &Mutex<Vocabulary>) {
-        if let Ok(Ok(vocabulary)) = tokio::time::timeout(LEARNING_MAX, self.source.vocabulary()).await {
+        if let Ok(Ok(vocabulary)) = tokio::time::timeout(LEARNING_MAX, names::vocabulary(&self.source)).await
+        {
             *words.lock() = vocabulary;
         }
     }
 
     /// Learns the attributes of events that came meanwhile; the other names stay the same in a session.
     pub(super) async fn learn_keys(&self, words: &Mutex<Vocabulary>) {
-        if let Ok(Ok(keys)) = tokio::time::timeout(LEARNING_MAX, self.source.keys()).await {
+        if let Ok(Ok(keys)) = tokio::time::timeout(LEARNING_MAX, names::keys(&self.source)).await {
             words.lock().keys = keys;
         }
     }
@@ -226,7 +227,7 @@ impl Session {
     }
 
     async fn attributes(&self, prefix: &str) -> Result<()> {
-        let keys = self.source.keys().await?;
+        let keys = names::keys(&self.source).await?;
         let keys: Vec<_> =
             keys.iter().filter(|(key, _)| key.trim_start_matches('"').starts_with(prefix)).collect();
         let width = keys.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);
