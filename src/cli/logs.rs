@@ -28,8 +28,8 @@ Piped, or with --format, records have all their attributes. broadloom tail follo
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct LogsArgs {
-    /// Only records whose body has this text, in any case
-    #[arg(short, long, value_name = "TEXT")]
+    /// Only records whose body has all these words, in any order and case
+    #[arg(short, long, value_name = "WORDS")]
     search: Option<String>,
     #[command(flatten)]
     events: EventsArgs,
@@ -50,7 +50,7 @@ pub(super) struct LogsArgs {
 pub(super) async fn run(args: LogsArgs, globals: &Globals) -> Result<()> {
     let desk = args.ask.open(globals).await?;
     let mut conditions = args.events.conditions();
-    conditions.extend(args.search.as_deref().map(has_text));
+    conditions.extend(args.search.as_deref().map(|words| format!("search({})", literal(words))));
     let sql = if args.patterns {
         patterns_statement(&conditions, args.limit)
     } else {
@@ -60,12 +60,6 @@ pub(super) async fn run(args: LogsArgs, globals: &Globals) -> Result<()> {
         return Ok(());
     }
     if args.patterns { draw_patterns(&desk, &sql, args.limit).await } else { draw(&desk, &sql, &args).await }
-}
-
-/// The condition for records whose body has `text`, in any case.
-fn has_text(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
-    format!("body ILIKE {}", literal(&format!("%{escaped}%")))
 }
 
 fn statement(conditions: &[String], limit: usize, form: Form) -> String {
@@ -95,36 +89,10 @@ async fn draw(desk: &Desk, sql: &str, args: &LogsArgs) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// Parts of a message that differ from record to record of one kind, in the order in which they are replaced. They are
-/// those of the web page. Whole numbers come before hexadecimal ones, so that a number is the same sign however many
-/// digits it has.
-const VARIABLES: [(&str, &str); 6] = [
-    ("[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "<uuid>"),
-    (
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?",
-        "<time>",
-    ),
-    (r"\b[0-9]+(\.[0-9]+)*\b", "<n>"),
-    (r"\b(0x[0-9a-fA-F]+|[a-fA-F]*[0-9][0-9a-fA-F]{5,}|[a-fA-F]{4,}[0-9][0-9a-fA-F]*)\b", "<hex>"),
-    (r"[0-9]+(\.[0-9]+)*", "<n>"),
-    (r"<n>(\.<n>)+", "<n>"),
-];
-
 fn patterns_statement(conditions: &[String], limit: usize) -> String {
-    let pattern = VARIABLES.iter().fold("substr(body, 1, 1000)".to_owned(), |sql, (variable, sign)| {
-        format!("regexp_replace({sql},\n    {}, '{sign}', 'g')", literal(variable))
-    });
     format!(
-        "SELECT pattern, severity, max(severity_number) AS severity_number, count(*) AS records,\n  \
-           min(timestamp) AS first, max(timestamp) AS last, array_sort(array_agg(DISTINCT service)) AS services,\n  \
-           first_value(body ORDER BY timestamp DESC) AS example,\n  \
-           count(*) OVER () AS all_patterns, sum(count(*)) OVER () AS all_records\n\
-         FROM (\n  \
-           SELECT timestamp, severity, severity_number, attributes['service.name'] AS service, body,\n    \
-             {pattern} AS pattern\n  \
-           FROM logs{}\n\
-         ) AS by_record\n\
-         GROUP BY pattern, severity\n\
+        "SELECT *, count(*) OVER () AS all_patterns, sum(records) OVER () AS all_records\n\
+         FROM log_patterns((SELECT * FROM logs{}\n))\n\
          ORDER BY records DESC, pattern, severity LIMIT {limit}",
         where_clause(conditions)
     )
@@ -158,22 +126,4 @@ fn pattern_line(row: Row<'_>, screen: &Screen) -> String {
     let services = row.list("services").join(", ");
     let about = screen.weak(&format!("{services}; last {last}"));
     format!("{} {severity} {}\n{}{about}", right(&records, 9), row.text("pattern"), " ".repeat(17))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_search_means_its_characters() {
-        assert_eq!(has_text("100%_a\\b it's"), r"body ILIKE '%100\%\_a\\b it''s%'");
-    }
-
-    #[test]
-    fn patterns_are_those_of_the_page() {
-        let page = include_str!("../server/ui/web/state/log-statements.js").replace("\\\\", "\\");
-        for (variable, sign) in VARIABLES {
-            assert!(page.contains(&format!("[\"{variable}\", \"{sign}\"]")), "{variable}");
-        }
-    }
 }

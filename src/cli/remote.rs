@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, Position, Result};
 use crate::query::output::Format;
-use crate::query::{Parameter, Question};
+use crate::query::{Ask, Parameter, Question};
 
 /// Time that the client waits beyond the query's timeout, so that the server's own timeout message arrives. Also the
 /// limit for connecting.
@@ -120,7 +120,12 @@ impl Server {
     /// question.
     pub(super) async fn ask(&self, question: &Question, format: Format) -> Result<(Vec<String>, Response)> {
         let path = path(question, format);
-        let statement = Statement { query: question.ask.to_string(), params: &question.params };
+        // The setting goes into the path, so that places in the text are those of the user's.
+        let text = match &question.ask {
+            Ask::Weighted(ask) => ask.to_string(),
+            ask => ask.to_string(),
+        };
+        let statement = Statement { query: text, params: &question.params };
         let body = serde_json::to_vec(&statement)
             .map_err(|e| Error::internal("the statement cannot be written as JSON").with_source(e))?;
         let timeout = question.timeout.map(|timeout| timeout + PATIENCE);
@@ -206,6 +211,9 @@ fn path(question: &Question, format: Format) -> String {
     if let Some(timeout) = question.timeout {
         options.append_pair("timeout", &humantime::format_duration(timeout).to_string());
     }
+    if matches!(question.ask, Ask::Weighted(_)) {
+        options.append_pair("weighted", "on");
+    }
     if let Some(limit) = question.row_limit {
         options.append_pair("limit", &limit.to_string());
     }
@@ -245,6 +253,10 @@ mod tests {
         let timeout = Some(Duration::from_millis(1500));
         let question = Question { timeout, row_limit: Some(7), ..Question::sql("select 1") };
         assert_eq!(path(&question, Format::Arrow), "/v1/sql?format=arrow&timeout=1s+500ms&limit=7");
+        assert_eq!(
+            path(&Question::sql("select 1").weighted(), Format::Csv),
+            "/v1/sql?format=csv&weighted=on"
+        );
         let server = |url: &str| {
             let args = RemoteArgs { url: Some(url.to_owned()), key: Some("bl_1".to_owned()), roots: None };
             args.server().map(Option::unwrap)

@@ -32,3 +32,4 @@ mod terminal;
 mod tidy;
 mod trees;
 mod ui;
+mod words;

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::query::Question;
 use crate::query::complete::Vocabulary;
 use crate::query::language::lex::{is_blank, statements};
+use crate::query::language::setting;
 use crate::query::output::{Format, Layout, document};
 
 /// Time after which a running statement is shown to run.
@@ -47,6 +48,8 @@ pub(super) struct Session {
     shows_time: bool,
     /// True if a person reads the output: pages, notes and colours.
     is_interactive: bool,
+    /// True after `SET weighted = on`.
+    is_weighted: bool,
     last: String,
 }
 
@@ -67,6 +70,7 @@ impl Session {
             timeout,
             shows_time: is_interactive,
             is_interactive,
+            is_weighted: false,
             last: String::new(),
         }
     }
@@ -122,7 +126,17 @@ impl Session {
     /// Runs one statement and shows its rows.
     async fn run(&mut self, sql: &str) -> Result<()> {
         let began = Instant::now();
+        if let Some(is_weighted) = setting(sql) {
+            self.is_weighted = is_weighted;
+            note(if is_weighted {
+                "Aggregates estimate what they would be without sampling."
+            } else {
+                "Aggregates are those of the events that are stored."
+            });
+            return Ok(());
+        }
         let question = Question { timeout: self.timeout, ..Question::sql(sql) };
+        let question = if self.is_weighted { question.weighted() } else { question };
         let found = self.wait(question).await.map_err(|error| point_at(error, sql))?;
         let took = began.elapsed();
         for warning in &found.warnings {
