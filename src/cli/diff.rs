@@ -8,13 +8,13 @@ use indicatif::HumanCount;
 use nu_ansi_term::Color;
 
 use super::Globals;
-use super::ask::AskArgs;
+use super::ask::{AskArgs, Desk};
 use super::draw::Screen;
 use super::draw::bar::bar;
 use super::draw::row::{Row, rows};
 use super::draw::text::{cut, left, right, width};
 use super::draw::units::{percent, value};
-use super::events::EventsArgs;
+use super::events::{EventsArgs, in_parentheses};
 use crate::error::Result;
 
 const AFTER_HELP: &str = "\
@@ -76,7 +76,7 @@ pub(super) async fn run(args: DiffArgs, globals: &Globals) -> Result<()> {
         return Ok(());
     }
     let found = desk.ask(&sql, ROWS_MAX).await?;
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     let mut rank = None;
     for row in rows(&found.batches) {
         if rank.is_none() {
@@ -86,9 +86,28 @@ pub(super) async fn run(args: DiffArgs, globals: &Globals) -> Result<()> {
         out.write_all(entry(row, &desk.screen, is_first).as_bytes())?;
     }
     if rank.is_none() {
-        writeln!(out, "No attribute differs by more than chance, or no event is selected.")?;
+        writeln!(out, "{}", why_nothing(&desk, &args).await?)?;
     }
     Ok(())
+}
+
+/// Explains an answer without rows: nothing is selected, or nothing differs.
+async fn why_nothing(desk: &Desk, args: &DiffArgs) -> Result<String> {
+    let sql = format!(
+        "SELECT count(*) AS events, count(*) FILTER (WHERE {}) AS selected FROM {} AS events",
+        in_parentheses(&args.selection),
+        args.events.source(&args.source)
+    );
+    let found = desk.ask(&sql, 1).await?;
+    let row = rows(&found.batches).next();
+    let count = |name| HumanCount(row.and_then(|row| row.integer(name)).unwrap_or(0).unsigned_abs());
+    let (events, selected) = (count("events"), count("selected"));
+    Ok(match selected.0 {
+        0 => format!("None of {events} events is selected: is the condition right, and the time?"),
+        _ => format!(
+            "{selected} of {events} events are selected, and no attribute differs by more than chance."
+        ),
+    })
 }
 
 fn statement(args: &DiffArgs) -> String {

@@ -180,6 +180,11 @@ fn pictures_are_drawn_into_pipes_when_they_are_asked_for() {
     assert_eq!(String::from_utf8_lossy(&beside.stdout), trace, "the directory, beside its server");
     let top = picture(&["top", "--window", "1h", "--once"]);
     assert!(top.contains("worker") && top.contains("calls/s"), "{top}");
+    let none = picture(&["diff", "--selection", "duration_ns > 1e15"]);
+    assert_eq!(none, "None of 246 events is selected: is the condition right, and the time?\n");
+    let same =
+        picture(&["diff", "--selection", "duration_ns > 100000000", "--where", "zone = 'b' or name = 'a'"]);
+    assert_eq!(same, "40 of 41 events are selected, and no attribute differs by more than chance.\n");
     let csv = piped(url, &["logs", "--format", "csv", "--limit", "1"]);
     assert!(csv.starts_with("timestamp,severity,"), "{csv}");
 }
