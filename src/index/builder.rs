@@ -20,6 +20,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use parking_lot::Mutex;
 
 use super::hash::ValueHash;
+use super::place::Place;
 use super::postings::{Postings, PostingsWriter};
 use super::segment_index::{BuiltIndex, put_lookup, put_segment};
 use super::sidecar::SidecarWriter;
@@ -181,27 +182,6 @@ fn is_text(field: &Field) -> bool {
 
 fn pages(rows: usize) -> u32 {
     rows.div_ceil(PAGE_ROWS) as u32
-}
-
-/// Hash and page of a value, as one number that sorts by hash, then page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(u64);
-
-impl Place {
-    pub(super) const PAGE_BITS: u32 = u64::BITS - ValueHash::BITS;
-
-    pub(super) fn new(hash: ValueHash, row: usize) -> Self {
-        // A segment has at most 128 pages.
-        Self(hash.get() << Self::PAGE_BITS | (row / PAGE_ROWS) as u64)
-    }
-
-    pub(super) fn hash(self) -> ValueHash {
-        ValueHash::from_bits(self.0 >> Self::PAGE_BITS)
-    }
-
-    pub(super) fn page(self) -> u32 {
-        (self.0 & ((1 << Self::PAGE_BITS) - 1)) as u32
-    }
 }
 
 /// Hash and page of each value of a column; `None` if the column's type has no lookups.

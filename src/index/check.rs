@@ -9,9 +9,10 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 
-use super::builder::{Place, places};
+use super::builder::places;
 use super::footers;
 use super::hash::ValueHash;
+use super::place::Place;
 use super::postings::PostingsReader;
 use super::run::{Run, SLICE_BYTES};
 use super::segment_index::{SegmentIndex, lookup_section};

@@ -32,6 +32,7 @@
 pub mod bitmap;
 mod cursor;
 pub mod hash;
+mod place;
 pub mod words;
 pub mod sidecar;
 pub mod blocks;

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
 use arrow::datatypes::DataType;
 
-use super::builder::Place;
 use super::hash::ValueHash;
+use super::place::Place;
 use crate::segment::encoding::PAGE_ROWS;
 
 /// Name of the words of `body` in an index. No column is called so: names of columns begin with `attributes.` only

@@ -53,6 +53,7 @@ mod status;
 mod trace;
 mod traces;
 mod ui;
+mod watched;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -26,9 +26,9 @@ fn a_search_finds_what_a_scan_finds() {
     run_on(&data, &["import", file.to_str().unwrap()]);
     for (words, pattern, found) in [
         ("überlauf", "überlauf", 1),
-        ("REQUEST 17", "request 17 ", 1),
+        ("REQUEST 41000", "request 41000 ", 1),
         ("batch 88 fine", "fine, batch 88$", 500),
-        ("worker 3", "worker-3 |request 3 ", ROWS / 7 + 1),
+        ("worker 3", "worker-3 |request 3 |batch 3$", ROWS / 7 + 430),
         ("fine", "fine", ROWS - 1),
         ("work", "never", 0),
         ("nothing like this", "never", 0),
