@@ -27,7 +27,7 @@ fn a_search_finds_what_a_scan_finds() {
     for (words, pattern, found) in [
         ("überlauf", "überlauf", 1),
         ("REQUEST 41000", "request 41000 ", 1),
-        ("batch 88 fine", "fine, batch 88$", 500),
+        ("batch 88 fine", "fine, batch 88$|request 88 ", 501),
         ("worker 3", "worker-3 |request 3 |batch 3$", ROWS / 7 + 430),
         ("fine", "fine", ROWS - 1),
         ("work", "never", 0),
