@@ -88,7 +88,8 @@ impl Series {
         let own = list(&|i| format!("{} AS own_{i}", by[i]));
         let places = list(&|i| (i + 1).to_string());
         let names = list(&|i| format!("own_{i} AS {}", build::name(&self.by[i])));
-        let same: Vec<_> = (0..by.len()).map(|i| format!("own_{i} IS NOT DISTINCT FROM group_{i}")).collect();
+        let same: Vec<_> =
+            (0..by.len()).map(|i| format!("(own_{i} IS NOT DISTINCT FROM group_{i})")).collect();
         let same = same.join(" AND ");
         let all = list(&|i| (i + 2).to_string());
         let first = &figures[0].0;

@@ -65,6 +65,8 @@ export function liveList(options) {
   /** @type {Set<string>} keys of rows that were there before the connection was opened again */
   let known = new Set();
   let left = 0;
+  /** Is nobody telling what comes? */
+  let isWaiting = false;
   /** When rows came, and how many. @type {{at: number, rows: number}[]} */
   let arrivals = [];
 
@@ -114,7 +116,7 @@ export function liveList(options) {
     following = follow({ ...wanted, backlog: ANSWER_ROWS_MAX }, {
       began: (statement) => {
         sql.href = sqlAddress(statement);
-        askedAt = performance.now();
+        [askedAt, isWaiting] = [performance.now(), false];
         known = new Set([...rows, ...held].map(({ key }) => key));
         fill(notes);
         say();
@@ -128,11 +130,25 @@ export function liveList(options) {
         fill(notes, h("div.note.warning", null, `▲ More come than can be shown: ${plural(left, what === "rows" ? options.what : "event")} left out so far.`));
       },
       failed: (problem) => {
+        isWaiting = true;
         fill(state, h("i.live-dot.held", { "aria-hidden": "true" }), "stopped");
         fill(notes, problemNote(problem, () => start()));
       },
-      waits: () => fill(state, h("i.live-dot.held", { "aria-hidden": "true" }), "waiting for the server"),
+      waits: () => {
+        isWaiting = true;
+        fill(state, h("i.live-dot.held", { "aria-hidden": "true" }), "waiting for the server");
+      },
     });
+    tick();
+  };
+
+  /** Shows what was held back once nobody reads any more, and what the rate has become. */
+  const tick = () => {
+    clearTimeout(timer);
+    if (!isOn || document.hidden) return;
+    if (held.length > 0 && !isReading()) release(false);
+    if (askedAt > 0 && !isWaiting) say();
+    timer = setTimeout(tick, EVERY_MS);
   };
 
   /** @param {Record<string, any>[]} answer of a statement about the last seconds */
@@ -148,7 +164,6 @@ export function liveList(options) {
   /** @param {Entry[]} more @param {boolean} isFirst was it there before one came? */
   const add = (more, isFirst) => {
     if (!isFirst) arrivals.push({ at: performance.now(), rows: more.length });
-    arrivals = arrivals.filter(({ at }) => performance.now() - at < RATE_MS);
     if (more.length > 0) held = merged(options.isUpdated ? withoutKeys(held, more) : held, more, KEPT_ROWS_MAX);
     if (held.length > 0 && ((isFirst && rows.length === 0) || !isReading())) release(false);
     say();
@@ -170,6 +185,7 @@ export function liveList(options) {
 
   const say = () => {
     const [more, newest] = [held.length, rows[0]];
+    arrivals = arrivals.filter(({ at }) => performance.now() - at < RATE_MS);
     news.hidden = more === 0;
     none.hidden = askedAt === 0 || newest !== undefined;
     news.textContent = `${more >= KEPT_ROWS_MAX ? "more than " : ""}${count(more)} new ↑`;
@@ -213,7 +229,7 @@ export function liveList(options) {
     isOn = true;
     run = new AbortController();
     [rows, held, arrivals, fresh, askedAt, failures, isPaused, isPointed] = [[], [], [], new Fresh(), 0, 0, false, false];
-    [known, left] = [new Set(), 0];
+    [known, left, isWaiting] = [new Set(), 0, false];
     fill(notes);
     list.rows.active = -1;
     options.put([]);
