@@ -51,7 +51,8 @@ use crate::catalog::Catalog;
 use crate::config::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{EventBatch, TraceId};
-use crate::maintenance::Live;
+use crate::maintenance::{Arrivals, Live};
+use crate::query::complete::Vocabulary;
 use crate::query::{Ask, Checked, Engine, Prepared, QueryResult, Question, ReadSnapshot};
 use crate::wal::{DeliveryId, SequenceNumber};
 
@@ -231,6 +232,24 @@ impl Database {
         let (catalog, buffer) = self.inner.live.view();
         let keys = Arc::clone(self.inner.live.keys());
         ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.storage.store) }
+    }
+
+    /// Returns the data that a query starting now sees, and the events that arrive from then on: together every event,
+    /// each once. Those of bulk imports do not arrive.
+    pub(crate) fn watch(&self) -> (ReadSnapshot, Arrivals) {
+        let (catalog, buffer, arrivals) = self.inner.live.watch();
+        let keys = Arc::clone(self.inner.live.keys());
+        (ReadSnapshot { catalog, buffer, keys, store: Arc::clone(&self.inner.storage.store) }, arrivals)
+    }
+
+    /// Starts a query on the data of `snapshot`.
+    pub(crate) async fn query_on(&self, snapshot: &ReadSnapshot, question: Question) -> Result<QueryResult> {
+        self.inner.engine.query(snapshot, question).await
+    }
+
+    /// Names that a statement can use.
+    pub(crate) fn vocabulary(&self) -> Vocabulary {
+        self.inner.engine.vocabulary(self.inner.live.keys())
     }
 
     /// Starts a query on everything that was appended before.

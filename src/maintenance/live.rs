@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::arrivals::{Arrivals, Watchers};
 use super::births::Births;
 use super::buffers::{Admission, Buffers, Share};
 use super::deliveries::{Claim, Deliveries};
@@ -37,11 +38,13 @@ struct State {
     buffer: Buffer,
     /// Segments that have left the catalog. A query that may still read one holds it.
     retired: Vec<Weak<SegmentMeta>>,
+    /// Those who are told of batches when queries see them.
+    watchers: Watchers,
 }
 
 impl State {
     fn new(catalog: Arc<CatalogSnapshot>, buffer: Buffer) -> Self {
-        Self { catalog, buffer, retired: Vec::new() }
+        Self { catalog, buffer, retired: Vec::new(), watchers: Watchers::default() }
     }
 
     /// Makes `catalog` the current one, and remembers the segments that it has removed.
@@ -141,6 +144,13 @@ impl Live {
         (Arc::clone(&state.catalog), state.buffer.batches())
     }
 
+    /// Returns segments and buffer at one moment, and the batches that arrive from then on.
+    pub fn watch(&self) -> (Arc<CatalogSnapshot>, Arc<[Arc<EventBatch>]>, Arrivals) {
+        let mut state = self.state.lock();
+        let arrivals = state.watchers.add();
+        (Arc::clone(&state.catalog), state.buffer.batches(), arrivals)
+    }
+
     /// Returns segments and buffer at one moment, and the log range of the buffer's batches.
     pub fn view_of_log(&self) -> (Arc<CatalogSnapshot>, Arc<[Arc<EventBatch>]>, WalRange) {
         let mut state = self.state.lock();
@@ -178,6 +188,7 @@ impl Live {
         let mut state = self.state.lock();
         let mut arrived = Vec::with_capacity(batches.len());
         for (seq, batch, under_way) in batches {
+            state.watchers.tell(&batch);
             state.buffer.push(seq, batch, now_ns);
             arrived.push(under_way);
         }
@@ -232,6 +243,7 @@ impl Live {
         );
         let mut state = self.state.lock();
         self.share.holds(buffer.bytes());
-        *state = State::new(catalog, buffer);
+        let watchers = std::mem::take(&mut state.watchers);
+        *state = State { watchers, ..State::new(catalog, buffer) };
     }
 }

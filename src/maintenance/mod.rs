@@ -28,6 +28,7 @@
 
 pub mod deliveries;
 pub mod signals;
+mod arrivals;
 mod buffers;
 pub mod live;
 mod ground;
@@ -50,6 +51,7 @@ mod duty;
 mod lanes;
 mod duties;
 
+pub use arrivals::{Arrivals, Arrived};
 pub use backup::{BackupProgress, BackupReport, BackupSource, BackupTarget, Purpose};
 pub use births::{Birth, Births, decide};
 pub use buffers::{Admission, Buffers};

@@ -1,9 +1,11 @@
 //! What can follow in a statement that is being written?
 //!
 //! [`Vocabulary`] holds the names; [`complete`] finds the word before the cursor and those that begin with it. Inside
-//! of quotes after an attribute and an operator, values of the attribute are wanted: [`wanted_values`] says of which.
+//! of quotes after an attribute and an operator, values of the attribute are wanted: [`wanted_values`] says of which, and
+//! [`complete_value`] makes suggestions of them.
 
 use super::language::lex::{Lexeme, Piece, lex};
+use crate::event::{AttributeKey, AttributeType, Level, TypeSet, schema};
 
 /// Most suggestions.
 const SUGGESTIONS_MAX: usize = 200;
@@ -104,6 +106,22 @@ pub(crate) enum Kind {
     Function,
     /// A word of SQL.
     Keyword,
+    /// A value of an attribute.
+    Value,
+}
+
+impl Kind {
+    /// Name in answers.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Column => "column",
+            Self::Key => "key",
+            Self::Table => "table",
+            Self::Function => "function",
+            Self::Keyword => "keyword",
+            Self::Value => "value",
+        }
+    }
 }
 
 /// Text that may replace the bytes `from..to` of a statement.
@@ -200,6 +218,48 @@ pub(crate) fn wanted_values(text: &str, at: usize) -> Option<(String, std::ops::
     Some((name, quote.from + 1..at)).filter(|(name, _)| !is_keyword(name))
 }
 
+/// Suggestions for the value in `place` of `text`: those of `values` that begin as it does, with the quote that ends them.
+pub(crate) fn complete_value(
+    text: &str,
+    place: &std::ops::Range<usize>,
+    values: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Vec<Suggestion> {
+    let Some(typed) = text.get(place.clone()) else { return Vec::new() };
+    let is_closed = text[place.end..].starts_with('\'');
+    let to = place.end + usize::from(is_closed);
+    let values = values.into_iter().map(|value| format!("{}'", value.as_ref().replace('\'', "''")));
+    let values = values.filter(|text| text.starts_with(typed)).take(SUGGESTIONS_MAX);
+    values
+        .map(|text| Suggestion { text, kind: Kind::Value, detail: String::new(), from: place.start, to })
+        .collect()
+}
+
+/// Columns of events that statements name.
+pub(crate) fn core_names() -> Vec<String> {
+    let columns = schema::core_columns().iter().map(|column| column.field.name());
+    columns.filter(|name| !name.starts_with('_')).cloned().collect()
+}
+
+/// Attribute keys as they are written in a statement, and their types; sorted, each once.
+pub(crate) fn keys_written(keys: Vec<(AttributeKey, TypeSet)>) -> Vec<(String, String)> {
+    let written = keys.into_iter().map(|(key, types)| {
+        let types: Vec<_> = types.iter().map(AttributeType::name).collect();
+        (written(&key.key, key.level == Level::Body), types.join(", "))
+    });
+    let mut keys: Vec<_> = written.collect();
+    keys.sort_unstable();
+    keys.dedup_by(|a, b| a.0 == b.0);
+    keys
+}
+
+/// A key as a statement names it: bare if possible.
+pub(crate) fn written(key: &str, is_of_body: bool) -> String {
+    let name = if is_of_body { format!("body.{key}") } else { key.to_owned() };
+    let is_word = matches!(lex(&name).as_slice(), [one] if one.piece == Piece::Word);
+    let is_bare = is_word && !is_keyword(&name) && !name.contains(char::is_uppercase);
+    if is_bare { name } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+}
+
 /// The word before the piece at byte `from`, in lower case; none at the start, and after a comma the word of the list.
 fn previous_word(text: &str, lexemes: &[Lexeme], from: usize) -> Option<String> {
     let words = lexemes.iter().rev().skip_while(|lexeme| lexeme.from >= from);
@@ -270,6 +330,30 @@ mod tests {
         let found = complete(text, 14, &vocabulary());
         assert_eq!((found[0].from, found[0].to, found[0].detail.as_str()), (7, 14, "text"));
         assert!(complete("é", 1, &vocabulary()).is_empty(), "not on the border of a character");
+    }
+
+    #[test]
+    fn keys_are_written_so_that_a_statement_can_name_them() {
+        assert_eq!(written("http.route", false), "http.route");
+        assert_eq!(written("order", true), "body.order");
+        assert_eq!(written("User-Agent", false), "\"User-Agent\"");
+        assert_eq!(written("a\"b", false), "\"a\"\"b\"");
+        assert_eq!(written("group", false), "\"group\"");
+    }
+
+    #[test]
+    fn a_value_is_completed_with_the_quote_that_ends_it() {
+        let of = |text: &str, at: usize| {
+            let (_, place) = wanted_values(text, at).unwrap();
+            let found = complete_value(text, &place, ["iOS 17", "iOS 16", "it's", "Android"]);
+            found.into_iter().map(|one| (one.text, one.from, one.to)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            of("where os = 'iOS", 15),
+            [("iOS 17'".to_owned(), 12, 15), ("iOS 16'".to_owned(), 12, 15)]
+        );
+        assert_eq!(of("where os = 'A' and", 13), [("Android'".to_owned(), 12, 14)]);
+        assert_eq!(of("where os = 'it''", 16), [("it''s'".to_owned(), 12, 16)]);
     }
 
     #[test]

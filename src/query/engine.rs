@@ -41,6 +41,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Sleep;
 
 use super::answer::QueryResult;
+use super::complete::{Vocabulary, core_names, keys_written};
 use super::diff;
 use super::discovery::{self, ATTRIBUTE_FACTS, AttributeFacts};
 use super::estimate;
@@ -68,7 +69,7 @@ use super::trees;
 use super::views::Views;
 use crate::config::QuerySettings;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::AttributeType;
+use crate::event::{AttributeType, KeyDictionary};
 use crate::index::IndexCache;
 
 /// Name of the catalog in `information_schema`.
@@ -155,6 +156,23 @@ impl Engine {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// Names that a statement can use, where events have `keys`.
+    pub(crate) fn vocabulary(&self, keys: &KeyDictionary) -> Vocabulary {
+        let views = &self.inner.views;
+        let names = |names: &mut dyn Iterator<Item = &str>| {
+            let mut names: Vec<String> = names.map(str::to_owned).collect();
+            names.sort_unstable();
+            names
+        };
+        Vocabulary {
+            tables: names(&mut views.names().chain([EVENTS])),
+            table_functions: names(&mut views.functions()),
+            functions: self.inner.functions.clone(),
+            columns: core_names(),
+            keys: keys_written(keys.all()),
+        }
+    }
+
     /// Memory of cached columns and open indexes, in bytes.
     pub fn index_memory_bytes(&self) -> usize {
         self.inner.shared.columns.memory_bytes() + self.inner.shared.indexes.memory_bytes()
@@ -198,7 +216,7 @@ impl Engine {
         let hint = |e: DataFusionError| explain_types(e.into(), &hints);
         let casts = Casts::of(&plan);
         let physical = state.create_physical_plan(&plan).await.map_err(hint)?;
-        let progress = Progress::of(Arc::clone(&physical));
+        let progress = Progress::of(Arc::clone(&physical)).reading(snapshot.catalog.version);
         let stream = execute_stream(physical, self.inner.plain.task_ctx()).map_err(hint)?;
         Ok((stream, warnings, casts, progress))
     }

@@ -10,6 +10,7 @@ use datafusion::physical_plan::metrics::MetricsSet;
 #[derive(Clone, Default)]
 pub struct Progress {
     plan: Option<Arc<dyn ExecutionPlan>>,
+    snapshot: Option<u64>,
 }
 
 impl fmt::Debug for Progress {
@@ -32,9 +33,19 @@ pub struct ReadCounts {
 }
 
 impl Progress {
-    /// Progress of the execution of `plan`.
+    /// Progress of the execution of `plan`, which reads no database.
     pub(crate) fn of(plan: Arc<dyn ExecutionPlan>) -> Self {
-        Self { plan: Some(plan) }
+        Self { plan: Some(plan), snapshot: None }
+    }
+
+    /// The same of a plan that reads version `snapshot` of the catalog.
+    pub(crate) fn reading(self, snapshot: u64) -> Self {
+        Self { snapshot: Some(snapshot), ..self }
+    }
+
+    /// Version of the catalog that the statement reads; `None` if it reads no database.
+    pub fn snapshot(&self) -> Option<u64> {
+        self.snapshot
     }
 
     /// Counts of what was read up to now. Takes time in proportion to the size of the plan.

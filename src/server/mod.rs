@@ -8,6 +8,10 @@
 //! | `/v1/sql` | `sql.rs` |
 //! | `/v1/sql?format=stream`, `/v1/check` | `sql_stream.rs`, `check.rs` |
 //! | `/v1/attributes`, `/v1/status` | `attributes.rs`, `status.rs` |
+//! | `/v1/complete`, `/v1/queries` | `complete.rs`, `queries.rs` |
+//! | `/v1/heatmap`, `/v1/series`, `/v1/explain_diff` | `heatmap.rs`, `series.rs`, `explain_diff.rs` |
+//! | `GET /v1/traces`, `/v1/logs/context`, `/v1/logs/patterns` | `trace_list.rs`, `log_context.rs`, `log_patterns.rs` |
+//! | `/v1/tail` | `tail.rs`, `gate/follow.rs` |
 //! | `/v1/session` | `session.rs` |
 //! | `/v1/traces/{id}` | `traces.rs` |
 //! | `/v1/traces/{id}/rows`, `…/{row}` | `trace/` |
@@ -15,6 +19,8 @@
 //! | `/healthz`, `/readyz`, `/metrics` | `health.rs`, `metrics.rs` |
 //! | `POST /v1/traces`, `/v1/logs`, `/v1/metrics` | `otlp/http.rs` |
 //! | `…TraceService/Export` and the other two | `otlp/grpc.rs` |
+//!
+//! `fields` makes parts of statements of typed fields, `table` answers with the rows of one.
 //!
 //! Clients of PostgreSQL have a port of their own: `postgres/`.
 //!
@@ -34,23 +40,35 @@ mod answer;
 mod attributes;
 mod auth;
 mod check;
+mod complete;
 mod content;
+mod cost;
+mod explain_diff;
+mod fields;
 mod gate;
 mod health;
+mod heatmap;
 mod http;
 mod limits;
+mod log_context;
+mod log_patterns;
 mod metrics;
 mod otlp;
 mod port;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod queries;
+mod series;
 mod session;
 mod shutdown;
 mod sql;
 mod sql_stream;
 mod state;
 mod status;
+mod table;
+mod tail;
 mod trace;
+mod trace_list;
 mod traces;
 mod ui;
 mod watched;
@@ -139,6 +157,7 @@ impl Server {
     /// database stays open: its owner closes it.
     pub async fn stop(mut self) {
         self.state.drain();
+        self.state.gate.begin_to_stop();
         self.stop.cancel();
         let drained = async { while self.ports.join_next().await.is_some() {} };
         if tokio::time::timeout(shutdown::DRAIN_MAX, drained).await.is_err() {

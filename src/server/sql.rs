@@ -5,7 +5,7 @@
 //! of the answer: `json` (an array of objects; the default), `ndjson`, `csv`, `arrow` (IPC stream), `parquet`,
 //! `table` (for terminals), `stream` (lines with progress, see `sql_stream.rs`).
 //! `?timeout=30s` and `?limit=1000` bound time and rows. Warnings are in the header
-//! `broadloom-warnings`, a JSON array of strings.
+//! `broadloom-warnings`, a JSON array of strings, and the name of the query in `broadloom-query` (see `queries.rs`).
 //!
 //! The answer is streamed while the query runs, and the query ends when the client disconnects. A query that fails
 //! before its first rows is answered with a problem. A later failure cannot change the status, so the connection is
@@ -23,6 +23,7 @@ use super::answer::Problem;
 use super::content::{accepted, broken_off, media_type};
 use super::gate::{Caller, Protocol};
 use super::port::is_stalled;
+use super::queries::set_query;
 use super::sql_stream;
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::language::switch;
@@ -204,6 +205,7 @@ async fn answer(
     let answer = caller.ask(Protocol::Sql, question, encode).await?;
     let warnings = warnings_header(&answer.warnings);
     let mut response = Response::new(Body::from_stream(answer.items));
+    set_query(&mut response, answer.id);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
     if let Some(warnings) = warnings {

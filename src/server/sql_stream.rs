@@ -1,7 +1,7 @@
 //! How does a page follow a statement? `/v1/sql?format=stream`: one JSON value a line.
 //!
 //! ```jsonc
-//! {"started": {"segments": 18, "segments_total": 240, "warnings": []}}
+//! {"started": {"query": "q-5f0c9a1e77b2d310", "snapshot": "41872", "segments": 18, "segments_total": 240, "warnings": []}}
 //! {"progress": {"segments": 18, "segments_total": 240, "rows_read": 402113, "bytes_read": 33554432, "elapsed_ms": 250}}
 //! {"columns": [{"name": "os.version", "type": "text"}, {"name": "p99_ns", "type": "double"}]}
 //! {"rows": {"count": 2, "data": [["iOS 17", "iOS 16"], [4.21e9, 1.87e8]]}}
@@ -28,7 +28,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::answer::Problem;
-use super::gate::{Caller, Protocol};
+use super::cost::cost;
+use super::gate::{Caller, Protocol, QueryId};
+use super::queries::set_query;
 use crate::error::{Error, Result};
 use crate::query::output::{columns, write_data};
 use crate::query::{Progress, QueryResult, Question};
@@ -52,10 +54,11 @@ pub(super) async fn answer(
     limit: impl FnOnce(QueryResult) -> QueryResult + Send + 'static,
 ) -> Result<Response, Problem> {
     let began = Instant::now();
-    let encode = move |found: QueryResult| lines(limit(found), began);
+    let encode = move |id, found: QueryResult| lines(id, limit(found), began);
     let answer = caller.watch(Protocol::Sql, question, encode).await?;
     let mut response = Response::new(with_problem(answer.items));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+    set_query(&mut response, answer.id);
     Ok(response)
 }
 
@@ -91,12 +94,17 @@ struct Running {
     count: usize,
 }
 
-fn lines(found: QueryResult, began: Instant) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+fn lines(
+    id: QueryId,
+    found: QueryResult,
+    began: Instant,
+) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     futures::stream::unfold(Step::Started(found), move |step| async move {
         match step {
             Step::Started(found) => {
                 let read = found.progress.read();
                 let started = json!({ "started": {
+                    "query": id.to_string(), "snapshot": found.progress.snapshot().map(|version| version.to_string()),
                     "segments": read.segments, "segments_total": read.segments_total, "warnings": found.warnings,
                 }});
                 Some((Ok(line(&started)), Step::Rows(Box::new(Running::new(found, began)))))
@@ -166,14 +174,7 @@ impl Running {
     }
 
     fn cost(&self) -> Value {
-        let read = self.progress.read();
-        json!({
-            "elapsed_ms": u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            "segments": read.segments,
-            "segments_total": read.segments_total,
-            "rows_read": read.rows,
-            "bytes_read": read.bytes,
-        })
+        cost(self.began.elapsed(), self.progress.read())
     }
 }
 
@@ -196,6 +197,10 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
+    fn id() -> QueryId {
+        "q-00000000000007f3".parse().unwrap()
+    }
+
     /// The lines of a statement whose rows are `rows`.
     async fn lines_of(
         rows: impl Stream<Item = datafusion::error::Result<RecordBatch>> + Send + 'static,
@@ -203,7 +208,7 @@ mod tests {
         let schema = Arc::new(Schema::empty());
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
         let found = QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() };
-        let lines: Vec<Bytes> = lines(found, Instant::now()).try_collect().await?;
+        let lines: Vec<Bytes> = lines(id(), found, Instant::now()).try_collect().await?;
         Ok(lines
             .concat()
             .split(|b| *b == b'\n')
@@ -226,7 +231,7 @@ mod tests {
         let rows = futures::stream::pending();
         let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
         let found = QueryResult { schema, stream, warnings: Vec::new(), progress: Progress::default() };
-        let told: Vec<Bytes> = lines(found, Instant::now()).take(3).try_collect().await.unwrap();
+        let told: Vec<Bytes> = lines(id(), found, Instant::now()).take(3).try_collect().await.unwrap();
         for line in &told[1..] {
             let line: Value = serde_json::from_slice(line).unwrap();
             assert!(line["progress"]["elapsed_ms"].as_u64() >= Some(250), "{line}");

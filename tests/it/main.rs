@@ -21,6 +21,7 @@ mod soak;
 mod cli;
 mod clients;
 mod ratchet;
+mod routes;
 mod security;
 mod running;
 mod ports;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use broadloom::server::{Endpoints, Limits, Port};
 use serde_json::Value;
 
-use crate::running::{Running, clients, spans};
+use crate::running::{Running, clients, delete, spans};
 
 /// A client of the protocol.
 struct Client(TcpStream);
@@ -239,6 +239,24 @@ fn a_question_ends_with_its_client_or_by_a_request_with_its_key() {
         assert_eq!(cancel.next(), None);
     }
     assert_eq!(field(&client.until(b'Z'), b'C').as_deref(), Some("57014"));
+    client.send(b'Q', &[SLOW.as_bytes(), &[0]].concat());
+    running(1);
+    // Over HTTP it is seen, and ended.
+    let seen = loop {
+        let seen = server.get("/v1/queries").json()["queries"][0].clone();
+        if seen.is_object() {
+            break seen;
+        }
+    };
+    assert_eq!(
+        (&seen["door"], &seen["kind"], &seen["statement"]),
+        (&"postgres".into(), &"sql".into(), &SLOW.into())
+    );
+    let path = format!("{}/v1/queries/{}", server.url(), seen["id"].as_str().unwrap());
+    assert_eq!(delete(&path, &[]).status, 204);
+    let ended = client.until(b'Z');
+    assert_eq!(field(&ended, b'C').as_deref(), Some("57014"));
+    assert!(field(&ended, b'M').unwrap().contains("DELETE /v1/queries/"), "{ended:?}");
     client.send(b'Q', &[SLOW.as_bytes(), &[0]].concat());
     running(1);
     drop(client);

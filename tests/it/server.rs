@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tonic::codec::CompressionEncoding;
 use tonic_types::StatusExt;
 
-use crate::running::{Running, TRACE, get, post, spans};
+use crate::running::{Running, TRACE, delete, get, post, spans};
 
 const PROTOBUF: (&str, &str) = ("Content-Type", "application/x-protobuf");
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -165,7 +165,10 @@ fn what_is_no_otlp_is_refused_in_the_encoding_of_the_request() {
     let answer = server.post("/v1/metrics", &[PROTOBUF, ("Content-Encoding", "br")], b"");
     assert_eq!((answer.status, answer.header("accept-encoding")), (415, Some("gzip, zstd, identity")));
     assert_eq!(server.post("/v1/traces", &[("Content-Type", "text/plain")], b"").status, 415);
-    assert_eq!(server.get("/v1/traces").status, 405);
+    let unknown = get(&format!("{}/v1/traces", server.url_of(Port::OtlpHttp)), &[]);
+    assert_eq!((unknown.status, unknown.header("allow")), (405, Some("POST")));
+    let unknown = delete(&format!("{}/v1/traces", server.url()), &[]);
+    assert_eq!((unknown.status, unknown.header("allow")), (405, Some("POST, GET, HEAD")));
     assert_eq!(count(&server), 0);
 }
 

@@ -98,7 +98,9 @@ fn a_streamed_statement_tells_columns_rows_and_cost() {
     let sql =
         "select name, duration_ns, 9007199254740993 as wide, trace_id, timestamp from spans order by name";
     let found = ask("", sql);
-    assert_eq!(found[0]["started"]["warnings"], json!([]));
+    let started = &found[0]["started"];
+    assert_eq!((&started["warnings"], started["snapshot"].is_string()), (&json!([]), true), "{started}");
+    assert!(started["query"].as_str().unwrap().starts_with("q-"), "{started}");
     let types: Vec<&str> =
         found[1]["columns"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["text", "integer", "integer", "id", "timestamp"]);

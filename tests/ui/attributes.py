@@ -1,6 +1,9 @@
 """Values of an attribute, distributions of numbers, keys that act on a value, and the server's own page."""
 
+import json
 import re
+import threading
+import urllib.error
 import urllib.parse
 
 from browser import accessible, expect, main, rows, test
@@ -167,6 +170,28 @@ def the_page_of_the_server_says_what_its_routes_say(tab):
     page.keyboard.press("g")
     page.keyboard.press("i")
     expect(page).to_have_url(re.compile("/status"))
+
+
+@test
+def a_query_that_runs_is_shown_and_ended_by_a_button(tab):
+    slow = "select max(value) from generate_series(1, 1000000000000)"
+    ended = []
+
+    def ask():
+        try:
+            rows(slow)
+        except urllib.error.HTTPError as error:
+            ended.append(json.loads(error.read()))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    page = tab().goto("/status")
+    line = page.get_by_role("region", name="Running now").get_by_role("row").filter(has_text="generate_series")
+    expect(line).to_contain_text("http, sql")
+    line.get_by_role("button", name="Cancel").click()
+    asking.join()
+    assert ended[0]["type"].endswith("cancelled"), ended
+    expect(line).to_have_count(0)
 
 
 @test

@@ -67,6 +67,8 @@ class Tab:
         self.requests = []
         self.allowed = []
         if FILES:
+            # A document that no server has sent is of another network than the server.
+            self.context.grant_permissions(["local-network-access"])
             self.context.route(lambda url: url.startswith(URL) and not url.startswith(f"{URL}/v1/"), from_disk)
         self.page = self.context.new_page()
         self.page.on("console", self.heard)

@@ -166,6 +166,51 @@ def keys_of_attributes_are_completed(tab):
 
 
 @test
+def statements_are_completed_by_what_the_server_knows(tab):
+    one = tab()
+    page = one.goto("/sql")
+    editor = page.get_by_role("textbox", name="SQL statement")
+    option = lambda words: page.locator(".cm-tooltip-autocomplete li").filter(has_text=words)
+
+    def write(words):
+        editor.press("Control+a")
+        page.keyboard.type(words)
+
+    write("select http.ro")
+    expect(option("http.route").first).to_be_visible()
+    write("select route")
+    expect(option("http.route").first).to_be_visible()
+    write("select * from heat")
+    expect(option("heatmap(")).to_be_visible()
+    # What is typed after the quote is asked about; the other quote is there already.
+    write("select count(*) as n from spans where http.route = '/che")
+    option("/checkout").first.click()
+    expect(editor).to_contain_text("http.route = '/checkout'")
+    # The statement is not right until it is whole.
+    one.allowed.append("400")
+
+
+@test
+def more_rows_come_after_those_that_are_there(tab):
+    one = tab()
+    page = one.goto(f"/traces?{WHOLE}&order=slowest")
+    foot = page.locator(".list-foot")
+    expect(foot).to_contain_text("The first 100 of")
+    grid = page.get_by_role("grid", name="Traces")
+    first = grid.locator(".list-row").first.inner_text()
+    asked = len(one.requests)
+    foot.get_by_role("button", name="Show more").click()
+    expect(foot).to_contain_text("The first 500 of")
+    expect(page).to_have_url(re.compile("limit=500"))
+    more = [url for url in one.requests[asked:] if "/v1/" in url]
+    assert len(more) == 1 and "after=" in more[0], more
+    assert grid.locator(".list-row").first.inner_text() == first
+    # The address has all of them.
+    page.reload()
+    expect(foot).to_contain_text("The first 500 of")
+
+
+@test
 def a_slow_statement_tells_its_progress_and_ends_on_cancel(tab):
     one = tab()
     page = one.goto("/sql#q=" + urllib.parse.quote("select max(value) from generate_series(1, 1000000000000)"))
@@ -193,7 +238,7 @@ def every_panel_gives_the_numbers_of_its_statement(tab):
     shown = page.locator(".results h2").inner_text()
     link = page.locator(".results").get_by_role("link", name="SQL").get_attribute("href")
     sql = urllib.parse.unquote(link.split("#q=")[1])
-    assert shown == f"{rows(sql)[0]['total']:,} traces", shown
+    assert shown == f"{rows(sql)[0]['remaining']:,} traces", shown
     page = one.goto(f"/logs?{WHOLE}")
     one.settled()
     for panel in (".results", ".course", ".facets"):

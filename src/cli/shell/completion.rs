@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::super::source::Source;
 use super::command::Command;
-use crate::query::complete::{Kind, Vocabulary, complete, wanted_values};
+use crate::query::complete::{Kind, Vocabulary, complete, complete_value, wanted_values};
 
 /// Longest wait for values: completion must not hold up typing.
 const VALUES_WAIT: Duration = Duration::from_millis(500);
@@ -60,10 +60,8 @@ impl Names {
             return self.of_command(command);
         }
         if let Some((key, place)) = wanted_values(line, at) {
-            let prefix = line.get(place.clone()).unwrap_or_default().replace("''", "'");
-            let values = self.values.of(&key).iter().filter(|value| value.starts_with(&prefix));
-            let quoted = values.map(|value| format!("{}'", value.replace('\'', "''")));
-            return quoted.map(|text| suggestion(text, None, place.start, place.end)).collect();
+            let found = complete_value(line, &place, self.values.of(&key));
+            return found.into_iter().map(|one| suggestion(one.text, None, one.from, one.to)).collect();
         }
         let found = complete(line, at, &self.words.lock());
         let described = found.into_iter().map(|found| {
@@ -71,7 +69,7 @@ impl Names {
                 Kind::Key => Some(found.detail),
                 Kind::Column => Some("column".to_owned()),
                 Kind::Table => Some("table".to_owned()),
-                Kind::Function | Kind::Keyword => None,
+                Kind::Function | Kind::Keyword | Kind::Value => None,
             };
             suggestion(found.text, detail, found.from, found.to)
         });

@@ -5,22 +5,19 @@ use arrow::datatypes::DataType;
 
 use super::super::source::{NAMES_MAX, Source};
 use crate::error::Result;
-use crate::event::schema;
 use crate::query::Question;
-use crate::query::complete::{Vocabulary, is_keyword};
-use crate::query::language::lex::{Piece, lex};
+use crate::query::complete::{Vocabulary, core_names, written};
 use crate::query::views::Views;
 
 /// The names that a statement can use.
 pub(super) async fn vocabulary(source: &Source) -> Result<Vocabulary> {
-    let columns = schema::core_columns().iter().map(|column| column.field.name().clone());
     let tables = "SELECT DISTINCT table_name FROM information_schema.tables ORDER BY 1";
     let functions = "SELECT DISTINCT routine_name FROM information_schema.routines ORDER BY 1";
     Ok(Vocabulary {
         tables: source.names(tables).await?.into_iter().filter(|name| !name.contains('[')).collect(),
         table_functions: Views::builtin()?.functions().map(str::to_owned).collect(),
         functions: source.names(functions).await?,
-        columns: columns.filter(|name| !name.starts_with('_')).collect(),
+        columns: core_names(),
         keys: keys(source).await?,
     })
 }
@@ -41,26 +38,4 @@ pub(super) async fn keys(source: &Source) -> Result<Vec<(String, String)>> {
     known.sort_unstable();
     known.dedup_by(|a, b| a.0 == b.0);
     Ok(known)
-}
-
-/// A key as a statement names it: bare if possible.
-fn written(key: &str, is_of_body: bool) -> String {
-    let name = if is_of_body { format!("body.{key}") } else { key.to_owned() };
-    let is_word = matches!(lex(&name).as_slice(), [one] if one.piece == Piece::Word);
-    let is_bare = is_word && !is_keyword(&name) && !name.contains(char::is_uppercase);
-    if is_bare { name } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_written_so_that_a_statement_can_name_them() {
-        assert_eq!(written("http.route", false), "http.route");
-        assert_eq!(written("order", true), "body.order");
-        assert_eq!(written("User-Agent", false), "\"User-Agent\"");
-        assert_eq!(written("a\"b", false), "\"a\"\"b\"");
-        assert_eq!(written("group", false), "\"group\"");
-    }
 }

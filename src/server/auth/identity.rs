@@ -86,6 +86,12 @@ impl Identity {
         Self { name: Some(name.into()), rights }
     }
 
+    /// The holder of a key, for tests of other modules.
+    #[cfg(test)]
+    pub(in crate::server) fn named(name: &str, rights: impl IntoIterator<Item = Right>) -> Self {
+        Self::of_key(name, rights.into_iter().collect())
+    }
+
     /// Fails with [`ErrorKind::Forbidden`] if it does not have `right`.
     pub(in crate::server) fn must_have(&self, right: Right) -> Result<()> {
         if self.rights.has(right) {

@@ -7,7 +7,7 @@
 //!    status.
 //! 4. When the question ends, for any reason, its permit and memory are freed, and it is counted and audited.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -23,11 +23,13 @@ use super::audit::{Audit, AuditRecord};
 use super::caller::Caller;
 use super::drive::{Deadline, Ending, Held, Items};
 use super::metrics::{ABANDONED, Metrics, OK};
-use super::permits::Permit;
+use super::permits::{Permit, Permits};
+use super::running::{Admitted, Found, QueryId, Registered};
 use super::{Protocol, Refusal};
 use crate::db::DatabaseStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{AttributeKey, TypeSet};
+use crate::query::complete::Vocabulary;
 #[cfg(feature = "postgres")]
 use crate::query::{Ask, Prepared};
 use crate::query::{Checked, QueryResult, Question};
@@ -36,6 +38,8 @@ use crate::server::auth::{Identity, Right};
 /// An answer whose first item is ready. Dropping it cancels the question.
 #[derive(Debug)]
 pub(in crate::server) struct Answer<T> {
+    /// Name of the question while it runs.
+    pub(in crate::server) id: QueryId,
     /// Warnings for the author of a question that works.
     pub(in crate::server) warnings: Vec<String>,
     /// Items that `encode` made from the rows; end with an error if the question fails.
@@ -57,17 +61,17 @@ impl Caller {
         T: Send + Unpin + 'static,
         S: Stream<Item = Result<T>> + Send + 'static,
     {
-        let begun = |found| futures::stream::once(begin(found, encode)).try_flatten();
+        let begun = |_, found| futures::stream::once(begin(found, encode)).try_flatten();
         self.watch(protocol, question, begun).await
     }
 
-    /// Like [`ask`](Self::ask), except that `encode` begins before the first rows are there, to tell how far the
-    /// question is. What fails from then on is the last item.
+    /// Like [`ask`](Self::ask), except that `encode` knows the name of the question and begins before the first rows are
+    /// there, to tell how far the question is. What fails from then on is the last item.
     pub(in crate::server) async fn watch<T, S>(
         &self,
         protocol: Protocol,
         mut question: Question,
-        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+        encode: impl FnOnce(QueryId, QueryResult) -> S + Send + 'static,
     ) -> Result<Answer<T>, Refusal>
     where
         T: Send + Unpin + 'static,
@@ -95,7 +99,7 @@ impl Caller {
     {
         let deadline = Deadline::after(question.timeout.unwrap_or(self.query_timeout()));
         let asked = Asked::new(self, protocol, question.ask.to_string());
-        let begun = |found| futures::stream::once(begin(found, encode)).try_flatten();
+        let begun = |_, found| futures::stream::once(begin(found, encode)).try_flatten();
         self.carry(asked, deadline, plan, begun).await
     }
 
@@ -105,19 +109,13 @@ impl Caller {
         mut asked: Asked,
         deadline: Deadline,
         plan: impl Future<Output = Result<QueryResult>> + Send + 'static,
-        encode: impl FnOnce(QueryResult) -> S + Send + 'static,
+        encode: impl FnOnce(QueryId, QueryResult) -> S + Send + 'static,
     ) -> Result<Answer<T>, Refusal>
     where
         T: Send + Unpin + 'static,
         S: Stream<Item = Result<T>> + Send + 'static,
     {
-        match self.must_have(Right::Read).and_then(|()| self.gate.0.permits.take()) {
-            Ok(permit) => asked.permit = Some(permit),
-            Err(error) => {
-                asked.failed(&error);
-                return Err(error.into());
-            }
-        }
+        let Admitted { id, planned, cancelled } = self.admit(&mut asked, &self.gate.0.permits)?;
         let found = Arc::clone(&asked.found);
         let warnings = Arc::new(OnceLock::new());
         let warned = Arc::clone(&warnings);
@@ -125,12 +123,28 @@ impl Caller {
             let result = plan.await?;
             // Fails only if it was set before.
             let _ = warned.set(result.warnings.clone());
-            Ok::<S, Error>(encode(counted(result, found)))
+            planned.set(&result.progress);
+            Ok::<S, Error>(encode(id, counted(result, found)))
         };
         let items = futures::stream::once(plan).try_flatten();
-        let mut items = self.gate.0.drivers.start(items, asked, deadline);
+        let mut items = self.gate.0.drivers.start(items, asked, deadline, cancelled.wait());
         items.begin().await?;
-        Ok(Answer { warnings: warnings.get().cloned().unwrap_or_default(), items })
+        Ok(Answer { id, warnings: warnings.get().cloned().unwrap_or_default(), items })
+    }
+
+    /// Gives a question its permit and its name.
+    pub(super) fn admit(&self, asked: &mut Asked, permits: &Permits) -> Result<Admitted, Refusal> {
+        match self.must_have(Right::Read).and_then(|()| permits.take()) {
+            Ok(permit) => asked.permit = Some(permit),
+            Err(error) => {
+                asked.failed(&error);
+                return Err(error.into());
+            }
+        }
+        let (registered, admitted) =
+            self.gate.0.running.register(&asked.principal, asked.protocol, &asked.text, &asked.found);
+        asked.registered = Some(registered);
+        Ok(admitted)
     }
 
     /// Plans a question without running it; see [`Database::check`](crate::db::Database::check).
@@ -188,6 +202,12 @@ impl Caller {
         Ok(self.gate.0.database.snapshot().keys.all())
     }
 
+    /// Names that a statement can use.
+    pub(in crate::server) fn vocabulary(&self) -> Result<Vocabulary> {
+        self.must_have(Right::Read)?;
+        Ok(self.gate.0.database.vocabulary())
+    }
+
     /// Counts of the database.
     pub(in crate::server) fn stats(&self) -> Result<DatabaseStats> {
         self.must_have(Right::Read)?;
@@ -199,22 +219,6 @@ impl Caller {
 async fn begin<S>(mut result: QueryResult, encode: impl FnOnce(QueryResult) -> S) -> Result<S> {
     result.begin().await?;
     Ok(encode(result))
-}
-
-/// Counts of a question's results so far.
-#[derive(Debug, Default)]
-struct Found {
-    rows: AtomicU64,
-    batches: AtomicU64,
-    bytes: AtomicU64,
-}
-
-impl Found {
-    fn add(&self, batch: &RecordBatch) {
-        self.rows.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-        self.batches.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(memory_bytes(batch) as u64, Ordering::Relaxed);
-    }
 }
 
 /// Memory of the rows of `batch`, in bytes; of shared buffers only its part.
@@ -229,11 +233,11 @@ pub(in crate::server) fn memory_bytes(batch: &RecordBatch) -> usize {
 }
 
 /// Counts the rows of `result` in `found` as they are found.
-fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
+pub(super) fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
     let QueryResult { schema, stream, warnings, progress } = result;
     let rows = stream.inspect(move |batch| {
         if let Ok(batch) = batch {
-            found.add(batch);
+            found.add(batch, memory_bytes(batch));
         }
     });
     let stream = Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), rows));
@@ -242,20 +246,24 @@ fn counted(result: QueryResult, found: Arc<Found>) -> QueryResult {
 
 /// A running question; counted and audited when it is dropped.
 #[derive(Debug)]
-struct Asked {
+pub(super) struct Asked {
     metrics: Arc<Metrics>,
     audit: Arc<dyn Audit>,
     principal: Identity,
     protocol: Protocol,
     text: String,
     began: Instant,
-    found: Arc<Found>,
+    /// Counts of its results so far.
+    pub(super) found: Arc<Found>,
     outcome: Option<&'static str>,
+    /// Before the permit, so that a question that is seen has one.
+    registered: Option<Registered>,
     permit: Option<Permit>,
 }
 
 impl Asked {
-    fn new(caller: &Caller, protocol: Protocol, text: String) -> Self {
+    /// A question that is asked now.
+    pub(super) fn new(caller: &Caller, protocol: Protocol, text: String) -> Self {
         let (metrics, audit) = (Arc::clone(&caller.gate.0.metrics), Arc::clone(&caller.gate.0.audit));
         metrics.asked();
         Self {
@@ -267,6 +275,7 @@ impl Asked {
             began: Instant::now(),
             found: Arc::default(),
             outcome: None,
+            registered: None,
             permit: None,
         }
     }
@@ -426,6 +435,40 @@ mod tests {
         assert_eq!(records.last().outcome, "abandoned");
         // Planning ends a moment later, and with it the permit is free.
         while ask(&gate, "SELECT 1").await.is_err_and(|refusal| refusal.kind() == ErrorKind::Busy) {}
+    }
+
+    #[tokio::test]
+    async fn a_question_is_seen_and_ended_by_its_author_and_by_admins_alone() {
+        let (gate, records, _data) = gate(4).await;
+        let reader = |name| gate.caller(Identity::named(name, [Right::Read]));
+        let (anna, ben, chief) = (reader("anna"), reader("ben"), gate.caller(Identity::anonymous()));
+        let rows = |found: QueryResult| found.stream.map_err(Error::from);
+        let mut answer = anna.ask(Protocol::Sql, Question::sql(ENDLESS), rows).await.unwrap();
+        let seen = anna.running().unwrap();
+        assert_eq!((seen[0].id, seen[0].text.as_str(), seen[0].is_own), (answer.id, ENDLESS, true));
+        assert!(seen[0].rows > 0 && seen[0].read.is_some(), "{seen:?}");
+        assert!(ben.running().unwrap().is_empty());
+        assert_eq!(ben.cancel(answer.id).unwrap_err().kind(), ErrorKind::NotFound);
+        let all = chief.running().unwrap();
+        assert_eq!((all.len(), all[0].asked_by.as_deref(), all[0].is_own), (1, Some("anna"), false));
+
+        chief.cancel(answer.id).unwrap();
+        let error = loop {
+            match answer.items.next().await.unwrap() {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+        assert!(error.message().contains(&answer.id.to_string()), "{error}");
+        while records.0.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(records.last().outcome, "cancelled");
+        assert_eq!(anna.cancel(answer.id).unwrap_err().kind(), ErrorKind::NotFound, "it has ended");
+        let nobody = gate.caller(Identity::nobody());
+        assert_eq!(nobody.running().unwrap_err().kind(), ErrorKind::Forbidden);
+        assert_eq!(nobody.cancel(answer.id).unwrap_err().kind(), ErrorKind::Forbidden);
     }
 
     #[tokio::test]

@@ -12,9 +12,9 @@
 //! The maker marks the end in the queue, so that a client that has the last item need not wait for any task to be told
 //! so. Taking the mark frees the holdings of the question ([`Held`]): its place is free before the client can ask again.
 //!
-//! The driver ends when the last item has been taken, when [`Items`] is dropped, at the deadline, and when the gate
-//! is closed. It then ends the maker, which frees the stream of items, and frees the holdings. In the last two cases it
-//! also frees the items in the queue, and the client is told at once. An answer that is cut off never looks complete:
+//! The driver ends when the last item has been taken, when [`Items`] is dropped, at the deadline, when the question is
+//! cancelled, and when the gate is closed. It then ends the maker, which frees the stream of items, and frees the
+//! holdings. In the last three cases it also frees the items in the queue, and the client is told at once. An answer that is cut off never looks complete:
 //! [`Items`] ends with the error.
 //!
 //! Queries have threads of their own ([`Workers`]), because some compute long without yielding. Those delay other
@@ -60,6 +60,11 @@ impl Deadline {
     pub(super) fn after(timeout: Duration) -> Self {
         let timeout = timeout.min(TIMEOUT_MAX);
         Self { at: Instant::now() + timeout, timeout }
+    }
+
+    /// The latest deadline that there is.
+    pub(super) fn latest() -> Self {
+        Self::after(TIMEOUT_MAX)
     }
 
     /// Waits for `what` until the deadline.
@@ -124,12 +129,14 @@ impl Drivers {
         AbortOnDropHandle::new(self.workers.spawn(work)).await.map_err(defect)?
     }
 
-    /// Starts a driver that makes `items` until `deadline`, and holds `held` meanwhile.
+    /// Starts a driver that makes `items` until `deadline`, or fails with the outcome of `cancelled` when that is there,
+    /// and holds `held` meanwhile.
     pub(super) fn start<T: Send + 'static>(
         &self,
         items: impl Stream<Item = Result<T>> + Send + 'static,
         held: impl Held,
         deadline: Deadline,
+        cancelled: impl Future<Output = Error> + Send + 'static,
     ) -> Items<T> {
         let (to, queue) = mpsc::channel(ITEMS_AHEAD);
         let queue = Arc::new(Mutex::new(queue));
@@ -154,6 +161,7 @@ impl Drivers {
                 biased;
                 () = stop.cancelled() => (Ending::Failed(stopping()), true),
                 () = left.cancelled() => (Ending::Abandoned, true),
+                error = cancelled => (Ending::Failed(error), true),
                 late = deadline.passed() => (Ending::Failed(late), true),
                 ending = &mut maker => (ending.unwrap_or_else(|gone| Ending::Failed(defect(gone))), false),
             };
@@ -337,7 +345,7 @@ mod tests {
             items: impl Stream<Item = Result<T>> + Send + 'static,
         ) -> Items<T> {
             let held = Noted(permits.take().unwrap(), self.endings.clone());
-            self.drivers.start(items, held, Deadline::after(timeout))
+            self.drivers.start(items, held, Deadline::after(timeout), std::future::pending())
         }
 
         /// Waits until `count` questions have ended.

@@ -202,7 +202,10 @@ impl Metrics {
     /// Counts a question that has ended.
     pub(super) fn ended(&self, protocol: Protocol, outcome: &'static str, took: Duration) {
         self.queries_running.dec();
-        self.query_seconds.observe(took.as_secs_f64());
+        // A tail takes as long as somebody looks.
+        if protocol != Protocol::Tail {
+            self.query_seconds.observe(took.as_secs_f64());
+        }
         self.queries.get_or_create(&QuestionOutcome { protocol: protocol.name(), outcome }).inc();
     }
 

@@ -10,8 +10,8 @@
 //! Invariants:
 //! - all waiting is bounded: bytes of messages and of answers that are built in memory ([`budget`]), questions
 //!   ([`permits`]), decoders, items that an answer is ahead of its client ([`drive`]);
-//! - a question ends at its deadline, when its answer is dropped, and when the gate is closed, whatever the client
-//!   does; this frees its permit and its memory, at the latest when it yields. Queries that do not yield hold only
+//! - a question ends at its deadline, when its answer is dropped, when somebody cancels it ([`running`]), and when the
+//!   gate is closed, whatever the client does; this frees its permit and its memory, at the latest when it yields. Queries that do not yield hold only
 //!   threads of queries ([`workers`]);
 //! - each message and each question is counted once ([`metrics`]), and each question is audited once ([`audit`]).
 //!
@@ -22,15 +22,18 @@ mod audit;
 mod budget;
 mod caller;
 mod drive;
+mod follow;
 mod metrics;
 mod permits;
 mod receive;
+mod running;
 mod unpack;
 mod workers;
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::Limits;
 use super::answer::Refusal;
@@ -38,10 +41,12 @@ use super::auth::Identity;
 use crate::db::{Database, DutyState};
 use crate::error::{ErrorKind, Result};
 
-pub(in crate::server) use ask::memory_bytes;
+pub(in crate::server) use ask::{Answer, memory_bytes};
 pub(in crate::server) use budget::Reservation;
 pub(in crate::server) use caller::Caller;
+pub(in crate::server) use follow::Follow;
 pub(in crate::server) use receive::Delivery;
+pub(in crate::server) use running::QueryId;
 pub(in crate::server) use unpack::Compression;
 #[cfg(any(test, fuzzing))]
 pub(crate) use unpack::unpack_all;
@@ -51,6 +56,7 @@ use budget::Budget;
 use drive::Drivers;
 use metrics::Metrics;
 use permits::Permits;
+use running::Running;
 
 /// Budget of answers that are built in memory, such as whole traces: a quarter of the default memory of queries.
 /// Enough for some 170,000 spans of half a kilobyte.
@@ -69,12 +75,37 @@ pub(in crate::server) enum Protocol {
     Trace,
     /// `/v1/status`.
     Status,
+    /// `/v1/tail`.
+    Tail,
     /// PostgreSQL's.
     #[cfg(feature = "postgres")]
     Postgres,
 }
 
 impl Protocol {
+    /// Way by which it reaches the server: `http`, `grpc` or `postgres`.
+    pub(in crate::server) fn door(self) -> &'static str {
+        match self {
+            Self::OtlpGrpc => "grpc",
+            Self::OtlpHttp | Self::Sql | Self::Trace | Self::Status | Self::Tail => "http",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// Kind of its questions: `sql`, `trace`, `status` or `tail`; `otlp` for messages.
+    pub(in crate::server) fn kind(self) -> &'static str {
+        match self {
+            Self::OtlpGrpc | Self::OtlpHttp => "otlp",
+            Self::Sql => "sql",
+            Self::Trace => "trace",
+            Self::Status => "status",
+            Self::Tail => "tail",
+            #[cfg(feature = "postgres")]
+            Self::Postgres => "sql",
+        }
+    }
+
     /// Name in metrics and logs.
     fn name(self) -> &'static str {
         match self {
@@ -83,6 +114,7 @@ impl Protocol {
             Self::Sql => "sql",
             Self::Trace => "trace",
             Self::Status => "status",
+            Self::Tail => "tail",
             #[cfg(feature = "postgres")]
             Self::Postgres => "postgres",
         }
@@ -104,6 +136,11 @@ struct Shared {
     /// Messages decoded at once: one per processor, since decoding only computes.
     decoders: Semaphore,
     permits: Permits,
+    running: Arc<Running>,
+    /// Places of clients that follow events.
+    tails: Permits,
+    /// Ends them when the server begins to stop.
+    tails_end: CancellationToken,
     drivers: Drivers,
     metrics: Arc<Metrics>,
     audit: Arc<dyn Audit>,
@@ -125,6 +162,9 @@ impl Gate {
             answers: Budget::new(budget::ANSWERS, ANSWER_BYTES_MAX),
             decoders: Semaphore::new(processors),
             permits: Permits::new(limits.queries_max),
+            running: Arc::default(),
+            tails: Permits::of_tails(follow::TAILS_MAX),
+            tails_end: CancellationToken::new(),
             drivers: Drivers::new()?,
             audit,
         })))
@@ -158,6 +198,12 @@ impl Gate {
     /// Counts a request over HTTP, gRPC included, whose answer has begun.
     pub(in crate::server) fn http_answered(&self, route: &'static str, method: &'static str, status: u16) {
         self.0.metrics.http_answered(route, method, status);
+    }
+
+    /// Ends what would not end by itself, and refuses more of it.
+    pub(in crate::server) fn begin_to_stop(&self) {
+        self.0.tails.close();
+        self.0.tails_end.cancel();
     }
 
     /// Ends running questions, and refuses new ones.

@@ -13,6 +13,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) struct Permits {
     places: Arc<Semaphore>,
     count_max: usize,
+    /// Says that all permits, of which there are so many, are taken, and what helps.
+    full: fn(usize) -> String,
 }
 
 /// Permission to run one question; dropping it returns it.
@@ -20,22 +22,27 @@ pub(super) struct Permits {
 pub(super) struct Permit(#[expect(dead_code, reason = "it is held, not read")] OwnedSemaphorePermit);
 
 impl Permits {
-    /// Creates `count_max` permits.
+    /// Creates `count_max` permits for questions.
     pub(super) fn new(count_max: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(count_max)), count_max }
+        let full = |count_max| {
+            format!(
+                "{count_max} queries are running, which is the limit queries-max: retry later, or raise queries-max"
+            )
+        };
+        Self { places: Arc::new(Semaphore::new(count_max)), count_max, full }
+    }
+
+    /// Creates `count_max` permits for tails.
+    pub(super) fn of_tails(count_max: usize) -> Self {
+        let full = |count_max| format!("{count_max} clients follow events, which is the limit: retry later");
+        Self { places: Arc::new(Semaphore::new(count_max)), count_max, full }
     }
 
     /// Takes a permit. Fails with [`ErrorKind::Busy`] if none is left, [`ErrorKind::Unavailable`] once closed.
     pub(super) fn take(&self) -> Result<Permit> {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => Ok(Permit(place)),
-            Err(TryAcquireError::NoPermits) => Err(Error::new(
-                ErrorKind::Busy,
-                format!(
-                    "{} queries are running, which is the limit queries-max: retry later, or raise queries-max",
-                    self.count_max
-                ),
-            )),
+            Err(TryAcquireError::NoPermits) => Err(Error::new(ErrorKind::Busy, (self.full)(self.count_max))),
             Err(TryAcquireError::Closed) => Err(stopping()),
         }
     }

@@ -30,7 +30,7 @@ pub(super) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let route = request.extensions().get::<MatchedPath>().and_then(Route::of);
+    let route = request.extensions().get::<MatchedPath>().and_then(|path| Route::of(path, request.method()));
     let needs = route.and_then(|route| route.needs);
     let credentials = Credentials::of(request.headers());
     match entrance.identity(needs, &credentials).await {

@@ -125,7 +125,7 @@ impl Hosts {
 
 /// Refuses requests of foreign web pages to routes that return data.
 pub(super) async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().and_then(Route::of);
+    let route = request.extensions().get::<MatchedPath>().and_then(|path| Route::of(path, request.method()));
     let gives_data = route.is_some_and(|route| route.audience == Audience::Trusted);
     match if gives_data { hosts.check(&request) } else { Ok(()) } {
         Ok(()) => next.run(request).await,

@@ -72,8 +72,11 @@ fn is_worth_packing(_: StatusCode, _: Version, headers: &HeaderMap, _: &axum::ht
 /// Counts the request by its route, method, and response status. Labels have fixed sets of values, so that clients
 /// cannot create new ones.
 async fn count(State(state): State<ServerState>, request: Request, next: Next) -> Response {
-    let route =
-        request.extensions().get::<MatchedPath>().and_then(Route::of).map_or("none", |route| route.path);
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .and_then(|path| Route::of(path, request.method()))
+        .map_or("none", |route| route.path);
     let method = method_label(request.method());
     let response = next.run(request).await;
     state.gate.http_answered(route, method, response.status().as_u16());

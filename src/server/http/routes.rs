@@ -14,7 +14,10 @@ use crate::server::answer::Problem;
 use crate::server::auth::Right;
 use crate::server::port::{Port, Wire};
 use crate::server::state::ServerState;
-use crate::server::{attributes, check, health, metrics, otlp, session, sql, status, trace, traces, ui};
+use crate::server::{
+    attributes, check, complete, explain_diff, health, heatmap, log_context, log_patterns, metrics, otlp,
+    queries, series, session, sql, status, tail, trace, trace_list, traces, ui,
+};
 
 /// A method that a route answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +75,7 @@ pub(super) struct Route {
 
 const OTLP_HTTP: &[Port] = &[Port::Http, Port::OtlpHttp];
 
-/// Every route.
+/// Every route. A path may stand twice, for methods that need different rights.
 const ROUTES: &[Route] = &[
     Route {
         path: "/v1/sql",
@@ -97,6 +100,14 @@ const ROUTES: &[Route] = &[
         ports: OTLP_HTTP,
         audience: Audience::Anyone,
         needs: Some(Right::Write),
+    },
+    Route {
+        path: "/v1/traces",
+        calls: &[(Verb::Get, |method| on(method, trace_list::get))],
+        about: "traces or spans that meet a condition, in pages",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
     },
     Route {
         path: "/v1/logs",
@@ -171,6 +182,14 @@ const ROUTES: &[Route] = &[
         needs: Some(Right::Read),
     },
     Route {
+        path: "/v1/complete",
+        calls: &[(Verb::Post, |method| on(method, complete::post))],
+        about: "what can follow in a statement that is being written",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
         path: "/v1/attributes",
         calls: &[(Verb::Get, |method| on(method, attributes::get))],
         about: "attribute keys, in `?prefix=`",
@@ -182,6 +201,22 @@ const ROUTES: &[Route] = &[
         path: "/v1/status",
         calls: &[(Verb::Get, |method| on(method, status::get))],
         about: "version, addresses and counts",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/queries",
+        calls: &[(Verb::Get, |method| on(method, queries::get))],
+        about: "statements that run",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/queries/{id}",
+        calls: &[(Verb::Delete, |method| on(method, queries::delete))],
+        about: "ends a statement that runs",
         ports: &[Port::Http],
         audience: Audience::Trusted,
         needs: Some(Right::Read),
@@ -210,6 +245,54 @@ const ROUTES: &[Route] = &[
         path: "/v1/traces/{id}/rows/{row}",
         calls: &[(Verb::Get, |method| on(method, trace::span))],
         about: "one span with its events and logs",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/heatmap",
+        calls: &[(Verb::Post, |method| on(method, heatmap::post))],
+        about: "numbers of events by time and value",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/series",
+        calls: &[(Verb::Post, |method| on(method, series::post))],
+        about: "figures of events by group and time",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/explain_diff",
+        calls: &[(Verb::Post, |method| on(method, explain_diff::post))],
+        about: "what is different about some events",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/logs/context",
+        calls: &[(Verb::Get, |method| on(method, log_context::get))],
+        about: "log records before and after one",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/logs/patterns",
+        calls: &[(Verb::Get, |method| on(method, log_patterns::get))],
+        about: "kinds of log messages, with their numbers",
+        ports: &[Port::Http],
+        audience: Audience::Trusted,
+        needs: Some(Right::Read),
+    },
+    Route {
+        path: "/v1/tail",
+        calls: &[(Verb::Get, |method| on(method, tail::get))],
+        about: "events as they come, over WebSocket or as lines",
         ports: &[Port::Http],
         audience: Audience::Trusted,
         needs: Some(Right::Read),
@@ -297,19 +380,28 @@ const ROUTES: &[Route] = &[
 ];
 
 impl Route {
-    /// Returns the route that the router has found.
-    pub(super) fn of(matched: &MatchedPath) -> Option<&'static Self> {
-        ROUTES.iter().find(|route| route.path == matched.as_str())
+    /// Returns the route of a request whose path the router has found; of a method that the path does not answer any
+    /// route of the path.
+    pub(super) fn of(matched: &MatchedPath, method: &Method) -> Option<&'static Self> {
+        let of_path = || ROUTES.iter().filter(|route| route.path == matched.as_str());
+        of_path().find(|route| route.answers(method)).or_else(|| of_path().next())
+    }
+
+    fn answers(&self, method: &Method) -> bool {
+        // HEAD comes with GET.
+        let name = if *method == Method::HEAD { "GET" } else { method.as_str() };
+        self.calls.iter().any(|(verb, _)| verb.name() == name)
     }
 
     fn methods(&self, separator: &str) -> String {
         self.calls.iter().map(|(verb, _)| verb.name()).collect::<Vec<_>>().join(separator)
     }
+}
 
-    /// The value of the header `Allow`.
-    fn allow(&self) -> String {
-        self.methods(", ").replace("GET", "GET, HEAD")
-    }
+/// Methods that `port` answers on `path`.
+fn methods_of(port: Port, path: &str, separator: &str) -> String {
+    let routes = routes_of(port).filter(|route| route.path == path);
+    routes.map(|route| route.methods(separator)).collect::<Vec<_>>().join(separator)
 }
 
 fn routes_of(port: Port) -> impl Iterator<Item = &'static Route> {
@@ -326,7 +418,9 @@ pub(super) fn of_port(port: Port) -> Router<ServerState> {
         }
     }
     router
-        .method_not_allowed_fallback(no_such_method)
+        .method_not_allowed_fallback(move |method: Method, matched: Option<MatchedPath>| {
+            std::future::ready(no_such_method(port, &method, matched))
+        })
         .fallback(move |request: Request| std::future::ready(no_such_route(port, request.uri().path())))
 }
 
@@ -357,14 +451,16 @@ fn not_found_text(port: Port, path: &str) -> String {
     format!("no route {path} on the port {port}; {hint} The routes are: {}", all.join(", "))
 }
 
-async fn no_such_method(method: Method, matched: Option<MatchedPath>) -> Response {
-    let Some(route) = matched.as_ref().and_then(Route::of) else {
+fn no_such_method(port: Port, method: &Method, matched: Option<MatchedPath>) -> Response {
+    let Some(path) = matched else {
         return StatusCode::METHOD_NOT_ALLOWED.into_response();
     };
-    let text = format!("{method} is not allowed on {}; use {}", route.path, route.methods(" or "));
+    let path = path.as_str();
+    let text = format!("{method} is not allowed on {path}; use {}", methods_of(port, path, " or "));
     let mut response =
         Problem::with_status(StatusCode::METHOD_NOT_ALLOWED, Error::invalid(text)).into_response();
-    if let Ok(allow) = HeaderValue::try_from(route.allow()) {
+    let allow = methods_of(port, path, ", ").replace("GET", "GET, HEAD");
+    if let Ok(allow) = HeaderValue::try_from(allow) {
         response.headers_mut().insert(header::ALLOW, allow);
     }
     response
@@ -402,8 +498,9 @@ mod tests {
 
     #[test]
     fn each_route_stands_once_and_on_a_port() {
-        let paths: BTreeSet<_> = ROUTES.iter().map(|route| route.path).collect();
-        assert_eq!(paths.len(), ROUTES.len());
+        let calls =
+            || ROUTES.iter().flat_map(|route| route.calls.iter().map(|(verb, _)| (route.path, verb.name())));
+        assert_eq!(calls().collect::<BTreeSet<_>>().len(), calls().count());
         assert!(ROUTES.iter().all(|route| !route.ports.is_empty() && !route.calls.is_empty()));
         // axum panics on two routes for the same request.
         for port in Port::ALL {
@@ -435,7 +532,9 @@ mod tests {
         use tower::ServiceExt;
         let router: Router = Router::new()
             .route("/v1/sql", axum::routing::get(|| async {}))
-            .method_not_allowed_fallback(no_such_method);
+            .method_not_allowed_fallback(|method: Method, matched: Option<MatchedPath>| {
+                std::future::ready(no_such_method(Port::Http, &method, matched))
+            });
         let request = Request::delete("/v1/sql").body(axum::body::Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);

@@ -2,7 +2,8 @@
 //!
 //! It ends when its client leaves, when the server has waited for the client for [`QUIET_MAX`], when it is closed for
 //! another (`accept.rs`), and when the server stops: then at once if no request is open, else after the last of them.
-//! The client is notified (`Connection: close`, GOAWAY) and has [`GOODBYE_MAX`] to close.
+//! The client is notified (`Connection: close`, GOAWAY) and has [`GOODBYE_MAX`] to close. One that becomes a WebSocket is
+//! not one of HTTP any more: whoever took it over ends it.
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
@@ -139,7 +140,7 @@ where
     let activity = Arc::clone(&requests.activity);
     let clock = activity.clock.clone();
     let builder = builder(wire, &clock);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), requests));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(io), requests));
     let mut is_leaving = false;
     loop {
         tokio::select! {

@@ -6,7 +6,7 @@ import { Problem, request } from "./request.js";
 /** @typedef {{name: string, type: string}} Column */
 /** @typedef {{segments?: number, rows_read?: number, bytes_read?: number, elapsed_ms: number}} Progress */
 /** @typedef {{columns: Column[], data: unknown[][], rows: number, isCut: boolean, elapsedMs: number,
- *   warnings: string[], started: any, cost: any}} Answer */
+ *   warnings: string[], started: any, cost: any, sql?: string}} Answer `sql` is the statement that a route has made */
 /** @typedef {{signal?: AbortSignal, limit?: number, onProgress?: (progress: Progress) => void,
  *   onRows?: (answer: Answer) => void, fresh?: boolean}} Options */
 
@@ -23,10 +23,18 @@ const kept = new Map();
  * @returns {Promise<Answer>}
  */
 export async function ask(sql, options = {}) {
-  const key = `${options.limit ?? ""} ${sql}`;
-  const known = options.fresh === true ? undefined : kept.get(key);
-  if (known !== undefined) return known;
-  const answer = await stream(sql, options);
+  return keeping(`${options.limit ?? ""} ${sql}`, options.fresh === true, () => stream(sql, options));
+}
+
+/**
+ * The answer that is kept under `key`, or else the one that `make` gives.
+ * @template {Answer} T
+ * @param {string} key @param {boolean} isFresh asked again in any case @param {() => Promise<T>} make @returns {Promise<T>}
+ */
+export async function keeping(key, isFresh, make) {
+  const known = isFresh ? undefined : kept.get(key);
+  if (known !== undefined) return /** @type {T} */ (known);
+  const answer = await make();
   if (answer.rows <= KEPT_ROWS_MAX) {
     kept.set(key, answer);
     const oldest = kept.keys().next().value;

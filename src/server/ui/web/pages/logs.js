@@ -2,7 +2,6 @@
 
 import { objects } from "../data/sql.js";
 import { addressOf } from "../state/address.js";
-import { lastLogs } from "../state/live-statements.js";
 import { absolute, rangeOf, stepOf } from "../state/range.js";
 import { eventOf } from "../state/records.js";
 import * as statements from "../state/statements.js";
@@ -50,7 +49,7 @@ export function logsPage(frame) {
   const results = new Panel({ name: "results", title: "Log records", draw: drawResults, empty });
   const arriving = logList({ frame, label: "Log records as they come", open: (row) => choose(arriving.rowAt(row)) });
   const live = liveList({
-    title: "Log records as they come", what: "record", statement: (seconds, most) => lastLogs(where(), seconds, most),
+    title: "Log records as they come", what: "record", tail: () => ({ source: "logs", where: where() }),
     entry: (row) => ({ key: eventOf(/** @type {any} */ (row)), at: instantOf(row.timestamp), row }),
     isReading: () => arriving.rows.active >= 0, list: arriving, put: arriving.put,
   });

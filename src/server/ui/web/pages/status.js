@@ -3,6 +3,7 @@
 import { asProblem, getJson, isGivenUp, request } from "../data/request.js";
 import { objects } from "../data/sql.js";
 import { failingDuties, parseMetrics, perSecond, quantileOf, total } from "../state/metrics.js";
+import { oneLine } from "../state/text.js";
 import { clockOf, dateOf, now, parseInstant, zoneName } from "../state/time.js";
 import { bytes, count, duration, plural, rate } from "../state/units.js";
 import { copy } from "../parts/copy.js";
@@ -29,6 +30,7 @@ export function statusPage() {
   const addresses = section("Addresses");
   const incoming = section("What comes in", metricsLink());
   const questions = section("Questions", metricsLink());
+  const running = section("Running now");
   const inside = section("Log, memory and files", metricsLink());
   const duties = section("Maintenance", metricsLink());
   const routes = section("Requests by route", metricsLink());
@@ -40,7 +42,7 @@ export function statusPage() {
   fill(incoming.body, charts.ingest.element, incomingTable);
   fill(questions.body, charts.questions.element, questionTable);
   const element = h("div.page.status-page", null, h("h1.off-screen", null, "Status"), headline, notes, tiles,
-    h("div.status-grid", null, h("div.status-column", null, incoming.element, stored.element, inside.element), h("div.status-column", null, questions.element, duties.element, addresses.element, routes.element)));
+    h("div.status-grid", null, h("div.status-column", null, incoming.element, stored.element, inside.element), h("div.status-column", null, running.element, questions.element, duties.element, addresses.element, routes.element)));
 
   /** @type {Look[]} */
   let looks = [];
@@ -54,10 +56,11 @@ export function statusPage() {
     clearTimeout(timer);
     if (!isOn || document.hidden) return;
     try {
-      const [status, metrics, ready] = await Promise.all([getJson("/v1/status", run.signal), text("/metrics"), readiness()]);
+      const [status, metrics, ready, queries] = await Promise.all([getJson("/v1/status", run.signal), text("/metrics"), readiness(), getJson("/v1/queries", run.signal)]);
       looks = [...looks, { at: performance.now(), instant: now(), metrics: parseMetrics(metrics) }].slice(-POINTS - 1);
       fill(notes);
       draw(status, ready);
+      refill(running.body, runningOf(queries.queries, end));
     } catch (error) {
       if (isGivenUp(error)) return;
       const problem = asProblem(error);
@@ -65,6 +68,19 @@ export function statusPage() {
       if (!problem.isGone) fill(notes, problemNote(problem, () => void look()));
     }
     timer = setTimeout(() => void look(), EVERY_MS);
+  };
+
+  /** Ends a query. @param {string} id */
+  const end = async (id) => {
+    try {
+      await request(`/v1/queries/${id}`, { method: "DELETE", signal: run.signal }, (response) => response.text());
+    } catch (error) {
+      if (isGivenUp(error)) return;
+      const problem = asProblem(error);
+      // It may have ended by itself.
+      if (problem.status !== 404) return fill(notes, problemNote(problem, () => void end(id)));
+    }
+    void look();
   };
 
   /** What `/readyz` says, also where that is a refusal. */
@@ -230,6 +246,19 @@ function questionsOf(metrics) {
   return h("div", null,
     h("dl.facts.status-facts", null, fact("Running", count(total(metrics, "broadloom_queries_running"))), fact("Half take", time(0.5)), fact("99 % take", time(0.99))),
     rows.length === 0 ? null : table("Questions", ["Asked as", "Ended", "Questions"], rows, 2));
+}
+
+/**
+ * @typedef {{id: string, kind: string, door: string, statement: string, asked_by: string | null, is_own: boolean, age_ms: number, rows: number, cost: import("../data/sql.js").Progress | null}} Query
+ * @param {Query[]} queries @param {(id: string) => Promise<void>} end
+ */
+function runningOf(queries, end) {
+  if (queries.length === 0) return h("p.empty", null, "No query runs.");
+  const rows = queries.map(({ id, kind, door, statement, asked_by, age_ms, rows, cost }) => [
+    duration(age_ms * 1e6), asked_by ?? "–", `${door}, ${kind}`, h("code.running-statement", { title: statement }, oneLine(statement, 120)), count(rows),
+    cost === null ? "planning" : count(cost.rows_read ?? 0), h("button.tool", { type: "button", title: `End ${id}`, onclick: () => void end(id) }, "Cancel"),
+  ]);
+  return table("Running now", ["For", "Asked by", "Way", "Statement", "Rows found", "Rows read", "End"], rows, 9);
 }
 
 /** @param {string} name @param {string} value */

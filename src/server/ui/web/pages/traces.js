@@ -1,17 +1,19 @@
 // Traces, or single spans, that meet a condition: of a range, or as they come.
 
+import { asProblem, isGivenUp } from "../data/request.js";
 import { objects } from "../data/sql.js";
+import { pathOf, readPage } from "../data/traces.js";
 import { addressOf } from "../state/address.js";
-import { lastSpans, lastTraces } from "../state/live-statements.js";
+import { lastTraces } from "../state/live-statements.js";
 import { absolute, rangeOf, stepOf } from "../state/range.js";
 import * as statements from "../state/statements.js";
 import { isoOf, now, parseInstant } from "../state/time.js";
 import { count, plural } from "../state/units.js";
-import { fill, h } from "../parts/dom.js";
+import { fill, h, refill } from "../parts/dom.js";
 import { rangeIsWrong, whyEmpty } from "../parts/empty.js";
 import { histogram } from "../parts/histogram.js";
 import { instantOf, liveButton, liveList } from "../parts/live.js";
-import { Panel } from "../parts/panel.js";
+import { Panel, problemNote } from "../parts/panel.js";
 import { startOf, traceList } from "../parts/trace-list.js";
 import { whereInput } from "../parts/where-input.js";
 
@@ -28,7 +30,7 @@ export function tracesPage(frame) {
   const of = () => /** @type {Of} */ (frame.params().get("of") === "spans" ? "spans" : "traces");
   const order = () => {
     const wanted = /** @type {statements.Order} */ (frame.params().get("order") ?? "newest");
-    return wanted in statements.ORDERS && statements.ORDERS[wanted][of()] !== null ? wanted : "newest";
+    return wanted in statements.ORDERS && statements.ORDERS[wanted][of()] ? wanted : "newest";
   };
   const limit = () => Math.max(1, Math.min(ROWS_MAX, Number(frame.params().get("limit")) || FIRST_ROWS));
   const isLive = () => frame.params().get("live") === "1";
@@ -48,13 +50,19 @@ export function tracesPage(frame) {
   const arriving = traceList({ frame, label: "As they come" });
   const live = liveList({
     title: "As they come", what: "row", isUpdated: true, list: arriving, put: (rows) => arriving.put(rows, of()),
-    statement: (seconds, most) => (of() === "traces" ? lastTraces : lastSpans)(where(), seconds, most),
+    // A trace is made of spans that came before, too, so it is asked for.
+    tail: () => (of() === "spans" ? { source: "spans", where: where() } : null),
+    statement: (seconds, most) => lastTraces(where(), seconds, most),
     // A trace that grows is another row with the same key.
     entry: (row) => ({ key: of() === "traces" ? String(row.trace_id) : `${row.trace_id} ${row.span_id}`, at: instantOf(startOf(row)), row, state: `${row.spans ?? ""} ${row.duration_ns} ${row.errors ?? ""}` }),
     isReading: () => arriving.rows.active >= 0,
   });
   const element = h("div.page.fill", null, h("h1.off-screen", null, "Traces"), h("div.query.with-bar", null, input.element, bar), course.element);
   let liveOf = "";
+  /** Rows that are listed, and what they are a list of. @type {Record<string, any>[]} */
+  let rows = [];
+  let listed = "";
+  let adding = new AbortController();
 
   const update = () => {
     const isNow = isLive();
@@ -69,6 +77,7 @@ export function tracesPage(frame) {
       live.stop();
       return updateListed();
     }
+    listed = "";
     const wanted = `${of()} ${where()}`;
     if (live.isOn && liveOf === wanted) return;
     liveOf = wanted;
@@ -79,11 +88,16 @@ export function tracesPage(frame) {
     const range = rangeOf(frame.params());
     if (range === null) return fill(results.body, rangeIsWrong());
     explore.href = addressOf("/explore", { where: where(), ...frame.range() });
-    const choices = Object.entries(statements.ORDERS).filter(([, one]) => one[of()] !== null);
+    const choices = Object.entries(statements.ORDERS).filter(([, one]) => one[of()]);
     fill(orders, ...choices.map(([name, one]) => h("option", { value: name, selected: name === order() }, one.words)));
-    const make = of() === "traces" ? statements.traces : statements.spans;
     void course.show({ sql: statements.spansByTime(range, where(), stepOf(range, BUCKETS)) });
-    void results.show({ sql: make(range, where(), order(), limit()) });
+    const list = { of: of(), range, where: where(), order: order() };
+    const path = pathOf({ ...list, limit: limit() });
+    // Rows that were added to the list are in the address too, but need not be asked for again.
+    if (rows.length > 0 && listed === JSON.stringify({ ...list, range: frame.range() }) && rows.length >= limit()) return;
+    listed = JSON.stringify({ ...list, range: frame.range() });
+    rows = [];
+    void results.show({ sql: path, read: (options) => readPage(path, options) });
   };
 
   /** @param {import("../data/sql.js").Answer} answer */
@@ -106,15 +120,41 @@ export function tracesPage(frame) {
   /** @param {import("../data/sql.js").Answer} answer */
   function drawResults(answer) {
     if (answer.rows === 0) return null;
-    const rows = objects(answer);
-    fill(/** @type {HTMLElement} */ (results.head.querySelector("h2")), plural(rows[0].total, of() === "traces" ? "trace" : "span"));
+    const page = /** @type {import("../data/traces.js").Page} */ (answer);
+    rows = objects(page);
+    fill(/** @type {HTMLElement} */ (results.head.querySelector("h2")), plural(page.remaining, of() === "traces" ? "trace" : "span"));
     found.rows.scrollTo(0);
     found.put(rows, of());
-    const more = () => frame.set({ limit: String(Math.min(ROWS_MAX, rows.length * 5)) }, "replace");
-    const total = Number(rows[0].total);
-    const words = total > rows.length ? `The first ${count(rows.length)} of ${count(total)}` : `All ${count(total)}`;
-    fill(foot, h("span", null, words), total > rows.length && rows.length < ROWS_MAX ? h("button.tool", { type: "button", onclick: more }, "Show more") : null);
+    drawFoot(page);
     return h("div.list-and-foot", null, found.element, foot);
+  }
+
+  /** @param {import("../data/traces.js").Page} page the last one */
+  function drawFoot({ next, remaining, rows: ofPage }) {
+    const total = rows.length + remaining - ofPage;
+    const words = next === null ? `All ${count(rows.length)}` : `The first ${count(rows.length)} of ${count(total)}`;
+    const button = next === null ? null : h("button.tool", { type: "button", onclick: () => void more(next) }, "Show more");
+    refill(foot, h("span", null, words), button);
+  }
+
+  /** Adds the rows after those that are shown. @param {string} after */
+  async function more(after) {
+    const range = rangeOf(frame.params());
+    if (range === null) return;
+    adding.abort();
+    const own = new AbortController();
+    adding = own;
+    const path = pathOf({ of: of(), range, where: where(), order: order(), limit: Math.min(ROWS_MAX, rows.length * 4), after });
+    try {
+      const page = await readPage(path, { signal: own.signal });
+      if (own !== adding || own.signal.aborted) return;
+      rows = [...rows, ...objects(page)];
+      found.put(rows, of());
+      drawFoot(page);
+      frame.set({ limit: String(Math.min(ROWS_MAX, rows.length)) }, "replace");
+    } catch (error) {
+      if (!isGivenUp(error)) refill(foot, problemNote(asProblem(error), () => void more(after)));
+    }
   }
 
   function empty() {
@@ -130,6 +170,7 @@ export function tracesPage(frame) {
     keys: { "/": () => input.focus(), " ": () => live.isOn && live.toggle() },
     close: () => {
       live.stop();
+      adding.abort();
       course.stop();
       results.stop();
     },

@@ -1,9 +1,10 @@
-// A list that grows while one watches: the newest first, asked for again and again by a statement about the last
-// seconds. What is being read never moves: while the list is scrolled, pointed at, paused or has a chosen row, new rows
+// A list that grows while one watches, the newest first: told by the server as events come, or asked for again and again
+// by a statement about the last seconds. What is being read never moves: while the list is scrolled, pointed at, paused or has a chosen row, new rows
 // are counted in a button instead.
 
 import { asProblem, isGivenUp, Problem } from "../data/request.js";
 import { ask, objects } from "../data/sql.js";
+import { follow } from "../data/tail.js";
 import { sqlAddress } from "../state/address.js";
 import { Fresh, merged, withoutKeys } from "../state/live.js";
 import { clockOf, parseInstant, zoneName } from "../state/time.js";
@@ -15,7 +16,7 @@ const EVERY_MS = 500;
 /** A question that takes long is asked less often, so that the server has more to do than to answer it. */
 const PAUSE_OF_ANSWER = 2;
 const WAIT_MAX_MS = 15_000;
-/** Rows that arrive later than that after their time are not seen. */
+/** Rows that arrive later than that after their time are not seen by a statement. */
 const LATE_SECONDS = 15;
 const SECONDS_MAX = 300;
 const ANSWER_ROWS_MAX = 2000;
@@ -25,10 +26,11 @@ const RATE_MS = 10_000;
 /** @typedef {import("../state/live.js").Entry} Entry */
 /**
  * @typedef {{
- *   title: string, what: string, statement: (seconds: number, limit: number) => string,
+ *   title: string, what: string, statement?: (seconds: number, limit: number) => string,
+ *   tail?: () => {source: "logs" | "spans", where: string} | null,
  *   entry: (row: Record<string, any>) => Entry, isUpdated?: boolean, isReading: () => boolean,
  *   list: {element: HTMLElement, rows: import("./virtual-rows.js").VirtualRows}, put: (rows: Record<string, any>[]) => void,
- * }} Options `isUpdated`: rows with the same key replace each other; `isReading`: is a row chosen?
+ * }} Options `tail` says which events the server tells of, null where the `statement` is asked; `isUpdated`: rows with the same key replace each other; `isReading`: is a row chosen?
  */
 
 /** @param {Options} options */
@@ -58,6 +60,13 @@ export function liveList(options) {
   let isPointed = false;
   let askedAt = 0;
   let failures = 0;
+  /** @type {{stop: () => void} | null} */
+  let following = null;
+  /** @type {Set<string>} keys of rows that were there before the connection was opened again */
+  let known = new Set();
+  let left = 0;
+  /** Is nobody telling what comes? */
+  let isWaiting = false;
   /** When rows came, and how many. @type {{at: number, rows: number}[]} */
   let arrivals = [];
 
@@ -80,7 +89,7 @@ export function liveList(options) {
     isAsking = true;
     // As far back as the last answer, and some more for those that come late.
     const elapsed = askedAt === 0 ? SECONDS_MAX : (performance.now() - askedAt) / 1000;
-    const statement = options.statement(Math.min(SECONDS_MAX, Math.ceil(elapsed) + LATE_SECONDS), ANSWER_ROWS_MAX);
+    const statement = /** @type {NonNullable<Options["statement"]>} */ (options.statement)(Math.min(SECONDS_MAX, Math.ceil(elapsed) + LATE_SECONDS), ANSWER_ROWS_MAX);
     sql.href = sqlAddress(statement);
     const began = performance.now();
     try {
@@ -102,18 +111,61 @@ export function liveList(options) {
     timer = setTimeout(() => void poll(), Math.min(WAIT_MAX_MS, pause));
   };
 
-  /** @param {Record<string, any>[]} answer */
+  /** @param {{source: "logs" | "spans", where: string}} wanted */
+  const listen = (wanted) => {
+    following = follow({ ...wanted, backlog: ANSWER_ROWS_MAX }, {
+      began: (statement) => {
+        sql.href = sqlAddress(statement);
+        [askedAt, isWaiting] = [performance.now(), false];
+        known = new Set([...rows, ...held].map(({ key }) => key));
+        fill(notes);
+        say();
+      },
+      rows: (more, isBacklog) => {
+        const entries = more.map(options.entry);
+        add(isBacklog ? entries.filter(({ key }) => !known.has(key)) : entries, isBacklog);
+      },
+      skipped: (number, what) => {
+        left += number;
+        fill(notes, h("div.note.warning", null, `▲ More come than can be shown: ${plural(left, what === "rows" ? options.what : "event")} left out so far.`));
+      },
+      failed: (problem) => {
+        isWaiting = true;
+        fill(state, h("i.live-dot.held", { "aria-hidden": "true" }), "stopped");
+        fill(notes, problemNote(problem, () => start()));
+      },
+      waits: () => {
+        isWaiting = true;
+        fill(state, h("i.live-dot.held", { "aria-hidden": "true" }), "waiting for the server");
+      },
+    });
+    tick();
+  };
+
+  /** Shows what was held back once nobody reads any more, and what the rate has become. */
+  const tick = () => {
+    clearTimeout(timer);
+    if (!isOn || document.hidden) return;
+    if (held.length > 0 && !isReading()) release(false);
+    if (askedAt > 0 && !isWaiting) say();
+    timer = setTimeout(tick, EVERY_MS);
+  };
+
+  /** @param {Record<string, any>[]} answer of a statement about the last seconds */
   const take = (answer) => {
-    const entries = answer.map(options.entry);
-    const more = fresh.of(entries);
+    const more = fresh.of(answer.map(options.entry));
     const isFirst = rows.length === 0 && held.length === 0;
     // What was there before one came is not all of it, and need not be.
     const lost = isFirst ? 0 : Number(answer[0]?.total ?? 0) - answer.length;
     fill(notes, lost > 0 ? h("div.note.warning", null, `▲ More come than can be shown: of the last ${plural(Number(answer[0].total), options.what)} the newest ${count(answer.length)} are here.`) : null);
+    add(more, isFirst);
+  };
+
+  /** @param {Entry[]} more @param {boolean} isFirst was it there before one came? */
+  const add = (more, isFirst) => {
     if (!isFirst) arrivals.push({ at: performance.now(), rows: more.length });
-    arrivals = arrivals.filter(({ at }) => performance.now() - at < RATE_MS);
     if (more.length > 0) held = merged(options.isUpdated ? withoutKeys(held, more) : held, more, KEPT_ROWS_MAX);
-    if (held.length > 0 && (isFirst || !isReading())) release(false);
+    if (held.length > 0 && ((isFirst && rows.length === 0) || !isReading())) release(false);
     say();
   };
 
@@ -133,6 +185,7 @@ export function liveList(options) {
 
   const say = () => {
     const [more, newest] = [held.length, rows[0]];
+    arrivals = arrivals.filter(({ at }) => performance.now() - at < RATE_MS);
     news.hidden = more === 0;
     none.hidden = askedAt === 0 || newest !== undefined;
     news.textContent = `${more >= KEPT_ROWS_MAX ? "more than " : ""}${count(more)} new ↑`;
@@ -153,6 +206,7 @@ export function liveList(options) {
   const seen = () => {
     if (!isOn) return;
     say();
+    if (options.tail?.()) return document.hidden ? void following?.stop() : start();
     if (document.hidden) return;
     // After a longer time there would be a hole in the list.
     if (askedAt > 0 && performance.now() - askedAt > (SECONDS_MAX - LATE_SECONDS) * 1000) start();
@@ -163,6 +217,8 @@ export function liveList(options) {
     isOn = false;
     isAsking = false;
     run.abort();
+    following?.stop();
+    following = null;
     clearTimeout(timer);
     document.removeEventListener("visibilitychange", seen);
   };
@@ -173,12 +229,15 @@ export function liveList(options) {
     isOn = true;
     run = new AbortController();
     [rows, held, arrivals, fresh, askedAt, failures, isPaused, isPointed] = [[], [], [], new Fresh(), 0, 0, false, false];
+    [known, left, isWaiting] = [new Set(), 0, false];
     fill(notes);
     list.rows.active = -1;
     options.put([]);
     document.addEventListener("visibilitychange", seen);
     say();
-    void poll();
+    const wanted = options.tail?.() ?? null;
+    if (wanted === null) void poll();
+    else if (!document.hidden) listen(wanted);
   };
 
   return {

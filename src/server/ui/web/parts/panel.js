@@ -10,7 +10,10 @@ import { fill, focusOf, h } from "./dom.js";
 const BAR_AFTER_MS = 300;
 
 /** @typedef {import("../data/sql.js").Answer} Answer */
-/** @typedef {{sql: string, limit?: number}} Question */
+/**
+ * `read` asks another route than that of statements: `sql` is then its address, and the answer has its statement.
+ * @typedef {{sql: string, limit?: number, read?: (options: {signal: AbortSignal, fresh: boolean}) => Promise<Answer>}} Question
+ */
 /** @typedef {{title?: string, level?: 2 | 3, draw: (answer: Answer) => (Node | null), empty?: () => (Node | Promise<Node>),
  *   tools?: Node[], name: string}} Options */
 
@@ -43,15 +46,15 @@ export class Panel {
     const run = new AbortController();
     this.run = run;
     this.question = question;
-    this.sqlLink.hidden = false;
-    /** @type {HTMLAnchorElement} */ (this.sqlLink).href = sqlAddress(question.sql);
+    this.link(question.read === undefined ? question.sql : null);
     this.element.setAttribute("aria-busy", "true");
     const slow = setTimeout(() => this.waiting(null), BAR_AFTER_MS);
     try {
-      const answer = await ask(question.sql, {
+      const answer = question.read !== undefined ? await question.read({ signal: run.signal, fresh: isFresh }) : await ask(question.sql, {
         signal: run.signal, limit: question.limit, fresh: isFresh,
         onProgress: (progress) => this.run === run && this.waiting(progress),
       });
+      if (this.run === run && answer.sql !== undefined) this.link(answer.sql);
       if (this.run === run) await this.picture(answer);
     } catch (error) {
       if (this.run === run && !isGivenUp(error)) this.failed(error);
@@ -62,6 +65,12 @@ export class Panel {
         this.element.removeAttribute("aria-busy");
       }
     }
+  }
+
+  /** Makes "SQL" lead to a statement; null where it is not known yet. @param {string | null} sql */
+  link(sql) {
+    this.sqlLink.hidden = sql === null;
+    if (sql !== null) /** @type {HTMLAnchorElement} */ (this.sqlLink).href = sqlAddress(sql);
   }
 
   /** @param {import("../data/sql.js").Progress | null} progress */

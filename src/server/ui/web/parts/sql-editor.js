@@ -1,18 +1,13 @@
 // The SQL editor: CodeMirror in a shadow root, since it adds style sheets and the page's CSP lets no element do so.
 
-import { CORE, allKeys } from "../data/keys.js";
 import { check } from "../data/check.js";
+import { completions } from "../data/complete.js";
+import { allKeys } from "../data/keys.js";
 import { isGivenUp } from "../data/request.js";
 import { nameOf } from "../state/where.js";
 import { h } from "./dom.js";
 
 const CHECK_AFTER_MS = 350;
-const VIEWS = ["events", "spans", "logs", "metrics", "span_events", "exceptions", "traces", "services", "operations", "service_graph", "trace"];
-const FUNCTIONS = ["p50", "p75", "p90", "p95", "p99", "p999", "quantile", "count", "sum", "avg", "min", "max", "date_trunc", "date_bin",
-  "coalesce", "now", "json_get", "regexp_like", "approx_distinct", "array_agg"];
-const WORDS = ["select", "from", "where", "group by", "order by", "having", "limit", "desc", "and", "or", "not", "is null", "in", "like", "between",
-  "case", "when", "then", "else", "end", "as", "join", "left join", "on", "with", "distinct", "interval", "filter", "over", "explain analyze"];
-
 /** @typedef {import("../data/request.js").Problem} Problem */
 
 /**
@@ -118,18 +113,29 @@ function leave(view) {
   return false;
 }
 
+/** The better of equally good ones first. @type {Record<string, number>} */
+const BOOSTS = { column: 3, key: 2, table: 1, function: 0, keyword: -1, value: 0 };
+
 /** @param {any} context */
 async function complete(context) {
   const word = context.matchBefore(/[A-Za-z_][\w.]*/);
-  if (word === null && !context.explicit) return null;
-  const keys = await allKeys();
-  const of = (/** @type {string[]} */ labels, /** @type {string} */ type, /** @type {number} */ boost) => labels.map((label) => ({ label, type, boost, detail: type }));
-  const known = keys.map((key) => ({ label: key.key, apply: nameOf(key.key), type: "attribute", detail: key.types.join(", "), boost: 2 }));
-  return {
-    from: word?.from ?? context.pos,
-    options: [...known, ...of(CORE, "column", 3), ...of(VIEWS, "view", 1), ...of(FUNCTIONS, "function", 0), ...of(WORDS, "word", -1)],
-    validFor: /^[\w.]*$/,
-  };
+  const isQuoted = context.matchBefore(/'[^'\n]*/) !== null;
+  if (word === null && !isQuoted && !context.explicit) return null;
+  const own = new AbortController();
+  context.addEventListener("abort", () => own.abort());
+  const sql = context.state.doc.toString();
+  const [found, keys] = await Promise.all([completions(sql, context.pos, own.signal).catch(() => []), allKeys()]);
+  if (found[0]?.kind === "value") {
+    const options = found.map(({ text }) => ({ label: text.slice(0, -1).replaceAll("''", "'"), apply: text, type: "value", detail: "value" }));
+    return { from: found[0].from, to: found[0].to, options, filter: false };
+  }
+  const options = found.map(({ text, kind, detail }) => ({ label: text, type: kind, boost: BOOSTS[kind], detail: kind === "key" ? detail : kind }));
+  // Keys that contain what is written, too; the server tells of those that begin with it.
+  const isKnown = new Set(found.map(({ text }) => text));
+  const wantsTable = found.length > 0 && found.every(({ kind }) => kind === "table" || kind === "function");
+  const others = wantsTable || word === null ? [] : keys.filter(({ key }) => !isKnown.has(nameOf(key)));
+  const more = others.map(({ key, types }) => ({ label: key, apply: nameOf(key), type: "key", detail: types.join(", "), boost: BOOSTS.key }));
+  return { from: found[0]?.from ?? word?.from ?? context.pos, options: [...options, ...more], validFor: /^[\w.]*$/ };
 }
 
 /** The word at the place of a problem, or the end of the text. @param {any} doc @param {Problem} problem */

@@ -1,26 +1,6 @@
-// The SQL of what comes while one watches: rows of the last seconds, newest first. Pure, like statements.js.
+// The SQL of the traces that come while one watches, newest first. Pure, like statements.js.
 
-import { RECORD } from "./log-statements.js";
 import { also } from "./statements.js";
-
-/** Records of the last seconds, newest first. @param {string} where @param {number} seconds @param {number} limit */
-export function lastLogs(where, seconds, limit) {
-  return `select ${RECORD}, count(*) over () as total
-from logs
-where ${since(seconds)}${also(where)}
-order by timestamp desc, trace_id, span_id
-limit ${limit}`;
-}
-
-/** Spans of the last seconds, newest first. @param {string} where @param {number} seconds @param {number} limit */
-export function lastSpans(where, seconds, limit) {
-  return `select trace_id, span_id, attributes['service.name'] as service, name, kind, status, timestamp, duration_ns,
-  count(*) over () as total
-from spans
-where ${since(seconds)}${also(where)}
-order by timestamp desc, trace_id, span_id
-limit ${limit}`;
-}
 
 /** How long before the last seconds spans of a trace are looked for. */
 const TRACE_SECONDS = 600;

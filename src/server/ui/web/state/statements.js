@@ -71,37 +71,15 @@ order by p99_ns desc
 limit 200`;
 }
 
+/** Orders of `GET /v1/traces`, and of which lists they are. */
 export const ORDERS = /** @type {const} */ ({
-  newest: { words: "Newest first", traces: "start desc", spans: "timestamp desc" },
-  slowest: { words: "Slowest first", traces: "duration_ns desc nulls last", spans: "duration_ns desc nulls last" },
-  fastest: { words: "Fastest first", traces: "duration_ns asc nulls last", spans: "duration_ns asc nulls last" },
-  errors: { words: "Most errors first", traces: "errors desc, start desc", spans: "status = 'error' desc, timestamp desc" },
-  largest: { words: "Most spans first", traces: "spans desc, start desc", spans: null },
+  newest: { words: "Newest first", traces: true, spans: true },
+  slowest: { words: "Slowest first", traces: true, spans: true },
+  fastest: { words: "Fastest first", traces: true, spans: true },
+  errors: { words: "Most errors first", traces: true, spans: true },
+  largest: { words: "Most spans first", traces: true, spans: false },
 });
 /** @typedef {keyof typeof ORDERS} Order */
-
-/** Traces that have a span which meets the condition. @param {Range} range @param {string} where @param {Order} order @param {number} limit */
-export function traces(range, where, order, limit) {
-  return `select trace_id, root_service, root_name, start, duration_ns, spans, errors, services, notes,
-  count(*) over () as total
-from traces
-where trace_id in (
-  select trace_id from spans
-  where ${within(range)}${also(where, "  ")}
-)
-order by ${ORDERS[order].traces}, trace_id
-limit ${limit}`;
-}
-
-/** Spans that meet the condition. @param {Range} range @param {string} where @param {Order} order @param {number} limit */
-export function spans(range, where, order, limit) {
-  return `select trace_id, span_id, attributes['service.name'] as service, name, kind, status, timestamp, duration_ns,
-  count(*) over () as total
-from spans
-where ${within(range)}${also(where)}
-order by ${ORDERS[order].spans ?? ORDERS.newest.spans}, trace_id, span_id
-limit ${limit}`;
-}
 
 /** Spans by time, and how many of them failed. @param {Range} range @param {string} where @param {bigint} step */
 export function spansByTime(range, where, step) {
