@@ -40,6 +40,20 @@ QUESTIONS = {
     "users with the worst p99": "SELECT user.id, p99(duration_ns) AS p FROM spans WHERE {time} GROUP BY 1 ORDER BY p DESC LIMIT 20",
     "logs that contain a text": "SELECT timestamp, service.name, body FROM logs WHERE {time} "
     "AND body LIKE '%could not serialize access%' ORDER BY timestamp LIMIT 200",
+    "logs with a rare word": "SELECT timestamp, service.name, body FROM logs WHERE search('payment_methods_wallet_token_idx') "
+    "ORDER BY timestamp LIMIT 200",
+    "the same by a scan": "SELECT timestamp, service.name, body FROM logs WHERE body ILIKE '%payment_methods_wallet_token_idx%' "
+    "ORDER BY timestamp LIMIT 200",
+    "a word that no log has": "SELECT count(*) FROM logs WHERE search('zzyzx')",
+    "the same by a scan of all": "SELECT count(*) FROM logs WHERE body ILIKE '%zzyzx%'",
+    "patterns of logs": "SELECT * FROM log_patterns((SELECT * FROM logs WHERE {time}))",
+    "calls by service": "SELECT service.name, count(*), avg(duration_ns), p99(duration_ns) FROM spans WHERE {time} GROUP BY 1",
+    "the same, weighted": "SET weighted = on; SELECT service.name, count(*), avg(duration_ns), p99(duration_ns) FROM spans "
+    "WHERE {time} GROUP BY 1",
+    "the same with bounds": "SELECT service.name, estimate(count(*)), estimate(avg(duration_ns)), estimate(p99(duration_ns)) "
+    "FROM spans WHERE {time} GROUP BY 1",
+    "objectives by service": "SELECT * FROM slo_status((SELECT * FROM spans WHERE kind = 'server'), 0.999, "
+    "period => INTERVAL '36500 days')",
     "rate of a counter by service": "SELECT * FROM rate((SELECT * FROM metrics WHERE {time} AND name = 'process.cpu.time'), "
     "by => service.name, fill => true)",
     "p99 of a histogram by route": "SELECT * FROM histogram_quantile((SELECT * FROM metrics WHERE {time} "

@@ -3,7 +3,7 @@
 //! Files are looked at when their content is needed and a second has passed since the last time, so that a change counts
 //! soon, and nobody waits for a disk long. While they cannot be read, the content of the last time counts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -45,7 +45,7 @@ impl<T: Clone> Watched<T> {
         read: impl FnOnce() -> Result<T>,
     ) -> Result<Self> {
         // Before reading: a change meanwhile is seen the next time.
-        let stamps = files.iter().map(stamp).collect();
+        let stamps = files.iter().map(|file| stamp(file)).collect();
         let seen = Seen { at: Instant::now(), stamps, content: read()? };
         Ok(Self { what, files, seen: Mutex::new(seen) })
     }
@@ -61,7 +61,7 @@ impl<T: Clone> Watched<T> {
 
     fn look(&self, seen: &mut Seen<T>, read: impl FnOnce() -> Result<T>) {
         seen.at = Instant::now();
-        let stamps: Vec<_> = self.files.iter().map(stamp).collect();
+        let stamps: Vec<_> = self.files.iter().map(|file| stamp(file)).collect();
         if stamps == seen.stamps {
             return;
         }
@@ -85,7 +85,7 @@ impl<T: Clone> Watched<T> {
     }
 }
 
-fn stamp(file: &PathBuf) -> Option<Stamp> {
+fn stamp(file: &Path) -> Option<Stamp> {
     let metadata = file.metadata().ok()?;
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(&metadata);

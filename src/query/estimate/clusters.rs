@@ -127,12 +127,16 @@ impl Clusters {
 
     /// Appends the sums as bytes.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        self.alone.iter().for_each(|sum| write::number(out, sum.to_bits()));
+        for sum in self.alone {
+            write::number(out, sum.to_bits());
+        }
         write::number(out, self.alone_count);
         write::number(out, self.cells().count() as u64);
         for (cell, sums) in self.cells() {
             write::number(out, u64::from(cell));
-            sums.iter().for_each(|sum| write::number(out, sum.to_bits()));
+            for sum in sums {
+                write::number(out, sum.to_bits());
+            }
         }
     }
 

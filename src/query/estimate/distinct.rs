@@ -244,7 +244,9 @@ impl Collected for Values {
                 value.alone = value.alone.saturating_add(alone);
                 value.rows = value.rows.saturating_add(rows);
                 value.weight += weight;
-                traces.into_iter().for_each(|trace| value.add_trace(trace));
+                for trace in traces {
+                    value.add_trace(trace);
+                }
             });
         }
         Some(())
@@ -264,12 +266,12 @@ impl Collecting for EstimatedDistinct {
     }
 
     fn coerce(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        match types.len() {
-            3 => Ok(types.to_vec()),
-            _ => plan_err!(
+        if types.len() != 3 {
+            return plan_err!(
                 "{ESTIMATED_DISTINCT} is called for approx_distinct(x) where weighted is on: write that"
-            ),
+            );
         }
+        Ok(types.to_vec())
     }
 
     fn result(&self) -> DataType {

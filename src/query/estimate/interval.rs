@@ -163,9 +163,9 @@ impl Collected for Seen {
 
     fn write(&self, out: &mut Vec<u8>) {
         let Self { rows, weight, sum, has_negative, clusters, sketch } = self;
-        [*rows, weight.to_bits(), sum.to_bits(), u64::from(*has_negative)]
-            .iter()
-            .for_each(|number| write::number(out, *number));
+        for number in [*rows, weight.to_bits(), sum.to_bits(), u64::from(*has_negative)] {
+            write::number(out, number);
+        }
         let mut bytes = Vec::new();
         sketch.write(&mut bytes);
         write::bytes(out, &bytes);
@@ -268,9 +268,10 @@ mod tests {
     }
 
     fn seen(events: &[(u64, f64)], weight: f64, of: Estimated, has_traces: bool) -> Seen {
-        let traces: ArrayRef = match has_traces {
-            true => Arc::new(events.iter().map(|(trace, _)| Some(*trace)).collect::<UInt64Array>()),
-            false => new_null_array(&DataType::UInt64, events.len()),
+        let traces: ArrayRef = if has_traces {
+            Arc::new(events.iter().map(|(trace, _)| Some(*trace)).collect::<UInt64Array>())
+        } else {
+            new_null_array(&DataType::UInt64, events.len())
         };
         let values: ArrayRef =
             Arc::new(events.iter().map(|(_, value)| Some(*value)).collect::<Float64Array>());
