@@ -7,21 +7,34 @@
 //! `--config` (see `config_file.rs`), else from the built-in default. Exit codes: 0 success, 1 failure, 2 wrong
 //! usage, 3 `import` rejected records. Results go to stdout, everything else to stderr.
 
+mod ask;
 mod backup;
 mod check;
 mod compact;
 mod config_file;
 mod delete;
 mod demo;
+mod diff;
+mod doctor;
+mod draw;
+mod events;
+mod heatmap;
 pub(crate) mod import;
 mod inspect;
 mod key;
 mod logging;
+mod logs;
+mod manual;
 mod progress;
 mod query;
+mod record;
 mod remote;
 mod serve;
 mod shell;
+mod source;
+mod tail;
+mod top;
+mod trace;
 mod units;
 
 use std::ffi::OsString;
@@ -42,6 +55,8 @@ Examples:
   broadloom import traces.json logs/*.ndjson.gz   import files
   broadloom query \"select * from events limit 5\"  run a SQL statement
   broadloom sql                                   enter statements, with completion
+  broadloom logs --search timeout --last 1h       log records; also trace, tail, diff, heatmap, top
+  broadloom doctor                                what is wrong with a set-up
 
 The command line overrides environment variables, and these override the file of --config.
 
@@ -188,6 +203,18 @@ enum Command {
     Query(query::QueryArgs),
     /// Enter SQL statements one after the other, with completion and history
     Sql(shell::SqlArgs),
+    /// Draw one trace: its spans as a tree over time, the critical path, errors and logs
+    Trace(trace::TraceArgs),
+    /// List log records, or the patterns of their messages
+    Logs(logs::LogsArgs),
+    /// Follow new log records, spans or other events, until stopped
+    Tail(tail::TailArgs),
+    /// Show what is different about some events: slow or failed ones against the others
+    Diff(diff::DiffArgs),
+    /// Draw how a number is distributed over time
+    Heatmap(heatmap::HeatmapArgs),
+    /// Show rate, errors and durations of calls by service, live
+    Top(top::TopArgs),
     /// Make, list and revoke the keys that clients of a server need
     Key(key::KeyArgs),
     /// Merge small and overlapping segments, so that queries open fewer files
@@ -204,6 +231,12 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Generate the telemetry of an online shop, and investigate an incident in it
     Demo(demo::DemoArgs),
+    /// Look at a data directory and this machine, or at a server: what is wrong, and what helps
+    Doctor(doctor::DoctorArgs),
+    /// Print a script with which a shell completes commands and options
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages
+    Man(manual::ManArgs),
 }
 
 /// Runs the program: parses the command line, runs the subcommand, and returns the exit code.
@@ -287,6 +320,17 @@ fn run(cli: Cli) -> Result<ExitCode> {
             Command::Key(args) => key::run(args, globals).map(|()| ExitCode::SUCCESS),
             Command::Query(args) => query::run(args, globals).await.map(|()| ExitCode::SUCCESS),
             Command::Sql(args) => shell::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Trace(args) => trace::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Logs(args) => logs::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Tail(args) => tail::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Diff(args) => diff::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Heatmap(args) => heatmap::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Top(args) => top::run(args, globals).await.map(|()| ExitCode::SUCCESS),
+            Command::Doctor(args) => doctor::run(args, globals).await,
+            Command::Completions(args) => {
+                manual::completions(&args, Cli::command()).map(|()| ExitCode::SUCCESS)
+            }
+            Command::Man(args) => manual::man(&args, Cli::command()).map(|()| ExitCode::SUCCESS),
         }
     })
 }

@@ -1,7 +1,7 @@
 //! `broadloom query`: runs one statement and prints the result.
 //!
 //! The data directory is opened for reading, so a server may be writing it; `--url` queries a server instead
-//! (`remote.rs`).
+//! (`source.rs`).
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -10,14 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use futures::StreamExt;
 
 use super::remote::RemoteArgs;
-use super::{Globals, logging, remote, units};
-use crate::config::Settings;
-use crate::db::Database;
+use super::source::Source;
+use super::{Globals, logging, units};
 use crate::error::{Error, Position, Result};
-use crate::query::output::{self, Format};
+use crate::query::output::Format;
 use crate::query::{Ask, Parameter, Question};
 
 const AFTER_HELP: &str = "\
@@ -116,38 +114,11 @@ pub(super) async fn run(args: QueryArgs, globals: &Globals) -> Result<()> {
         ));
     }
     let mut to = Sink::open(args.output)?;
-    let answered = if let Some(server) = args.remote.server()? {
-        remote::ask(&server, &question, format, &mut to).await
-    } else {
-        let mut settings = globals.settings();
-        settings.query.memory_bytes_max = args.query_memory;
-        local(settings, question, format, &mut to).await
+    let answered = match Source::open(&args.remote, globals, args.query_memory).await {
+        Ok(source) => source.write(question, format, &mut to).await,
+        Err(error) => Err(error),
     };
     to.close(answered).map_err(|error| point_at(error, &sql))
-}
-
-/// Runs the query on the data directory or object store.
-async fn local(settings: Settings, question: Question, format: Format, to: &mut Sink) -> Result<()> {
-    let database = Database::open_read_only(settings).await?;
-    let rows_max = question.row_limit;
-    let question = Question { row_limit: rows_max.filter(|rows| *rows > 0), ..question };
-    let mut result = database.query(question).await?;
-    if let Some(rows_max) = rows_max {
-        result = result.first_rows(rows_max);
-    }
-    for warning in &result.warnings {
-        warn(warning);
-    }
-    let mut chunks = std::pin::pin!(output::encode(result, format));
-    while let Some(chunk) = chunks.next().await {
-        to.write_all(&chunk?)?;
-    }
-    Ok(())
-}
-
-/// Prints a warning about the result on stderr.
-pub(super) fn warn(warning: &str) {
-    let _ = writeln!(std::io::stderr(), "warning: {warning}");
 }
 
 /// The statement: an argument, a file, or stdin.

@@ -1,24 +1,24 @@
 //! How is a running server reached? Over HTTP; it is queried with `POST /v1/sql`.
 
 use std::error::Error as _;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::Buffer;
 use arrow::datatypes::SchemaRef;
-use arrow::ipc::reader::StreamReader;
+use arrow::ipc::reader::{StreamDecoder, StreamReader};
 use clap::Args;
+use futures::Stream;
 use reqwest::Response;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::query::warn;
 use crate::error::{Error, ErrorKind, Position, Result};
-use crate::query::output::{self, Format};
-use crate::query::{Parameter, Question};
+use crate::query::output::Format;
+use crate::query::{Ask, Parameter, Question};
 
 /// Time that the client waits beyond the query's timeout, so that the server's own timeout message arrives. Also the
 /// limit for connecting.
@@ -120,7 +120,12 @@ impl Server {
     /// question.
     pub(super) async fn ask(&self, question: &Question, format: Format) -> Result<(Vec<String>, Response)> {
         let path = path(question, format);
-        let statement = Statement { query: question.ask.to_string(), params: &question.params };
+        // The setting goes into the path, so that places in the text are those of the user's.
+        let text = match &question.ask {
+            Ask::Weighted(ask) => ask.to_string(),
+            ask => ask.to_string(),
+        };
+        let statement = Statement { query: text, params: &question.params };
         let body = serde_json::to_vec(&statement)
             .map_err(|e| Error::internal("the statement cannot be written as JSON").with_source(e))?;
         let timeout = question.timeout.map(|timeout| timeout + PATIENCE);
@@ -144,6 +149,36 @@ impl Server {
         Ok((warnings, schema, batches))
     }
 
+    /// Sends a question, and returns its rows as they come.
+    pub(super) async fn stream(
+        &self,
+        question: &Question,
+    ) -> Result<impl Stream<Item = Result<RecordBatch>> + Send + 'static> {
+        let (_, answer) = self.ask(question, Format::Arrow).await?;
+        let begin = (answer, StreamDecoder::new(), Buffer::default());
+        Ok(futures::stream::try_unfold(begin, |(mut answer, mut decoder, mut bytes)| async move {
+            loop {
+                if let Some(batch) = decoder.decode(&mut bytes)? {
+                    return Ok(Some((batch, (answer, decoder, bytes))));
+                }
+                match answer.chunk().await.map_err(cut_off)? {
+                    Some(piece) => bytes = piece.into(),
+                    None => break,
+                }
+            }
+            decoder.finish()?;
+            Ok(None)
+        }))
+    }
+
+    /// Gets `path`: status and text. Fails if there is no answer within [`PATIENCE`].
+    pub(super) async fn get(&self, path: &str) -> Result<(u16, HeaderMap, String)> {
+        let request = self.client.get(format!("{}{path}", self.url)).timeout(PATIENCE);
+        let answer = request.send().await.map_err(|e| self.unreachable(e))?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        Ok((status, headers, answer.text().await.map_err(cut_off)?))
+    }
+
     fn unreachable(&self, error: reqwest::Error) -> Error {
         let mut cause = error.source();
         while let Some(deeper) = cause.and_then(std::error::Error::source) {
@@ -158,31 +193,6 @@ impl Server {
 pub(super) fn read_rows(bytes: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let reader = StreamReader::try_new(bytes, None)?;
     Ok((reader.schema(), reader.collect::<std::result::Result<_, _>>()?))
-}
-
-/// Sends the question to the server and writes the result to `to`.
-pub(super) async fn ask(
-    server: &Server,
-    question: &Question,
-    format: Format,
-    to: &mut impl Write,
-) -> Result<()> {
-    if format == Format::Table {
-        let (warnings, schema, batches) = server.rows(question).await?;
-        for warning in &warnings {
-            warn(warning);
-        }
-        to.write_all(output::table(&schema, &batches)?.as_bytes())?;
-        return Ok(());
-    }
-    let (warnings, mut answer) = server.ask(question, format).await?;
-    for warning in &warnings {
-        warn(warning);
-    }
-    while let Some(piece) = answer.chunk().await.map_err(cut_off)? {
-        to.write_all(&piece)?;
-    }
-    Ok(())
 }
 
 fn parse(url: &str) -> Result<url::Url> {
@@ -200,6 +210,9 @@ fn path(question: &Question, format: Format) -> String {
     options.append_pair("format", format.name());
     if let Some(timeout) = question.timeout {
         options.append_pair("timeout", &humantime::format_duration(timeout).to_string());
+    }
+    if matches!(question.ask, Ask::Weighted(_)) {
+        options.append_pair("weighted", "on");
     }
     if let Some(limit) = question.row_limit {
         options.append_pair("limit", &limit.to_string());
@@ -225,7 +238,8 @@ fn problem(status: u16, text: &str) -> Error {
     }
 }
 
-fn cut_off(error: reqwest::Error) -> Error {
+/// The error of an answer that ended early.
+pub(super) fn cut_off(error: reqwest::Error) -> Error {
     let message = format!("the server ended the result early, see its log for the reason: {error}");
     Error::new(ErrorKind::Unavailable, message).with_source(error)
 }
@@ -239,6 +253,10 @@ mod tests {
         let timeout = Some(Duration::from_millis(1500));
         let question = Question { timeout, row_limit: Some(7), ..Question::sql("select 1") };
         assert_eq!(path(&question, Format::Arrow), "/v1/sql?format=arrow&timeout=1s+500ms&limit=7");
+        assert_eq!(
+            path(&Question::sql("select 1").weighted(), Format::Csv),
+            "/v1/sql?format=csv&weighted=on"
+        );
         let server = |url: &str| {
             let args = RemoteArgs { url: Some(url.to_owned()), key: Some("bl_1".to_owned()), roots: None };
             args.server().map(Option::unwrap)

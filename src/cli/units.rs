@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 
 use crate::config::{Location, LogPlace, RetentionRule};
+use crate::error::Error;
+use crate::query::output::Format;
 
 const SEGMENT_BYTES_MIN: usize = 1 << 20;
 
@@ -70,6 +72,17 @@ pub(super) fn time(text: &str) -> Result<i64, String> {
         .map_err(|e| format!("{e}; write 2026-11-21T08:00:00Z"))?;
     time.timestamp_nanos_opt()
         .ok_or_else(|| "this is out of range; write a time between 1677 and 2262".to_owned())
+}
+
+/// A format that a terminal can show.
+pub(super) fn text_format(name: &str) -> crate::error::Result<Format> {
+    let format: Format = name.parse()?;
+    match format {
+        Format::Arrow | Format::Parquet => Err(Error::invalid(format!(
+            "{format} is binary: write it to a file with broadloom query --format {format} --output FILE"
+        ))),
+        _ => Ok(format),
+    }
 }
 
 /// Parses a retention rule: `14d`, or `90d where status = 'error'`.

@@ -24,7 +24,9 @@ use crate::catalog::{Catalog, CatalogSnapshot, ColumnFact, Fact};
 use crate::config::{Settings, SystemClock};
 use crate::error::{Error, ErrorKind, Problem, Result};
 use crate::event::EventBatch;
+use crate::event::schema::column;
 use crate::index::run::Run;
+use crate::index::words::WORDS_OF_BODY;
 use crate::index::{SegmentIndex, check as index_check, checksums};
 use crate::segment::mask::deleted_rows;
 use crate::segment::{NewSegment, SegmentId, SegmentMeta, check as segment_check};
@@ -237,6 +239,9 @@ impl Checker {
             let visit = |name: &str, values: &ArrayRef| {
                 let Some(index) = &of_index else { return };
                 misses.extend(lookup(index, &meta, name, values));
+                if name == column::BODY {
+                    misses.extend(lookup(index, &meta, WORDS_OF_BODY, values));
+                }
             };
             let found = segment_check::check(&store, &meta, &damaged, &mut problems, visit);
             (found, problems, misses)

@@ -8,6 +8,8 @@
 //!    are in a column or in the overflow;
 //! 3. text attributes that look like ids: many values, each in few pages, and small postings ([`Shape`]).
 //!
+//! The [`words`](super::words) of the bodies of log records are looked up too.
+//!
 //! `span_id` is not a lookup key by default: it would cost 6 bytes per row. It can be pinned.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -18,9 +20,11 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value as AnyValue;
 use parking_lot::Mutex;
 
 use super::hash::ValueHash;
+use super::place::Place;
 use super::postings::{Postings, PostingsWriter};
 use super::segment_index::{BuiltIndex, put_lookup, put_segment};
 use super::sidecar::SidecarWriter;
+use super::words::{self, WORDS_OF_BODY};
 use super::{checksums, footers};
 use crate::config::IndexSettings;
 use crate::error::Result;
@@ -39,6 +43,8 @@ const SHAPED_BYTES_PER_TWO_ROWS_MAX: usize = 3;
 const SHAPED_DISTINCT_MIN: usize = 64;
 /// A value of a shaped key is, on average, in at most one of this many pages.
 const SHAPED_PAGES_PER_PAGE_MIN: usize = 8;
+/// Postings of words of so many bytes are kept however few bodies there are.
+const WORDS_BYTES_MIN: usize = 4 << 10;
 /// Number of pages after which a column is dropped if it is unlikely to become a lookup key.
 const TRIAL_PAGES: usize = 8;
 /// Number of values sampled before all are hashed.
@@ -57,6 +63,8 @@ struct Found {
     /// `trace_id` and pinned columns: each value's hash and page. `None` if some value cannot be hashed.
     always: BTreeMap<String, Option<Vec<Place>>>,
     shaped: Vec<Shape>,
+    /// Of the bodies, and their number. `None` if there is no body.
+    words: Option<(Vec<Place>, usize)>,
 }
 
 impl IndexBuilder {
@@ -71,7 +79,7 @@ impl IndexBuilder {
         let segment = &built.segment;
         let SegmentMeta { id, rows, .. } = segment.meta;
         let pages = pages(rows as usize);
-        let Found { mut always, mut shaped } = self.found.into_inner();
+        let Found { mut always, mut shaped, words } = self.found.into_inner();
         // A key without any value gets empty postings: lookups then know that it is absent.
         for name in self.pinned.into_iter().chain([column::TRACE_ID.to_owned()]) {
             always.entry(name).or_insert_with(|| Some(Vec::new()));
@@ -87,6 +95,11 @@ impl IndexBuilder {
             if let Some(places) = places {
                 put_lookup(&mut writer, &name, postings(places, pages));
             }
+        }
+        let (places, bodies) = words.unwrap_or_default();
+        let words = postings(places, pages);
+        if words.bytes() <= bodies.saturating_mul(words::BYTES_PER_BODY_MAX).max(WORDS_BYTES_MIN) {
+            put_lookup(&mut writer, WORDS_OF_BODY, words);
         }
         for shape in shaped {
             put_lookup(&mut writer, &shape.column, shape.postings);
@@ -130,6 +143,7 @@ impl ColumnObserver for IndexBuilder {
     fn wants(&self, field: &Field) -> bool {
         let name = field.name();
         name == column::TRACE_ID
+            || name == column::BODY
             || self.pinned.contains(name)
             || (name == schema::OVERFLOW && !self.pinned.is_empty())
             || (is_text(field) && AttributeKey::from_physical_name(name).is_some())
@@ -137,11 +151,18 @@ impl ColumnObserver for IndexBuilder {
 
     fn observe(&self, field: &Field, values: &ArrayRef) {
         let name = field.name();
+        if name == column::BODY
+            && let Some(places) = words::places(values)
+        {
+            self.found.lock().words = Some((places, values.len() - values.null_count()));
+        }
         if name == schema::OVERFLOW {
             self.observe_overflow(values.as_string_view());
         } else if name == column::TRACE_ID || self.pinned.contains(name) {
             self.add(name, places(field, values));
-        } else if let Some(shape) = Shape::of(name, values.as_string_view()) {
+        } else if name != column::BODY
+            && let Some(shape) = Shape::of(name, values.as_string_view())
+        {
             self.found.lock().shaped.push(shape);
         }
     }
@@ -161,27 +182,6 @@ fn is_text(field: &Field) -> bool {
 
 fn pages(rows: usize) -> u32 {
     rows.div_ceil(PAGE_ROWS) as u32
-}
-
-/// Hash and page of a value, as one number that sorts by hash, then page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(u64);
-
-impl Place {
-    pub(super) const PAGE_BITS: u32 = u64::BITS - ValueHash::BITS;
-
-    pub(super) fn new(hash: ValueHash, row: usize) -> Self {
-        // A segment has at most 128 pages.
-        Self(hash.get() << Self::PAGE_BITS | (row / PAGE_ROWS) as u64)
-    }
-
-    pub(super) fn hash(self) -> ValueHash {
-        ValueHash::from_bits(self.0 >> Self::PAGE_BITS)
-    }
-
-    pub(super) fn page(self) -> u32 {
-        (self.0 & ((1 << Self::PAGE_BITS) - 1)) as u32
-    }
 }
 
 /// Hash and page of each value of a column; `None` if the column's type has no lookups.

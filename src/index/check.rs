@@ -9,13 +9,15 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 
-use super::builder::{Place, places};
+use super::builder::places;
 use super::footers;
 use super::hash::ValueHash;
+use super::place::Place;
 use super::postings::PostingsReader;
 use super::run::{Run, SLICE_BYTES};
 use super::segment_index::{SegmentIndex, lookup_section};
 use super::sidecar::Sidecar;
+use super::words::{self, WORDS_OF_BODY};
 use crate::error::{Error, Result};
 use crate::segment::SegmentId;
 use crate::segment::encoding::PAGE_ROWS;
@@ -36,8 +38,8 @@ pub async fn damage(index: &SegmentIndex, rows: u64) -> Vec<Error> {
     wrong
 }
 
-/// Counts the values of `column` that the index does not list on their pages; `None` if the column has no
-/// lookups. `values` has one value per row. Needs 8 bytes of memory per posting of the column.
+/// Counts the values of `column`, or the words of [`WORDS_OF_BODY`], that the index does not list on their pages; `None`
+/// if the column has no lookups. `values` has one value per row. Needs 8 bytes of memory per posting of the column.
 pub async fn values_not_found(
     index: &SegmentIndex,
     column: &str,
@@ -47,7 +49,8 @@ pub async fn values_not_found(
         return Ok(None);
     };
     let field = Field::new(column, values.data_type().clone(), true);
-    let Some(places) = places(&field, values) else { return Ok(None) };
+    let places = if column == WORDS_OF_BODY { words::places(values) } else { places(&field, values) };
+    let Some(places) = places else { return Ok(None) };
     let mut known = Vec::new();
     visit_slice(index.sidecar(), column, reader, (0, 0), |hash, pages| {
         known.extend(pages.iter().map(|page| hash.get() << Place::PAGE_BITS | u64::from(*page)));

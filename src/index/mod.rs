@@ -24,7 +24,7 @@
 //!
 //! [`sidecar`] is the container of all index objects, [`blocks`] stores many small blocks in one section, and
 //! [`postings`] is the format of lookups. [`builder`] makes the side-car of a segment while the segment is
-//! written, [`segment_index`] reads it, [`run`] and [`run_set`] index many segments, and [`cache`] bounds the
+//! written, with the [`words`] of log records, [`segment_index`] reads it, [`run`] and [`run_set`] index many segments, and [`cache`] bounds the
 //! memory of open indexes. [`checksums`] protect the segment itself. [`check`] verifies indexes, [`inspect`] shows
 //! the contents of one. [`bitmap`] is another kind of index: the rows of each value of a column, made in memory
 //! for queries.
@@ -32,6 +32,8 @@
 pub mod bitmap;
 mod cursor;
 pub mod hash;
+mod place;
+pub mod words;
 pub mod sidecar;
 pub mod blocks;
 pub mod checksums;

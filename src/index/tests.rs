@@ -13,6 +13,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::run::{Run, RunInput, merge};
+use super::words::WORDS_OF_BODY;
 use super::*;
 use crate::ErrorKind;
 use crate::config::IndexSettings;
@@ -106,7 +107,11 @@ async fn text_that_looks_like_an_id_is_indexed_by_itself() {
     let store = store();
     let meta = stored(&store, events(100_000, 0), &[]).await;
     let index = open(&store, &meta).await;
-    assert_eq!(index.lookup_columns().collect::<Vec<_>>(), ["trace_id", "user.id"], "pods are in every page");
+    assert_eq!(
+        index.lookup_columns().collect::<Vec<_>>(),
+        [WORDS_OF_BODY, "trace_id", "user.id"],
+        "pods are in every page"
+    );
     let found = index.lookup("user.id", ValueHash::of_text("user 150")).await.unwrap();
     assert_eq!(found, Some(vec![0]));
 }
@@ -302,4 +307,44 @@ async fn the_cache_keeps_what_was_used_last_within_its_limit() {
     }
     assert!(cache.segment(&store, &metas[0]).await.is_some(), "used all the time, so it is open");
     assert!(cache.segment(&store, &metas[1]).await.is_none(), "not used for long, so it was closed");
+}
+
+#[tokio::test]
+async fn a_word_of_a_body_is_found_in_exactly_the_pages_that_have_it() {
+    let store = store();
+    let mut builder = EventBatchBuilder::new();
+    let rows = 30_000;
+    for i in 0..rows {
+        let body = format!("Order {} paid by card-{}", i / 100, if i == 20_000 { "Amex" } else { "visa" });
+        builder.push(&CoreEvent {
+            timestamp_ns: i64::from(rows - i),
+            body: (i % 3 != 1).then_some(&body),
+            ..CoreEvent::default()
+        });
+    }
+    let meta = stored(&store, builder.finish().unwrap(), &[]).await;
+    let index = open(&store, &meta).await;
+    let pages = |word: &'static str| {
+        let index = Arc::clone(&index);
+        async move { index.lookup(WORDS_OF_BODY, ValueHash::of_text(word)).await.unwrap() }
+    };
+    assert_eq!(pages("amex").await, Some(vec![2]));
+    assert_eq!(pages("visa").await, Some(vec![0, 1, 2, 3]));
+    assert_eq!(pages("100").await, Some(vec![1]));
+    assert_eq!(pages("Amex").await, Some(vec![]), "words are in lower case");
+    assert_eq!(pages("car").await, Some(vec![]), "a part of a word is none");
+    assert_eq!(index.lookup("body", ValueHash::of_text("amex")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn bodies_that_are_mostly_ids_have_no_index_of_words() {
+    let store = store();
+    let mut builder = EventBatchBuilder::new();
+    for i in 0..20_000_i64 {
+        let body = format!("{i} {} {}", i + 1_000_000, i + 2_000_000);
+        builder.push(&CoreEvent { timestamp_ns: i, body: Some(&body), ..CoreEvent::default() });
+    }
+    let meta = stored(&store, builder.finish().unwrap(), &[]).await;
+    let index = open(&store, &meta).await;
+    assert_eq!(index.lookup(WORDS_OF_BODY, ValueHash::of_text("7")).await.unwrap(), None);
 }

@@ -44,6 +44,7 @@ use super::answer::QueryResult;
 use super::complete::{Vocabulary, core_names, keys_written};
 use super::diff;
 use super::discovery::{self, ATTRIBUTE_FACTS, AttributeFacts};
+use super::estimate;
 use super::functions;
 use super::indexed::column_cache::{Asks, ColumnCache};
 use super::indexed::counts_exec::CountFromBitmaps;
@@ -78,7 +79,8 @@ const SCHEMA: &str = "public";
 /// Number of the largest memory consumers that an error names.
 const NAMED_CONSUMERS: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(2);
 /// Functions that the planner knows although no registry lists them.
-const PLANNED_FUNCTIONS: [&str; 12] = [
+const PLANNED_FUNCTIONS: [&str; 13] = [
+    "estimate",
     "grouping",
     "unnest",
     "extract",
@@ -353,6 +355,7 @@ fn template(runtime: Arc<RuntimeEnv>, parallelism: usize) -> SessionState {
     let difference = Arc::new(diff::aggregate::function());
     let aggregates = functions::aggregate_functions().into_iter().chain([difference]);
     let aggregates = aggregates.chain(series::aggregate_functions()).chain(trees::aggregate_functions());
+    let aggregates = aggregates.chain(estimate::aggregate_functions());
     let aggregates = aggregates.chain(discovery::aggregate_functions());
     for function in aggregates {
         let _ = datafusion::execution::FunctionRegistry::register_udaf(&mut state, function);

@@ -35,6 +35,7 @@ mod bytes;
 mod diff;
 mod discovery;
 mod series;
+mod estimate;
 pub(crate) mod trees;
 pub(crate) mod row_matcher;
 pub(crate) mod complete;

@@ -38,6 +38,13 @@ impl Question {
         Self::new(Ask::Sql(sql.into()))
     }
 
+    /// Makes `count`, `sum`, `avg`, quantiles and `approx_distinct` estimate what they would be without sampling, as
+    /// `SET weighted = on` does.
+    #[must_use]
+    pub fn weighted(self) -> Self {
+        Self { ask: Ask::Weighted(Box::new(self.ask)), ..self }
+    }
+
     /// Creates a question of a syntax tree. Its names are resolved as in SQL text.
     ///
     /// Fails with [`InvalidInput`](crate::ErrorKind::InvalidInput) when the tree is too deep; see [`Tree::new`].

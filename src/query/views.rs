@@ -51,6 +51,9 @@ const FUNCTIONS: &[(&str, &[Declared], &str)] = &[
         &[SOURCE, BY, STEP, CALLS, SATURATION, FILL],
         include_str!("../../sql/golden_signals.sql"),
     ),
+    ("slo_status", &[SOURCE, OBJECTIVE, GOOD, BY, PERIOD, AT_NOW], include_str!("../../sql/slo_status.sql")),
+    ("log_patterns", &[FROM_LOGS], include_str!("../../sql/log_patterns.sql")),
+    ("log_context", &[AT, FROM_LOGS, BEFORE, AFTER], include_str!("../../sql/log_context.sql")),
     ("rate", COUNTER, include_str!("../../sql/rate.sql")),
     ("increase", COUNTER, include_str!("../../sql/increase.sql")),
     ("delta", COUNTER, include_str!("../../sql/delta.sql")),
@@ -90,6 +93,14 @@ const COUNTER: &[Declared] = &[SOURCE, BY_METRIC, STEP, NUMBER, SERIES, FILL];
 const KEY: Declared = ("key", Kind::Name, None);
 const PREFIX: Declared = ("prefix", Kind::Constant, Some("''"));
 const FROM_EVENTS: Declared = ("source", Kind::Source, Some("events"));
+const FROM_LOGS: Declared = ("source", Kind::Source, Some("logs"));
+const OBJECTIVE: Declared = ("objective", Kind::Constant, None);
+const GOOD: Declared = ("good", Kind::Expression, Some("status IS DISTINCT FROM 'error'"));
+const PERIOD: Declared = ("period", Kind::Constant, Some("INTERVAL '30 days'"));
+const AT_NOW: Declared = ("at", Kind::Constant, Some("now()"));
+const AT: Declared = ("at", Kind::Constant, None);
+const BEFORE: Declared = ("before", Kind::Constant, Some("20"));
+const AFTER: Declared = ("after", Kind::Constant, Some("20"));
 const FIND: &[Declared] = &[
     SOURCE,
     ("shape", Kind::Constant, None),

@@ -71,6 +71,7 @@ mod trace;
 mod trace_list;
 mod traces;
 mod ui;
+mod watched;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

@@ -26,8 +26,9 @@ use super::port::is_stalled;
 use super::queries::set_query;
 use super::sql_stream;
 use crate::error::{Error, ErrorKind, Result};
+use crate::query::language::switch;
 use crate::query::output::{self, Format};
-use crate::query::{Ask, Parameter, QueryResult, Question};
+use crate::query::{Parameter, QueryResult, Question};
 
 /// Most bytes of a statement with its parameters: no person writes more, and programs can use parameters.
 pub(super) const STATEMENT_BYTES_MAX: usize = 4 << 20;
@@ -108,6 +109,7 @@ struct Options {
     format: Option<Wanted>,
     timeout: Option<Duration>,
     limit: Option<usize>,
+    is_weighted: bool,
 }
 
 impl Options {
@@ -125,9 +127,14 @@ impl Options {
                         Error::invalid(format!("limit={value} is not a number of rows; write limit=1000"))
                     })?);
                 }
+                "weighted" => {
+                    options.is_weighted = switch(&value).ok_or_else(|| {
+                        Error::invalid(format!("weighted={value} is neither on nor off; write weighted=on"))
+                    })?;
+                }
                 other => {
                     return Err(Error::invalid(format!(
-                        "unknown option {other:?}; the options are query, param, format, timeout and limit"
+                        "unknown option {other:?}; the options are query, param, format, timeout, limit and weighted"
                     )));
                 }
             }
@@ -183,7 +190,8 @@ async fn answer(
 ) -> Result<Response, Problem> {
     let rows_max = options.limit;
     let row_limit = rows_max.filter(|rows| *rows > 0);
-    let question = Question { ask: Ask::Sql(sql), params, timeout: options.timeout, row_limit };
+    let question = Question { params, timeout: options.timeout, row_limit, ..Question::sql(sql) };
+    let question = if options.is_weighted { question.weighted() } else { question };
     let limit = move |found: QueryResult| match rows_max {
         Some(rows_max) => found.first_rows(rows_max),
         None => found,
@@ -256,15 +264,18 @@ mod tests {
 
     #[test]
     fn options_are_read_from_the_address() {
-        let options =
-            Options::parse("query=select+%241&param=7&param=seven&format=csv&timeout=1m&limit=10").unwrap();
+        let options = Options::parse(
+            "query=select+%241&param=7&param=seven&format=csv&timeout=1m&limit=10&weighted=on",
+        )
+        .unwrap();
         assert_eq!(options.query.as_deref(), Some("select $1"));
         assert_eq!(options.params, [Parameter::Integer(7), Parameter::Text("seven".to_owned())]);
         assert_eq!((options.timeout, options.limit), (Some(Duration::from_mins(1)), Some(10)));
+        assert!(options.is_weighted);
         assert_eq!(options.format, Some(Wanted::Document(Format::Csv)));
         assert_eq!(Options::parse("format=stream").unwrap().format, Some(Wanted::Stream));
         assert_eq!(Options::parse("timeout=30").unwrap().timeout, Some(Duration::from_secs(30)));
-        for wrong in ["format=xml", "timeout=soon", "limit=-1", "fromat=csv"] {
+        for wrong in ["weighted=so", "format=xml", "timeout=soon", "limit=-1", "fromat=csv"] {
             assert_eq!(Options::parse(wrong).unwrap_err().kind(), ErrorKind::InvalidInput, "{wrong}");
         }
     }

@@ -13,6 +13,7 @@ import datetime
 import decimal
 import json
 import pathlib
+import re
 import sys
 import threading
 import urllib.error
@@ -44,9 +45,9 @@ def statements(path):
         yield "\n".join(sql)
 
 
-def over_http(url, sql):
+def over_http(url, sql, weighted):
     """Rows, or the message of the error."""
-    request = urllib.request.Request(f"{url}/v1/sql", data=sql.encode(), headers={"Content-Type": "text/plain"})
+    request = urllib.request.Request(f"{url}/v1/sql?weighted={weighted}", data=sql.encode(), headers={"Content-Type": "text/plain"})
     try:
         with urllib.request.urlopen(request) as answer:
             # Numbers with a point stay texts, so that no digit is lost.
@@ -108,7 +109,13 @@ def scripts(host, port, url, folder):
                 # Attributes are columns there, which over HTTP they are not.
                 if "information_schema.columns" in sql:
                     continue
-                wanted, problem = over_http(url, sql)
+                # A setting is of the text there, and of the session here.
+                setting = re.match(r"set weighted = (on|off); ", sql, re.IGNORECASE)
+                if sql.lower().startswith("set ") and not setting:
+                    continue
+                sql, weighted = (sql[setting.end():], setting[1]) if setting else (sql, "off")
+                connection.execute(f"SET weighted = {weighted}")
+                wanted, problem = over_http(url, sql, weighted)
                 # The simple protocol takes several statements.
                 if problem and problem.startswith("one statement at a time"):
                     continue

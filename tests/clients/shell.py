@@ -4,70 +4,9 @@ shell.py PROGRAM ARGUMENT...   with BROADLOOM_HISTORY set to a file that may be 
 """
 
 import os
-import pty
-import re
-import select
-import signal
 import sys
-import time
 
-WAIT_S = 120
-ESCAPES = re.compile(rb"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[()][A-Z0-9]|\x1b[=>]|\x1b\][^\x07]*\x07")
-
-
-class Terminal:
-    """A program in a terminal of 100 columns and 40 rows."""
-
-    def __init__(self, command):
-        self.process, self.screen = pty.fork()
-        if self.process == 0:
-            os.environ.update(TERM="xterm-256color", PAGER="cat", COLUMNS="100", LINES="40")
-            os.execv(command[0], command)
-        import fcntl
-        import struct
-        import termios
-
-        fcntl.ioctl(self.screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-        self.seen = b""
-
-    def read(self, wait):
-        if not select.select([self.screen], [], [], wait)[0]:
-            return False
-        try:
-            more = os.read(self.screen, 65536)
-        except OSError:
-            return False
-        # The editor asks where the cursor is.
-        for _ in range(more.count(b"\x1b[6n")):
-            os.write(self.screen, b"\x1b[1;1R")
-        self.seen += more
-        return bool(more)
-
-    def text(self):
-        return ESCAPES.sub(b"", self.seen).decode(errors="replace")
-
-    def expect(self, words):
-        """Waits for `words`, and forgets what came before."""
-        began = time.monotonic()
-        while words not in self.text():
-            if time.monotonic() - began > WAIT_S:
-                sys.exit(f"no {words!r} in:\n{self.text()}")
-            self.read(0.2)
-        self.seen = b""
-
-    def type(self, text):
-        os.write(self.screen, text.encode())
-
-    def ended(self):
-        began = time.monotonic()
-        while time.monotonic() - began < WAIT_S:
-            self.read(0.1)
-            done, status = os.waitpid(self.process, os.WNOHANG)
-            if done:
-                return os.waitstatus_to_exitcode(status)
-        os.kill(self.process, signal.SIGKILL)
-        sys.exit("it does not end")
-
+from terminal import Terminal
 
 terminal = Terminal(sys.argv[1:])
 

@@ -13,7 +13,6 @@ const LINES_MAX: usize = 700;
 const CYCLES: &[(&str, &str)] = &[
     ("catalog", "checkpoint, columns, section"),
     ("catalog", "claim, commit"),
-    ("cli", "query, remote"),
     ("cli/import", "decode, source, tables"),
     ("demo", "logs, trace"),
     ("event", "typed_json, value"),

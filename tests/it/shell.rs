@@ -54,10 +54,12 @@ fn a_person_types_completes_interrupts_and_leaves() {
     let Some(clients) = clients("the shell in a terminal") else { return };
     let server = Running::start();
     server.send(&spans(3));
-    let home = tempfile::tempdir().unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/shell.py");
-    let mut command = Command::new(clients.join("python/bin/python"));
-    command.arg(script).args([env!("CARGO_BIN_EXE_broadloom"), "sql", "--url", &server.url()]);
-    let output = command.env("BROADLOOM_HISTORY", home.path().join("state/history")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for source in [["--url", &server.url()], ["--data", &server.database.settings().data.to_string()]] {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(clients.join("python/bin/python"));
+        command.arg(&script).args([env!("CARGO_BIN_EXE_broadloom"), "sql"]).args(source);
+        let output = command.env("BROADLOOM_HISTORY", home.path().join("state/history")).output().unwrap();
+        assert!(output.status.success(), "{source:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::text_format;
+use super::super::units::text_format;
 use crate::error::{Error, Result};
 use crate::query::output::Format;
 

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use reedline::{Completer, CompletionResult, Span, Suggestion};
 use tokio::runtime::Handle;
 
+use super::super::source::Source;
 use super::command::Command;
-use super::source::Source;
 use crate::query::complete::{Kind, Vocabulary, complete, complete_value, wanted_values};
 
 /// Longest wait for values: completion must not hold up typing.

@@ -10,10 +10,10 @@
 mod command;
 mod completion;
 mod highlight;
+mod names;
 mod pager;
 mod prompt;
 mod session;
-mod source;
 
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -25,13 +25,13 @@ use parking_lot::Mutex;
 use reedline::Signal;
 
 use super::remote::RemoteArgs;
+use super::source::Source;
 use super::{Globals, directory_of_user, logging, units};
 use crate::error::{Error, Result};
 use crate::query::complete::Vocabulary;
 use crate::query::language::lex::is_blank;
 use crate::query::output::Format;
 use session::{Next, Session};
-use source::Source;
 
 const AFTER_HELP: &str = "\
 Statements end with a semicolon and may have several lines. Commands begin with a backslash: \\? lists them.
@@ -51,7 +51,7 @@ pub(super) struct SqlArgs {
     /// Format of the rows: table, json, ndjson or csv
     ///
     /// Default: table on a terminal, else csv.
-    #[arg(long, value_name = "FORMAT", value_parser = text_format)]
+    #[arg(long, value_name = "FORMAT", value_parser = units::text_format)]
     format: Option<Format>,
     /// Rows of a statement that are shown; more are cut, and a note says so
     #[arg(long, value_name = "ROWS", default_value_t = 10_000)]
@@ -73,27 +73,10 @@ pub(super) struct SqlArgs {
     history: Option<PathBuf>,
 }
 
-/// A format that a terminal can show.
-fn text_format(name: &str) -> Result<Format> {
-    let format: Format = name.parse()?;
-    match format {
-        Format::Arrow | Format::Parquet => Err(Error::invalid(format!(
-            "{format} is binary: write it to a file with broadloom query --format {format} --output FILE"
-        ))),
-        _ => Ok(format),
-    }
-}
-
 /// Runs `broadloom sql`.
 pub(super) async fn run(args: SqlArgs, globals: &Globals) -> Result<()> {
     logging::start(globals, "warn")?;
-    let source = if let Some(server) = args.remote.server()? {
-        Source::server(server)
-    } else {
-        let mut settings = globals.settings();
-        settings.query.memory_bytes_max = args.query_memory;
-        Source::directory(settings).await?
-    };
+    let source = Source::open(&args.remote, globals, args.query_memory).await?;
     let is_terminal = std::io::stdin().is_terminal();
     let is_shown = std::io::stdout().is_terminal();
     let format = args.format.unwrap_or(if is_shown { Format::Table } else { Format::Csv });

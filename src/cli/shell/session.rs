@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 
-use super::super::query::{point_at, warn};
+use super::super::query::point_at;
+use super::super::source::{Found, Source, warn};
 use super::command::Command;
-use super::pager;
-use super::source::{Found, Source};
+use super::{names, pager};
 use crate::error::{Error, ErrorKind, Result};
 use crate::query::Question;
 use crate::query::complete::Vocabulary;
 use crate::query::language::lex::{is_blank, statements};
+use crate::query::language::setting;
 use crate::query::output::{Format, Layout, document};
 
 /// Time after which a running statement is shown to run.
@@ -47,6 +48,8 @@ pub(super) struct Session {
     shows_time: bool,
     /// True if a person reads the output: pages, notes and colours.
     is_interactive: bool,
+    /// True after `SET weighted = on`.
+    is_weighted: bool,
     last: String,
 }
 
@@ -67,6 +70,7 @@ impl Session {
             timeout,
             shows_time: is_interactive,
             is_interactive,
+            is_weighted: false,
             last: String::new(),
         }
     }
@@ -83,14 +87,15 @@ impl Session {
 
     /// Learns the names that statements can use. A source out of reach is reported by the next statement.
     pub(super) async fn learn(&self, words: &Mutex<Vocabulary>) {
-        if let Ok(Ok(vocabulary)) = tokio::time::timeout(LEARNING_MAX, self.source.vocabulary()).await {
+        if let Ok(Ok(vocabulary)) = tokio::time::timeout(LEARNING_MAX, names::vocabulary(&self.source)).await
+        {
             *words.lock() = vocabulary;
         }
     }
 
     /// Learns the attributes of events that came meanwhile; the other names stay the same in a session.
     pub(super) async fn learn_keys(&self, words: &Mutex<Vocabulary>) {
-        if let Ok(Ok(keys)) = tokio::time::timeout(LEARNING_MAX, self.source.keys()).await {
+        if let Ok(Ok(keys)) = tokio::time::timeout(LEARNING_MAX, names::keys(&self.source)).await {
             words.lock().keys = keys;
         }
     }
@@ -121,7 +126,17 @@ impl Session {
     /// Runs one statement and shows its rows.
     async fn run(&mut self, sql: &str) -> Result<()> {
         let began = Instant::now();
+        if let Some(is_weighted) = setting(sql) {
+            self.is_weighted = is_weighted;
+            note(if is_weighted {
+                "Aggregates estimate what they would be without sampling."
+            } else {
+                "Aggregates are those of the events that are stored."
+            });
+            return Ok(());
+        }
         let question = Question { timeout: self.timeout, ..Question::sql(sql) };
+        let question = if self.is_weighted { question.weighted() } else { question };
         let found = self.wait(question).await.map_err(|error| point_at(error, sql))?;
         let took = began.elapsed();
         for warning in &found.warnings {
@@ -212,7 +227,7 @@ impl Session {
     }
 
     async fn attributes(&self, prefix: &str) -> Result<()> {
-        let keys = self.source.keys().await?;
+        let keys = names::keys(&self.source).await?;
         let keys: Vec<_> =
             keys.iter().filter(|(key, _)| key.trim_start_matches('"').starts_with(prefix)).collect();
         let width = keys.iter().map(|(key, _)| key.chars().count()).max().unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Functions for telemetry that SQL lacks, and functions by which scans read attributes.
 //!
-//! - for users: `p50` … `p999` and `quantile(x, q)` ([`quantile`]), [`exemplar`], ranges of a logarithmic scale
+//! - for users: [`search`], [`log_pattern`], `p50` … `p999` and `quantile(x, q)` ([`quantile`]), [`exemplar`], ranges of a logarithmic scale
 //!   ([`bucket`]), `trace_id_from_hex` and `span_id_from_hex` ([`hex_id`]), and a [`sum`] that does not wrap around; functions of JSON text, from
 //!   `datafusion-functions-json` ([`json`])
 //! - for aggregates elsewhere: [`collected`], which keeps something of every row of a group
@@ -30,7 +30,9 @@ mod mixed_choice;
 pub(crate) mod number;
 mod overflow;
 mod quantile;
-mod sketch;
+mod search;
+mod log_pattern;
+pub(crate) mod sketch;
 mod sum;
 mod text;
 mod unary_minus;
@@ -52,6 +54,7 @@ pub(crate) use json_list::{JsonList, JsonReading};
 pub(crate) use mixed::{Mixed, Reading, is_marked, mark};
 pub(crate) use mixed_choice::{Choice, MixedChoice};
 pub(crate) use overflow::{OverflowGet, display as display_json};
+pub(crate) use search::{SEARCH, words_of};
 pub(crate) use sum::SUM_STATE;
 pub(crate) use text::{DisplayText, PlainJson, SAFE};
 pub(crate) use unary_minus::{UNARY_MINUS, UnaryMinus};
@@ -62,7 +65,9 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let lists = JsonReading::ALL.map(|reading| Arc::new(JsonList::new(reading).into()));
     let extremes = ListExtreme::ALL.map(|extreme| Arc::new(json_extreme::JsonExtreme::new(extreme).into()));
     let places = [Arc::new(JsonAt::new().into()), Arc::new(first_text::FirstText::new().into())];
-    let minus = [Arc::new(UnaryMinus::new().into())];
+    let minus =
+        [UnaryMinus::new().into(), search::Search::new().into(), log_pattern::LogPattern::new().into()];
+    let minus = minus.map(Arc::new);
     let buckets =
         [bucket::LogBucket::start(), bucket::LogBucket::end()].map(|bucket| Arc::new(bucket.into()));
     let ids = ids.into_iter().chain(buckets);

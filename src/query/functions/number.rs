@@ -57,8 +57,9 @@ pub(crate) fn spell(value: f64) -> String {
     if let Some(integer) = integer(value) {
         return integer.to_string();
     }
-    // The format of columns of doubles.
-    if (1e-5..1e16).contains(&value.abs()) { format!("{value}") } else { format!("{value:?}") }
+    // As Arrow formats columns of doubles: of two texts of the same length that read back equal, the standard library
+    // may choose the other.
+    ryu::Buffer::new().format(value).to_owned()
 }
 
 /// Converts a whole double to the 64-bit integer; `None` if it is not whole or out of range.

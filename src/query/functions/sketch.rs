@@ -19,6 +19,8 @@
 //! The number of buckets is bounded by the range of doubles: about 77,000 per sign at 1 %; nine decades of
 //! durations take 1,120.
 
+/// Largest relative error of a quantile.
+pub(crate) const RELATIVE_ERROR: f64 = 0.01;
 /// Approximate buckets per power of two: 3 / (4 ln γ), with ln γ = 2 atanh α and a relative error α of 0.01.
 const BUCKETS_PER_OCTAVE: f64 = 37.49875;
 /// Number of the bucket of magnitude 1; every magnitude of a double has a number above zero.

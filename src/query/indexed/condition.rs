@@ -9,15 +9,17 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::Operator;
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr, IsNullExpr, Literal, NotExpr,
 };
 use datafusion::physical_expr::utils::{collect_columns, split_conjunction};
+use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 
-use crate::event::schema::column;
+use crate::event::schema::{self, column};
 use crate::index::ValueHash;
+use crate::index::words::WORDS_OF_BODY;
+use crate::query::functions::{SEARCH, words_of};
 
 /// A predicate whose parts are each over a single column.
 #[derive(Debug, Clone)]
@@ -180,6 +182,7 @@ impl Conditions {
         let mut conditions = Self::default();
         for part in predicate.into_iter().flat_map(split_conjunction) {
             conditions.lookups.extend(Lookup::of(part));
+            conditions.lookups.extend(Lookup::of_search(part));
             match BitmapCondition::of(part) {
                 Some(condition) => {
                     conditions.indexed.push(condition);
@@ -212,6 +215,38 @@ impl Lookup {
             Operator::Or => Self::of(binary.left())?.or(Self::of(binary.right())?),
             _ => None,
         }
+    }
+}
+
+impl Lookup {
+    /// The words that must be in the body if `expr` holds.
+    fn of_search(expr: &Arc<dyn PhysicalExpr>) -> Vec<Self> {
+        let search = expr.downcast_ref::<ScalarFunctionExpr>().filter(|function| function.name() == SEARCH);
+        match search.map(ScalarFunctionExpr::args) {
+            Some([text, words]) if column_name(text) == Some(column::BODY) => {
+                literal(words).map(|words| Self::of_words(&words)).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The words that a search in the body looks for, each by itself.
+    pub(crate) fn of_words(sought: &ScalarValue) -> Vec<Self> {
+        let words = words_of(sought).unwrap_or_default();
+        words.into_iter().filter_map(|word| Self::new(WORDS_OF_BODY, [ScalarValue::from(word)])).collect()
+    }
+
+    /// Name of the core column that it is about, if it is about one.
+    pub(crate) fn core_column(&self) -> Option<&str> {
+        if self.is_of_words() {
+            return Some(column::BODY);
+        }
+        schema::core_index(&self.column).map(|_| self.column.as_str())
+    }
+
+    /// True if it is about words of the body.
+    pub(crate) fn is_of_words(&self) -> bool {
+        self.column == WORDS_OF_BODY
     }
 }
 

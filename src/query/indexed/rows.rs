@@ -65,6 +65,9 @@ pub(crate) struct Segment<'a> {
     known: HashMap<String, Inverted>,
 }
 
+/// A word that is in more than one in so many rows, by whole pages, is not looked up.
+const WORD_PAGES_MAX: u64 = 4;
+
 impl Context {
     /// Rows that are not deleted; `None` if no row is deleted.
     pub(crate) async fn live(&self, meta: &SegmentMeta) -> Result<Option<Arc<RoaringBitmap>>> {
@@ -97,6 +100,10 @@ impl Context {
         let mut found: Option<RoaringBitmap> = None;
         for lookup in lookups {
             let Some(pages) = self.pages_of(meta, lookup).await else { continue };
+            // A frequent word is in every page: bitmaps and columns in memory are quicker then.
+            if lookup.is_of_words() && pages.len() * WORD_PAGES_MAX > meta.rows {
+                continue;
+            }
             found = Some(match found {
                 Some(found) => found & pages,
                 None => pages,
@@ -107,12 +114,16 @@ impl Context {
 
     async fn pages_of(&self, meta: &SegmentMeta, lookup: &Lookup) -> Option<RoaringBitmap> {
         let hashes = lookup.hashes()?;
-        let names = match schema::core_index(&lookup.column) {
+        let names = match lookup.core_column() {
             Some(_) => std::slice::from_ref(&lookup.column),
             None => self.adapter.demanded(&lookup.column)?.lookup_names()?,
         };
         let facts = self.columns.of(meta.id);
-        let columns = names.iter().filter(|name| facts.get(name) != Fact::Absent || facts.may_overflow(name));
+        let stored = |name: &&String| {
+            let name = lookup.core_column().unwrap_or(name);
+            facts.get(name) != Fact::Absent || facts.may_overflow(name)
+        };
+        let columns = names.iter().filter(stored);
         let index = self.indexes.segment(&self.files.store, meta).await?;
         let page_rows = index.page_rows() as u64;
         let mut rows = RoaringBitmap::new();

@@ -11,6 +11,9 @@ pub enum Ask {
     Sql(String),
     /// A query as a syntax tree.
     Query(Tree),
+    /// A statement whose aggregates estimate what sampling left out, unless its text says otherwise:
+    /// `SET weighted = on`.
+    Weighted(Box<Ask>),
 }
 
 impl fmt::Display for Ask {
@@ -18,6 +21,7 @@ impl fmt::Display for Ask {
         match self {
             Self::Sql(sql) => f.write_str(sql),
             Self::Query(tree) => write!(f, "{tree}"),
+            Self::Weighted(ask) => write!(f, "SET weighted = on; {ask}"),
         }
     }
 }

@@ -20,5 +20,5 @@ pub(crate) use crate::maintenance::with_stack;
 pub use ask::Ask;
 #[cfg(feature = "postgres")]
 pub(crate) use parse::parse_postgres;
-pub(crate) use parse::{parse, parse_condition};
+pub(crate) use parse::{parse, parse_condition, parse_with_settings, setting, switch};
 pub use tree::Tree;

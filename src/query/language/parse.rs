@@ -3,9 +3,11 @@
 //! A text is one statement, or one condition. Its tokens are counted before it is parsed, so that neither the
 //! parser nor later code recurses too deeply. Names in the tree are unresolved: the resolver does that.
 
+use std::collections::VecDeque;
+
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{DFParser, DFParserBuilder, Statement};
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, Set, Statement as SqlStatement, Value};
 #[cfg(feature = "postgres")]
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::dialect::{Dialect, GenericDialect};
@@ -40,8 +42,76 @@ pub(crate) fn parse_postgres(sql: &str) -> Result<Statement> {
     parse_in(sql, &POSTGRES)
 }
 
+/// Settings that a text makes for its statement.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// `SET weighted = on`: aggregates estimate what they would be without sampling.
+    pub(crate) is_weighted: Option<bool>,
+}
+
+/// Parses `sql`, which must be exactly one statement, after settings for it: `SET weighted = on; SELECT …`.
+pub(crate) fn parse_with_settings(sql: &str) -> Result<(Settings, Statement)> {
+    let mut statements = parser(sql, &DIALECT)?.parse_statements().map_err(|e| explained(&e))?;
+    let mut settings = Settings::default();
+    while let Some(Statement::Statement(statement)) = statements.front()
+        && let SqlStatement::Set(set) = &**statement
+    {
+        settings.is_weighted = Some(weighted(set)?);
+        statements.pop_front();
+        if statements.is_empty() {
+            return Err(Error::invalid(
+                "SET lasts for one text: put the statement behind it, as in SET weighted = on; SELECT …",
+            ));
+        }
+    }
+    Ok((settings, only(statements)?))
+}
+
+/// The value that a text sets `weighted` to, if it does nothing else.
+pub(crate) fn setting(sql: &str) -> Option<bool> {
+    let mut statements = parser(sql, &DIALECT).ok()?.parse_statements().ok()?;
+    match (statements.pop_front()?, statements.is_empty()) {
+        (Statement::Statement(statement), true) => match &*statement {
+            SqlStatement::Set(set) => weighted(set).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The value of `SET weighted = …`.
+fn weighted(set: &Set) -> Result<bool> {
+    let unknown = || Error::invalid(format!("unknown setting: {set}; there is SET weighted = on and off"));
+    let Set::SingleAssignment { variable, values, .. } = set else { return Err(unknown()) };
+    let [value] = values.as_slice() else { return Err(unknown()) };
+    if !variable.to_string().eq_ignore_ascii_case("weighted") {
+        return Err(unknown());
+    }
+    let word = match value {
+        Expr::Identifier(ident) => ident.value.clone(),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => text.clone(),
+            other => other.to_string(),
+        },
+        _ => return Err(unknown()),
+    };
+    switch(&word).ok_or_else(unknown)
+}
+
+/// The switch that a word means, as in PostgreSQL.
+pub(crate) fn switch(word: &str) -> Option<bool> {
+    match word.to_ascii_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Some(true),
+        "off" | "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 fn parse_in(sql: &str, dialect: &'static dyn Dialect) -> Result<Statement> {
-    let mut statements = parser(sql, dialect)?.parse_statements().map_err(|e| explained(&e))?;
+    only(parser(sql, dialect)?.parse_statements().map_err(|e| explained(&e))?)
+}
+
+fn only(mut statements: VecDeque<Statement>) -> Result<Statement> {
     match (statements.pop_front(), statements.len()) {
         (None, _) => Err(Error::invalid("the text has no statement")),
         (Some(statement), 0) => Ok(statement),
@@ -206,6 +276,38 @@ mod tests {
         let error = parse("SELECT 'a\n").unwrap_err();
         assert!(error.message().contains("line 1"), "{error}");
         assert_eq!(error.position().map(|at| at.line), Some(1), "{error}");
+    }
+
+    #[test]
+    fn settings_stand_before_the_statement() {
+        let read = |text: &str| {
+            parse_with_settings(text)
+                .map(|(settings, statement)| (settings.is_weighted, statement.to_string()))
+        };
+        assert_eq!(read("SELECT 1").unwrap(), (None, "SELECT 1".to_owned()));
+        for (word, on) in
+            [("on", true), ("TRUE", true), ("'on'", true), ("1", true), ("off", false), ("false", false)]
+        {
+            assert_eq!(
+                read(&format!("set weighted = {word}; select 1")).unwrap(),
+                (Some(on), "SELECT 1".to_owned())
+            );
+        }
+        assert_eq!(read("SET weighted TO on; SET weighted = off; SELECT 1;").unwrap().0, Some(false));
+        assert_eq!(
+            (setting("set weighted = off;"), setting("SET weighted = on; SELECT 1")),
+            (Some(false), None)
+        );
+        for (wrong, words) in [
+            ("SET weighted = on", "put the statement behind it"),
+            ("SET weighted = maybe; SELECT 1", "unknown setting"),
+            ("SET search_path = x; SELECT 1", "unknown setting"),
+            ("SET weighted = on; SELECT 1; SELECT 2", "one statement at a time"),
+            ("SELECT 1; SET weighted = on", "one statement at a time"),
+        ] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.message().contains(words), "{wrong}: {error}");
+        }
     }
 
     #[test]

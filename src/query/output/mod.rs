@@ -36,6 +36,7 @@ use futures::{Stream, StreamExt};
 
 pub use columns::{columns, write_data};
 pub use terminal::Layout;
+pub(crate) use terminal::human_duration;
 
 use super::QueryResult;
 use crate::error::{Error, Result};

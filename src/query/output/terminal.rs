@@ -185,7 +185,7 @@ fn is_duration(field: &Field) -> bool {
 }
 
 /// A duration with the unit that leaves one to three digits before the point.
-fn human_duration(ns: f64) -> String {
+pub(crate) fn human_duration(ns: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns")];
     if ns.abs() >= 60e9 {
         let sign = if ns < 0.0 { "-" } else { "" };

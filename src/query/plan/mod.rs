@@ -12,6 +12,7 @@
 //! | [`choose`]     | `greatest`, `least` and `nullif` of attributes of several types            |
 //! | [`arithmetic`] | integer operators, so that none wraps around                               |
 //! | [`nested`]     | operators that read JSON text                                              |
+//! | [`truth`]      | `IS TRUE` and its relatives in places other than conditions                |
 //! | [`zones`]      | nothing; refuses unknown time zones                                        |
 //! | [`casts`]      | nothing; records casts that may fail for a value, for their errors         |
 //!
@@ -30,6 +31,7 @@ pub(crate) mod calculate;
 mod choose;
 pub(crate) mod arithmetic;
 pub(crate) mod nested;
+mod truth;
 mod zones;
 pub(crate) mod casts;
 pub(crate) mod group_by_codes;

@@ -1,7 +1,7 @@
 //! Applies the rewrites of a planned statement that need types: ids as text ([`hex`](super::hex)), words of
 //! log levels ([`levels`](super::levels)), text compared with numbers ([`compare`](super::compare)), attributes of
 //! several types ([`mixed`](super::mixed)), calculations with text ([`calculate`](super::calculate)), and differences
-//! of unsigned integers ([`arithmetic`](super::arithmetic)). Also checks time zones ([`zones`](super::zones)).
+//! of unsigned integers ([`arithmetic`](super::arithmetic)), tests of booleans ([`truth`](super::truth)). Also checks time zones ([`zones`](super::zones)).
 //!
 //! They run before type coercion, which would refuse ids as text, and would make text compared with numbers fail on
 //! the first value that is not a number.
@@ -15,13 +15,20 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::walk::rewrite_node;
-use super::{arithmetic, calculate, choose, compare, hex, levels, mixed, zones};
+use super::{arithmetic, calculate, choose, compare, hex, levels, mixed, truth, zones};
 use crate::query::functions::Reading;
 
 /// Applies all rewrites to every expression of `plan`, subqueries included. Idempotent.
 pub(crate) fn rewrite_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| {
-        let rewritten = rewrite_node(ordered(node), &rewrite_expr)?;
+        let rewritten = if truth::has_conditions(&node) {
+            rewrite_node(ordered(node), &rewrite_expr)?
+        } else {
+            let with_truth = |expr, schema: &DFSchema| {
+                rewrite_expr(expr, schema)?.transform_data(|expr| Ok(truth::rewrite(expr, schema)))
+            };
+            rewrite_node(ordered(node), &with_truth)?
+        };
         // Also if only the input changed: marks of a column are in all schemas above it.
         Ok(Transformed::yes(rewritten.data.recompute_schema()?))
     })

@@ -9,7 +9,7 @@
 //!    node ([`node`]); the names of views are replaced by their queries; every name is resolved in the [`scope`]s
 //!    around it; functions that are defined in SQL are macros ([`function`]), and so is [`explain_diff`]. An undeclared name
 //!    is an attribute, **demanded** from the open relation in scope. Demands pass down through wildcards to the base
-//!    table. `*` is expanded. Names may lead into lists and maps ([`nested`]),
+//!    table. `*` is expanded. Aggregates are weighed where that is asked for ([`weigh`]). Names may lead into lists and maps ([`nested`]),
 //!    and lists may be unfolded to rows ([`unnest`]).
 //! 3. [`finish`]: every occurrence of the base table gets a name that carries the attributes demanded from
 //!    it ([`table_name`]), and every open SELECT on the path gets its hidden columns.
@@ -41,6 +41,7 @@ mod scope;
 mod select;
 mod table_name;
 mod unnest;
+mod weigh;
 mod wildcard;
 
 #[cfg(test)]
@@ -56,7 +57,7 @@ use self::scope::Scope;
 pub use self::table_name::{EVENTS, attribute_column, decode_table_name, encode_table_name};
 use crate::error::{Error, Result};
 use crate::event::KeyDictionary;
-use crate::query::language::{Ask, build, parse, with_stack};
+use crate::query::language::{Ask, build, parse_with_settings, with_stack};
 use crate::query::views::Views;
 
 /// Names that a statement can refer to.
@@ -90,15 +91,34 @@ pub struct Resolved {
 /// Errors are [`InvalidInput`](crate::error::ErrorKind::InvalidInput), with a position if the statement is text.
 pub fn resolve(ask: Ask, context: &ResolveContext<'_>) -> Result<Resolved> {
     with_stack(|| {
-        let statement = match ask {
-            Ask::Sql(text) => parse(&text)?,
-            Ask::Query(tree) => tree.into_statement(),
-        };
-        resolve_statement(statement, context)
+        let (statement, is_weighted) = statement_of(ask)?;
+        resolve_statement(statement, is_weighted, context)
     })
 }
 
-fn resolve_statement(mut statement: Statement, context: &ResolveContext<'_>) -> Result<Resolved> {
+/// The statement of a question, and whether its aggregates are weighed.
+fn statement_of(ask: Ask) -> Result<(Statement, bool)> {
+    Ok(match ask {
+        Ask::Sql(text) => {
+            let (settings, statement) = parse_with_settings(&text)?;
+            (statement, settings.is_weighted.unwrap_or(false))
+        }
+        Ask::Query(tree) => (tree.into_statement(), false),
+        Ask::Weighted(ask) => match *ask {
+            Ask::Sql(text) => {
+                let (settings, statement) = parse_with_settings(&text)?;
+                (statement, settings.is_weighted.unwrap_or(true))
+            }
+            ask => (statement_of(ask)?.0, true),
+        },
+    })
+}
+
+fn resolve_statement(
+    mut statement: Statement,
+    is_weighted: bool,
+    context: &ResolveContext<'_>,
+) -> Result<Resolved> {
     flatten::flatten(&mut statement)?;
     let mut resolver = Resolver {
         context,
@@ -108,6 +128,7 @@ fn resolve_statement(mut statement: Statement, context: &ResolveContext<'_>) -> 
         warnings: Vec::new(),
         unnamed: 0,
         view_depth: 0,
+        is_weighted,
     };
     resolver.resolve_any(&mut statement)?;
     Ok(Resolved { statement, warnings: resolver.warnings })
@@ -124,6 +145,8 @@ struct Resolver<'a> {
     warnings: Vec<String>,
     unnamed: usize,
     view_depth: usize,
+    /// True if aggregates estimate what sampling left out.
+    is_weighted: bool,
 }
 
 impl Resolver<'_> {

@@ -18,8 +18,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, Expr, Function, FunctionArg, FunctionArgumentList, FunctionArguments, Ident, ObjectNamePart,
-    Query, SetExpr, Subscript, UnaryOperator, Value, ValueWithSpan, Values, VisitMut, VisitorMut,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
+    ObjectNamePart, Query, SetExpr, Subscript, UnaryOperator, Value, ValueWithSpan, Values, VisitMut,
+    VisitorMut,
 };
 use sqlparser::tokenizer::Location;
 
@@ -31,7 +32,7 @@ use super::scope::{Name, Relation, column, is_resolved, leave, normalise, resolv
 use super::select::Output;
 use crate::error::{Error, Result};
 use crate::event::schema;
-use crate::query::functions::UNARY_MINUS;
+use crate::query::functions::{SEARCH, UNARY_MINUS};
 use crate::query::language::build::{self, call};
 
 /// Part of a `SELECT` that an expression is in.
@@ -529,6 +530,8 @@ impl ExprVisitor<'_, '_, '_> {
         {
             *expr = Expr::Identifier(ident);
         }
+        self.resolver.weigh(expr)?;
+        search_in_body(expr);
         match expr {
             Expr::Identifier(ident) if is_resolved(ident) => return Ok(()),
             Expr::CompoundIdentifier(idents) if idents.iter().all(is_resolved) => return Ok(()),
@@ -588,6 +591,15 @@ fn computed_key(root: &Expr, access: &AccessExpr) -> Option<Expr> {
     let is_literal = matches!(index, Expr::Value(v) if !matches!(v.value, Value::Placeholder(_)));
     let is_map = last.is_some_and(|ident| normalise(ident) == schema::ATTRIBUTES);
     (is_map && !is_literal).then(|| index.clone())
+}
+
+/// `search('words')` becomes `search(body, 'words')`.
+fn search_in_body(expr: &mut Expr) {
+    let Expr::Function(Function { name, args: FunctionArguments::List(list), .. }) = expr else { return };
+    if list.args.len() == 1 && name.to_string().eq_ignore_ascii_case(SEARCH) {
+        let body = Expr::Identifier(Ident::new(schema::column::BODY));
+        list.args.insert(0, FunctionArg::Unnamed(FunctionArgExpr::Expr(body)));
+    }
 }
 
 /// Turns a minus before anything but a literal into a function call: text may hold numbers.

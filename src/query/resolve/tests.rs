@@ -15,6 +15,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use super::*;
 use crate::event::{AttributeKey, AttributeType, Level, schema};
+use crate::query::language::parse;
 
 /// Stack of a thread of the server.
 const STACK: usize = 2 << 20;

@@ -20,6 +20,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use super::adapter::Demanded;
 use crate::catalog::{ColumnFact, ColumnsOf, Fact, LoadedColumns};
 use crate::event::{AttributeType, TimeRange, schema};
+use crate::query::functions::SEARCH;
 use crate::query::functions::number;
 use crate::query::indexed::condition::Lookup;
 use crate::segment::{Bound, SegmentMeta};
@@ -78,7 +79,19 @@ pub(crate) fn prune(
 
 /// Columns that must equal one of a list of values if all of `filters` hold.
 pub(crate) fn lookups(filters: &[Expr]) -> Vec<Lookup> {
-    filters.iter().flat_map(split_conjunction).filter_map(lookup).collect()
+    let parts = filters.iter().flat_map(split_conjunction);
+    parts.flat_map(|part| lookup(part).into_iter().chain(words(part))).collect()
+}
+
+/// The words that must be in the body if `filter` holds.
+fn words(filter: &Expr) -> Vec<Lookup> {
+    let Expr::ScalarFunction(function) = filter else { return Vec::new() };
+    match function.args.as_slice() {
+        [text, sought] if function.name() == SEARCH && column(text) == Some(schema::column::BODY) => {
+            literal(sought).map(Lookup::of_words).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn lookup(filter: &Expr) -> Option<Lookup> {

@@ -13,7 +13,6 @@ use super::occurrence::{Occurrence, ScanShared};
 use super::plan::Scan;
 use super::prune::{self, Pruned};
 use crate::catalog::{Fact, LoadedColumns};
-use crate::event::schema;
 use crate::query::snapshot::ReadSnapshot;
 
 /// One occurrence of the table.
@@ -48,7 +47,7 @@ impl EventsTable {
         }
         for lookup in prune::lookups(filters) {
             let demanded = self.0.demanded.iter().find(|d| d.column == lookup.column);
-            let names = match (schema::core_index(&lookup.column), demanded) {
+            let names = match (lookup.core_column(), demanded) {
                 (Some(_), _) => std::slice::from_ref(&lookup.column),
                 (None, Some(demanded)) => demanded.lookup_names().unwrap_or_default(),
                 (None, None) => &[],
@@ -64,7 +63,10 @@ impl EventsTable {
             let before = pruned.kept.len();
             pruned.kept.retain(|segment| {
                 let facts = columns.of(segment.id);
-                let stored = |name: &String| facts.get(name) != Fact::Absent || facts.may_overflow(name);
+                let stored = |name: &String| {
+                    let name = lookup.core_column().unwrap_or(name);
+                    facts.get(name) != Fact::Absent || facts.may_overflow(name)
+                };
                 answers.iter().any(|(name, answer)| stored(name) && answer.may_have(segment.id))
             });
             pruned.by_index += before - pruned.kept.len();

@@ -1,71 +1,47 @@
-//! Which keys are valid now?
-//!
-//! The file is looked at again when a second has passed since the last time, so that new keys and revoked ones count
-//! soon, and no request waits for it long. While it cannot be read, the keys of the last time count.
+//! Which keys are valid now? Those of the file as it is now, so that new keys and revoked ones count soon.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-use parking_lot::Mutex;
+use std::time::SystemTime;
 
 use super::file::{KeyFile, KeyRecord};
 use super::identity::Identity;
 use super::key::Key;
 use crate::error::{ErrorKind, Result};
-
-/// Time for which the file is not looked at again.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+use crate::server::watched::Watched;
 
 /// Keys by their ids.
 type Keys = Arc<HashMap<String, KeyRecord>>;
 
 /// Keys of a file; the default has no file and needs no keys.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Ring(Option<Watched>);
+pub(in crate::server) struct Ring(Option<Source>);
 
 #[derive(Debug)]
-struct Watched {
+struct Source {
     file: KeyFile,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Debug)]
-struct Seen {
-    at: Instant,
-    stamp: Option<Stamp>,
     /// `None` until there was a file.
-    keys: Option<Keys>,
-}
-
-/// Properties that change with the content of a file.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamp {
-    modified: Option<SystemTime>,
-    bytes: u64,
-    inode: u64,
+    keys: Watched<Option<Keys>>,
 }
 
 impl Ring {
     /// The keys of `file`, which must exist. Fails if it cannot be read.
     pub(in crate::server) fn of(file: KeyFile) -> Result<Self> {
-        let keys = by_id(file.read()?);
-        Ok(Self::watching(file, Some(keys)))
+        Self::watching(file, Source::read)
     }
 
     /// The keys of `file` from the time when it is made. Before that, no keys are needed. Fails if there is a file that
     /// cannot be read.
     pub(in crate::server) fn once_made(file: KeyFile) -> Result<Self> {
-        match file.read() {
-            Ok(keys) => Ok(Self::watching(file, Some(by_id(keys)))),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::watching(file, None)),
-            Err(error) => Err(error),
-        }
+        Self::watching(file, |file| match Source::read(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => read,
+        })
     }
 
-    fn watching(file: KeyFile, keys: Option<Keys>) -> Self {
-        let seen = Seen { at: Instant::now(), stamp: stamp(&file), keys };
-        Self(Some(Watched { file, seen: Mutex::new(seen) }))
+    fn watching(file: KeyFile, read: impl FnOnce(&KeyFile) -> Result<Option<Keys>>) -> Result<Self> {
+        let keys = Watched::read("keys", vec![file.path().to_owned()], || read(&file))?;
+        Ok(Self(Some(Source { file, keys })))
     }
 
     /// True if clients need a key. Once that is so, it stays so.
@@ -86,33 +62,14 @@ impl Ring {
     }
 
     fn keys(&self) -> Option<Keys> {
-        let watched = self.0.as_ref()?;
-        let mut seen = watched.seen.lock();
-        if seen.at.elapsed() >= FRESH_FOR {
-            watched.look(&mut seen);
-        }
-        seen.keys.clone()
+        let Source { file, keys } = self.0.as_ref()?;
+        keys.get(|| Source::read(file))
     }
 }
 
-impl Watched {
-    fn look(&self, seen: &mut Seen) {
-        seen.at = Instant::now();
-        let stamp = stamp(&self.file);
-        if stamp == seen.stamp {
-            return;
-        }
-        match self.file.read() {
-            Ok(keys) => {
-                tracing::info!(file = %self.file.path().display(), keys = keys.len(), "read the keys");
-                seen.keys = Some(by_id(keys));
-            }
-            Err(error) => {
-                let error = error.chain();
-                tracing::error!(error, "the keys cannot be read; those read before stay valid");
-            }
-        }
-        seen.stamp = stamp;
+impl Source {
+    fn read(file: &KeyFile) -> Result<Option<Keys>> {
+        Ok(Some(by_id(file.read()?)))
     }
 }
 
@@ -125,17 +82,10 @@ fn by_id(keys: Vec<KeyRecord>) -> Keys {
     Arc::new(keys.into_iter().map(|key| (key.id.clone(), key)).collect())
 }
 
-fn stamp(file: &KeyFile) -> Option<Stamp> {
-    let metadata = file.path().metadata().ok()?;
-    #[cfg(unix)]
-    let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Some(Stamp { modified: metadata.modified().ok(), bytes: metadata.len(), inode })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::file::NewKey;
     use super::super::identity::Right;
     use super::*;
@@ -146,8 +96,8 @@ mod tests {
 
     impl Ring {
         fn look_now(&self) {
-            let watched = self.0.as_ref().unwrap();
-            watched.look(&mut watched.seen.lock());
+            let Source { file, keys } = self.0.as_ref().unwrap();
+            keys.look_now(|| Source::read(file));
         }
     }
 

@@ -1,14 +1,11 @@
 //! How are connections encrypted?
 //!
-//! By TLS 1.2 or 1.3, with the certificate of a file. The files are looked at again when a connection comes and a
-//! second has passed since the last time: a renewed certificate counts from the next connection on, and those that are
-//! open stay open. Files that cannot be read change nothing.
+//! By TLS 1.2 or 1.3, with the certificate of a file. A renewed certificate counts from the next connection on, and those
+//! that are open stay open. Files that cannot be read change nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -18,9 +15,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::table::Wire;
 use crate::error::{Error, ErrorKind, Result};
-
-/// Time for which files are not looked at again.
-const FRESH_FOR: Duration = Duration::from_secs(1);
+use crate::server::watched::Watched;
 
 /// Names that a self-signed certificate is for.
 const DEVELOPMENT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -119,31 +114,21 @@ pub(in crate::server) struct Tls(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     source: TlsSource,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Debug)]
-struct Seen {
-    at: Instant,
-    stamps: Vec<Option<SystemTime>>,
-    config: ServerConfig,
+    config: Watched<ServerConfig>,
 }
 
 impl Tls {
     /// Reads the certificate. Fails with [`ErrorKind::InvalidInput`] if it or its key is missing or damaged.
     pub(in crate::server) fn new(source: TlsSource) -> Result<Self> {
-        let stamps = stamps(&source);
-        let seen = Seen { at: Instant::now(), stamps, config: source.config()? };
-        Ok(Self(Arc::new(Shared { source, seen: Mutex::new(seen) })))
+        let files = source.files().map(Path::to_owned).collect();
+        let config = Watched::read("certificate", files, || source.config())?;
+        Ok(Self(Arc::new(Shared { source, config })))
     }
 
     /// Encryption of the next connection of `wire`.
     pub(in crate::server) fn acceptor(&self, wire: Wire) -> TlsAcceptor {
-        let mut seen = self.0.seen.lock();
-        if seen.at.elapsed() >= FRESH_FOR {
-            self.0.look(&mut seen);
-        }
-        let mut config = seen.config.clone();
+        let Shared { source, config } = &*self.0;
+        let mut config = config.get(|| source.config());
         config.alpn_protocols = match wire {
             Wire::Http => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Wire::Grpc => vec![b"h2".to_vec()],
@@ -154,33 +139,10 @@ impl Tls {
     }
 }
 
-impl Shared {
-    fn look(&self, seen: &mut Seen) {
-        seen.at = Instant::now();
-        let stamps = stamps(&self.source);
-        if stamps == seen.stamps {
-            return;
-        }
-        match self.source.config() {
-            Ok(config) => {
-                tracing::info!("read the certificate");
-                seen.config = config;
-            }
-            Err(error) => {
-                let error = error.chain();
-                tracing::error!(error, "the certificate cannot be read; the one read before stays in use");
-            }
-        }
-        seen.stamps = stamps;
-    }
-}
-
-fn stamps(source: &TlsSource) -> Vec<Option<SystemTime>> {
-    source.files().map(|file| file.metadata().ok()?.modified().ok()).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn written(directory: &Path) -> TlsSource {
@@ -195,9 +157,10 @@ mod tests {
     fn a_renewed_certificate_counts_and_a_damaged_one_does_not() {
         let directory = tempfile::tempdir().unwrap();
         let tls = Tls::new(written(directory.path())).unwrap();
-        let resolver = || Arc::as_ptr(&tls.0.seen.lock().config.cert_resolver).addr();
+        let look = || tls.0.config.look_now(|| tls.0.source.config());
+        let resolver = || Arc::as_ptr(&tls.0.config.get(|| tls.0.source.config()).cert_resolver).addr();
         let first = resolver();
-        tls.0.look(&mut tls.0.seen.lock());
+        look();
         assert_eq!(resolver(), first);
         let read = directory.path().join("server.pem").metadata().unwrap().modified().unwrap();
         let later = read + Duration::from_secs(5);
@@ -211,10 +174,10 @@ mod tests {
         };
         std::fs::write(directory.path().join("server.pem"), "damaged").unwrap();
         touch("server.pem");
-        tls.0.look(&mut tls.0.seen.lock());
+        look();
         assert_eq!(resolver(), first);
         written(directory.path());
-        tls.0.look(&mut tls.0.seen.lock());
+        look();
         assert_ne!(resolver(), first);
     }
 

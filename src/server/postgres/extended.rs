@@ -32,7 +32,7 @@ use super::failure::Failure;
 use super::rows::Layout;
 use super::session::{Session, until_cancelled};
 use super::statement::{Portal, Statement, columns, shown};
-use crate::query::{Ask, Parameter, Prepared};
+use crate::query::{Parameter, Prepared, Question};
 
 /// Most statements, and most portals, of a session.
 const NAMES_MAX: usize = 2_000;
@@ -142,7 +142,9 @@ where
                 let plan = door.shared.catalogue.prepare(question, declared, settings);
                 return Ok(Box::pin(door.caller.prepare_catalogue(plan)).await?);
             }
-            Ok((Box::pin(door.caller.prepare(Ask::Sql(question.to_owned()), declared)).await?, Arrays::new()))
+            let question = Question::sql(question);
+            let question = if settings.is_weighted() { question.weighted() } else { question };
+            Ok((Box::pin(door.caller.prepare(question.ask, declared)).await?, Arrays::new()))
         });
         until_cancelled(incoming, &token, planning).await
     }

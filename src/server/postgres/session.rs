@@ -27,7 +27,7 @@ use super::settings::Settings;
 use super::statement::{Portal, Statement};
 use super::wire::{Incoming, Outgoing};
 use crate::error::Error;
-use crate::query::{Ask, Parameter, QueryResult, Question};
+use crate::query::{Parameter, QueryResult, Question};
 use crate::server::gate::Protocol;
 
 /// A session.
@@ -302,12 +302,8 @@ where
         layout: Layout,
         tag: &'static str,
     ) -> Result<Running, Failure> {
-        let question = Question {
-            ask: Ask::Sql(sql.to_owned()),
-            params,
-            timeout: self.settings.statement_timeout(),
-            row_limit: None,
-        };
+        let timeout = self.settings.statement_timeout();
+        let question = Question { params, timeout, ..Question::sql(sql) };
         let Self { door, incoming, settings, .. } = self;
         let shape = layout.clone();
         let encode = move |found: QueryResult| rows::encode(found, shape);
@@ -317,6 +313,7 @@ where
                 let found = door.shared.catalogue.query(question.clone(), settings);
                 Box::pin(caller.ask_catalogue(Protocol::Postgres, question, found, encode)).await?
             } else {
+                let question = if settings.is_weighted() { question.weighted() } else { question };
                 Box::pin(caller.ask(Protocol::Postgres, question, encode)).await?
             };
             let mut running = Running::of(answer.items, layout, tag).await?;

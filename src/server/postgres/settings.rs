@@ -1,11 +1,12 @@
 //! Which settings does a session have? Those that clients ask for at their beginning, and whatever they set.
 //!
-//! Few have an effect: `statement_timeout`. Those whose other values would change what is sent have one value.
+//! Few have an effect: `statement_timeout` and `weighted`. Those whose other values would change what is sent have one value.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::failure::{Failure, Report};
+use crate::query::language::switch;
 
 /// Version that clients read numbers from; the features of this server are of that time.
 const VERSION: &str = concat!("16.6 (Broadloom ", env!("CARGO_PKG_VERSION"), ")");
@@ -62,7 +63,7 @@ fn is_postgres(value: &str) -> bool {
 }
 
 /// Settings of every session, by name.
-const KNOWN: [Known; 29] = [
+const KNOWN: [Known; 30] = [
     known("application_name", "", Change::Told),
     known("bytea_output", "hex", Change::Same(is_hex)),
     known("client_encoding", "UTF8", Change::Same(is_utf8)),
@@ -92,6 +93,7 @@ const KNOWN: [Known; 29] = [
     known("transaction_deferrable", "off", Change::Any),
     known("transaction_isolation", "read committed", Change::Any),
     known("transaction_read_only", "on", Change::Any),
+    known("weighted", "off", Change::Any),
 ];
 
 /// Settings that clients are told of when a session begins, spelled as PostgreSQL spells them.
@@ -182,6 +184,9 @@ impl Settings {
         }
         match (name.as_str(), &value) {
             ("statement_timeout", Some(value)) => drop(timeout(value)?),
+            ("weighted", Some(value)) if switch(value).is_none() => {
+                return Err(Failure::refused("22023", format!("weighted can be on or off, not {value}")));
+            }
             // Times are sent with their offset, so the instants are right.
             ("timezone", Some(zone)) => {
                 if !["utc", "gmt", "etc/utc", "zulu", "z", "0", "default", "local"]
@@ -214,6 +219,11 @@ impl Settings {
     /// Sets every setting to its default.
     pub(super) fn reset(&mut self) {
         self.values.clear();
+    }
+
+    /// True if aggregates estimate what they would be without sampling.
+    pub(super) fn is_weighted(&self) -> bool {
+        self.values.get("weighted").and_then(|value| switch(value)).unwrap_or(false)
     }
 
     /// Timeout of statements; `None` is that of the server.

@@ -36,29 +36,14 @@ select * from (
 order by timestamp, trace_id, span_id`;
 }
 
-// What differs from record to record of one kind, in the order in which it is replaced. Whole numbers come before
-// hexadecimal ones, so that a number is the same sign however many digits it has.
-const VARIABLES = /** @type {const} */ ([
-  ["[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}", "<uuid>"],
-  ["[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?(Z|[+-][0-9]{2}:?[0-9]{2})?", "<time>"],
-  ["\\b[0-9]+(\\.[0-9]+)*\\b", "<n>"],
-  ["\\b(0x[0-9a-fA-F]+|[a-fA-F]*[0-9][0-9a-fA-F]{5,}|[a-fA-F]{4,}[0-9][0-9a-fA-F]*)\\b", "<hex>"],
-  ["[0-9]+(\\.[0-9]+)*", "<n>"],
-  ["<n>(\\.<n>)+", "<n>"],
-]);
 /** Signs that stand for what was replaced. */
 export const SIGN = /<(?:uuid|time|hex|n)>/g;
-
-/** SQL of the pattern of a body: what differs from record to record is replaced by a sign. */
-export function patternSql() {
-  return VARIABLES.reduce((sql, [variable, sign]) => `regexp_replace(${sql},\n    '${variable}', '${sign}', 'g')`, "substr(body, 1, 1000)");
-}
 
 /** Records with their patterns. @param {Range} range @param {string} where @param {string} columns */
 function patterned(range, where, columns) {
   return `(
   select ${columns},
-    ${patternSql().replaceAll("\n", "\n    ")} as pattern
+    log_pattern(body) as pattern
   from logs
   where ${within(range)}${also(where, "  ")}
 ) as by_record`;
