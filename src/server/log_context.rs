@@ -148,7 +148,8 @@ impl Context {
     /// Condition of the records that share attributes with the one. Fails if there is no such record.
     async fn record(&self, caller: &Caller) -> Result<Vec<String>, Problem> {
         let keys = self.same.iter().enumerate();
-        let keys: String = keys.map(|(at, key)| format!(", {} AS same_{at}", attribute(key))).collect();
+        let keys = keys.map(|(at, key)| format!(", {} AS same_{at}", attribute(key)));
+        let keys = keys.collect::<Vec<_>>().concat();
         let time = literal(self.event.time);
         let sql =
             format!("SELECT {RECORD}{keys} FROM logs WHERE timestamp = {time} LIMIT {INSTANT_ROWS_MAX}");

@@ -74,8 +74,8 @@ impl Series {
         let figures = self.figures.iter().map(|text| Ok((text.parse::<Sql>()?, text)));
         let figures = figures.collect::<Result<Vec<_>>>()?;
         let by = self.by.iter().map(|text| text.parse::<Sql>()).collect::<Result<Vec<_>>>()?;
-        let shown: String =
-            figures.iter().map(|(sql, text)| format!(", {sql} AS {}", build::name(text))).collect();
+        let shown = figures.iter().map(|(sql, text)| format!(", {sql} AS {}", build::name(text)));
+        let shown = shown.collect::<Vec<_>>().concat();
         let limit = ROWS_MAX + 1;
         if by.is_empty() {
             return Ok(format!(

@@ -3,7 +3,7 @@
 import re
 import urllib.parse
 
-from browser import FILES, accessible, expect, main, picture, rows, test
+from browser import FILES, accessible, budget, expect, main, picture, rows, test
 
 # Thirty minutes from 09:00; the incident begins after eighteen of them.
 BEFORE_AND_AFTER = "t=2026-01-05T09:15:00Z..2026-01-05T09:30:00Z"
@@ -170,6 +170,7 @@ def statements_are_completed_by_what_the_server_knows(tab):
     one = tab()
     page = one.goto("/sql")
     editor = page.get_by_role("textbox", name="SQL statement")
+    budget("SQL editor until it takes keys", one.measure("editor"), 300)
     option = lambda words: page.locator(".cm-tooltip-autocomplete li").filter(has_text=words)
 
     def write(words):
@@ -336,12 +337,13 @@ def the_first_page_is_small_and_quick(tab):
     one.settled()
     files = page.evaluate("() => performance.getEntriesByType('resource').filter(e => e.name.includes('/ui/')).map(e => [e.name, e.transferSize])")
     transferred = sum(size for _, size in files) / 1000
-    print(f"     {len(files)} files, {transferred:.0f} kB")
+    budget("files of the first page", len(files), 45, "files")
+    budget("first page on the wire", transferred, 110, "kB")
     assert len(files) <= 45, len(files)
     # Files from the disk come as they are, those of the server packed.
     assert FILES is not None or transferred <= 110 * 1.25, transferred
     paint = page.evaluate("() => performance.getEntriesByName('first-contentful-paint')[0].startTime")
-    print(f"     first contentful paint after {paint:.0f} ms (budget 700 ms)")
+    budget("first contentful paint", paint, 700)
 
 
 main()

@@ -138,6 +138,20 @@ def a_trace_of_100_000_spans_is_within_its_budget(tab):
     waterfall(page).focus()
     page.keyboard.press("e")
     expect(waterfall(page).locator(".wf-row.active .flags")).to_contain_text("error")
+    scrolled = waterfall(page).evaluate("""async box => {
+        const frame = () => new Promise(requestAnimationFrame);
+        const [top, times] = [box.scrollTop, []];
+        for (let before = await frame(); times.length < 120;) {
+            box.scrollTop += 400;
+            const now = await frame();
+            times.push(now - before);
+            before = now;
+        }
+        return {px: box.scrollTop - top, p95: times.sort((a, b) => a - b)[113]};
+    }""")
+    assert scrolled["px"] > 10_000, scrolled
+    budget("scrolling 100,000 spans, 95 % of frames", scrolled["p95"], 25)
+    budget("memory of the page with 100,000 spans", page.evaluate("() => performance.memory.usedJSHeapSize") / 1e6, 60, "MB")
     nodes = page.evaluate("() => document.querySelectorAll('*').length")
     budget("elements of the page", nodes, 1500, "elements")
     transferred = page.evaluate("() => performance.getEntriesByType('resource').filter(e => e.name.includes('/rows')).map(e => e.transferSize)[0]")

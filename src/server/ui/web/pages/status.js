@@ -253,12 +253,14 @@ function questionsOf(metrics) {
  * @param {Query[]} queries @param {(id: string) => Promise<void>} end
  */
 function runningOf(queries, end) {
+  // Not the question that this page asks to draw itself.
+  queries = queries.filter(({ kind }) => kind !== "status");
   if (queries.length === 0) return h("p.empty", null, "No query runs.");
-  const rows = queries.map(({ id, kind, door, statement, asked_by, age_ms, rows, cost }) => [
-    duration(age_ms * 1e6), asked_by ?? "–", `${door}, ${kind}`, h("code.running-statement", { title: statement }, oneLine(statement, 120)), count(rows),
-    cost === null ? "planning" : count(cost.rows_read ?? 0), h("button.tool", { type: "button", title: `End ${id}`, onclick: () => void end(id) }, "Cancel"),
+  const rows = queries.map(({ id, kind, door, statement, asked_by, age_ms, cost }) => [
+    duration(age_ms * 1e6), h("button.tool", { type: "button", title: `End ${id}`, onclick: () => void end(id) }, "Cancel"), asked_by ?? "–", `${door}, ${kind}`,
+    cost === null ? "planning" : plural(cost.rows_read ?? 0, "row"), h("code", { title: statement }, oneLine(statement, 200)),
   ]);
-  return table("Running now", ["For", "Asked by", "Way", "Statement", "Rows found", "Rows read", "End"], rows, 9);
+  return table("Running now", ["For", "End", "Asked by", "Way", "Read", "Statement"], rows, 9);
 }
 
 /** @param {string} name @param {string} value */
