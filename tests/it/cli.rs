@@ -163,8 +163,12 @@ fn inspect_shows_every_kind_of_file() {
     let file = |end: &str| files.iter().find(|file| file.ends_with(end)).unwrap();
     let (index, code) = inspect(data.path(), file(".index"));
     assert_eq!((code, &index["kind"], &index["rows"]), (Some(0), &json!("index"), &json!(3)));
-    let lookups: Vec<&str> =
-        index["lookup_columns"].as_array().unwrap().iter().map(|one| one["column"].as_str().unwrap()).collect();
+    let lookups: Vec<&str> = index["lookup_columns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["column"].as_str().unwrap())
+        .collect();
     assert_eq!(lookups, ["attributes.words of body", "trace_id"], "{index}");
     assert!(index["sections"].as_array().unwrap().iter().all(|section| section["sound"] == true));
     let (log, code) = inspect(data.path(), file(".wal"));

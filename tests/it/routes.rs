@@ -159,15 +159,12 @@ fn all_pages(server: &Running, path: &str) -> Vec<Value> {
         let remaining = page["remaining"].as_u64().unwrap();
         all.extend(found.iter().cloned());
         assert!(page["sql"].as_str().unwrap().starts_with("SELECT ") && page["cost"]["elapsed_ms"].is_u64());
-        match page["next"].as_str() {
-            Some(place) => {
-                assert!(remaining > found.len() as u64);
-                next = format!("&after={place}");
-            }
-            None => {
-                assert_eq!(remaining, found.len() as u64);
-                return all;
-            }
+        if let Some(place) = page["next"].as_str() {
+            assert!(remaining > found.len() as u64);
+            next = format!("&after={place}");
+        } else {
+            assert_eq!(remaining, found.len() as u64);
+            return all;
         }
     }
 }
