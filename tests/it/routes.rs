@@ -95,6 +95,10 @@ fn a_query_that_runs_is_seen_and_ended() {
             };
             assert_eq!(problem["type"], "urn:broadloom:problem:cancelled");
             assert!(problem["detail"].as_str().unwrap().contains(id), "{problem}");
+            // The client is told before the work has ended.
+            while server.get("/v1/queries").json() != json!({ "queries": [] }) {
+                std::thread::yield_now();
+            }
             let again = delete(&path, &[]);
             assert_eq!(
                 (again.status, &again.json()["type"]),
