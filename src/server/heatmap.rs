@@ -14,7 +14,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Map, json};
 
 use super::answer::Problem;
 use super::fields::{self, Instant, Range, Source, Sql, condition, filter, interval};
@@ -46,10 +45,7 @@ struct HeatMap {
 /// `POST /v1/heatmap`.
 pub(super) async fn post(caller: Caller, body: Body) -> Result<Response, Problem> {
     let wanted: HeatMap = fields::body(body).await?;
-    let mut table = Table::read(&caller, wanted.statement()?).await?;
-    let is_cut = table.rows.num_rows() > CELLS_MAX;
-    table.rows = table.rows.slice(0, table.rows.num_rows().min(CELLS_MAX));
-    table.answer(Map::from_iter([("is_cut".to_owned(), json!(is_cut))]))
+    Table::read(&caller, wanted.statement()?).await?.answer_first(CELLS_MAX)
 }
 
 impl HeatMap {
@@ -81,6 +77,8 @@ impl HeatMap {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn statement(body: &serde_json::Value) -> Result<String> {

@@ -14,7 +14,6 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Map, json};
 
 use super::answer::Problem;
 use super::fields::{self, Instant, Range, Source, Sql, condition, filter, interval};
@@ -51,10 +50,7 @@ struct Series {
 /// `POST /v1/series`.
 pub(super) async fn post(caller: Caller, body: Body) -> Result<Response, Problem> {
     let wanted: Series = fields::body(body).await?;
-    let mut table = Table::read(&caller, wanted.statement()?).await?;
-    let is_cut = table.rows.num_rows() > ROWS_MAX;
-    table.rows = table.rows.slice(0, table.rows.num_rows().min(ROWS_MAX));
-    table.answer(Map::from_iter([("is_cut".to_owned(), json!(is_cut))]))
+    Table::read(&caller, wanted.statement()?).await?.answer_first(ROWS_MAX)
 }
 
 impl Series {
@@ -105,6 +101,8 @@ impl Series {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn statement(body: &serde_json::Value) -> Result<String> {

@@ -69,6 +69,13 @@ impl Table {
         Ok(Self { rows, id, sql, snapshot, cost, warnings, _reservation: reservation })
     }
 
+    /// The answer with the first `rows_max` rows; `is_cut` says whether there are more.
+    pub(super) fn answer_first(mut self, rows_max: usize) -> Result<Response, Problem> {
+        let is_cut = self.rows.num_rows() > rows_max;
+        self.rows = self.rows.slice(0, self.rows.num_rows().min(rows_max));
+        self.answer(Map::from_iter([("is_cut".to_owned(), json!(is_cut))]))
+    }
+
     /// The answer, with `more` members.
     pub(super) fn answer(&self, more: Map<String, Value>) -> Result<Response, Problem> {
         let mut out = String::new();

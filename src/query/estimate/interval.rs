@@ -23,6 +23,7 @@ use super::clusters::Clusters;
 use super::{Units, doubles};
 use crate::query::bytes::{Reader, write};
 use crate::query::functions::collected::{Collected, Collecting};
+use crate::query::functions::quantile::constant;
 use crate::query::functions::sketch::{RELATIVE_ERROR, Sketch};
 
 /// Quantile of the normal distribution at 97.5 %: of the upper bound of 95 %.
@@ -225,11 +226,10 @@ impl Collecting for Estimated {
         if *self != Self::Quantile {
             return Ok(0.0);
         }
-        let q = constants.get(1).and_then(Option::as_ref).and_then(|q| q.cast_to(&DataType::Float64).ok());
-        match q {
-            Some(ScalarValue::Float64(Some(q))) if (0.0..=1.0).contains(&q) => Ok(q),
-            _ => plan_err!("quantile(x, q): q must be a constant between 0 and 1, such as 0.99"),
-        }
+        let Some(q) = constant(constants.get(1).and_then(Option::as_ref)) else {
+            return plan_err!("quantile(x, q): q must be a constant between 0 and 1, such as 0.99");
+        };
+        Ok(q)
     }
 
     fn finish(&self, q: &f64, seen: &Seen) -> Result<ArrayRef> {

@@ -29,7 +29,7 @@ mod mixed;
 mod mixed_choice;
 pub(crate) mod number;
 mod overflow;
-mod quantile;
+pub(crate) mod quantile;
 mod search;
 mod log_pattern;
 pub(crate) mod sketch;
@@ -65,13 +65,13 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let lists = JsonReading::ALL.map(|reading| Arc::new(JsonList::new(reading).into()));
     let extremes = ListExtreme::ALL.map(|extreme| Arc::new(json_extreme::JsonExtreme::new(extreme).into()));
     let places = [Arc::new(JsonAt::new().into()), Arc::new(first_text::FirstText::new().into())];
-    let minus =
+    let others =
         [UnaryMinus::new().into(), search::Search::new().into(), log_pattern::LogPattern::new().into()];
-    let minus = minus.map(Arc::new);
+    let others = others.map(Arc::new);
     let buckets =
         [bucket::LogBucket::start(), bucket::LogBucket::end()].map(|bucket| Arc::new(bucket.into()));
     let ids = ids.into_iter().chain(buckets);
-    ids.chain(lists).chain(extremes).chain(places).chain(minus).chain(json::functions()).collect()
+    ids.chain(lists).chain(extremes).chain(places).chain(others).chain(json::functions()).collect()
 }
 
 /// The aggregate functions that SQL can call.

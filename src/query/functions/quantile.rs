@@ -22,6 +22,14 @@ use datafusion::physical_expr::expressions::Literal;
 use super::sketch::{Sketch, write_one};
 use super::text::SAFE;
 
+/// The constant that says which quantile; `None` if it is none between 0 and 1.
+pub(crate) fn constant(q: Option<&ScalarValue>) -> Option<f64> {
+    match q?.cast_to(&DataType::Float64).ok()? {
+        ScalarValue::Float64(q) => q.filter(|q| (0.0..=1.0).contains(q)),
+        _ => None,
+    }
+}
+
 /// All quantile functions.
 pub(super) fn all() -> Vec<Arc<AggregateUDF>> {
     let fixed: [(&'static str, u64); 6] =
@@ -56,10 +64,9 @@ impl Quantile {
             return Ok(permille as f64 / 1000.0);
         }
         let literal = args.exprs.get(1).and_then(|e| e.downcast_ref::<Literal>());
-        let q = literal.and_then(|l| l.value().cast_to(&DataType::Float64).ok());
-        match q {
-            Some(ScalarValue::Float64(Some(q))) if (0.0..=1.0).contains(&q) => Ok(q),
-            _ => Err(DataFusionError::Plan(
+        match constant(literal.map(Literal::value)) {
+            Some(q) => Ok(q),
+            None => Err(DataFusionError::Plan(
                 "quantile(x, q): q must be a constant between 0 and 1, such as 0.99".to_owned(),
             )),
         }

@@ -92,25 +92,22 @@ pub struct Resolved {
 pub fn resolve(ask: Ask, context: &ResolveContext<'_>) -> Result<Resolved> {
     with_stack(|| {
         let (statement, is_weighted) = statement_of(ask)?;
-        resolve_statement(statement, is_weighted, context)
+        resolve_statement(statement, is_weighted.unwrap_or(false), context)
     })
 }
 
-/// The statement of a question, and whether its aggregates are weighed.
-fn statement_of(ask: Ask) -> Result<(Statement, bool)> {
+/// The statement of a question, and whether its aggregates are weighed, if it says so.
+fn statement_of(ask: Ask) -> Result<(Statement, Option<bool>)> {
     Ok(match ask {
         Ask::Sql(text) => {
             let (settings, statement) = parse_with_settings(&text)?;
-            (statement, settings.is_weighted.unwrap_or(false))
+            (statement, settings.is_weighted)
         }
-        Ask::Query(tree) => (tree.into_statement(), false),
-        Ask::Weighted(ask) => match *ask {
-            Ask::Sql(text) => {
-                let (settings, statement) = parse_with_settings(&text)?;
-                (statement, settings.is_weighted.unwrap_or(true))
-            }
-            ask => (statement_of(ask)?.0, true),
-        },
+        Ask::Query(tree) => (tree.into_statement(), None),
+        Ask::Weighted(ask) => {
+            let (statement, is_weighted) = statement_of(*ask)?;
+            (statement, Some(is_weighted.unwrap_or(true)))
+        }
     })
 }
 

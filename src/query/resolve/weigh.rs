@@ -297,7 +297,7 @@ fn names_weight(function: &Function) -> bool {
         };
         last.is_some_and(|ident| ident.value.eq_ignore_ascii_case(SAMPLE_WEIGHT))
     };
-    let found = visit_expressions(&Expr::Function(function.clone()), |expr: &Expr| {
+    let found = visit_expressions(function, |expr: &Expr| {
         if is_weight(expr) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     found.is_break()

@@ -14,6 +14,7 @@ use super::histogram::{Histogram, decode, encode};
 use super::histogram_steps::both_kinds;
 use crate::query::bytes::Reader;
 use crate::query::functions::collected::{Collected, Collecting, exactly};
+use crate::query::functions::quantile::constant;
 
 /// The function.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -90,11 +91,10 @@ impl Collecting for HistogramQuantile {
     }
 
     fn settings(&self, constants: &[Option<ScalarValue>]) -> Result<f64> {
-        let q = constants.get(1).and_then(Option::as_ref).and_then(|q| q.cast_to(&DataType::Float64).ok());
-        match q {
-            Some(ScalarValue::Float64(Some(q))) if (0.0..=1.0).contains(&q) => Ok(q),
-            _ => plan_err!("histogram_quantile takes a constant between 0 and 1 as q, such as 0.99"),
-        }
+        let Some(q) = constant(constants.get(1).and_then(Option::as_ref)) else {
+            return plan_err!("histogram_quantile takes a constant between 0 and 1 as q, such as 0.99");
+        };
+        Ok(q)
     }
 
     fn finish(&self, q: &f64, sum: &Sum) -> Result<ArrayRef> {
